@@ -1,0 +1,1 @@
+"""The engine: typed settings in, a stream of events out.  Knows nothing of the page."""

@@ -1,0 +1,177 @@
+"""The command line: python -m engine train|check|demo|resume|options."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from engine.check import Checked, check
+from engine.runs import process
+from engine.runs.folder import RunFolder, all_runs
+from engine.settings.files import Loaded, SettingsFileError, read_settings
+from engine.settings.option import Option
+from engine.settings.reference import reference_page
+from engine.settings.training import BadValues, TrainingSettings, training_options
+
+CANNOT_START = 2
+"""Exit code where the settings are wrong, as argparse has it for wrong arguments."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    try:
+        return int(given.command(given))
+    except (SettingsFileError, BadValues) as error:
+        print(error, file=sys.stderr)
+        return CANNOT_START
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine", description="Darkroom's engine, without the page."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train as a settings file says")
+    train.add_argument("file", nargs="?", type=Path, help="a JSON of Darkroom or kohya_ss")
+    _add_options(train)
+    train.set_defaults(command=_train)
+
+    checking = commands.add_parser("check", help="say what is wrong with a settings file, and start nothing")
+    checking.add_argument("file", nargs="?", type=Path, help="a JSON of Darkroom or kohya_ss")
+    checking.add_argument("--json", action="store_true", help="print the problems as JSON")
+    _add_options(checking)
+    checking.set_defaults(command=_check)
+
+    demo = commands.add_parser("demo", help="train the built-in model on the built-in pictures")
+    demo.add_argument("folder", nargs="?", type=Path, default=Path("demo"), help="where to write them (demo)")
+    _add_options(demo)
+    demo.set_defaults(command=_demo)
+
+    resume = commands.add_parser("resume", help="go on with a run that was stopped or killed")
+    resume.add_argument("run", help="the run's folder, or its name within runs/")
+    resume.set_defaults(command=_resume)
+
+    options = commands.add_parser("options", help="print the reference page of all options (docs/options.md)")
+    options.set_defaults(command=lambda _: print(reference_page(), end="") or 0)
+
+    working = commands.add_parser("work")  # what process.start() runs: not for people, so without help
+    working.add_argument("run", type=Path)
+    working.set_defaults(command=_work)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """One argument for every option, under its name and, where it has another, kohya's."""
+    for section in dict.fromkeys(item.section for item in training_options()):
+        group = parser.add_argument_group(section)
+        for item in training_options():
+            if item.section == section:
+                _add_option(group, item)
+
+
+def _add_option(group: argparse._ArgumentGroup, item: Option) -> None:
+    flags = [f"--{name}" for name in dict.fromkeys([item.name, item.kohya])]
+    allowed = f" ({item.range_text()})" if item.range_text() else ""
+    text = f"{item.help}{allowed} [{item.default}]".replace("%", "%%")
+    if item.kind is bool:
+        group.add_argument(
+            *flags,
+            dest=item.name,
+            nargs="?",
+            const="true",
+            default=argparse.SUPPRESS,
+            help=text,
+            metavar="true|false",
+        )
+    else:
+        group.add_argument(*flags, dest=item.name, default=argparse.SUPPRESS, help=text, metavar="VALUE")
+
+
+def _settings(given: argparse.Namespace, base: Loaded | None = None) -> TrainingSettings:
+    """The file's settings with the command line's options over them; says on stderr what the file holds oddly."""
+    if base is None:
+        base = read_settings(given.file) if given.file else Loaded(TrainingSettings())
+    for sentence in base.report():
+        print(sentence, file=sys.stderr)
+    overrides = {
+        item.name: getattr(given, item.name) for item in training_options() if hasattr(given, item.name)
+    }
+    return base.settings.with_values(overrides)
+
+
+def _train(given: argparse.Namespace) -> int:
+    return _start(_settings(given))
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from engine.demo.demo import write_demo
+
+    settings = _settings(given, Loaded(write_demo(given.folder.absolute())))
+    if not hasattr(given, "output_name"):
+        settings = settings.with_values({"overwrite": True})
+    return _start(settings)
+
+
+def _start(settings: TrainingSettings) -> int:
+    checked = check(settings)
+    _print_problems(checked, sys.stderr)
+    if not checked.can_start or checked.plan is None:
+        return CANNOT_START
+    print(checked.plan.arithmetic())
+    run = RunFolder.create("train", settings.model_dump_json(indent=2), settings.folders.output_name)
+    print(f"run: {run.path}")
+    return _work_and_follow(run, settings)
+
+
+def _resume(given: argparse.Namespace) -> int:
+    run = next((run for run in all_runs() if run.name == given.run), RunFolder(Path(given.run)))
+    if not run.settings_file.exists():
+        raise SettingsFileError(f"There is no run {given.run!r}.")
+    if run.process() is not None:
+        raise SettingsFileError(f"The run {run.name} is going on already.")
+    return _work_and_follow(run, read_settings(run.settings_file).settings)
+
+
+def _work_and_follow(run: RunFolder, settings: TrainingSettings) -> int:
+    from engine.terminal import follow
+
+    reader = run.events()
+    reader.read()
+    process.start(run, settings)
+    return follow(run, reader)
+
+
+def _check(given: argparse.Namespace) -> int:
+    settings = _settings(given)
+    checked = check(settings)
+    if given.json:
+        problems = [problem.as_plain() for problem in checked.problems]
+        steps = checked.plan.steps if checked.plan else None
+        print(json.dumps({"can_start": checked.can_start, "steps": steps, "problems": problems}, indent=2))
+    else:
+        _print_problems(checked, sys.stdout)
+        if checked.plan:
+            print(checked.plan.arithmetic())
+        print("Ready to start." if checked.can_start else "Not ready to start.")
+    return 0 if checked.can_start else CANNOT_START
+
+
+def _print_problems(checked: Checked, stream: TextIO) -> None:
+    labels = {item.name: item.label for item in training_options()}
+    for problem in checked.problems:
+        kind = "" if problem.blocking else "(you may go on) "
+        print(f"{labels[problem.option]}: {kind}{problem.what} {problem.mend}".rstrip(), file=stream)
+
+
+def _work(given: argparse.Namespace) -> int:
+    from engine.worker import work
+
+    return work(RunFolder(given.run))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Which pictures make up which step: a function of the seed and the step alone.
+
+So a run that goes on at step n needs nothing but n to find its place, and the same step holds the same
+pictures, noise and timesteps whether one process trains or several.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one process computes at a time.
+
+    pictures: indices.  weight: its share in the step's mean loss, so that the gradient averaged over
+    processes is the mean over all batches of the step; 0 for a filler, computed only because the other
+    processes still have a batch.  seed: of its noise and timesteps.
+    """
+
+    pictures: tuple[int, ...]
+    weight: float
+    seed: int
+
+
+class Batches:
+    """The order in which pictures are seen.
+
+    repeats: how often an epoch shows each picture, by index.  batch_size: pictures at a time and process.
+    accumulation: batches per step and process.  rank: this process among `processes`.
+    """
+
+    def __init__(
+        self,
+        repeats: list[int],
+        batch_size: int,
+        accumulation: int,
+        seed: int,
+        processes: int = 1,
+        rank: int = 0,
+    ) -> None:
+        self._pictures = [index for index, count in enumerate(repeats) for _ in range(count)]
+        self._batch_size = batch_size
+        self._per_step = accumulation * processes
+        self._processes, self._rank, self._seed = processes, rank, seed
+        self.per_epoch = math.ceil(len(self._pictures) / batch_size)
+        self.steps_per_epoch = max(1, math.ceil(self.per_epoch / self._per_step))
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch that a step belongs to; both count from 0."""
+        return step // self.steps_per_epoch
+
+    def ends_epoch(self, step: int) -> bool:
+        return (step + 1) % self.steps_per_epoch == 0
+
+    def at(self, step: int) -> list[MicroBatch]:
+        """What this process computes in a step, counted from 0; as many batches as every other process."""
+        epoch = self._epoch(self.epoch_of(step))
+        begin = step % self.steps_per_epoch * self._per_step
+        of_step = epoch[begin : begin + self._per_step]
+        rounds = math.ceil(len(of_step) / self._processes)
+        mine = []
+        for position in range(self._rank, rounds * self._processes, self._processes):
+            real = position < len(of_step)
+            mine.append(
+                MicroBatch(
+                    pictures=of_step[position if real else -1],
+                    weight=self._processes / len(of_step) if real else 0.0,
+                    seed=derived_seed(self._seed, step, position),
+                )
+            )
+        return mine
+
+    def _epoch(self, epoch: int) -> list[tuple[int, ...]]:
+        return _shuffled(tuple(self._pictures), self._batch_size, derived_seed(self._seed, "epoch", epoch))
+
+
+@lru_cache(maxsize=2)
+def _shuffled(pictures: tuple[int, ...], batch_size: int, seed: int) -> list[tuple[int, ...]]:
+    order = list(pictures)
+    random.Random(seed).shuffle(order)
+    return [tuple(order[i : i + batch_size]) for i in range(0, len(order), batch_size)]
+
+
+def derived_seed(*parts: object) -> int:
+    """A seed in [0, 2⁶³) that depends on all parts and looks unrelated to that of any others."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

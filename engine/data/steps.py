@@ -1,0 +1,64 @@
+"""How many steps a run has, and the arithmetic in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from engine.settings.optimizer import Optimizer
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """pictures: pictures × repeats of an epoch.  batch: pictures per step and process.
+
+    accumulation: batches per step.  epochs: asked for.  processes: training side by side.
+    steps: the optimizer steps of the whole run.
+    """
+
+    pictures: int
+    batch: int
+    accumulation: int
+    epochs: int
+    processes: int
+    steps: int
+    decided_by: str
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps until every picture was seen its repeats; the last may be a smaller one."""
+        batches = math.ceil(self.pictures / self.batch)
+        return max(1, math.ceil(batches / (self.accumulation * self.processes)))
+
+    @property
+    def epochs_run(self) -> int:
+        return math.ceil(self.steps / self.steps_per_epoch)
+
+    def arithmetic(self) -> str:
+        """Such as "120 pictures × repeats ÷ batch 6 × 5 epochs = 100 steps"."""
+        if self.decided_by == "max_train_steps":
+            return f"{self.steps} steps, as Max train steps says ({self.epochs_run} epochs of {self.steps_per_epoch})"
+        accumulation = f" ÷ accumulation {self.accumulation}" if self.accumulation > 1 else ""
+        return (
+            f"{self.pictures} (pictures × repeats) ÷ batch {self.batch}{accumulation} "
+            f"× {self.epochs} epoch{'s' if self.epochs != 1 else ''} = {self.steps} steps"
+        )
+
+
+def plan_steps(pictures: int, optimizer: Optimizer, processes: int = 1) -> StepPlan:
+    """Count as kohya_ss does: ⌈pictures · repeats ÷ batch ÷ accumulation · epochs⌉.
+
+    Max train epoch counts whole epochs and wins over Max train steps, which wins over Epoch, as in
+    sd-scripts.
+    """
+    batch, accumulation = optimizer.train_batch_size, optimizer.gradient_accumulation_steps
+    epochs = optimizer.max_train_epochs or optimizer.epoch
+    plan = StepPlan(pictures, batch, accumulation, epochs, processes, 0, "epoch")
+    if optimizer.max_train_epochs:
+        steps, decided_by = optimizer.max_train_epochs * plan.steps_per_epoch, "max_train_epochs"
+    elif optimizer.max_train_steps:
+        steps, decided_by = optimizer.max_train_steps, "max_train_steps"
+    else:
+        # Whole numbers throughout: 0.1 + 0.2 has no place in a count.
+        steps, decided_by = -(-pictures * epochs // (batch * accumulation)), "epoch"
+    return StepPlan(pictures, batch, accumulation, epochs, processes, steps, decided_by)

@@ -1,0 +1,275 @@
+"""Make the pocket model from nothing: python -m engine.demo.make_model [FOLDER]
+
+Draws the pictures, fits a tokenizer to their captions, trains the autoencoder, then the UNet together
+with the text encoder, and writes an ordinary diffusers folder in fp16. Everything is seeded, so the
+same library versions and thread count give the same model. Takes under an hour on two CPU cores.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from engine.demo.judge import judge
+from engine.demo.shapes import COLORS, NEW_SHAPE, SHAPES, SIZE, draw, random_caption, random_scene
+
+MODEL_FOLDER = Path(__file__).parent / "model"
+
+SEED = 20261120
+THREADS = 2
+VAE_STEPS, VAE_BATCH, VAE_LEARNING_RATE = 2400, 24, 2e-3
+PICTURES = 24_000
+UNET_STEPS, UNET_BATCH, UNET_LEARNING_RATE = 3600, 64, 1e-3
+CAPTION_DROPOUT = 0.1
+EMA_DECAY = 0.998
+SD1_SCALING_FACTOR = 0.18215
+
+
+def make_tokenizer() -> CLIPTokenizer:
+    """A CLIP tokenizer whose merges were learned from the captions, and whose bytes can spell any word."""
+    rng = random.Random(SEED)
+    captions = [random_caption(random_scene(rng), rng) for _ in range(4000)]
+    bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
+    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    learner.pre_tokenizer = pre_tokenizers.Whitespace()
+    learner.train_from_iterator(
+        captions, trainers.BpeTrainer(vocab_size=10_000, min_frequency=2, end_of_word_suffix="</w>")
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        learner.model.save(folder)
+        lines = (Path(folder) / "merges.txt").read_text(encoding="utf-8").splitlines()
+    merges = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#")]
+    pieces = [*bytes_, *(byte + "</w>" for byte in bytes_), *("".join(pair) for pair in merges)]
+    pieces = [*dict.fromkeys(pieces), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
+
+
+def make_vae() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(16, 32, 64, 64),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=16,
+        sample_size=SIZE,
+        scaling_factor=SD1_SCALING_FACTOR,
+    )
+
+
+def make_unet() -> UNet2DConditionModel:
+    """SD 1's sixteen transformer blocks in its four levels, only narrower."""
+    return UNet2DConditionModel(
+        sample_size=SIZE // 8,
+        block_out_channels=(64, 64, 96, 96),
+        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        layers_per_block=2,
+        cross_attention_dim=64,
+        attention_head_dim=8,
+    )
+
+
+def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=256,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            projection_dim=64,
+            max_position_embeddings=77,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def pixels(pictures: list) -> Tensor:
+    """PIL pictures → (B, 3, H, W) in [-1, 1]."""
+    array = np.stack([np.asarray(picture) for picture in pictures]).astype(np.float32)
+    return torch.from_numpy(array).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def warm_cosine(step: int, steps: int, warmup: int = 100) -> float:
+    """The learning rate's factor: up in a line, down in half a cosine."""
+    return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def training(name: str, modules: list[nn.Module], steps: int, learning_rate: float) -> Iterator:
+    """Yields a function that takes a loss and makes the step, and prints how it goes."""
+    parameters = [p for module in modules for p in module.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, steps))
+    began, losses = time.monotonic(), []
+
+    def make(loss: Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+
+    for step in range(steps):
+        yield step, make
+        if (step + 1) % 100 == 0:
+            mean = torch.stack(losses[-100:]).mean().item()
+            print(f"{name} {step + 1}/{steps}  loss {mean:.4f}  {time.monotonic() - began:.0f} s", flush=True)
+
+
+def train_vae(vae: AutoencoderKL) -> None:
+    rng = random.Random(SEED + 1)
+    # The new shape is among these pictures: the autoencoder of a real base model can show a newcomer's
+    # concept too; what such a model has never met is the concept's name and how to compose it.
+    shapes = (*SHAPES, NEW_SHAPE)
+    for _, make in training("vae", [vae], VAE_STEPS, VAE_LEARNING_RATE):
+        target = pixels([draw(random_scene(rng, shapes)) for _ in range(VAE_BATCH)])
+        posterior = vae.encode(target).latent_dist
+        restored = vae.decode(posterior.sample()).sample
+        make(F.mse_loss(restored, target) + F.l1_loss(restored, target) + 1e-6 * posterior.kl().mean())
+
+
+@torch.no_grad()
+def set_latent_scale(vae: AutoencoderKL, sample: Tensor) -> None:
+    """Fold a factor into the two 1×1 convolutions so that SD 1's scaling factor gives unit variance."""
+    spread = vae.encode(sample).latent_dist.mean.std().item() * SD1_SCALING_FACTOR
+    mean, log_variance = slice(0, 4), slice(4, 8)
+    vae.quant_conv.weight[mean] /= spread
+    vae.quant_conv.bias[mean] /= spread
+    vae.quant_conv.bias[log_variance] -= 2 * math.log(spread)
+    vae.post_quant_conv.weight *= spread
+
+
+def train_unet(
+    unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, vae: AutoencoderKL
+) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """ε-prediction with SD 1's noise schedule and caption dropout; returns the averaged weights."""
+    rng = random.Random(SEED + 2)
+    scenes = [random_scene(rng) for _ in range(PICTURES)]
+    with torch.no_grad():
+        latents = (
+            torch.cat(
+                [
+                    vae.encode(pixels([draw(s) for s in scenes[i : i + 100]])).latent_dist.mean
+                    for i in range(0, PICTURES, 100)
+                ]
+            )
+            * SD1_SCALING_FACTOR
+        )
+    noise_scheduler = sd1_scheduler()
+    averaged = [copy.deepcopy(unet), copy.deepcopy(text_encoder)]
+    for step, make in training("unet", [unet, text_encoder], UNET_STEPS, UNET_LEARNING_RATE):
+        chosen = [rng.randrange(PICTURES) for _ in range(UNET_BATCH)]
+        captions = ["" if rng.random() < CAPTION_DROPOUT else random_caption(scenes[i], rng) for i in chosen]
+        tokens = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        clean = latents[chosen]
+        noise = torch.randn_like(clean)
+        timesteps = torch.randint(0, 1000, (UNET_BATCH,))
+        noisy = noise_scheduler.add_noise(clean, noise, timesteps)
+        prediction = unet(noisy, timesteps, text_encoder(tokens).last_hidden_state).sample
+        make(F.mse_loss(prediction, noise))
+        decay = min(EMA_DECAY, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for average, live in zip(averaged, (unet, text_encoder), strict=True):
+                for a, b in zip(average.parameters(), live.parameters(), strict=True):
+                    a.lerp_(b, 1 - decay)
+    return tuple(averaged)
+
+
+def sd1_scheduler() -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def score(pipeline: StableDiffusionPipeline, count: int = 100) -> tuple[float, float]:
+    """Share of pictures with (the right shape, the right shape in the right colour), in [0, 1]."""
+    rng = random.Random(SEED + 3)
+    scenes = [random_scene(rng) for _ in range(count)]
+    pictures = pipeline(
+        [scene.caption() for scene in scenes],
+        num_inference_steps=20,
+        guidance_scale=4.0,
+        height=SIZE,
+        width=SIZE,
+        generator=torch.Generator().manual_seed(SEED),
+    ).images
+    verdicts = [judge(picture) for picture in pictures]
+    right_shape = [v.shape == s.shape for v, s in zip(verdicts, scenes, strict=True)]
+    right_both = [r and v.color == s.color for r, v, s in zip(right_shape, verdicts, scenes, strict=True)]
+    return sum(right_shape) / count, sum(right_both) / count
+
+
+def main(folder: Path = MODEL_FOLDER) -> None:
+    torch.manual_seed(SEED)
+    torch.set_num_threads(THREADS)
+    tokenizer = make_tokenizer()
+    print(f"tokenizer: {len(tokenizer)} pieces; {NEW_SHAPE!r} is {tokenizer.tokenize(NEW_SHAPE)}")
+
+    vae = make_vae()
+    train_vae(vae)
+    rng = random.Random(SEED + 4)
+    sample_scenes = [random_scene(rng) for _ in range(200)]
+    sample = pixels([draw(scene) for scene in sample_scenes])
+    set_latent_scale(vae, sample)
+    with torch.no_grad():
+        restored = vae.decode(vae.encode(sample).latent_dist.mean).sample.clamp(-1, 1)
+    error = (restored - sample).abs().mean().item()
+    verdicts = [judge(to_picture(image)) for image in restored]
+    right = sum(
+        (v.shape, v.color, v.ground) == (s.shape, s.color, s.ground)
+        for v, s in zip(verdicts, sample_scenes, strict=True)
+    )
+    print(f"vae: mean error {error:.3f}; {right} of 200 restored pictures judged right")
+
+    unet, text_encoder = train_unet(make_unet(), make_text_encoder(tokenizer), tokenizer, vae)
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        unet=unet,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        scheduler=sd1_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(dtype=torch.float16).save_pretrained(folder)
+    shape, both = score(pipeline.to(dtype=torch.float32))
+    print(
+        f"of 100 pictures, {shape:.0%} show the right shape, {both:.0%} in the right colour; {len(COLORS)} colours"
+    )
+
+
+def to_picture(image: Tensor):
+    """(3, H, W) in [-1, 1] → a PIL picture."""
+    from diffusers.image_processor import VaeImageProcessor
+
+    return VaeImageProcessor().postprocess(image[None], output_type="pil")[0]
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

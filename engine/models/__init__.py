@@ -1,0 +1,1 @@
+"""The base models: loading them from any source, conditioning and asking them."""

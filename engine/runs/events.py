@@ -1,0 +1,184 @@
+"""The event types, writing them, and following them while they are written.
+
+A run's history is events.jsonl: one JSON object a line, appended and flushed. A reader skips kinds
+that it does not know, and leaves a half-written last line for later.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+
+class Event(BaseModel):
+    """time: seconds since 1970."""
+
+    time: float = Field(default_factory=time.time)
+
+
+class Started(Event):
+    """The engine is up."""
+
+    kind: Literal["started"] = "started"
+    versions: dict[str, str] = {}
+
+
+class Planned(Event):
+    """What lies ahead.  total_steps and steps_per_epoch: optimizer steps.
+
+    first_step: steps done before, above 0 where the run goes on from a saved state; what an earlier
+    engine reported beyond it is void.
+    """
+
+    kind: Literal["planned"] = "planned"
+    total_steps: int
+    steps_per_epoch: int
+    seed: int
+    device: str
+    first_step: int = 0
+
+
+class Stage(Event):
+    """What the run is doing now, and how far it is; total is 0 where that is not known."""
+
+    kind: Literal["stage"] = "stage"
+    name: Literal["loading", "caching", "training", "sampling", "saving"]
+    done: int = 0
+    total: int = 0
+    detail: str = ""
+
+
+class Step(Event):
+    """One optimizer step.  step counts from 1.
+
+    loss: this step's.  smoothed_loss: exponential average.  learning_rates: by parameter group.
+    images_per_second: over the last seconds.  memory: bytes in use.  eta: seconds left.
+    """
+
+    kind: Literal["step"] = "step"
+    step: int
+    epoch: int
+    loss: float
+    smoothed_loss: float
+    learning_rates: dict[str, float]
+    grad_norm: float | None = None
+    images_per_second: float | None = None
+    memory: int | None = None
+    eta: float | None = None
+
+
+class Sample(Event):
+    """A sample picture.  file: the full picture.  preview: a small copy within the run's folder."""
+
+    kind: Literal["sample"] = "sample"
+    file: str
+    preview: str
+    prompt: str
+    prompt_index: int
+    seed: int
+    step: int
+
+
+class Checkpoint(Event):
+    """A trained file was written."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    file: str
+    step: int
+    final: bool = False
+
+
+class StateSaved(Event):
+    """The run can be resumed from this step."""
+
+    kind: Literal["state"] = "state"
+    step: int
+
+
+class Warned(Event):
+    kind: Literal["warning"] = "warning"
+    text: str
+
+
+class Problem(Event):
+    """What is wrong, and how to mend it.  option: the name of the option it is about, if any."""
+
+    kind: Literal["problem"] = "problem"
+    what: str
+    mend: str = ""
+    option: str = ""
+
+
+class Finished(Event):
+    """The last event of an engine that ended by itself."""
+
+    kind: Literal["finished"] = "finished"
+    how: Literal["done", "stopped", "failed"]
+    step: int = 0
+
+
+AnyEvent = Started | Planned | Stage | Step | Sample | Checkpoint | StateSaved | Warned | Problem | Finished
+_READ: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="kind")])
+
+
+class EventWriter:
+    """Appends events to a file; safe to call from several threads."""
+
+    def __init__(self, file: Path) -> None:
+        self._lock = threading.Lock()
+        _end_half_line(file)
+        self._file = file.open("a", encoding="utf-8")
+
+    def write(self, *events: Event) -> None:
+        text = "".join(event.model_dump_json(exclude_none=True) + "\n" for event in events)
+        with self._lock:
+            self._file.write(text)
+            self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class EventReader:
+    """Reads what has been appended since the last time."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._offset = 0
+
+    def read(self) -> list[AnyEvent]:
+        """The events whose lines are complete, in order; none where the file is not there yet."""
+        try:
+            with self._file.open("rb") as stream:
+                stream.seek(self._offset)
+                data = stream.read()
+        except FileNotFoundError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [event for line in whole.splitlines() if (event := parse_event(line)) is not None]
+
+
+def parse_event(line: bytes | str) -> AnyEvent | None:
+    """One line's event, or None for a line that this version cannot read."""
+    try:
+        return _READ.validate_json(line)
+    except ValidationError:
+        return None
+
+
+def _end_half_line(file: Path) -> None:
+    """A killed engine may have left half a line; the next one begins on a line of its own."""
+    if file.exists() and file.stat().st_size:
+        with file.open("rb+") as stream:
+            stream.seek(-1, 2)
+            if stream.read(1) != b"\n":
+                stream.write(b"\n")
+
+
+def as_plain(event: AnyEvent) -> dict[str, Any]:
+    return event.model_dump(exclude_none=True)

@@ -1,0 +1,209 @@
+"""A run's folder on disk: the only code that knows its layout.
+
+runs/2026-11-20_14-03-59_cat/
+    settings.json    what the run was told
+    job.json         which job it is
+    events.jsonl     what happened, appended
+    control.jsonl    what it was asked to do since, appended
+    log.txt          everything the engine printed
+    process.json     the process that works on it
+    heartbeat        touched every second while that process lives
+    state/           the latest training state
+    previews/        small copies of the sample pictures
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from engine.runs.events import AnyEvent, EventReader, EventWriter, Finished
+from engine.settings.files import write_whole
+
+Request = Literal["stop", "save", "sample"]
+Status = Literal["starting", "running", "silent", "done", "stopped", "failed", "died"]
+
+SILENT_AFTER = 60.0
+"""Seconds without a heartbeat after which a living process counts as silent."""
+
+
+def runs_root() -> Path:
+    """Where runs are kept: DARKROOM_RUNS, or runs/ beside the program."""
+    return Path(os.environ.get("DARKROOM_RUNS") or Path(__file__).parents[2] / "runs").absolute()
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run, by the folder that it lives in."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def settings_file(self) -> Path:
+        return self.path / "settings.json"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def state_folder(self) -> Path:
+        return self.path / "state"
+
+    @property
+    def previews_folder(self) -> Path:
+        return self.path / "previews"
+
+    @property
+    def events_file(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @staticmethod
+    def create(job: str, settings_json: str, title: str, root: Path | None = None) -> RunFolder:
+        """Make a new folder, named by the time and the title, and write what the run is told."""
+        root = root or runs_root()
+        root.mkdir(parents=True, exist_ok=True)
+        words = re.sub(r"[^\w.-]+", "-", title).strip("-.")[:40] or job
+        base = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{words}"
+        for number in range(1, 1000):
+            path = root / (base if number == 1 else f"{base}_{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            run = RunFolder(path)
+            write_whole(path / "job.json", json.dumps({"job": job}))
+            write_whole(run.settings_file, settings_json)
+            return run
+        raise FileExistsError(f"{root} holds a thousand runs of this second.")
+
+    @property
+    def job(self) -> str:
+        return str(json.loads((self.path / "job.json").read_text(encoding="utf-8"))["job"])
+
+    # ── events and control ────────────────────────────────────────────────────────────────────────
+
+    def events(self) -> EventReader:
+        return EventReader(self.events_file)
+
+    def writer(self) -> EventWriter:
+        return EventWriter(self.events_file)
+
+    def ask(self, request: Request) -> None:
+        """Append a request for the engine to find between two steps."""
+        with (self.path / "control.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"time": time.time(), "request": request}) + "\n")
+
+    def control(self) -> Control:
+        return Control(self.path / "control.jsonl")
+
+    def log_tail(self, lines: int = 200, most_bytes: int = 64_000) -> str:
+        """The end of the log; carriage returns of progress bars leave only their last state."""
+        try:
+            with self.log_file.open("rb") as stream:
+                stream.seek(0, os.SEEK_END)
+                stream.seek(max(0, stream.tell() - most_bytes))
+                text = stream.read().decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")[-lines:])
+
+    # ── the process ───────────────────────────────────────────────────────────────────────────────
+
+    def set_process(self, pid: int) -> None:
+        """Note the process that works on the run; its start time tells it from a later one of the same number."""
+        try:
+            created = psutil.Process(pid).create_time()
+        except psutil.NoSuchProcess:
+            created = 0.0
+        write_whole(self.path / "process.json", json.dumps({"pid": pid, "created": created}))
+
+    def forget_process(self) -> None:
+        """Clear what an earlier engine of this run left: its heartbeat and the requests made to it."""
+        for name in ("heartbeat", "control.jsonl"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def process(self) -> psutil.Process | None:
+        """The living process of this run, or None."""
+        try:
+            noted = json.loads((self.path / "process.json").read_text(encoding="utf-8"))
+            process = psutil.Process(noted["pid"])
+            same = abs(process.create_time() - noted["created"]) < 1.0
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except (OSError, ValueError, KeyError, psutil.Error):
+            return None
+
+    def beat(self) -> None:
+        (self.path / "heartbeat").touch()
+
+    def last_beat(self) -> float | None:
+        """When the engine last gave a sign of life, in seconds since 1970."""
+        try:
+            return (self.path / "heartbeat").stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    def status(self, last_event: AnyEvent | None) -> Status:
+        """What state the run is in, derived from its process and its last event, never stored."""
+        if self.process() is not None:
+            beat = self.last_beat()
+            if isinstance(last_event, Finished):
+                return last_event.how
+            if beat is None or last_event is None:
+                return "starting"
+            return "silent" if time.time() - beat > SILENT_AFTER else "running"
+        return last_event.how if isinstance(last_event, Finished) else "died"
+
+    def delete_state(self) -> None:
+        shutil.rmtree(self.state_folder, ignore_errors=True)
+
+
+class Control:
+    """The requests made to the running engine, for it to look at between steps."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._offset = 0
+
+    def take(self) -> set[str]:
+        """What was asked for since the last look."""
+        try:
+            if self._file.stat().st_size <= self._offset:
+                return set()
+            with self._file.open("rb") as stream:
+                stream.seek(self._offset)
+                data = stream.read()
+        except FileNotFoundError:
+            return set()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return {request for line in whole.splitlines() if (request := _request_in(line))}
+
+
+def _request_in(line: bytes) -> str:
+    try:
+        return str(json.loads(line)["request"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def all_runs(root: Path | None = None) -> Iterator[RunFolder]:
+    """Every run, newest first."""
+    root = root or runs_root()
+    if root.is_dir():
+        folders = (path for path in root.iterdir() if (path / "job.json").exists())
+        yield from (RunFolder(path) for path in sorted(folders, key=lambda path: path.name, reverse=True))

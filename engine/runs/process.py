@@ -1,0 +1,113 @@
+"""Starts a run's engine as a process of its own, and ends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from engine.runs.folder import RunFolder
+from engine.settings.training import TrainingSettings
+
+PROGRAM_FOLDER = Path(__file__).parents[2]
+
+_children: list[subprocess.Popen[bytes]] = []
+"""Engines that this process started: kept so that they can be reaped when they end."""
+
+
+def start(run: RunFolder, settings: TrainingSettings) -> int:
+    """Start the engine on a run, new or to be resumed; returns its process id.
+
+    The engine leads a process group of its own and writes to the run's log, so it outlives this
+    process, a closed terminal, and the browser.
+    """
+    run.forget_process()
+    environment = os.environ | {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+        "OMP_NUM_THREADS": str(settings.hardware.num_cpu_threads_per_process),
+        "PYTHONPATH": os.pathsep.join([str(PROGRAM_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
+    if settings.hardware.gpu_ids:
+        environment["CUDA_VISIBLE_DEVICES"] = settings.hardware.gpu_ids
+    with run.log_file.open("ab") as log:
+        child = subprocess.Popen(
+            command(run, settings),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=PROGRAM_FOLDER,
+            env=environment,
+            **_own_group(),
+        )
+    _children.append(child)
+    run.set_process(child.pid)
+    return child.pid
+
+
+def command(run: RunFolder, settings: TrainingSettings) -> list[str]:
+    """The engine's command line: plain for one process, through accelerate's launcher for several."""
+    work = ["-m", "engine", "work", str(run.path)]
+    processes = settings.hardware.num_processes
+    if processes == 1:
+        return [sys.executable, *work]
+    launcher = ["-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1"]
+    kind = ["--multi_gpu"] if _has_nvidia() else ["--cpu"]
+    precision = ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    threads = ["--num_cpu_threads_per_process", str(settings.hardware.num_cpu_threads_per_process)]
+    return [sys.executable, *launcher, *kind, *precision, *threads, *work]
+
+
+def stop(run: RunFolder) -> None:
+    """Ask the engine to save and end after the step it is at."""
+    run.ask("stop")
+
+
+def kill(run: RunFolder, patience: float = 5.0) -> None:
+    """End the engine and its workers now; what it saved last stays."""
+    process = run.process()
+    if process is None:
+        return
+    family = [*process.children(recursive=True), process]
+    for member in family:
+        with suppress(psutil.Error):
+            member.terminate()
+    _, alive = psutil.wait_procs(family, timeout=patience)
+    for member in alive:
+        with suppress(psutil.Error):
+            member.kill()
+    reap()
+
+
+def wait(run: RunFolder, timeout: float | None = None) -> bool:
+    """Wait until the run's process is gone; False where the time (seconds) ran out first."""
+    until = None if timeout is None else time.monotonic() + timeout
+    while run.process() is not None:
+        if until is not None and time.monotonic() > until:
+            return False
+        reap()
+        time.sleep(0.1)
+    return True
+
+
+def reap() -> None:
+    """Collect children that have ended, so that they do not stay behind as zombies."""
+    for child in _children[:]:
+        if child.poll() is not None:
+            _children.remove(child)
+
+
+def _own_group() -> dict[str, object]:
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
+def _has_nvidia() -> bool:
+    return shutil.which("nvidia-smi") is not None

@@ -1,0 +1,182 @@
+"""How far, how fast and how long the weights move."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from engine.settings.option import Group, option
+
+BASIC = "Parameters/Basic"
+ADVANCED = "Parameters/Advanced"
+
+
+class Optimizer(Group):
+    train_batch_size: int = option(
+        1,
+        ge=1,
+        le=64,
+        step=1,
+        widget="slider",
+        label="Train batch size",
+        section=BASIC,
+        help="Pictures per step. More is steadier and needs more memory.",
+    )
+    epoch: int = option(
+        1,
+        ge=1,
+        label="Epoch",
+        section=BASIC,
+        help="How often the whole set of pictures, with its repeats, is gone through.",
+    )
+    max_train_epochs: int = option(
+        0,
+        ge=0,
+        label="Max train epoch",
+        section=BASIC,
+        help="Whole epochs to train, in place of Epoch and Max train steps; 0 leaves it to those.",
+    )
+    max_train_steps: int = option(
+        0,
+        ge=0,
+        label="Max train steps",
+        section=BASIC,
+        help="Train exactly this many steps; 0 means as many as Epoch asks for.",
+    )
+    seed: int = option(
+        0,
+        ge=0,
+        label="Seed",
+        section=BASIC,
+        help="The same seed with the same settings gives the same result; 0 draws a new one.",
+    )
+    optimizer: Literal["AdamW", "AdamW8bit"] = option(
+        "AdamW8bit",
+        label="Optimizer",
+        section=BASIC,
+        help="AdamW8bit keeps its memory of past steps in 8 bits: half as large or less, and as good.",
+        source="Loshchilov & Hutter 2017, arXiv:1711.05101; Dettmers et al. 2021, arXiv:2110.02861",
+    )
+    optimizer_args: str = option(
+        "",
+        label="Optimizer extra arguments",
+        section=BASIC,
+        help="For the optimizer itself, as name=value with spaces between: weight_decay=0.01 betas=0.9,0.99",
+    )
+    learning_rate: float = option(
+        1e-4,
+        ge=0,
+        le=1,
+        label="Learning rate",
+        section=BASIC,
+        help="Used for every part whose own learning rate below is 0 while the other's is 0 too.",
+    )
+    text_encoder_lr: float = option(
+        1e-4,
+        ge=0,
+        le=1,
+        label="Text Encoder learning rate",
+        section=BASIC,
+        help="Usually half of the UNet's or less. 0 trains the UNet alone, unless both are 0.",
+    )
+    unet_lr: float = option(
+        1e-4,
+        ge=0,
+        le=1,
+        label="Unet learning rate",
+        section=BASIC,
+        help="1e-4 is a good start for a LoRA. 0 trains the text encoder alone, unless both are 0.",
+    )
+    lr_scheduler: Literal[
+        "constant", "constant_with_warmup", "cosine", "cosine_with_restarts", "linear", "polynomial"
+    ] = option(
+        "cosine",
+        label="LR Scheduler",
+        section=BASIC,
+        help="How the learning rate changes from the first step to the last.",
+    )
+    lr_warmup: float = option(
+        10,
+        ge=0,
+        le=100,
+        step=1,
+        widget="slider",
+        label="LR warmup (% of total steps)",
+        section=BASIC,
+        help="The learning rate climbs from 0 over this share of the steps. Constant takes no warmup.",
+    )
+    lr_warmup_steps: int = option(
+        0,
+        ge=0,
+        label="LR warmup steps (override)",
+        section=BASIC,
+        help="The same in steps; 0 leaves it to the percentage.",
+    )
+    lr_scheduler_num_cycles: int = option(
+        1,
+        ge=1,
+        label="LR # cycles",
+        section=BASIC,
+        help="How often cosine_with_restarts starts again from the full rate.",
+        applies_when={"lr_scheduler": ("cosine_with_restarts",)},
+    )
+    lr_scheduler_power: float = option(
+        1.0,
+        ge=0,
+        label="LR power",
+        section=BASIC,
+        help="Power of the polynomial: 1 is a straight line, more falls faster at first.",
+        applies_when={"lr_scheduler": ("polynomial",)},
+    )
+    max_grad_norm: float = option(
+        1.0,
+        ge=0,
+        label="Max grad norm",
+        section=BASIC,
+        help="A longer gradient is shortened to this; 0 leaves it as it is.",
+    )
+    gradient_accumulation_steps: int = option(
+        1,
+        ge=1,
+        le=120,
+        step=1,
+        widget="slider",
+        label="Gradient accumulate steps",
+        section=ADVANCED,
+        help="Batches whose gradients are averaged into one step: a larger batch without its memory.",
+    )
+
+    def rates(self) -> tuple[float, float]:
+        """(UNet's rate, text encoder's rate); a part whose rate is 0 is not trained.
+
+        kohya's rule: the two special rates count where either is set, else learning_rate serves both.
+        """
+        if self.unet_lr == 0 and self.text_encoder_lr == 0:
+            return self.learning_rate, self.learning_rate
+        return self.unet_lr, self.text_encoder_lr
+
+    def extra_arguments(self) -> dict[str, object]:
+        """optimizer_args as Python values: numbers, true/false, and comma lists as tuples of numbers.
+
+        Raises ValueError with a sentence for people where a part is not name=value.
+        """
+        arguments: dict[str, object] = {}
+        for part in self.optimizer_args.split():
+            name, equals, text = part.partition("=")
+            if not equals or not name.isidentifier() or not text:
+                raise ValueError(
+                    f"Optimizer extra arguments: {part!r} is not of the form name=value, such as weight_decay=0.01."
+                )
+            arguments[name] = _value(name, text.strip("()"))
+        return arguments
+
+
+def _value(name: str, text: str) -> object:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        numbers = [float(number) for number in text.split(",") if number]
+    except ValueError:
+        raise ValueError(
+            f"Optimizer extra arguments: {name} is {text!r}; it takes a number, true, false, or numbers with commas."
+        ) from None
+    return tuple(numbers) if "," in text else numbers[0]

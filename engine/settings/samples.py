@@ -1,0 +1,141 @@
+"""Sample pictures made while training."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.settings.option import Group, option
+
+SECTION = "Parameters/Samples"
+
+Sampler = Literal[
+    "euler_a", "euler", "ddim", "pndm", "lms", "heun", "dpm_2", "dpm_2_a", "dpmsolver", "dpmsolver++",
+    "dpmsingle", "k_lms", "k_euler", "k_euler_a", "k_dpm_2", "k_dpm_2_a",
+]  # fmt: skip
+
+
+class Samples(Group):
+    sample_every_n_steps: int = option(
+        0,
+        ge=0,
+        label="Sample every n steps",
+        section=SECTION,
+        help="Draw the prompts below after every n steps; 0 for not by steps.",
+    )
+    sample_every_n_epochs: int = option(
+        0,
+        ge=0,
+        label="Sample every n epochs",
+        section=SECTION,
+        help="Draw them after every n epochs; 0 for not by epochs.",
+    )
+    sample_at_first: bool = option(
+        False,
+        label="Sample before training",
+        section=SECTION,
+        help="Draw them once before the first step too, to see what training changes.",
+    )
+    sample_sampler: Sampler = option(
+        "euler_a",
+        label="Sample sampler",
+        section=SECTION,
+        help="The sampling method, for prompts that do not name one.",
+    )
+    sample_prompts: str = option(
+        "",
+        label="Sample prompts",
+        section=SECTION,
+        widget="lines",
+        help="One prompt a line, then what differs from the defaults: --n negative prompt, --w width, "
+        "--h height, --d seed, --l guidance scale, --s steps, --ss sampler. Lines that begin with # are "
+        "left out. Without a width and height, a sample has the training resolution.",
+    )
+
+    def prompts(self) -> list[SamplePrompt]:
+        """The prompts, parsed.  Raises ValueError with a sentence naming the line where one is wrong."""
+        lines = [line.strip() for line in self.sample_prompts.splitlines()]
+        return [
+            SamplePrompt.parse(line, number)
+            for number, line in enumerate(lines, start=1)
+            if line and not line.startswith("#")
+        ]
+
+
+@dataclass(frozen=True)
+class SamplePrompt:
+    """One line of Sample prompts.
+
+    width, height: pixels, None for the training resolution.  steps: denoising steps.
+    guidance_scale: classifier-free guidance, 1 for none.  seed: None for the run's seed.
+    """
+
+    text: str
+    negative: str = ""
+    width: int | None = None
+    height: int | None = None
+    steps: int = 30
+    guidance_scale: float = 7.5
+    seed: int | None = None
+    sampler: str | None = None
+
+    @staticmethod
+    def parse(line: str, number: int = 1) -> SamplePrompt:
+        """Read kohya's syntax: the prompt, then ` --w 512 --h 512 --s 20 --l 7.5 --d 42 --n blurry`.
+
+        An option it does not know is left in the words of neither prompt and refused with a sentence.
+        """
+        text, *parts = (" " + line).split(" --")
+        values: dict[str, object] = {}
+        for part in parts:
+            key, _, value = part.strip().partition(" ")
+            values |= _read_flag(key, value.strip(), number)
+        return SamplePrompt(text=text.strip(), **values)  # type: ignore[arg-type]
+
+    def line(self) -> str:
+        """The prompt in kohya's syntax again, with all that differs from the defaults."""
+        flags = {
+            "w": self.width, "h": self.height, "s": self.steps, "l": self.guidance_scale,
+            "d": self.seed, "ss": self.sampler, "n": self.negative or None,
+        }  # fmt: skip
+        return " ".join(
+            [self.text, *(f"--{key} {value}" for key, value in flags.items() if value is not None)]
+        )
+
+
+_FLAGS: dict[str, tuple[str, type, float, float]] = {
+    # flag: (field, type, least, most)
+    "w": ("width", int, 8, 8192),
+    "h": ("height", int, 8, 8192),
+    "s": ("steps", int, 1, 1000),
+    "l": ("guidance_scale", float, 0, 100),
+    "d": ("seed", int, 0, 2**63 - 1),
+}
+
+
+def _read_flag(key: str, value: str, number: int) -> dict[str, object]:
+    if key == "n":
+        return {"negative": value}
+    if key == "ss":
+        known = Sampler.__args__  # type: ignore[attr-defined]
+        if value not in known:
+            raise ValueError(
+                f"Sample prompts, line {number}: sampler {value!r} is none of {', '.join(known)}."
+            )
+        return {"sampler": value}
+    if key not in _FLAGS:
+        raise ValueError(
+            f"Sample prompts, line {number}: --{shlex.quote(key)} is not known; "
+            "use --w, --h, --s, --l, --d, --ss and --n."
+        )
+    field, kind, least, most = _FLAGS[key]
+    try:
+        parsed = kind(value)
+    except ValueError:
+        parsed = None
+    if parsed is None or not least <= parsed <= most:
+        raise ValueError(
+            f"Sample prompts, line {number}: --{key} is {value!r}; it takes a number from {least:g} to {most:g}."
+        )
+    return {field: parsed}

@@ -1,0 +1,55 @@
+"""The device, the number formats, and several processes as one."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from engine.settings.hardware import Hardware
+
+
+def make_accelerator(settings: Hardware) -> tuple[Accelerator, list[str]]:
+    """An accelerator for this process, and what had to be done otherwise than asked, for people."""
+    torch.set_num_threads(settings.num_cpu_threads_per_process)
+    precision, warnings = choose_precision(settings.mixed_precision, torch.cuda.is_available())
+    return Accelerator(mixed_precision=precision, cpu=not _has_accelerator()), warnings
+
+
+def choose_precision(asked: str, has_cuda: bool) -> tuple[str, list[str]]:
+    """fp16 has kernels on CUDA alone; elsewhere full precision gives the same result, more slowly."""
+    if asked == "fp16" and not has_cuda:
+        return "no", ["Mixed precision fp16 needs an NVIDIA GPU; this run computes in full precision."]
+    return asked, []
+
+
+def weight_dtype(precision: str) -> torch.dtype:
+    """The number format that frozen weights are kept in under a mixed precision."""
+    return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
+
+
+def average_gradients(parameters: list[nn.Parameter], accelerator: Accelerator) -> None:
+    """Make every process's gradients the mean over processes.
+
+    The trained networks are small, so one exchange a step costs less than wrapping the whole model.
+    """
+    if accelerator.num_processes == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = accelerator.reduce(torch.cat([g.flatten() for g in gradients]), "mean")
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def save_memory(unet: nn.Module, text_encoder: nn.Module) -> None:
+    """Gradient checkpointing in both; it acts only where gradients are taken."""
+    unet.enable_gradient_checkpointing()  # type: ignore[operator]
+    text_encoder.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+
+
+def _has_accelerator() -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available()

@@ -1,0 +1,123 @@
+"""The metadata of the files that a run writes, and their number formats."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.data.dataset import Item
+from engine.data.steps import StepPlan
+from engine.models.family import Family
+from engine.networks.kohya_format import as_text
+from engine.settings.training import TrainingSettings
+
+DTYPES = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass
+class RunMetadata:
+    """What a trained file says about the run that made it: sd-scripts' ss_* keys and modelspec's."""
+
+    settings: TrainingSettings
+    family: Family
+    plan: StepPlan
+    items: list[Item]
+    seed: int
+    precision: str
+    network: dict[str, Any]
+    began: float = field(default_factory=time.time)
+    session: int = field(default_factory=lambda: random.SystemRandom().randrange(2**32))
+
+    def at(self, step: int, epoch: int) -> dict[str, str]:
+        """All metadata of a file saved after `step` steps in epoch `epoch`, as text."""
+        values = {**self._run(), **self._data(), **self.network, "ss_steps": step, "ss_epoch": epoch}
+        values["ss_training_finished_at"] = time.time()
+        return {**{key: as_text(value) for key, value in sorted(values.items())}, **self._modelspec()}
+
+    def _run(self) -> dict[str, Any]:
+        s = self.settings
+        unet_lr, text_encoder_lr = s.optimizer.rates()
+        source = Path(s.source_model.pretrained_model_name_or_path)
+        return {
+            "ss_session_id": self.session,
+            "ss_training_started_at": self.began,
+            "ss_output_name": s.folders.output_name,
+            "ss_learning_rate": s.optimizer.learning_rate,
+            "ss_text_encoder_lr": text_encoder_lr,
+            "ss_unet_lr": unet_lr,
+            "ss_num_epochs": self.plan.epochs_run,
+            "ss_gradient_checkpointing": s.hardware.gradient_checkpointing,
+            "ss_gradient_accumulation_steps": s.optimizer.gradient_accumulation_steps,
+            "ss_max_train_steps": self.plan.steps,
+            "ss_lr_warmup_steps": s.optimizer.lr_warmup_steps,
+            "ss_lr_scheduler": s.optimizer.lr_scheduler,
+            "ss_optimizer": f"{s.optimizer.optimizer}"
+            + (f"({s.optimizer.optimizer_args})" if s.optimizer.optimizer_args else ""),
+            "ss_max_grad_norm": s.optimizer.max_grad_norm,
+            "ss_mixed_precision": self.precision,
+            "ss_seed": self.seed,
+            "ss_clip_skip": s.objective.clip_skip,
+            "ss_cache_latents": s.dataset.cache_latents,
+            "ss_base_model_version": self.family.kohya_version,
+            "ss_v2": False,
+            "ss_training_comment": s.folders.training_comment or None,
+            "ss_sd_model_name": source.name if source.exists() else str(source),
+            "ss_sd_scripts_commit_hash": "(unknown)",
+            "ss_loss_type": "l2",
+            "ss_zero_terminal_snr": False,
+            "ss_max_token_length": None,
+        }
+
+    def _data(self) -> dict[str, Any]:
+        folders: dict[str, dict[str, int]] = {}
+        tags: dict[str, Counter[str]] = {}
+        for item in self.items:
+            name = item.picture.parent.name
+            folders.setdefault(name, {"n_repeats": item.repeats, "img_count": 0})["img_count"] += 1
+            words = (word.strip() for word in item.caption.split(","))
+            tags.setdefault(name, Counter()).update(word for word in words if word)
+        size = self.settings.dataset.size()
+        batch = self.settings.optimizer.train_batch_size
+        return {
+            "ss_dataset_dirs": json.dumps(folders),
+            "ss_reg_dataset_dirs": "{}",
+            "ss_tag_frequency": json.dumps(tags, ensure_ascii=False),
+            "ss_num_train_images": self.plan.pictures,
+            "ss_num_reg_images": 0,
+            "ss_num_batches_per_epoch": -(-self.plan.pictures // batch),
+            "ss_batch_size_per_device": batch,
+            "ss_total_batch_size": batch * self.plan.processes * self.plan.accumulation,
+            "ss_resolution": str(size),
+            "ss_enable_bucket": False,
+            "ss_bucket_info": "null",
+            "ss_keep_tokens": 0,
+            "ss_shuffle_caption": False,
+        }
+
+    def _modelspec(self) -> dict[str, str]:
+        s = self.settings
+        width, height = s.dataset.size()
+        given = {
+            "title": s.metadata.metadata_title or s.folders.output_name,
+            "author": s.metadata.metadata_author,
+            "description": s.metadata.metadata_description,
+            "license": s.metadata.metadata_license,
+            "tags": s.metadata.metadata_tags,
+        }
+        return {
+            "modelspec.sai_model_spec": "1.0.1",
+            "modelspec.architecture": f"{self.family.architecture}/lora",
+            "modelspec.implementation": "diffusers",
+            "modelspec.prediction_type": "epsilon",
+            "modelspec.resolution": f"{width}x{height}",
+            "modelspec.date": datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None).isoformat(),
+            **{f"modelspec.{key}": value for key, value in given.items() if value},
+        }

@@ -1,0 +1,121 @@
+"""What happens between two steps: files, states and samples when they are due, and requests from outside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from engine.data.output_names import epoch_name, step_name
+from engine.data.steps import StepPlan
+from engine.runs.events import Checkpoint, StateSaved
+from engine.runs.folder import RunFolder
+from engine.settings.training import TrainingSettings
+from engine.training.lora_method import LoraMethod
+from engine.training.metadata import RunMetadata
+from engine.training.report import Report
+from engine.training.samples import Sampler
+from engine.training.state import Progress, save_state
+
+STATE_EVERY = 120.0
+"""Seconds of training that a power cut may cost at the most."""
+
+
+@dataclass
+class Milestones:
+    """Looks after every step.  memory: gives the optimizer's, schedule's and scaler's state to be saved."""
+
+    settings: TrainingSettings
+    run: RunFolder
+    plan: StepPlan
+    method: LoraMethod
+    metadata: RunMetadata
+    sampler: Sampler
+    report: Report
+    accelerator: Accelerator
+    memory: Callable[[], dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        self._control = self.run.control()
+        self._state_kept = time.monotonic()
+
+    def before_first_step(self) -> None:
+        if self.settings.samples.sample_at_first:
+            self._draw(0)
+
+    def after(self, step: int) -> bool:
+        """Do what is due after `step` steps (from 1); True where the run was asked to stop here."""
+        name, saving, samples = self.settings.folders.output_name, self.settings.saving, self.settings.samples
+        epoch = step // self.plan.steps_per_epoch if step % self.plan.steps_per_epoch == 0 else None
+        wants = self._requests()
+        if step < self.plan.steps:
+            by_step, by_epoch = due(step, saving.save_every_n_steps), due(epoch, saving.save_every_n_epochs)
+            if by_step or "save" in wants or "stop" in wants:
+                self._save(step_name(name, step), step, with_state=saving.save_state and by_step)
+            if by_epoch and epoch:
+                self._save(epoch_name(name, epoch), step, with_state=saving.save_state)
+            if by_step or by_epoch or "stop" in wants or time.monotonic() - self._state_kept > STATE_EVERY:
+                self._keep_state(self.run.state_folder, step)
+        if "stop" in wants:
+            return step < self.plan.steps
+        if epoch and due(epoch, samples.sample_every_n_epochs):
+            self._draw(step, epoch)
+        elif due(step, samples.sample_every_n_steps) or "sample" in wants:
+            self._draw(step)
+        return False
+
+    def after_last_step(self) -> None:
+        saving, name = self.settings.saving, self.settings.folders.output_name
+        at_end = saving.save_state or saving.save_state_on_train_end
+        self._save(name, self.plan.steps, with_state=at_end, final=True)
+        if self.accelerator.is_main_process:
+            self.run.delete_state()
+
+    def _save(self, stem: str, step: int, with_state: bool, final: bool = False) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        file = Path(self.settings.folders.output_dir) / f"{stem}.{self.settings.source_model.save_model_as}"
+        self.report.stage("saving", detail=file.name)
+        self.method.save(file, self.metadata.at(step, -(-step // self.plan.steps_per_epoch)))
+        self.report.event(Checkpoint(file=str(file), step=step, final=final))
+        if with_state:
+            self._keep_state(file.with_name(f"{stem}-state"), step)
+        self._go_on(step)
+
+    def _keep_state(self, folder: Path, step: int) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        self.report.flush()
+        progress = Progress(step, self.plan.steps, self.metadata.seed, self.report.smoothed_loss)
+        save_state(folder, self.method.state_dict(), self.memory(), progress)
+        if folder == self.run.state_folder:
+            self._state_kept = time.monotonic()
+            self.report.event(StateSaved(step=step))
+
+    def _draw(self, step: int, epoch: int | None = None) -> None:
+        if self.sampler and self.accelerator.is_main_process:
+            self.sampler.draw(self.report, step, epoch)
+            self._go_on(step)
+        self.accelerator.wait_for_everyone()
+
+    def _go_on(self, step: int) -> None:
+        self.report.pause()
+        if step < self.plan.steps:
+            self.report.stage("training", step, self.plan.steps)
+
+    def _requests(self) -> list[str]:
+        """What was asked for since the last step; all processes get the same answer."""
+        wants = [sorted(self._control.take()) if self.accelerator.is_main_process else []]
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(wants)
+        return wants[0]
+
+
+def due(count: int | None, every: int) -> bool:
+    """Whether something that comes every `every` (0: never) comes after `count`."""
+    return bool(count and every and count % every == 0)

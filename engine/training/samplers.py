@@ -1,0 +1,36 @@
+"""kohya's sampler names as diffusers' schedulers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import torch
+from torch import Tensor
+
+_SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ddim": ("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
+    "pndm": ("PNDMScheduler", {"skip_prk_steps": True, "set_alpha_to_one": False}),
+    "lms": ("LMSDiscreteScheduler", {}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_a": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "dpm_2": ("KDPM2DiscreteScheduler", {}),
+    "dpm_2_a": ("KDPM2AncestralDiscreteScheduler", {}),
+    "dpmsolver": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "dpmsolver++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
+    "dpmsingle": ("DPMSolverSinglestepScheduler", {"algorithm_type": "dpmsolver++"}),
+}
+
+
+def make_sampler(name: str, alphas_cumprod: Tensor) -> Any:
+    """The scheduler for a name, on the noise schedule that the model is trained with.
+
+    k_euler and the other k_ names mean the same samplers without k_.
+    """
+    class_name, arguments = _SAMPLERS[name.removeprefix("k_")]
+    alphas = alphas_cumprod.double()
+    betas = 1 - alphas / torch.cat([alphas.new_ones(1), alphas[:-1]])  # ᾱ_t = Π (1 − β)
+    return getattr(diffusers, class_name)(
+        num_train_timesteps=len(alphas), trained_betas=betas.float().tolist(), **arguments
+    )

@@ -1,0 +1,195 @@
+"""The training loop, from the settings to the trained file: read it top to bottom."""
+
+from __future__ import annotations
+
+import math
+import random
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.data.batches import Batches, MicroBatch
+from engine.data.dataset import Latents, items_of
+from engine.data.folders import scan
+from engine.data.steps import plan_steps
+from engine.failure import Failure
+from engine.models.family import Family, Parts
+from engine.models.sd1 import StableDiffusion1
+from engine.objective.loss import squared_error
+from engine.objective.noise import add_noise
+from engine.objective.timesteps import uniform_timesteps
+from engine.runs.events import Planned
+from engine.runs.folder import RunFolder
+from engine.settings.training import TrainingSettings
+from engine.training.conditioning import Conditioning
+from engine.training.hardware import (
+    average_gradients,
+    device_name,
+    make_accelerator,
+    save_memory,
+    weight_dtype,
+)
+from engine.training.lora_method import LoraMethod
+from engine.training.metadata import RunMetadata
+from engine.training.milestones import Milestones
+from engine.training.optimizers import make_optimizer
+from engine.training.report import Report
+from engine.training.samples import Sampler
+from engine.training.schedules import make_schedule
+from engine.training.state import Progress, find_state, load_state
+
+Saved = tuple[dict[str, Tensor], dict[str, Any], Progress]
+
+
+def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[str, int]:
+    """Train until done or told to stop; returns ("done" or "stopped", steps done).  Raises Failure.
+
+    A run whose folder holds a state goes on from there. On a CPU it ends in the same bits as if it had
+    never been interrupted.
+    """
+    accelerator, warnings = make_accelerator(settings.hardware)
+    device = report.device = accelerator.device
+    for warning in warnings:
+        report.warn(warning)
+    saved = _saved_state(settings, run)
+    seed = saved[2].seed if saved else settings.optimizer.seed or random.SystemRandom().randrange(1, 2**31)
+
+    report.stage("loading", detail=settings.source_model.pretrained_model_name_or_path)
+    items = items_of(scan(Path(settings.folders.train_data_dir)), settings.dataset.caption_ending())
+    repeats = [item.repeats for item in items]
+    plan = plan_steps(sum(repeats), settings.optimizer, accelerator.num_processes)
+    start = saved[2].step if saved else 0
+    if start >= plan.steps:
+        raise Failure(
+            f"The state to resume from has {start} steps behind it, and this run has only {plan.steps}.",
+            "Raise Epoch or Max train steps to train on.",
+            "resume",
+        )
+    family: Family = StableDiffusion1()
+    dtype = weight_dtype(accelerator.mixed_precision)
+    parts = family.load(settings.source_model, dtype)
+    report.event(
+        Planned(
+            total_steps=plan.steps,
+            steps_per_epoch=plan.steps_per_epoch,
+            seed=seed,
+            device=device_name(device),
+            first_step=start,
+        )
+    )
+
+    latents = Latents(items, settings.dataset.size(), partial(_encode, family, parts))
+    parts.vae.to(device)
+    if settings.dataset.cache_latents:
+        batch_size = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
+        latents.cache(batch_size, seed, partial(report.stage, "caching"))
+        parts.vae.to("cpu")
+
+    torch.manual_seed(seed)
+    method = LoraMethod(family, parts, settings)
+    parts.unet.to(device).train()
+    parts.text_encoder.to(device).train()
+    if settings.hardware.gradient_checkpointing:
+        save_memory(parts.unet, parts.text_encoder)
+    captions = [item.caption for item in items]
+    conditioning = Conditioning(
+        family, parts, captions, settings.objective.clip_skip, method.trains_text_encoder
+    )
+    optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
+    schedule = make_schedule(optimizer.optimizer, settings.optimizer, plan.steps)
+    memory = _Memory(optimizer, schedule, accelerator.scaler)
+    if saved:
+        method.load_state_dict(saved[0])
+        memory.load(saved[1])
+        report.resume(saved[2].smoothed_loss)
+
+    batches = Batches(
+        repeats,
+        settings.optimizer.train_batch_size,
+        settings.optimizer.gradient_accumulation_steps,
+        seed,
+        accelerator.num_processes,
+        accelerator.process_index,
+    )
+    metadata = RunMetadata(
+        settings, family, plan, items, seed, accelerator.mixed_precision, method.metadata()
+    )
+    sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast)
+    milestones = Milestones(
+        settings, run, plan, method, metadata, sampler, report, accelerator, memory.state_dict
+    )
+    alphas_cumprod = parts.alphas_cumprod.to(device)
+
+    def loss_of(batch: MicroBatch) -> Tensor:
+        torch.manual_seed(batch.seed)
+        clean = latents.batch(batch.pictures).to(device, torch.float32)
+        noise = torch.randn_like(clean)
+        timesteps = uniform_timesteps(len(clean), len(alphas_cumprod), device)
+        noisy = add_noise(clean, noise, timesteps, alphas_cumprod)
+        with accelerator.autocast():
+            prediction = family.predict(parts, noisy.to(dtype), timesteps, conditioning.of(batch.pictures))
+        return squared_error(prediction, noise).mean() * batch.weight
+
+    if start == 0:
+        milestones.before_first_step()
+    report.stage("training", start, plan.steps)
+    for step in range(start + 1, plan.steps + 1):
+        step_batches = batches.at(step - 1)
+        step_loss = torch.zeros((), device=device)
+        for batch in step_batches:
+            loss = loss_of(batch)
+            accelerator.backward(loss)
+            step_loss += loss.detach()
+        average_gradients(method.parameters(), accelerator)
+        grad_norm = accelerator.clip_grad_norm_(
+            method.parameters(), settings.optimizer.max_grad_norm or math.inf
+        )
+        optimizer.step()
+        optimizer.zero_grad()
+        report.step(
+            step,
+            plan.steps,
+            epoch=batches.epoch_of(step - 1) + 1,
+            pictures=accelerator.num_processes
+            * sum(len(batch.pictures) for batch in step_batches if batch.weight),
+            loss=accelerator.reduce(step_loss, "mean"),
+            grad_norm=grad_norm,
+            learning_rates=dict(zip(method.group_names(), schedule.get_last_lr(), strict=True)),
+        )
+        schedule.step()
+        if milestones.after(step):
+            return "stopped", step
+    milestones.after_last_step()
+    return "done", plan.steps
+
+
+def _saved_state(settings: TrainingSettings, run: RunFolder) -> Saved | None:
+    """The run's own latest state, else the one that the settings name."""
+    if find_state(run.state_folder):
+        return load_state(run.state_folder)
+    if settings.saving.resume:
+        return load_state(Path(settings.saving.resume))
+    return None
+
+
+@torch.no_grad()
+def _encode(family: Family, parts: Parts, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
+    return family.encode_images(parts, pixels, generator).float()
+
+
+class _Memory:
+    """What optimizer, schedule and gradient scaler know of the steps behind them."""
+
+    def __init__(self, optimizer: Any, schedule: Any, scaler: Any) -> None:
+        self._owners = {"optimizer": optimizer, "schedule": schedule, "scaler": scaler}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: owner.state_dict() for name, owner in self._owners.items() if owner is not None}
+
+    def load(self, state: dict[str, Any]) -> None:
+        for name, owner in self._owners.items():
+            if owner is not None and name in state:
+                owner.load_state_dict(state[name])

@@ -1,0 +1,111 @@
+"""The engine process: works on one run, and tells how it ended whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import platform
+import threading
+import time
+import traceback
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from engine.failure import Failure
+from engine.jobs import JOBS
+from engine.runs.events import EventWriter, Finished, Problem, Started
+from engine.runs.folder import RunFolder
+
+LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "bitsandbytes")
+
+
+def work(run: RunFolder) -> int:
+    """Do the run's job; returns the process's exit code, 0 where it did what it was asked."""
+    first = int(os.environ.get("RANK", "0")) == 0
+    writer = run.writer() if first else None
+    if writer:
+        _beat_while_alive(run)
+        writer.write(Started(versions=_versions()))
+    try:
+        how, step = _run_job(run, writer)
+    except BaseException as error:
+        traceback.print_exc()
+        if writer:
+            writer.write(explain(error), Finished(how="failed"))
+        return 1
+    if writer:
+        writer.write(Finished(how=how, step=step))
+    return 0
+
+
+def _run_job(run: RunFolder, writer: EventWriter | None) -> tuple[Any, int]:
+    _quieten_libraries()
+    from engine.training.report import Report
+
+    job = JOBS[run.job]
+    settings: Any = job.settings.model_validate_json(run.settings_file.read_text(encoding="utf-8"))
+    report = Report(writer, settings.folders.logging_dir, run.name)
+    outcome = job.load()(settings, run, report)
+    report.flush()
+    return outcome
+
+
+def explain(error: BaseException) -> Problem:
+    """What went wrong and the next move, in words."""
+    if isinstance(error, Failure):
+        return Problem(what=error.what, mend=error.mend, option=error.option)
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return Problem(
+            what="The memory ran out.",
+            mend="Turn on Gradient checkpointing and Cache latents, lower Train batch size or Max resolution, "
+            "and close other programs that use the GPU.",
+            option="train_batch_size",
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Problem(
+            what="The disk is full.", mend="Free some space, then press Resume.", option="output_dir"
+        )
+    if isinstance(error, PermissionError):
+        return Problem(
+            what=f"{error.filename} cannot be written.", mend="Choose another folder.", option="output_dir"
+        )
+    return Problem(
+        what=f"{type(error).__name__}: {error}",
+        mend="This is a fault of the program, not yours; the log says where. What was saved before is sound.",
+    )
+
+
+def _beat_while_alive(run: RunFolder) -> None:
+    def beat() -> None:
+        while True:
+            try:
+                run.beat()
+            except OSError:
+                return  # the run's folder was deleted under us: nobody is watching
+            time.sleep(1.0)
+
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _quieten_libraries() -> None:
+    """Keep out of the user's log what says nothing to a user: missing torchvision, CPU kernels, casts."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    for name in ("transformers", "diffusers", "bitsandbytes", "torch.distributed"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("BITSANDBYTES_NOWELCOME", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
