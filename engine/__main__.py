@@ -30,9 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m engine", description="Darkroom's engine, without the page."
-    )
+    parser = argparse.ArgumentParser(prog="python -m engine", description="Darkroom's engine, without the page.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train as a settings file says")
@@ -97,9 +95,7 @@ def _settings(given: argparse.Namespace, base: Loaded | None = None) -> Training
         base = read_settings(given.file) if given.file else Loaded(TrainingSettings())
     for sentence in base.report():
         print(sentence, file=sys.stderr)
-    overrides = {
-        item.name: getattr(given, item.name) for item in training_options() if hasattr(given, item.name)
-    }
+    overrides = {item.name: getattr(given, item.name) for item in training_options() if hasattr(given, item.name)}
     return base.settings.with_values(overrides)
 
 

@@ -157,9 +157,7 @@ def _image_folder(settings: TrainingSettings) -> tuple[ImageFolder | None, list[
     try:
         return scan(path), []
     except OSError as error:
-        return None, [
-            Problem("train_data_dir", f'"{name}" cannot be read: {error.strerror}.', "Allow reading it.")
-        ]
+        return None, [Problem("train_data_dir", f'"{name}" cannot be read: {error.strerror}.', "Allow reading it.")]
 
 
 def _pictures(folder: ImageFolder, settings: TrainingSettings) -> Iterator[Problem]:
@@ -320,9 +318,7 @@ def _gigabytes(count: int) -> str:
 def _numbers(settings: TrainingSettings) -> Iterator[Problem]:
     optimizer, network = settings.optimizer, settings.network
     if not any(optimizer.rates()):
-        yield Problem(
-            "learning_rate", "Every learning rate is 0, so nothing would be learned.", "1e-4 is usual."
-        )
+        yield Problem("learning_rate", "Every learning rate is 0, so nothing would be learned.", "1e-4 is usual.")
     elif max(optimizer.rates()) > 0.01:
         yield Problem(
             "unet_lr",
@@ -350,9 +346,7 @@ def _numbers(settings: TrainingSettings) -> Iterator[Problem]:
                 f"Use {_multiple(width)},{_multiple(height)}.",
             )
         elif min(width, height) < 64:
-            yield Problem(
-                "max_resolution", f"Max resolution {width},{height} is too small.", "Use 64 or more."
-            )
+            yield Problem("max_resolution", f"Max resolution {width},{height} is too small.", "Use 64 or more.")
 
 
 def _samples(settings: TrainingSettings, plan: StepPlan | None) -> Iterator[Problem]:
@@ -372,9 +366,7 @@ def _samples(settings: TrainingSettings, plan: StepPlan | None) -> Iterator[Prob
     samples = settings.samples
     asked = samples.sample_every_n_steps or samples.sample_every_n_epochs or samples.sample_at_first
     if asked and not prompts:
-        yield Problem(
-            "sample_prompts", "Samples are asked for, but there is no prompt.", "Write one.", blocking=False
-        )
+        yield Problem("sample_prompts", "Samples are asked for, but there is no prompt.", "Write one.", blocking=False)
     if prompts and not asked:
         yield Problem(
             "sample_every_n_steps",

@@ -21,7 +21,7 @@ class Job:
 
     def load(self) -> Callable[..., tuple[Any, int]]:
         module, _, name = self.function.partition(":")
-        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+        return getattr(importlib.import_module(module), name)
 
 
 JOBS: dict[str, Job] = {

@@ -44,9 +44,7 @@ def follow(run: RunFolder, reader: EventReader) -> int:
         except KeyboardInterrupt:
             interrupted += 1
             if interrupted == 1:
-                screen.say(
-                    "Stopping after this step, with what was learned saved. Press Ctrl-C again to end at once."
-                )
+                screen.say("Stopping after this step, with what was learned saved. Press Ctrl-C again to end at once.")
                 process.stop(run)
             else:
                 process.kill(run)
@@ -68,7 +66,7 @@ class _Screen:
     def __init__(self) -> None:
         self.last: AnyEvent | None = None
         self.saved = False
-        self._bar: tqdm | None = None  # type: ignore[type-arg]
+        self._bar: tqdm | None = None
         self._total = 0
 
     def show(self, event: AnyEvent) -> None:

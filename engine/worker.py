@@ -64,13 +64,9 @@ def explain(error: BaseException) -> Problem:
             option="train_batch_size",
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return Problem(
-            what="The disk is full.", mend="Free some space, then press Resume.", option="output_dir"
-        )
+        return Problem(what="The disk is full.", mend="Free some space, then press Resume.", option="output_dir")
     if isinstance(error, PermissionError):
-        return Problem(
-            what=f"{error.filename} cannot be written.", mend="Choose another folder.", option="output_dir"
-        )
+        return Problem(what=f"{error.filename} cannot be written.", mend="Choose another folder.", option="output_dir")
     return Problem(
         what=f"{type(error).__name__}: {error}",
         mend="This is a fault of the program, not yours; the log says where. What was saved before is sound.",

@@ -18,7 +18,5 @@ def caption_of(picture: Path, ending: str, words: str) -> str:
     except FileNotFoundError:
         return words
     except UnicodeDecodeError:
-        raise Failure(
-            f"The caption {file} is not UTF-8 text.", "Save it as UTF-8.", "train_data_dir"
-        ) from None
+        raise Failure(f"The caption {file} is not UTF-8 text.", "Save it as UTF-8.", "train_data_dir") from None
     return lines[0].strip() if lines else ""

@@ -47,9 +47,7 @@ class Latents:
 
         The draw from the VAE's distribution depends on the seed and the picture's place alone.
         """
-        groups = [
-            range(i, min(i + batch_size, len(self._items))) for i in range(0, len(self._items), batch_size)
-        ]
+        groups = [range(i, min(i + batch_size, len(self._items))) for i in range(0, len(self._items), batch_size)]
         with ThreadPoolExecutor(max_workers=2) as pool:
             for group, pixels in _ahead(pool, self._read, groups):
                 generator = torch.Generator().manual_seed(derived_seed(seed, "latents", group.start))

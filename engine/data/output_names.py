@@ -26,13 +26,8 @@ def saved_files(settings: TrainingSettings, plan: StepPlan) -> list[Path]:
     names = []
     if saving.save_every_n_epochs:
         every = saving.save_every_n_epochs
-        names += [
-            epoch_name(name, e) for e in range(every, whole_epochs + 1, every) if e * per_epoch < plan.steps
-        ]
+        names += [epoch_name(name, e) for e in range(every, whole_epochs + 1, every) if e * per_epoch < plan.steps]
     if saving.save_every_n_steps:
-        names += [
-            step_name(name, s)
-            for s in range(saving.save_every_n_steps, plan.steps, saving.save_every_n_steps)
-        ]
+        names += [step_name(name, s) for s in range(saving.save_every_n_steps, plan.steps, saving.save_every_n_steps)]
     folder = Path(settings.folders.output_dir)
     return [folder / f"{n}.{settings.source_model.save_model_as}" for n in [*names, name]]

@@ -47,9 +47,7 @@ def judge(picture: Image.Image) -> Verdict:
     figure = np.linalg.norm(pixels - figure_pixel, axis=-1) < distance
     color = _nearest_color(figure_pixel)
 
-    shape, overlap = max(
-        ((name, _overlap(figure, name)) for name in (*SHAPES, NEW_SHAPE)), key=lambda pair: pair[1]
-    )
+    shape, overlap = max(((name, _overlap(figure, name)) for name in (*SHAPES, NEW_SHAPE)), key=lambda pair: pair[1])
     return Verdict(shape if overlap >= _LEAST_OVERLAP else None, color, ground, overlap)
 
 

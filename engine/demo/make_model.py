@@ -20,6 +20,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.image_processor import VaeImageProcessor
+from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -259,15 +261,11 @@ def main(folder: Path = MODEL_FOLDER) -> None:
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
     shape, both = score(pipeline.to(dtype=torch.float32))
-    print(
-        f"of 100 pictures, {shape:.0%} show the right shape, {both:.0%} in the right colour; {len(COLORS)} colours"
-    )
+    print(f"of 100 pictures, {shape:.0%} show the right shape, {both:.0%} in the right colour; {len(COLORS)} colours")
 
 
-def to_picture(image: Tensor):
+def to_picture(image: Tensor) -> Image.Image:
     """(3, H, W) in [-1, 1] → a PIL picture."""
-    from diffusers.image_processor import VaeImageProcessor
-
     return VaeImageProcessor().postprocess(image[None], output_type="pil")[0]
 
 

@@ -78,9 +78,7 @@ def _from_folder(pipeline_class: Any, folder: Path, dtype: torch.dtype) -> Any:
             MODEL_FIELD,
         )
     try:
-        return pipeline_class.from_pretrained(
-            folder, torch_dtype=dtype, local_files_only=True, **_WITHOUT_CHECKER
-        )
+        return pipeline_class.from_pretrained(folder, torch_dtype=dtype, local_files_only=True, **_WITHOUT_CHECKER)
     except Exception as error:
         raise Failure(f"{folder} cannot be loaded: {_first_line(error)}.", option=MODEL_FIELD) from error
 
@@ -167,9 +165,7 @@ def _refuse_unsafe(file: Path, option: str = MODEL_FIELD) -> None:
             option,
         ) from error
     except Exception as error:
-        raise Failure(
-            f"{file.name} is not a readable checkpoint: {_first_line(error)}.", option=option
-        ) from error
+        raise Failure(f"{file.name} is not a readable checkpoint: {_first_line(error)}.", option=option) from error
 
 
 def _first_line(error: Exception) -> str:

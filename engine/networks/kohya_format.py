@@ -38,9 +38,7 @@ def with_hashes(weights: dict[str, Tensor], metadata: Mapping[str, str]) -> dict
     }
 
 
-def save_lora(
-    weights: dict[str, Tensor], metadata: Mapping[str, str], file: Path, dtype: torch.dtype
-) -> None:
+def save_lora(weights: dict[str, Tensor], metadata: Mapping[str, str], file: Path, dtype: torch.dtype) -> None:
     """Write the file in the given number format; it appears whole or not at all.
 
     A name ending in .ckpt gets torch's format, without metadata, for programs that read nothing else.

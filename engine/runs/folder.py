@@ -108,6 +108,10 @@ class RunFolder:
         with (self.path / "control.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"time": time.time(), "request": request}) + "\n")
 
+    def stop_requested(self) -> bool:
+        """Whether the engine was asked to stop since it started."""
+        return "stop" in self.control().take()
+
     def control(self) -> Control:
         return Control(self.path / "control.jsonl")
 
@@ -159,14 +163,15 @@ class RunFolder:
 
     def status(self, last_event: AnyEvent | None) -> Status:
         """What state the run is in, derived from its process and its last event, never stored."""
-        if self.process() is not None:
-            beat = self.last_beat()
-            if isinstance(last_event, Finished):
-                return last_event.how
-            if beat is None or last_event is None:
-                return "starting"
-            return "silent" if time.time() - beat > SILENT_AFTER else "running"
-        return last_event.how if isinstance(last_event, Finished) else "died"
+        process = self.process()
+        if process is None:
+            return last_event.how if isinstance(last_event, Finished) else "died"
+        if isinstance(last_event, Finished) and last_event.time > process.create_time():
+            return last_event.how
+        beat = self.last_beat()
+        if beat is None or last_event is None or isinstance(last_event, Finished):
+            return "starting"
+        return "silent" if time.time() - beat > SILENT_AFTER else "running"
 
     def delete_state(self) -> None:
         shutil.rmtree(self.state_folder, ignore_errors=True)

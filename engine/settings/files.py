@@ -82,9 +82,7 @@ def parse_settings(text: str, name: str = "The file") -> Loaded:
         raise SettingsFileError(f"{name} is not a settings file: it is nested too deeply.") from None
     except ValueError as error:
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise SettingsFileError(
-            f"{name} is not valid JSON{where}; it may be cut off or edited wrongly."
-        ) from None
+        raise SettingsFileError(f"{name} is not valid JSON{where}; it may be cut off or edited wrongly.") from None
     if not isinstance(data, dict):
         raise SettingsFileError(f"{name} holds a {type(data).__name__}, not a settings object {{…}}.")
     if isinstance(data.get("source_model"), dict):

@@ -12,9 +12,7 @@ class Metadata(Group):
     metadata_title: str = option(
         "", label="Metadata title", section=SECTION, source=SOURCE, help="Title; empty for the output name."
     )
-    metadata_author: str = option(
-        "", label="Metadata author", section=SECTION, source=SOURCE, help="Who made it."
-    )
+    metadata_author: str = option("", label="Metadata author", section=SECTION, source=SOURCE, help="Who made it.")
     metadata_description: str = option(
         "", label="Metadata description", section=SECTION, source=SOURCE, help="What it is for."
     )

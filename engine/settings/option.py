@@ -102,7 +102,7 @@ def option(
         "source": source,
         "applies_when": applies_when,
     }
-    field = Field(default, ge=ge, le=le, description=help, json_schema_extra={"option": cast(Any, facts)})
+    field: Any = Field(default, ge=ge, le=le, description=help, json_schema_extra={"option": cast(Any, facts)})
     return cast(T, field)
 
 
@@ -128,9 +128,7 @@ def _walk(settings_class: type[BaseModel], path: tuple[str, ...]) -> Iterator[Op
 def _read(name: str, field: FieldInfo, path: tuple[str, ...]) -> Option:
     facts = cast("dict[str, Any]", cast("dict[str, Any]", field.json_schema_extra)["option"])
     choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is Literal else ()
-    bounds = {
-        key: getattr(item, key) for item in field.metadata for key in ("ge", "le") if hasattr(item, key)
-    }
+    bounds = {key: getattr(item, key) for item in field.metadata for key in ("ge", "le") if hasattr(item, key)}
     kind = type(choices[0]) if choices else field.annotation
     if kind not in (str, bool, int, float):
         described = kind if isinstance(kind, type | types.GenericAlias) else repr(kind)

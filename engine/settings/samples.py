@@ -99,9 +99,7 @@ class SamplePrompt:
             "w": self.width, "h": self.height, "s": self.steps, "l": self.guidance_scale,
             "d": self.seed, "ss": self.sampler, "n": self.negative or None,
         }  # fmt: skip
-        return " ".join(
-            [self.text, *(f"--{key} {value}" for key, value in flags.items() if value is not None)]
-        )
+        return " ".join([self.text, *(f"--{key} {value}" for key, value in flags.items() if value is not None)])
 
 
 _FLAGS: dict[str, tuple[str, type, float, float]] = {
@@ -120,9 +118,7 @@ def _read_flag(key: str, value: str, number: int) -> dict[str, object]:
     if key == "ss":
         known = Sampler.__args__  # type: ignore[attr-defined]
         if value not in known:
-            raise ValueError(
-                f"Sample prompts, line {number}: sampler {value!r} is none of {', '.join(known)}."
-            )
+            raise ValueError(f"Sample prompts, line {number}: sampler {value!r} is none of {', '.join(known)}.")
         return {"sampler": value}
     if key not in _FLAGS:
         raise ValueError(

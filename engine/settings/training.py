@@ -70,9 +70,7 @@ class BadValues(ValueError):
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         known = {item.name: item for item in training_options()}
-        self.problems = {
-            name: _sentence(known[name], value) for name, value in given.items() if name in known
-        }
+        self.problems = {name: _sentence(known[name], value) for name, value in given.items() if name in known}
         super().__init__(" ".join(self.problems.values()))
 
 
@@ -94,8 +92,6 @@ def _unset_as_default(item: Option, value: Any) -> Any:
 def _sentence(item: Option, value: Any) -> str:
     expected = item.range_text()
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    wanted = (
-        expected if item.choices else " ".join(filter(None, [kinds[item.kind], expected and f"({expected})"]))
-    )
+    wanted = expected if item.choices else " ".join(filter(None, [kinds[item.kind], expected and f"({expected})"]))
     shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "…"
     return f"{item.label} is {shown}; it takes {wanted}."

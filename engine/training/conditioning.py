@@ -17,9 +17,7 @@ class Conditioning:
     Otherwise each different caption is encoded now, and the text encoder leaves the device.
     """
 
-    def __init__(
-        self, family: Family, parts: Parts, captions: list[str], clip_skip: int, trained: bool
-    ) -> None:
+    def __init__(self, family: Family, parts: Parts, captions: list[str], clip_skip: int, trained: bool) -> None:
         self._family, self._parts, self._captions, self._clip_skip = family, parts, captions, clip_skip
         self._device = next(parts.unet.parameters()).device
         self._encoded: dict[str, Tensor] = {}

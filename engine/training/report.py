@@ -103,9 +103,7 @@ class Report:
                 self._smoothed = SMOOTHING * past + (1 - SMOOTHING) * loss
             grad_norm = None if norm is None else float(norm)
             events.append(
-                event.model_copy(
-                    update={"loss": loss, "smoothed_loss": self._smoothed or 0.0, "grad_norm": grad_norm}
-                )
+                event.model_copy(update={"loss": loss, "smoothed_loss": self._smoothed or 0.0, "grad_norm": grad_norm})
             )
         events[-1] = events[-1].model_copy(update={"memory": memory_in_use(self.device)})
         if self._writer:

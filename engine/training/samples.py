@@ -60,14 +60,10 @@ class Sampler:
                 module.train(was_training).to(device)
             report.pause()
 
-    def _draw_one(
-        self, prompt: SamplePrompt, index: int, report: Report, step: int, epoch: int | None
-    ) -> None:
+    def _draw_one(self, prompt: SamplePrompt, index: int, report: Report, step: int, epoch: int | None) -> None:
         width, height = self._settings.dataset.size()
         seed = self._seed if prompt.seed is None else prompt.seed
-        scheduler = make_sampler(
-            prompt.sampler or self._settings.samples.sample_sampler, self._parts.alphas_cumprod
-        )
+        scheduler = make_sampler(prompt.sampler or self._settings.samples.sample_sampler, self._parts.alphas_cumprod)
         picture = self._family.draw(
             self._parts,
             prompt,
@@ -78,9 +74,7 @@ class Sampler:
             clip_skip=self._settings.objective.clip_skip,
         )
         place = f"e{epoch:06d}" if epoch is not None else f"{step:06d}"
-        name = (
-            f"{self._settings.folders.output_name}_{place}_{index:02d}_{datetime.now():%Y%m%d%H%M%S}_{seed}"
-        )
+        name = f"{self._settings.folders.output_name}_{place}_{index:02d}_{datetime.now():%Y%m%d%H%M%S}_{seed}"
         file = Path(self._settings.folders.output_dir) / "sample" / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         picture.save(file)

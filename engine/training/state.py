@@ -34,9 +34,7 @@ class Progress:
     smoothed_loss: float | None = None
 
 
-def save_state(
-    folder: Path, weights: dict[str, Tensor], optimizer: dict[str, Any], progress: Progress
-) -> None:
+def save_state(folder: Path, weights: dict[str, Tensor], optimizer: dict[str, Any], progress: Progress) -> None:
     """Write a state folder; a kill at any moment leaves the old one or the new one, whole."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.new")
     old = folder.with_name(f".{folder.name}.old")
@@ -79,9 +77,7 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], Progres
         weights = safetensors.torch.load_file(found / "weights.safetensors")
         optimizer = torch.load(found / "optimizer.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any of its formats' ways
-        raise Failure(
-            f"The training state in {found} is damaged: {error}.", "Choose another one.", "resume"
-        ) from error
+        raise Failure(f"The training state in {found} is damaged: {error}.", "Choose another one.", "resume") from error
     return weights, optimizer, progress
 
 

@@ -95,9 +95,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     if settings.hardware.gradient_checkpointing:
         save_memory(parts.unet, parts.text_encoder)
     captions = [item.caption for item in items]
-    conditioning = Conditioning(
-        family, parts, captions, settings.objective.clip_skip, method.trains_text_encoder
-    )
+    conditioning = Conditioning(family, parts, captions, settings.objective.clip_skip, method.trains_text_encoder)
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
     schedule = make_schedule(optimizer.optimizer, settings.optimizer, plan.steps)
     memory = _Memory(optimizer, schedule, accelerator.scaler)
@@ -114,13 +112,9 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         accelerator.num_processes,
         accelerator.process_index,
     )
-    metadata = RunMetadata(
-        settings, family, plan, items, seed, accelerator.mixed_precision, method.metadata()
-    )
+    metadata = RunMetadata(settings, family, plan, items, seed, accelerator.mixed_precision, method.metadata())
     sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast)
-    milestones = Milestones(
-        settings, run, plan, method, metadata, sampler, report, accelerator, memory.state_dict
-    )
+    milestones = Milestones(settings, run, plan, method, metadata, sampler, report, accelerator, memory.state_dict)
     alphas_cumprod = parts.alphas_cumprod.to(device)
 
     def loss_of(batch: MicroBatch) -> Tensor:
@@ -144,20 +138,17 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             accelerator.backward(loss)
             step_loss += loss.detach()
         average_gradients(method.parameters(), accelerator)
-        grad_norm = accelerator.clip_grad_norm_(
-            method.parameters(), settings.optimizer.max_grad_norm or math.inf
-        )
+        grad_norm = accelerator.clip_grad_norm_(method.parameters(), settings.optimizer.max_grad_norm or math.inf)
         optimizer.step()
         optimizer.zero_grad()
         report.step(
             step,
             plan.steps,
             epoch=batches.epoch_of(step - 1) + 1,
-            pictures=accelerator.num_processes
-            * sum(len(batch.pictures) for batch in step_batches if batch.weight),
+            pictures=accelerator.num_processes * sum(len(batch.pictures) for batch in step_batches if batch.weight),
             loss=accelerator.reduce(step_loss, "mean"),
             grad_norm=grad_norm,
-            learning_rates=dict(zip(method.group_names(), schedule.get_last_lr(), strict=True)),
+            learning_rates=dict(zip(method.group_names(), map(float, schedule.get_last_lr()), strict=True)),
         )
         schedule.step()
         if milestones.after(step):

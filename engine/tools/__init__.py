@@ -1,0 +1,1 @@
+"""Utilities: one file a job."""

@@ -1,0 +1,49 @@
+"""The page: its tabs, its looks, and the little JavaScript that brings problems to their fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ui import about_tab, utility_tab
+from ui.training_tab import TrainingTab
+
+ASSETS = Path(__file__).parent / "assets"
+SYSTEM_FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+
+
+def build(start_file: Path | None = None) -> gr.Blocks:
+    """The whole page.  start_file: settings that the form begins with."""
+    with gr.Blocks(title="Darkroom", analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(
+            '<header class="masthead"><b>Darkroom</b><span>train diffusion models, and watch them learn</span></header>'
+        )
+        training = TrainingTab(start_file)
+        training.draw(_further_tabs)
+        training.connect(page)
+    return page
+
+
+def looks() -> dict[str, Any]:
+    """Theme, styles and scripts, as launch() takes them.  All are local: the page loads nothing from elsewhere."""
+    theme = gr.themes.Base(
+        primary_hue="red",
+        neutral_hue="stone",
+        font=SYSTEM_FONT,
+        font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+    )
+    script = (ASSETS / "page.js").read_text(encoding="utf-8")
+    return {
+        "theme": theme,
+        "css": (ASSETS / "page.css").read_text(encoding="utf-8"),
+        "head": f"<script>{script}</script>",
+    }
+
+
+def _further_tabs() -> None:
+    with gr.Tab("Utilities", id="Utilities"):
+        utility_tab.draw()
+    with gr.Tab("About", id="About"):
+        about_tab.draw()

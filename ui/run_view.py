@@ -1,0 +1,196 @@
+"""A run as people see it: state, progress, loss, samples, files, log.  Pure functions of a History."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from engine.runs.events import Sample
+from engine.runs.history import History
+from ui.chart import loss_chart
+
+STATUS_WORDS = {
+    "starting": "Starting",
+    "running": "Training",
+    "silent": "No sign of life",
+    "done": "Done",
+    "stopped": "Stopped",
+    "failed": "Failed",
+    "died": "The engine died",
+}
+MOST_SAMPLE_COLUMNS = 10
+
+NO_RUN = """<div class="no-run"><p>No run yet.</p>
+<p><b>Try it now</b> fills the form with a small built-in model and pictures of a star, which it has never seen.
+Then press <b>Start training</b> and watch it learn. It needs no GPU and no download.</p></div>"""
+
+
+def overview(history: History | None) -> str:
+    """State, progress bar, figures, and what went wrong."""
+    if history is None:
+        return NO_RUN
+    status = history.status
+    stopping = status == "running" and history.run.stop_requested()
+    words = "Stopping after this step" if stopping else _stage_words(history, status)
+    return (
+        f'<div class="overview status-{status}">'
+        f'<div class="headline"><span class="badge" data-status="{status}">{STATUS_WORDS[status]}</span>'
+        f'<span class="run-name">{escape(history.run.name)}</span></div>'
+        f'<div class="stage">{escape(words)}</div>'
+        f"{_progress(history)}{_figures(history)}{_trouble(history, status)}{_files(history)}</div>"
+    )
+
+
+def chart(history: History | None) -> str:
+    return loss_chart(history.steps, history.total_steps) if history else ""
+
+
+def samples(history: History | None) -> str:
+    """A row a prompt, a column a step: so that one sees the concept being learned."""
+    if history is None or not history.samples:
+        return ""
+    prompts = {sample.prompt_index: sample.prompt for sample in history.samples}
+    steps = _spread(sorted({sample.step for sample in history.samples}))
+    by_place = {(sample.prompt_index, sample.step): sample for sample in history.samples}
+    heads = "".join(f"<th>{'before' if step == 0 else f'step {step}'}</th>" for step in steps)
+    rows = "".join(
+        f'<tr><td colspan="{len(steps)}" class="prompt">{escape(prompt)}</td></tr><tr>'
+        + "".join(f"<td>{_picture(history, by_place.get((index, step)))}</td>" for step in steps)
+        + "</tr>"
+        for index, prompt in sorted(prompts.items())
+    )
+    return f'<div class="samples"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def log(history: History | None) -> str:
+    return history.run.log_tail() if history else ""
+
+
+def run_choice(history: History) -> str:
+    """How a run is named in the list of runs."""
+    return f"{history.run.name} · {STATUS_WORDS[history.status].lower()}"
+
+
+def _stage_words(history: History, status: str) -> str:
+    if status == "starting":
+        return "Waiting for the engine's first word"
+    if status == "died":
+        return f"At step {history.done_steps} of {history.total_steps or '?'}"
+    stage = history.stage
+    if stage is None or status in ("done", "stopped", "failed"):
+        return f"{history.done_steps} of {history.total_steps or '?'} steps"
+    if stage.name == "training":
+        return "Training"
+    share = f" {stage.done} of {stage.total}" if stage.total else ""
+    return f"{stage.name.capitalize()}{share} {stage.detail}".strip()
+
+
+def _progress(history: History) -> str:
+    done, total = history.done_steps, history.total_steps
+    stage = history.stage
+    if stage and stage.name == "caching" and not history.steps:
+        done, total = stage.done, stage.total
+    percent = 100 * done / total if total else 0
+    return (
+        f'<div class="bar" role="progressbar" aria-valuenow="{percent:.0f}"><i style="width:{percent:.1f}%"></i></div>'
+    )
+
+
+def _figures(history: History) -> str:
+    if history.planned is None:
+        return ""
+    last = history.steps[-1] if history.steps else None
+    figures = [("step", f"{history.done_steps} / {history.total_steps}")]
+    if last:
+        rates = " · ".join(f"{rate:.2e}" for rate in dict.fromkeys(last.learning_rates.values()))
+        figures += [
+            ("epoch", str(last.epoch)),
+            ("loss", f"{last.smoothed_loss:.4f}"),
+            ("learning rate", rates),
+            ("speed", f"{last.images_per_second:.2f} images/s" if last.images_per_second else "…"),
+            ("time left", _duration(last.eta) if last.eta is not None else "…"),
+        ]
+        if memory := history.latest("memory"):
+            figures.append(("memory", f"{int(str(memory)) / 2**30:.2f} GiB"))
+    figures.append(("device", history.planned.device))
+    return (
+        '<dl class="figures">'
+        + "".join(f'<div><dt>{name}</dt><dd data-figure="{name}">{escape(value)}</dd></div>' for name, value in figures)
+        + "</dl>"
+    )
+
+
+def _trouble(history: History, status: str) -> str:
+    parts = [f'<div class="note">{escape(text)}</div>' for text in history.warnings]
+    if history.problem:
+        parts.append(_box(history.problem.what, history.problem.mend))
+    if status == "died":
+        parts.append(_box("The engine died without a word.", likely_cause(log(history))))
+        parts.append(f"<pre>{escape(chr(10).join(log(history).splitlines()[-12:]))}</pre>")
+    if status == "silent":
+        parts.append(
+            _box(
+                "The engine's process is there, but has given no sign of life for a minute.",
+                "It may be suspended or out of memory. Wait, or end it at once.",
+            )
+        )
+    if status in ("died", "failed", "stopped"):
+        begin = f"from step {history.state_step}" if history.state_step else "from the beginning; nothing was saved yet"
+        parts.append(f'<div class="note">Resume goes on {begin}.</div>')
+    return "".join(parts)
+
+
+def likely_cause(log_text: str) -> str:
+    """Why a process ended without a word, by what its log ends with."""
+    tail = log_text[-4000:].lower()
+    if "out of memory" in tail or "bad_alloc" in tail:
+        return "It ran out of memory. Lower Train batch size or turn on Gradient checkpointing, then press Resume."
+    if "no space left" in tail:
+        return "The disk is full. Free some space, then press Resume."
+    if "cuda error" in tail or "segmentation fault" in tail:
+        return "The GPU's driver or a library crashed. Press Resume; if it happens again, restart the computer."
+    return (
+        "It was most likely ended from outside: by the system for want of memory, by a power cut, or by hand. "
+        "Press Resume to go on from the last saved state."
+    )
+
+
+def _box(what: str, mend: str) -> str:
+    return f'<div class="problem-box"><b>{escape(what)}</b> {escape(mend)}</div>'
+
+
+def _files(history: History) -> str:
+    if not history.checkpoints:
+        return ""
+    newest = history.checkpoints[-1]
+    more = f" and {len(history.checkpoints) - 1} more" if len(history.checkpoints) > 1 else ""
+    folder = str(Path(newest.file).parent)
+    return (
+        f'<div class="files">Saved <b data-file="{escape(newest.file)}">{escape(Path(newest.file).name)}</b>{more} '
+        f"in {escape(folder)}</div>"
+    )
+
+
+def _picture(history: History, sample: Sample | None) -> str:
+    if sample is None:
+        return ""
+    preview = quote(str(history.run.previews_folder / sample.preview))
+    title = escape(f"{sample.prompt} (step {sample.step}, seed {sample.seed})", quote=True)
+    url = f"gradio_api/file={preview}"
+    return f'<a href="{url}" target="_blank"><img src="{url}" alt="{title}" title="{title}" loading="lazy"></a>'
+
+
+def _spread(steps: list[int]) -> list[int]:
+    """At most MOST_SAMPLE_COLUMNS steps, evenly spread, the first and the last among them."""
+    if len(steps) <= MOST_SAMPLE_COLUMNS:
+        return steps
+    last = len(steps) - 1
+    chosen: Iterable[int] = (round(i * last / (MOST_SAMPLE_COLUMNS - 1)) for i in range(MOST_SAMPLE_COLUMNS))
+    return [steps[i] for i in chosen]
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,156 @@
+"""The run beside the form: choose one, watch it, stop it, resume it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import gradio as gr
+
+from engine.runs import process
+from engine.runs.folder import RunFolder, all_runs, runs_root
+from engine.runs.history import History
+from engine.settings.files import read_settings
+from ui import run_view
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the shown run."""
+
+MOST_LISTED = 50
+
+
+class RunsPanel:
+    """Draws itself within gr.Blocks; a run is known by its folder's name."""
+
+    def draw(self) -> None:
+        self.chosen = gr.Dropdown([], label="Run", elem_id="run", allow_custom_value=True)
+        self.seen = gr.State(None)
+        with gr.Row(elem_classes="actions"):
+            self.stop = gr.Button("Stop", elem_id="stop", variant="stop", min_width=80, visible=False)
+            self.kill = gr.Button("End at once", elem_id="kill", variant="stop", min_width=100, visible=False)
+            self.resume = gr.Button("Resume", elem_id="resume", min_width=90, visible=False)
+            self.save = gr.Button("Save now", elem_id="save-now", min_width=90, visible=False)
+            self.sample = gr.Button("Sample now", elem_id="sample-now", min_width=100, visible=False)
+        self.overview = gr.HTML(run_view.NO_RUN, elem_id="overview")
+        self.chart = gr.HTML(elem_id="chart")
+        self.samples = gr.HTML(elem_id="samples")
+        with gr.Accordion("Log", open=False, elem_id="log-accordion"):
+            self.log = gr.Textbox(
+                show_label=False, lines=14, max_lines=14, interactive=False, elem_id="log", autoscroll=True
+            )
+        self.timer = gr.Timer(LOOK_EVERY)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What tick() fills."""
+        buttons = [self.stop, self.kill, self.resume, self.save, self.sample]
+        return [self.seen, self.overview, self.chart, self.samples, self.log, *buttons]
+
+    def connect(self, blocks: gr.Blocks) -> None:
+        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        look = {"fn": self.tick, "inputs": [self.chosen, self.seen], "outputs": self.outputs}
+        blocks.load(self._newest, None, [self.chosen], **silent).then(**look, **silent)
+        self.timer.tick(**look, queue=False, **silent)
+        self.chosen.focus(self._relist, [self.chosen], [self.chosen], **silent)
+        self.chosen.change(self._look_anew, [self.chosen], self.outputs, **silent)
+        for button, request in ((self.stop, "stop"), (self.save, "save"), (self.sample, "sample")):
+            button.click(_asking(request), [self.chosen], None, **silent).then(**look, **silent)
+        self.kill.click(_kill, [self.chosen], None, **silent).then(**look, **silent)
+        self.resume.click(_resume, [self.chosen], None, **silent).then(**look, **silent)
+
+    def choose(self, run: RunFolder) -> Any:
+        """An update of the list of runs that shows this one."""
+        return gr.update(choices=_choices(), value=run.name)
+
+    def tick(self, name: str | None, seen: Any) -> list[Any]:
+        """What has changed since `seen`; the rest is left as it is, so that the page does not flicker."""
+        history = _history(name)
+        if history is None:
+            return [None, *(gr.skip() for _ in range(9))] if seen is None else self._look_anew(None)
+        history.update()
+        status = history.status
+        stopping = status in ("running", "starting") and history.run.stop_requested()
+        state = [name, history.version, status, stopping, len(history.samples), _log_size(history.run)]
+        before = seen or [None] * len(state)
+        if state == before:
+            return [gr.skip()] * 10
+        steps_changed = state[:2] != before[:2]
+        return [
+            state,
+            run_view.overview(history),
+            run_view.chart(history) if steps_changed else gr.skip(),
+            run_view.samples(history) if [name, state[4]] != [before[0], before[4]] else gr.skip(),
+            run_view.log(history) if [name, state[5]] != [before[0], before[5]] else gr.skip(),
+            *self._buttons(status, stopping, before[2:4] == state[2:4] and before[0] == name),
+        ]
+
+    def _look_anew(self, name: str | None) -> list[Any]:
+        if _history(name) is None:
+            hidden = [gr.update(visible=False)] * 5
+            return [None, run_view.NO_RUN, "", "", "", *hidden]
+        return self.tick(name, None)
+
+    def _buttons(self, status: str, stopping: bool, same: bool) -> list[Any]:
+        if same:
+            return [gr.skip()] * 5
+        going = status in ("starting", "running", "silent")
+        return [
+            gr.update(visible=going and not stopping and status != "silent"),
+            gr.update(visible=going and (stopping or status == "silent")),
+            gr.update(visible=status in ("died", "stopped", "failed")),
+            gr.update(visible=status == "running" and not stopping),
+            gr.update(visible=status == "running" and not stopping),
+        ]
+
+    def _newest(self) -> Any:
+        newest = next(all_runs(), None)
+        return gr.update(choices=_choices(), value=newest.name if newest else None)
+
+    def _relist(self, name: str | None) -> Any:
+        return gr.update(choices=_choices(), value=name)
+
+
+@lru_cache(maxsize=32)
+def _cached_history(name: str, root: str) -> History:
+    return History(RunFolder(runs_root() / name))
+
+
+def _history(name: str | None) -> History | None:
+    """A run's history, read on from where it was left; None for no run or one that was deleted."""
+    if not name or name not in {run.name for run in all_runs()}:
+        return None
+    return _cached_history(name, str(runs_root()))
+
+
+def _choices() -> list[tuple[str, str]]:
+    runs = [run for run, _ in zip(all_runs(), range(MOST_LISTED), strict=False)]
+    return [(run_view.run_choice(_cached_history(run.name, str(runs_root())).update()), run.name) for run in runs]
+
+
+def _log_size(run: RunFolder) -> int:
+    return run.log_file.stat().st_size if run.log_file.exists() else 0
+
+
+def _asking(request: Any) -> Any:
+    def ask(name: str | None) -> None:
+        if history := _history(name):
+            history.run.ask(request)
+
+    return ask
+
+
+def _kill(name: str | None) -> None:
+    if history := _history(name):
+        process.kill(history.run)
+
+
+def _resume(name: str | None) -> None:
+    """Start the engine again on a run that has none, unless another run is going on."""
+    history = _history(name)
+    if history is None or history.run.process() is not None:
+        return
+    busy = next((run for run in all_runs() if run.process() is not None), None)
+    if busy is not None:
+        gr.Warning(f"The run {busy.name} is still going on. Stop it, or wait until it is done.")
+        return
+    process.start(history.run, read_settings(history.run.settings_file).settings)

@@ -1,0 +1,264 @@
+"""The training page: settings files, the form, the buttons, and the run beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from engine.check import Checked, Problem, check, mended
+from engine.data.folders import scan
+from engine.data.steps import plan_steps
+from engine.demo.demo import write_demo
+from engine.runs import process
+from engine.runs.folder import RunFolder, all_runs
+from engine.settings.files import SettingsFileError, from_kohya, read_settings, write_kohya
+from engine.settings.training import BadValues, TrainingSettings
+from ui.form import Form
+from ui.runs_panel import RunsPanel
+
+Values = tuple[Any, ...]
+
+
+class TrainingTab:
+    """Draws itself within gr.Blocks and connects what it drew.
+
+    start_file: settings to begin with, from --config.
+    """
+
+    def __init__(self, start_file: Path | None = None) -> None:
+        self.form = Form()
+        self._start_file = start_file
+
+    def draw(self, further_tabs: Callable[[], None]) -> None:
+        """further_tabs: draws the tabs that stand after the form's."""
+        self.extra = gr.State({})
+        self.problems = gr.State([])
+        self.kept = gr.BrowserState(None, storage_key="darkroom-form", secret="darkroom")
+        with gr.Row(elem_classes="page"):
+            with gr.Column(scale=6, min_width=420):
+                with gr.Tabs(elem_id="methods"):
+                    gr.Tab("LoRA", id="lora")
+                self._draw_files()
+                with gr.Tabs(elem_id="settings"):
+                    for tab in self.form.tabs():
+                        with gr.Tab(tab, id=tab):
+                            self.form.draw(tab)
+                    further_tabs()
+            with gr.Column(scale=5, min_width=380, elem_classes="run-column"):
+                self._draw_buttons()
+                self.panel = RunsPanel()
+                self.panel.draw()
+
+    def connect(self, blocks: gr.Blocks) -> None:
+        form, panel = self.form, self.panel
+        values = form.inputs
+        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        form.connect_visibility()
+
+        shown = [*values, self.extra, self.said]
+        gr.on(
+            [blocks.load],
+            self._first_values,
+            [self.kept],
+            shown,
+            **silent,
+        )
+        self.load.click(self._load, [self.path], shown, **silent)
+        self.path.submit(self._load, [self.path], shown, **silent)
+        self.upload.upload(self._load_upload, [self.upload], shown, **silent)
+        self.save.click(self._save, [self.path, self.extra, *values], [self.said], **silent)
+        self.download.click(self._download, [self.extra, *values], [self.download], **silent)
+        self.reset.click(self._reset, None, shown, **silent)
+        self.demo.click(self._demo, None, shown, **silent)
+        gr.on(
+            [component.change for component in values],
+            self._changed,
+            [self.extra, *values],
+            [self.steps, self.kept],
+            trigger_mode="always_last",
+            queue=False,
+            **silent,
+        )
+
+        findings = [self.problems, self.findings, self.fix]
+        self.check.click(self._check, [self.extra, *values], findings, **silent).then(
+            None, [self.problems], None, js=SHOW_PROBLEMS
+        )
+        started = self.start.click(self._start, [self.extra, *values], [*findings, panel.chosen], **silent)
+        started.then(None, [self.problems], None, js=SHOW_PROBLEMS).then(
+            panel.tick, [panel.chosen, panel.seen], panel.outputs, **silent
+        )
+        self.fix.click(self._mend, [self.problems, self.extra, *values], [*shown, *findings], **silent).then(
+            self._check, [self.extra, *values], findings, **silent
+        ).then(None, [self.problems], None, js=SHOW_PROBLEMS)
+        panel.connect(blocks)
+
+    # ── drawing ───────────────────────────────────────────────────────────────────────────────────
+
+    def _draw_files(self) -> None:
+        with gr.Accordion("Configuration", open=False, elem_id="configuration"):
+            with gr.Row():
+                self.path = gr.Textbox(
+                    label="Settings file",
+                    placeholder="path of a .json file, kohya_ss's or ours",
+                    elem_id="settings-path",
+                    scale=4,
+                )
+                self.load = gr.Button("Load", elem_id="load", min_width=80)
+                self.save = gr.Button("Save", elem_id="save", min_width=80)
+            with gr.Row():
+                self.upload = gr.UploadButton("Open a file from this computer", file_types=[".json"], elem_id="upload")
+                self.download = gr.DownloadButton("Download as a file", elem_id="download")
+                self.reset = gr.Button("Back to the defaults", elem_id="reset")
+        self.said = gr.Markdown(elem_id="said", elem_classes="said")
+
+    def _draw_buttons(self) -> None:
+        with gr.Row(elem_classes="actions"):
+            self.demo = gr.Button("Try it now", elem_id="try", min_width=100)
+            self.check = gr.Button("Check", elem_id="check", min_width=90)
+            self.start = gr.Button("Start training", variant="primary", elem_id="start", min_width=130)
+        self.steps = gr.Markdown(elem_id="steps")
+        self.findings = gr.HTML(elem_id="findings")
+        self.fix = gr.Button("", visible=False, elem_id="fix", variant="secondary")
+
+    # ── settings in and out ───────────────────────────────────────────────────────────────────────
+
+    def _first_values(self, kept: dict[str, Any] | None) -> list[Any]:
+        """What the form shows first: --config, else what this browser had last, else the defaults."""
+        if self._start_file is not None:
+            return self._load(str(self._start_file))
+        settings = from_kohya(kept).settings if isinstance(kept, dict) else TrainingSettings()
+        return self._shown(settings, "")
+
+    def _shown(self, settings: TrainingSettings, said: str) -> list[Any]:
+        return [*self.form.updates(settings), settings.kohya_extra, said]
+
+    def _untouched(self, said: str) -> list[Any]:
+        return [*(gr.skip() for _ in self.form.inputs), gr.skip(), said]
+
+    def _load(self, path: str) -> list[Any]:
+        try:
+            loaded = read_settings(Path(path.strip().strip('"')).expanduser())
+        except SettingsFileError as error:
+            return self._untouched(f"**Not loaded.** {error}")
+        return self._shown(loaded.settings, _bullets(f"Loaded {Path(path).name}.", loaded.report()))
+
+    def _load_upload(self, path: str) -> list[Any]:
+        return self._load(path)
+
+    def _save(self, path: str, extra: dict[str, Any], *values: Any) -> str:
+        if not path.strip():
+            return "**Not saved.** Write the file's path into Settings file."
+        file = Path(path.strip().strip('"')).expanduser()
+        file = file if file.suffix else file.with_suffix(".json")
+        try:
+            write_kohya(self.form.settings(values, extra), file)
+        except BadValues as error:
+            return f"**Not saved.** {error}"
+        except OSError as error:
+            return f"**Not saved.** {file} cannot be written: {error.strerror}."
+        return f"Saved {file}."
+
+    def _download(self, extra: dict[str, Any], *values: Any) -> str:
+        import tempfile
+
+        settings = self.form.settings(values, extra)
+        file = Path(tempfile.mkdtemp()) / f"{settings.folders.output_name or 'settings'}.json"
+        write_kohya(settings, file)
+        return str(file)
+
+    def _reset(self) -> list[Any]:
+        return self._shown(TrainingSettings(), "The form is back at its defaults.")
+
+    def _demo(self) -> list[Any]:
+        settings = write_demo(process.PROGRAM_FOLDER / "demo")
+        problems = {problem.option: problem for problem in check(settings).problems if problem.fix}
+        if "output_name" in problems:
+            settings = mended(problems["output_name"], settings)
+        return self._shown(settings, "Filled with the built-in model and its pictures. Press **Start training**.")
+
+    def _changed(self, extra: dict[str, Any], *values: Any) -> tuple[str, dict[str, Any]]:
+        return self._steps_line(extra, values), self.form.remembered(values, extra)
+
+    def _steps_line(self, extra: dict[str, Any], values: Values) -> str:
+        """The arithmetic of the steps, or nothing where the pictures cannot be counted yet."""
+        try:
+            settings = self.form.settings(values, extra)
+            pictures = scan(Path(settings.folders.train_data_dir)).weight if settings.folders.train_data_dir else 0
+        except (BadValues, OSError):
+            return ""
+        if not pictures:
+            return ""
+        return plan_steps(pictures, settings.optimizer, settings.hardware.num_processes).arithmetic()
+
+    # ── check, mend, start ────────────────────────────────────────────────────────────────────────
+
+    def _check(self, extra: dict[str, Any], *values: Any) -> list[Any]:
+        try:
+            return self._findings(check(self.form.settings(values, extra)))
+        except BadValues as error:
+            return self._findings(_bad_values(error))
+
+    def _findings(self, checked: Checked) -> list[Any]:
+        fixes = [problem.fix for problem in checked.problems if problem.fix]
+        button = gr.update(value=fixes[0] if fixes else "", visible=bool(fixes))
+        return [[p.as_plain() for p in checked.problems], findings_html(checked, self.form), button]
+
+    def _mend(self, problems: list[dict[str, Any]], extra: dict[str, Any], *values: Any) -> list[Any]:
+        problem = next(Problem(**plain) for plain in problems if plain["fix"])
+        try:
+            settings = mended(problem, self.form.settings(values, extra))
+        except (BadValues, OSError) as error:
+            return [*self._untouched(f"**Not done.** {error}"), gr.skip(), gr.skip(), gr.skip()]
+        return [*self._shown(settings, ""), [], "", gr.update(visible=False)]
+
+    def _start(self, extra: dict[str, Any], *values: Any) -> list[Any]:
+        try:
+            settings = self.form.settings(values, extra)
+        except BadValues as error:
+            return [*self._findings(_bad_values(error)), gr.skip()]
+        busy = next((run for run in all_runs() if run.process() is not None), None)
+        if busy is not None:
+            problem = Problem("", f"The run {busy.name} is still going on.", "Stop it, or wait until it is done.")
+            return [*self._findings(Checked([problem], None)), gr.skip()]
+        checked = check(settings)
+        if not checked.can_start:
+            return [*self._findings(checked), gr.skip()]
+        run = RunFolder.create("train", settings.model_dump_json(indent=2), settings.folders.output_name)
+        process.start(run, settings)
+        return [[], "", gr.update(visible=False), self.panel.choose(run)]
+
+
+def findings_html(checked: Checked, form: Form) -> str:
+    """The list of what is wrong; each line leads to its field."""
+    from html import escape
+
+    if not checked.problems:
+        return '<div class="findings good">Ready to start.</div>'
+    lines = "".join(
+        f'<li class="{"blocking" if p.blocking else "advice"}">'
+        f'<a onclick="darkroom.goTo({escape(json.dumps(p.option))})">{escape(_label(form, p.option))}</a> '
+        f"{escape(p.what)} <i>{escape(p.mend)}</i></li>"
+        for p in checked.problems
+    )
+    head = "You can start, but look at this:" if checked.can_start else "Before this can start:"
+    return f'<div class="findings"><b>{head}</b><ul>{lines}</ul></div>'
+
+
+def _label(form: Form, option: str) -> str:
+    return form.options[option].label.partition(" (")[0] + ":" if option in form.options else ""
+
+
+def _bad_values(error: BadValues) -> Checked:
+    return Checked([Problem(name, sentence) for name, sentence in error.problems.items()], None)
+
+
+def _bullets(head: str, sentences: list[str]) -> str:
+    return "\n".join([head, *(f"- {sentence}" for sentence in sentences)])
+
+
+SHOW_PROBLEMS = "(problems) => darkroom.showProblems(problems)"
