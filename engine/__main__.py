@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from engine.check import Checked, check
+from engine.check import Checked, check, with_free_name
 from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs
 from engine.settings.files import Loaded, SettingsFileError, read_settings
@@ -106,10 +106,7 @@ def _train(given: argparse.Namespace) -> int:
 def _demo(given: argparse.Namespace) -> int:
     from engine.demo.demo import write_demo
 
-    settings = _settings(given, Loaded(write_demo(given.folder.absolute())))
-    if not hasattr(given, "output_name"):
-        settings = settings.with_values({"overwrite": True})
-    return _start(settings)
+    return _start(with_free_name(_settings(given, Loaded(write_demo(given.folder.absolute())))))
 
 
 def _start(settings: TrainingSettings) -> int:

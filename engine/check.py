@@ -93,6 +93,14 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
     return settings
 
 
+def with_free_name(settings: TrainingSettings) -> TrainingSettings:
+    """The settings, under another output name where a file of an earlier run would be overwritten."""
+    for problem in check(settings).problems:
+        if problem.fix.startswith(NEW_NAME):
+            return mended(problem, settings)
+    return settings
+
+
 MAKE_FOLDER = "Make the folder for me"
 ADD_NUMBERS = "Add the numbers for me"
 USE_PARENT = "Use the folder above"

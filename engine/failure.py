@@ -1,4 +1,4 @@
-"""An error that is the user's to mend, said in a way that they can."""
+"""Why a run ends early: an error that is the user's to mend, or their own wish."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class Failure(Exception):
     def __init__(self, what: str, mend: str = "", option: str = "") -> None:
         super().__init__(what)
         self.what, self.mend, self.option = what, mend, option
+
+
+class Stopped(Exception):
+    """The user asked to stop before there was anything to save."""

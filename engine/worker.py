@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import logging
 import os
 import platform
@@ -13,7 +14,7 @@ import warnings
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from engine.failure import Failure
+from engine.failure import Failure, Stopped
 from engine.jobs import JOBS
 from engine.runs.events import EventWriter, Finished, Problem, Started
 from engine.runs.folder import RunFolder
@@ -30,6 +31,8 @@ def work(run: RunFolder) -> int:
         writer.write(Started(versions=_versions()))
     try:
         how, step = _run_job(run, writer)
+    except Stopped:
+        how, step = "stopped", 0
     except BaseException as error:
         traceback.print_exc()
         if writer:
@@ -105,3 +108,5 @@ def _quieten_libraries() -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("BITSANDBYTES_NOWELCOME", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    for name in ("transformers", "diffusers"):  # a bar for every file read; downloads keep theirs
+        importlib.import_module(f"{name}.utils.logging").disable_progress_bar()

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from engine.check import Checked, Problem, check, mended
+from engine.check import Checked, Problem, check, mended, with_free_name
 from engine.data.folders import scan
 from engine.data.steps import plan_steps
 from engine.demo.demo import write_demo
@@ -175,10 +175,7 @@ class TrainingTab:
         return self._shown(TrainingSettings(), "The form is back at its defaults.")
 
     def _demo(self) -> list[Any]:
-        settings = write_demo(process.PROGRAM_FOLDER / "demo")
-        problems = {problem.option: problem for problem in check(settings).problems if problem.fix}
-        if "output_name" in problems:
-            settings = mended(problems["output_name"], settings)
+        settings = with_free_name(write_demo(process.PROGRAM_FOLDER / "demo"))
         return self._shown(settings, "Filled with the built-in model and its pictures. Press **Start training**.")
 
     def _changed(self, extra: dict[str, Any], *values: Any) -> tuple[str, dict[str, Any]]:

@@ -3,6 +3,9 @@
 Draws the pictures, fits a tokenizer to their captions, trains the autoencoder, then the UNet together
 with the text encoder, and writes an ordinary diffusers folder in fp16. Everything is seeded, so the
 same library versions and thread count give the same model. Takes under an hour on two CPU cores.
+
+The folder is complete, if less trained, from the first snapshot of the UNet on; an autoencoder that an earlier,
+interrupted start left in it is taken up as it is.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from engine.demo.judge import judge
-from engine.demo.shapes import COLORS, NEW_SHAPE, SHAPES, SIZE, draw, random_caption, random_scene
+from engine.demo.shapes import NEW_SHAPE, SHAPES, SIZE, draw, random_caption, random_scene
 
 MODEL_FOLDER = Path(__file__).parent / "model"
 
@@ -35,7 +38,8 @@ SEED = 20261120
 THREADS = 2
 VAE_STEPS, VAE_BATCH, VAE_LEARNING_RATE = 2400, 24, 2e-3
 PICTURES = 24_000
-UNET_STEPS, UNET_BATCH, UNET_LEARNING_RATE = 3600, 64, 1e-3
+UNET_STEPS, UNET_BATCH, UNET_LEARNING_RATE = 3000, 64, 1e-3
+SNAPSHOT_EVERY = 500
 CAPTION_DROPOUT = 0.1
 EMA_DECAY = 0.998
 SD1_SCALING_FACTOR = 0.18215
@@ -160,40 +164,35 @@ def set_latent_scale(vae: AutoencoderKL, sample: Tensor) -> None:
     vae.post_quant_conv.weight *= spread
 
 
-def train_unet(
-    unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, vae: AutoencoderKL
-) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """ε-prediction with SD 1's noise schedule and caption dropout; returns the averaged weights."""
+def train_unet(pipeline: StableDiffusionPipeline, folder: Path) -> StableDiffusionPipeline:
+    """ε-prediction with SD 1's noise schedule and caption dropout; returns the pipeline of the averaged weights."""
+    torch.manual_seed(SEED + 2)
     rng = random.Random(SEED + 2)
+    unet, text_encoder, vae = pipeline.unet, pipeline.text_encoder, pipeline.vae
     scenes = [random_scene(rng) for _ in range(PICTURES)]
+    pages = [pixels([draw(scene) for scene in scenes[i : i + 100]]) for i in range(0, PICTURES, 100)]
     with torch.no_grad():
-        latents = (
-            torch.cat(
-                [
-                    vae.encode(pixels([draw(s) for s in scenes[i : i + 100]])).latent_dist.mean
-                    for i in range(0, PICTURES, 100)
-                ]
-            )
-            * SD1_SCALING_FACTOR
-        )
-    noise_scheduler = sd1_scheduler()
-    averaged = [copy.deepcopy(unet), copy.deepcopy(text_encoder)]
+        latents = torch.cat([vae.encode(page).latent_dist.mean for page in pages]) * SD1_SCALING_FACTOR
+    averaged = copy.deepcopy(pipeline)
+    averages = [*averaged.unet.parameters(), *averaged.text_encoder.parameters()]
     for step, make in training("unet", [unet, text_encoder], UNET_STEPS, UNET_LEARNING_RATE):
         chosen = [rng.randrange(PICTURES) for _ in range(UNET_BATCH)]
         captions = ["" if rng.random() < CAPTION_DROPOUT else random_caption(scenes[i], rng) for i in chosen]
-        tokens = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        tokens = pipeline.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
         clean = latents[chosen]
         noise = torch.randn_like(clean)
         timesteps = torch.randint(0, 1000, (UNET_BATCH,))
-        noisy = noise_scheduler.add_noise(clean, noise, timesteps)
+        noisy = pipeline.scheduler.add_noise(clean, noise, timesteps)
         prediction = unet(noisy, timesteps, text_encoder(tokens).last_hidden_state).sample
         make(F.mse_loss(prediction, noise))
         decay = min(EMA_DECAY, (step + 1) / (step + 10))
         with torch.no_grad():
-            for average, live in zip(averaged, (unet, text_encoder), strict=True):
-                for a, b in zip(average.parameters(), live.parameters(), strict=True):
-                    a.lerp_(b, 1 - decay)
-    return tuple(averaged)
+            for average, live in zip(averages, [*unet.parameters(), *text_encoder.parameters()], strict=True):
+                average.lerp_(live, 1 - decay)
+        if (step + 1) % SNAPSHOT_EVERY == 0:
+            copy.deepcopy(averaged).to(dtype=torch.float16).save_pretrained(folder)
+            print(f"unet {step + 1}: {describe(score(averaged))}", flush=True)
+    return averaged
 
 
 def sd1_scheduler() -> DDIMScheduler:
@@ -231,27 +230,11 @@ def main(folder: Path = MODEL_FOLDER) -> None:
     tokenizer = make_tokenizer()
     print(f"tokenizer: {len(tokenizer)} pieces; {NEW_SHAPE!r} is {tokenizer.tokenize(NEW_SHAPE)}")
 
-    vae = make_vae()
-    train_vae(vae)
-    rng = random.Random(SEED + 4)
-    sample_scenes = [random_scene(rng) for _ in range(200)]
-    sample = pixels([draw(scene) for scene in sample_scenes])
-    set_latent_scale(vae, sample)
-    with torch.no_grad():
-        restored = vae.decode(vae.encode(sample).latent_dist.mean).sample.clamp(-1, 1)
-    error = (restored - sample).abs().mean().item()
-    verdicts = [judge(to_picture(image)) for image in restored]
-    right = sum(
-        (v.shape, v.color, v.ground) == (s.shape, s.color, s.ground)
-        for v, s in zip(verdicts, sample_scenes, strict=True)
-    )
-    print(f"vae: mean error {error:.3f}; {right} of 200 restored pictures judged right")
-
-    unet, text_encoder = train_unet(make_unet(), make_text_encoder(tokenizer), tokenizer, vae)
+    vae = load_or_train_vae(folder / "vae")
     pipeline = StableDiffusionPipeline(
         vae=vae,
-        unet=unet,
-        text_encoder=text_encoder,
+        unet=make_unet(),
+        text_encoder=make_text_encoder(tokenizer),
         tokenizer=tokenizer,
         scheduler=sd1_scheduler(),
         safety_checker=None,
@@ -259,9 +242,36 @@ def main(folder: Path = MODEL_FOLDER) -> None:
         requires_safety_checker=False,
     )
     pipeline.set_progress_bar_config(disable=True)
+    pipeline = train_unet(pipeline, folder)
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
-    shape, both = score(pipeline.to(dtype=torch.float32))
-    print(f"of 100 pictures, {shape:.0%} show the right shape, {both:.0%} in the right colour; {len(COLORS)} colours")
+    print(f"written to {folder}: {describe(score(pipeline.to(dtype=torch.float32)))}")
+
+
+def load_or_train_vae(folder: Path) -> AutoencoderKL:
+    if folder.is_dir():
+        print(f"vae: taken from {folder}")
+        return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
+    vae = make_vae()
+    train_vae(vae)
+    rng = random.Random(SEED + 4)
+    scenes = [random_scene(rng) for _ in range(200)]
+    sample = pixels([draw(scene) for scene in scenes])
+    set_latent_scale(vae, sample)
+    with torch.no_grad():
+        restored = vae.decode(vae.encode(sample).latent_dist.mean).sample.clamp(-1, 1)
+    error = (restored - sample).abs().mean().item()
+    verdicts = [judge(to_picture(image)) for image in restored]
+    right = sum(
+        (v.shape, v.color, v.ground) == (s.shape, s.color, s.ground) for v, s in zip(verdicts, scenes, strict=True)
+    )
+    print(f"vae: mean error {error:.3f}; {right} of 200 restored pictures judged right", flush=True)
+    vae.save_pretrained(folder)
+    return vae
+
+
+def describe(shares: tuple[float, float]) -> str:
+    shape, both = shares
+    return f"of 100 pictures, {shape:.0%} show the right shape, {both:.0%} in the right colour too"
 
 
 def to_picture(image: Tensor) -> Image.Image:

@@ -60,7 +60,7 @@ class Optimizer(Group):
         "",
         label="Optimizer extra arguments",
         section=BASIC,
-        help="For the optimizer itself, as name=value with spaces between: weight_decay=0.01 betas=0.9,0.99",
+        help="For the optimizer itself, as name=value with spaces between, such as weight_decay=0.01 betas=0.9,0.99.",
     )
     learning_rate: float = option(
         1e-4,

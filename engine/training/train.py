@@ -15,7 +15,7 @@ from engine.data.batches import Batches, MicroBatch
 from engine.data.dataset import Latents, items_of
 from engine.data.folders import scan
 from engine.data.steps import plan_steps
-from engine.failure import Failure
+from engine.failure import Failure, Stopped
 from engine.models.family import Family, Parts
 from engine.models.sd1 import StableDiffusion1
 from engine.objective.loss import squared_error
@@ -45,7 +45,7 @@ Saved = tuple[dict[str, Tensor], dict[str, Any], Progress]
 
 
 def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[str, int]:
-    """Train until done or told to stop; returns ("done" or "stopped", steps done).  Raises Failure.
+    """Train until done or told to stop; returns ("done" or "stopped", steps done).  Raises Failure, Stopped.
 
     A run whose folder holds a state goes on from there. On a CPU it ends in the same bits as if it had
     never been interrupted.
@@ -81,11 +81,16 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         )
     )
 
+    def cached(done: int, total: int) -> None:
+        report.stage("caching", done, total)
+        if run.stop_requested():
+            raise Stopped
+
     latents = Latents(items, settings.dataset.size(), partial(_encode, family, parts))
     parts.vae.to(device)
     if settings.dataset.cache_latents:
         batch_size = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
-        latents.cache(batch_size, seed, partial(report.stage, "caching"))
+        latents.cache(batch_size, seed, cached)
         parts.vae.to("cpu")
 
     torch.manual_seed(seed)

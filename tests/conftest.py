@@ -1,0 +1,67 @@
+"""What the tests share: runs kept apart from the user's, drawn pictures, settings for a short run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.demo.demo import MODEL_FOLDER
+from engine.runs import process
+from engine.runs.folder import RunFolder
+from engine.settings.training import TrainingSettings
+from tests.pictures import draw_pictures
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that holds this test's runs, and no others."""
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("DARKROOM_RUNS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> TrainingSettings:
+    """Five pictures, seen twice, and the built-in model: ten steps of one picture on a CPU."""
+    draw_pictures(tmp_path / "img" / "2_shapes", 5)
+    return TrainingSettings().with_values(
+        {
+            "pretrained_model_name_or_path": str(MODEL_FOLDER),
+            "train_data_dir": str(tmp_path / "img"),
+            "output_dir": str(tmp_path / "out"),
+            "output_name": "shapes",
+            "max_resolution": "64,64",
+            "network_dim": 4,
+            "network_alpha": 4,
+            "learning_rate": 1e-3,
+            "unet_lr": 1e-3,
+            "text_encoder_lr": 1e-3,
+            "optimizer": "AdamW",
+            "mixed_precision": "no",
+            "num_cpu_threads_per_process": 1,
+            "seed": 7,
+        }
+    )
+
+
+StartRun = Callable[..., RunFolder]
+
+
+@pytest.fixture
+def start_run(settings: TrainingSettings) -> Any:
+    """Start an engine on the settings with some changed; it ends with the test at the latest."""
+    started: list[RunFolder] = []
+
+    def start(**changes: Any) -> RunFolder:
+        changed = settings.with_values(changes)
+        run = RunFolder.create("train", changed.model_dump_json(), changed.folders.output_name)
+        process.start(run, changed)
+        started.append(run)
+        return run
+
+    yield start
+    for run in started:
+        process.kill(run)

@@ -1,0 +1,125 @@
+"""A run's state is found out, never stored: no flag that can lie."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.runs.events import Finished, Stage
+from engine.runs.folder import SILENT_AFTER, RunFolder, all_runs
+
+
+@pytest.fixture
+def run() -> RunFolder:
+    return RunFolder.create("train", "{}", "my cat")
+
+
+@pytest.fixture
+def sleeper():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield child
+    child.kill()
+    child.wait()
+
+
+def test_a_folder_is_named_by_time_and_title(run: RunFolder):
+    assert run.name.endswith("_my-cat")
+    assert run.job == "train"
+
+
+@pytest.mark.parametrize("title", ["../../etc", "a/b\\c", "", "...", "x" * 300, "a\nb"])
+def test_no_title_leads_out_of_the_runs_folder(runs: Path, title: str):
+    run = RunFolder.create("train", "{}", title)
+    assert run.path.parent == runs
+    assert len(run.name) < 80
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(run: RunFolder):
+    others = {RunFolder.create("train", "{}", "my cat").path for _ in range(3)}
+    assert len(others | {run.path}) == 4
+    assert {found.path for found in all_runs()} == others | {run.path}
+
+
+def test_a_run_without_a_process_whose_last_word_was_no_end_has_died(run: RunFolder):
+    assert run.status(Stage(name="training")) == "died"
+    assert run.status(None) == "died"
+    assert run.status(Finished(how="stopped")) == "stopped"
+
+
+def test_a_living_process_is_starting_until_it_beats_and_speaks(run: RunFolder, sleeper: subprocess.Popen):
+    run.set_process(sleeper.pid)
+    assert run.status(None) == "starting"
+    run.beat()
+    assert run.status(Stage(name="loading")) == "running"
+
+
+def test_a_process_that_beats_no_more_is_silent(run: RunFolder, sleeper: subprocess.Popen):
+    run.set_process(sleeper.pid)
+    run.beat()
+    long_ago = time.time() - SILENT_AFTER - 5
+    os.utime(run.path / "heartbeat", (long_ago, long_ago))
+    assert run.status(Stage(name="training")) == "silent"
+
+
+def test_after_a_kill_the_run_has_died(run: RunFolder, sleeper: subprocess.Popen):
+    run.set_process(sleeper.pid)
+    run.beat()
+    sleeper.kill()
+    sleeper.wait()
+    assert run.status(Stage(name="training")) == "died"
+
+
+def test_another_process_of_the_same_number_is_not_the_runs(run: RunFolder, sleeper: subprocess.Popen):
+    """After a power cut the number may belong to anything."""
+    run.set_process(sleeper.pid)
+    noted = json.loads((run.path / "process.json").read_text())
+    (run.path / "process.json").write_text(json.dumps(noted | {"created": noted["created"] - 3600}))
+    assert run.process() is None
+    assert run.status(Stage(name="training")) == "died"
+
+
+def test_a_resumed_run_is_not_taken_for_finished_by_its_earlier_end(run: RunFolder, sleeper: subprocess.Popen):
+    run.set_process(sleeper.pid)
+    assert run.status(Finished(how="stopped", time=time.time() - 3600)) == "starting"
+
+
+def test_requests_reach_the_engine_once(run: RunFolder):
+    control = run.control()
+    assert control.take() == set()
+    run.ask("save")
+    run.ask("sample")
+    assert control.take() == {"save", "sample"}
+    assert control.take() == set()
+    assert not run.stop_requested()
+    run.ask("stop")
+    assert run.stop_requested()
+
+
+def test_requests_to_an_earlier_engine_do_not_stop_the_next(run: RunFolder):
+    run.ask("stop")
+    run.forget_process()
+    assert run.control().take() == set()
+    assert not run.stop_requested()
+
+
+def test_broken_request_lines_are_passed_over(run: RunFolder):
+    (run.path / "control.jsonl").write_text('nonsense\n[1]\n{"request": "save"}\n{"request": "st')
+    assert run.control().take() == {"save"}
+
+
+def test_of_a_progress_bar_the_log_keeps_the_last_state(run: RunFolder):
+    run.log_file.write_text("loading\r 10%\r100%\nnext\n" + "line\n" * 50)
+    assert run.log_tail().splitlines()[:2] == ["100%", "next"]
+    assert len(run.log_tail(5).splitlines()) <= 5
+
+
+def test_folders_that_are_no_runs_are_not_listed(run: RunFolder, runs: Path):
+    (runs / "something else").mkdir()
+    (runs / "file").touch()
+    assert [found.name for found in all_runs()] == [run.name]

@@ -1,0 +1,197 @@
+"""Everything wrong is said before a start, at once, beside its field, with the next move."""
+
+from __future__ import annotations
+
+import os
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.check import Problem, check, mended, with_free_name
+from engine.settings.training import TrainingSettings
+from tests.pictures import draw_pictures
+
+
+def problems(settings: TrainingSettings, **changes: Any) -> dict[str, Problem]:
+    return {problem.option: problem for problem in check(settings.with_values(changes)).problems}
+
+
+def test_sound_settings_can_start_and_their_steps_are_told(settings: TrainingSettings):
+    checked = check(settings)
+    assert checked.can_start
+    assert checked.problems == []
+    assert checked.plan.steps == 10
+
+
+def test_untouched_settings_say_all_that_is_missing_at_once():
+    found = problems(TrainingSettings())
+    assert found["train_data_dir"].what == "No image folder is chosen."
+    assert found["output_dir"].what == "No output folder is chosen."
+    assert not check(TrainingSettings()).can_start
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        ("", "No model is chosen."),
+        ("./nothing/here", 'There is no model at "./nothing/here".'),
+        ("/models/gone.safetensors", 'There is no model at "/models/gone.safetensors".'),
+        ("C:\\models\\gone.ckpt", 'There is no model at "C:\\models\\gone.ckpt".'),
+    ],
+)
+def test_a_missing_model(settings: TrainingSettings, model: str, what: str):
+    assert problems(settings, pretrained_model_name_or_path=model)["pretrained_model_name_or_path"].what == what
+
+
+def test_a_hub_name_is_left_to_the_hub(settings: TrainingSettings):
+    assert check(settings.with_values({"pretrained_model_name_or_path": "someone/some-model"})).can_start
+
+
+def test_a_folder_that_is_no_model(settings: TrainingSettings, tmp_path: Path):
+    problem = problems(settings, pretrained_model_name_or_path=str(tmp_path))["pretrained_model_name_or_path"]
+    assert "without a model_index.json" in problem.what
+
+
+def test_a_missing_vae(settings: TrainingSettings):
+    assert "no VAE at" in problems(settings, vae="/gone.safetensors")["vae"].what
+
+
+@pytest.mark.parametrize("key", ["v2", "sdxl", "flux1_checkbox", "sd3_checkbox"])
+def test_a_file_made_for_another_family_does_not_train_the_wrong_one(settings: TrainingSettings, key: str):
+    other = settings.model_copy(update={"kohya_extra": {key: True}})
+    assert f"({key} is on)" in problems(other)["pretrained_model_name_or_path"].what
+
+
+class TestPictures:
+    def test_no_such_folder(self, settings: TrainingSettings):
+        assert problems(settings, train_data_dir="/gone")["train_data_dir"].what == '"/gone" does not exist.'
+
+    def test_a_file_for_a_folder(self, settings: TrainingSettings, tmp_path: Path):
+        (tmp_path / "file").touch()
+        assert "is a file" in problems(settings, train_data_dir=str(tmp_path / "file"))["train_data_dir"].what
+
+    def test_no_pictures(self, settings: TrainingSettings, tmp_path: Path):
+        (tmp_path / "empty").mkdir()
+        problem = problems(settings, train_data_dir=str(tmp_path / "empty"))["train_data_dir"]
+        assert "Found no pictures" in problem.what
+        assert '"empty/10_shapes"' in problem.mend
+
+    def test_loose_pictures_are_put_where_they_belong(self, settings: TrainingSettings, tmp_path: Path):
+        loose = settings.with_values({"train_data_dir": str(draw_pictures(tmp_path / "photos", 3))})
+        problem = problems(loose)["train_data_dir"]
+        assert "Found 3 pictures directly in" in problem.what
+        after = mended(problem, loose)
+        assert check(after).can_start
+        assert len(list((tmp_path / "photos" / "10_shapes").glob("*.png"))) == 3
+
+    def test_a_folder_without_a_number_gets_one(self, settings: TrainingSettings, tmp_path: Path):
+        draw_pictures(tmp_path / "photos" / "cat", 3)
+        unnumbered = settings.with_values({"train_data_dir": str(tmp_path / "photos")})
+        after = mended(problems(unnumbered)["train_data_dir"], unnumbered)
+        assert check(after).can_start
+        assert (tmp_path / "photos" / "10_cat").is_dir()
+
+    def test_the_folder_one_too_deep(self, settings: TrainingSettings, tmp_path: Path):
+        inner = settings.with_values({"train_data_dir": str(tmp_path / "img" / "2_shapes")})
+        after = mended(problems(inner)["train_data_dir"], inner)
+        assert after.folders.train_data_dir == str(tmp_path / "img")
+        assert check(after).can_start
+
+    def test_an_unreadable_picture_is_named(self, settings: TrainingSettings, tmp_path: Path):
+        (tmp_path / "img" / "2_shapes" / "broken.jpg").write_bytes(b"no")
+        problem = problems(settings)["train_data_dir"]
+        assert problem.blocking
+        assert '"2_shapes/broken.jpg"' in problem.what
+
+    def test_a_caption_without_a_picture_is_told(self, settings: TrainingSettings, tmp_path: Path):
+        (tmp_path / "img" / "2_shapes" / "gone.txt").write_text("a cat")
+        problem = problems(settings)["caption_extension"]
+        assert not problem.blocking
+        assert '"2_shapes/gone.txt"' in problem.what
+
+    def test_pictures_left_out_are_told(self, settings: TrainingSettings, tmp_path: Path):
+        draw_pictures(tmp_path / "img", 2)
+        problem = problems(settings)["train_data_dir"]
+        assert not problem.blocking
+        assert "are left out" in problem.what
+
+
+class TestOutput:
+    @pytest.mark.parametrize("name", ["", "  ", "a/b", "what?", "a\nb", "..\\up"])
+    def test_what_cannot_be_a_file_name(self, settings: TrainingSettings, name: str):
+        assert "cannot be a file name" in problems(settings, output_name=name)["output_name"].what
+
+    def test_a_file_for_a_folder(self, settings: TrainingSettings, tmp_path: Path):
+        (tmp_path / "file").touch()
+        assert "is a file" in problems(settings, output_dir=str(tmp_path / "file"))["output_dir"].what
+
+    def test_a_folder_that_cannot_be_written(self, settings: TrainingSettings, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        assert "cannot be written to" in problems(settings)["output_dir"].what
+
+    @pytest.mark.parametrize("name", ["shapes.safetensors", "shapes-000001.safetensors"])
+    def test_a_file_that_would_be_overwritten(self, settings: TrainingSettings, tmp_path: Path, name: str):
+        longer = settings.with_values({"epoch": 2})
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / name).write_bytes(b"weeks of work")
+        problem = problems(longer)["output_name"]
+        assert problem.blocking
+        assert name in problem.what
+        after = mended(problem, longer)
+        assert after.folders.output_name == "shapes-2"
+        assert check(after).can_start
+        assert with_free_name(longer) == after
+        assert check(longer.with_values({"overwrite": True})).can_start
+
+    def test_not_enough_disk(self, settings: TrainingSettings, monkeypatch: pytest.MonkeyPatch):
+        usage = namedtuple("usage", "total used free")
+        monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9, 10**6))
+        problem = problems(settings)["output_dir"]
+        assert problem.blocking
+        assert "0.0 GB free" in problem.what
+
+
+class TestNumbers:
+    def test_nothing_to_learn(self, settings: TrainingSettings):
+        found = problems(settings, learning_rate=0, unet_lr=0, text_encoder_lr=0)
+        assert found["learning_rate"].blocking
+
+    def test_a_rate_that_breaks_training(self, settings: TrainingSettings):
+        assert not problems(settings, unet_lr=0.5)["unet_lr"].blocking
+
+    def test_alpha_above_rank(self, settings: TrainingSettings):
+        problem = problems(settings, network_dim=4, network_alpha=32)["network_alpha"]
+        assert not problem.blocking
+        assert "8 times its strength" in problem.what
+
+    @pytest.mark.parametrize(
+        ("resolution", "word"), [("510,512", "Use 512,512"), ("big", "write width"), ("32,32", "64 or more")]
+    )
+    def test_a_resolution_that_cannot_be(self, settings: TrainingSettings, resolution: str, word: str):
+        problem = problems(settings, max_resolution=resolution)["max_resolution"]
+        assert problem.blocking
+        assert word in f"{problem.what} {problem.mend}"
+
+    def test_wrong_optimizer_arguments(self, settings: TrainingSettings):
+        assert problems(settings, optimizer_args="nonsense")["optimizer_args"].blocking
+
+
+class TestSamples:
+    def test_a_size_that_is_not_divisible_by_8(self, settings: TrainingSettings):
+        problem = problems(settings, sample_prompts="a cat --w 510", sample_every_n_steps=1)["sample_prompts"]
+        assert problem.blocking
+        assert problem.mend == "Use --w 512."
+
+    def test_a_line_that_cannot_be_read(self, settings: TrainingSettings):
+        assert "line 1" in problems(settings, sample_prompts="a cat --zz 3")["sample_prompts"].what
+
+    def test_prompts_that_are_never_drawn_and_samples_without_prompts(self, settings: TrainingSettings):
+        assert not problems(settings, sample_prompts="a cat")["sample_every_n_steps"].blocking
+        assert not problems(settings, sample_every_n_steps=5)["sample_prompts"].blocking
+
+
+def test_several_things_wrong_are_all_told(settings: TrainingSettings):
+    found = problems(settings, pretrained_model_name_or_path="", max_resolution="13,13", output_name="?", unet_lr=1)
+    assert {"pretrained_model_name_or_path", "max_resolution", "output_name", "unet_lr"} <= set(found)

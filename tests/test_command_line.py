@@ -1,0 +1,111 @@
+"""The engine without a page."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.__main__ import CANNOT_START, main
+from engine.runs.events import Finished, Planned, Sample, Step
+from engine.runs.folder import all_runs
+from engine.settings.files import write_kohya
+from engine.settings.training import TrainingSettings, training_options
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def file(settings: TrainingSettings, tmp_path: Path) -> Path:
+    write_kohya(settings, tmp_path / "settings.json")
+    return tmp_path / "settings.json"
+
+
+def test_help_lists_every_option_with_its_help(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as left:
+        main(["train", "--help"])
+    assert left.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for item in training_options():
+        assert f"--{item.name}" in shown
+        assert item.help.split(". ")[0][:40] in shown, item.name
+
+
+def test_check_says_what_is_wrong_and_starts_nothing(file: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["check", str(file)]) == 0
+    assert "= 10 steps" in capsys.readouterr().out
+    assert main(["check", str(file), "--max_resolution", "13,13"]) == CANNOT_START
+    assert "Max resolution: Max resolution 13,13 is not divisible by 8." in capsys.readouterr().out
+    assert list(all_runs()) == []
+
+
+def test_check_speaks_json(file: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["check", str(file), "--json", "--output_name", "?"]) == CANNOT_START
+    said = json.loads(capsys.readouterr().out)
+    assert said["can_start"] is False
+    assert [problem["option"] for problem in said["problems"]] == ["output_name"]
+
+
+def test_settings_that_cannot_start_make_no_run(file: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["train", str(file), "--train_data_dir", "/gone"]) == CANNOT_START
+    assert '"/gone" does not exist' in capsys.readouterr().err
+    assert list(all_runs()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [(["gone.json"], "There is no file"), (["--network_dim", "wide"], "Network Rank (Dimension) is 'wide'")],
+)
+def test_bad_input_is_one_sentence(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["train", *arguments]) == CANNOT_START
+    said = capsys.readouterr().err.strip()
+    assert sentence in said
+    assert "\n" not in said
+
+
+def test_training_from_a_file_saves_one_and_returns_0(file: Path, tmp_path: Path):
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "engine", "train", str(file), "--max_train_steps", "3",
+            "--sample_prompts", "a red circle --s 2", "--sample_every_n_steps", "2",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "3 steps, as Max train steps says" in done.stdout
+    assert (tmp_path / "out" / "shapes.safetensors").exists()
+    run = next(all_runs())
+    events = run.events().read()
+    assert [event.step for event in events if isinstance(event, Step)] == [1, 2, 3]
+    assert isinstance(events[-1], Finished)
+    assert events[-1].how == "done"
+    drawn = [event for event in events if isinstance(event, Sample)]
+    assert [event.step for event in drawn] == [2]
+    assert Path(drawn[0].file).parent == tmp_path / "out" / "sample"
+    assert next(event for event in events if isinstance(event, Planned)).total_steps == 3
+
+
+def test_a_run_that_fails_says_why_and_returns_1(settings: TrainingSettings, file: Path, tmp_path: Path):
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"not a model")
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", "train", str(file), "--pretrained_model_name_or_path", str(broken)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert "broken.safetensors cannot be loaded as a Stable Diffusion 1 model" in done.stderr
+    assert not (tmp_path / "out" / "shapes.safetensors").exists()
+
+
+def test_a_run_that_is_not_there_cannot_be_resumed(capsys: pytest.CaptureFixture[str]):
+    assert main(["resume", "none"]) == CANNOT_START
+    assert "There is no run 'none'" in capsys.readouterr().err

@@ -1,0 +1,42 @@
+"""A trained file's own words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from engine.tools.lora_metadata import read_metadata
+
+
+def test_the_metadata_are_shown_with_their_inner_json_unfolded(tmp_path: Path):
+    metadata = {"ss_network_dim": "8", "ss_tag_frequency": json.dumps({"10_cat": {"cat": 3}}), "odd": "{not json"}
+    save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors", metadata=metadata)
+    assert read_metadata(tmp_path / "a.safetensors") == {
+        "odd": "{not json",
+        "ss_network_dim": "8",
+        "ss_tag_frequency": {"10_cat": {"cat": 3}},
+    }
+
+
+def test_a_file_without_metadata_has_none(tmp_path: Path):
+    save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
+    assert read_metadata(tmp_path / "a.safetensors") == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"\x01", b"\xff" * 100, (50).to_bytes(8, "little") + b"{cut off"])
+def test_another_file_is_refused_in_one_sentence(tmp_path: Path, content: bytes):
+    file = tmp_path / "odd.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"odd\.safetensors is not a \.safetensors file"):
+        read_metadata(file)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="There is no file"):
+        read_metadata(tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_metadata(tmp_path)
