@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it: no test asks the hub
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.runs import process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ SINGLE_FILE_ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth")
 SD1_CONFIGS = Path(__file__).parent / "configs" / "sd1"
 """What a single file of SD 1 lacks: the configuration of its parts."""
 
+CLIP = "openai/clip-vit-large-patch14"
+
 MODEL_FIELD = "pretrained_model_name_or_path"
 
 MOVED = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
 """Models that stand under another name on the hub since the presets of kohya's users were written."""
 
 
-def load_pipeline(pipeline_class: Any, source: str, dtype: torch.dtype, configs: Path = SD1_CONFIGS) -> Any:
+def load_pipeline(pipeline_class: Any, source: str, dtype: torch.dtype, configs: Path) -> Any:
     """A diffusers pipeline from a folder, a single file in the original layout, or a hub name.
 
     configs: the folder with the configuration of a single file's parts.
@@ -105,8 +108,13 @@ def _from_single_file(pipeline_class: Any, file: Path, dtype: torch.dtype, confi
 
 
 def _from_hub(pipeline_class: Any, name: str, dtype: torch.dtype) -> Any:
+    def load(local_files_only: bool) -> Any:
+        return pipeline_class.from_pretrained(
+            name, torch_dtype=dtype, local_files_only=local_files_only, **_WITHOUT_CHECKER
+        )
+
     try:
-        return pipeline_class.from_pretrained(name, torch_dtype=dtype, **_WITHOUT_CHECKER)
+        return _local_first(load)
     except GatedRepoError as error:
         raise Failure(
             f"{name} asks its users to accept a licence first.",
@@ -126,6 +134,14 @@ def _from_hub(pipeline_class: Any, name: str, dtype: torch.dtype) -> Any:
         ) from error
 
 
+def _local_first(load: Callable[[bool], Any]) -> Any:
+    """What was downloaded before, without asking the hub: at once, and without a network too."""
+    try:
+        return load(True)
+    except OSError:
+        return load(False)
+
+
 _WITHOUT_CHECKER: dict[str, Any] = {
     "safety_checker": None,
     "feature_extractor": None,
@@ -141,12 +157,12 @@ def _tokenizer(file: Path, configs: Path) -> Any:
         if folder.is_dir():
             return CLIPTokenizer.from_pretrained(folder)
     try:
-        return CLIPTokenizer.from_pretrained("openai/clip-vit-large-patch14")
+        return _local_first(lambda local: CLIPTokenizer.from_pretrained(CLIP, local_files_only=local))
     except OSError as error:
         raise Failure(
             f"{file.name} needs CLIP's tokenizer, which is not on this machine, and the Hugging Face hub cannot be "
             "reached.",
-            f"Connect to the internet once, or put vocab.json and merges.txt of openai/clip-vit-large-patch14 into "
+            f"Connect to the internet once, or put vocab.json and merges.txt of {CLIP} into "
             f"{file.parent / 'tokenizer'}.",
             MODEL_FIELD,
         ) from error

@@ -22,7 +22,9 @@ class StableDiffusion1:
     architecture = "stable-diffusion-v1"
 
     def load(self, source: SourceModel, dtype: torch.dtype) -> Parts:
-        pipeline = checkpoint.load_pipeline(StableDiffusionPipeline, source.pretrained_model_name_or_path, dtype)
+        pipeline = checkpoint.load_pipeline(
+            StableDiffusionPipeline, source.pretrained_model_name_or_path, dtype, checkpoint.SD1_CONFIGS
+        )
         _require_sd1(pipeline)
         vae = checkpoint.load_vae(AutoencoderKL, source.vae, dtype) if source.vae else pipeline.vae
         noise_scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)

@@ -1,0 +1,202 @@
+"""Stopped or killed anywhere and resumed, a run ends in the same bits as one that was left alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine.__main__ import main
+from engine.failure import Failure
+from engine.runs import process
+from engine.runs.events import Finished, StateSaved, Step
+from engine.runs.folder import RunFolder
+from engine.runs.history import History
+from engine.settings.files import read_settings
+from engine.training.state import Progress, find_state, load_state, save_state
+
+PATIENCE = 240
+"""Seconds: two cores may be busy with other things."""
+
+
+def ended(run: RunFolder) -> History:
+    assert process.wait(run, PATIENCE), run.log_tail()
+    return History(run).update()
+
+
+def wait_for_step(run: RunFolder, step: int) -> None:
+    history, until = History(run), time.monotonic() + PATIENCE
+    while history.update().done_steps < step:
+        assert time.monotonic() < until and run.process() is not None, run.log_tail()
+        time.sleep(0.05)
+
+
+def resume(run: RunFolder) -> History:
+    process.start(run, read_settings(run.settings_file).settings)
+    return ended(run)
+
+
+def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    return load_file(folder / "out" / f"{name}.safetensors")
+
+
+def assert_same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different, f"{len(different)} of {len(a)} tensors differ, such as {different[0]}"
+
+
+def assert_same_losses(a: History, b: History) -> None:
+    assert [(s.step, s.loss, s.smoothed_loss, s.learning_rates) for s in a.steps] == [
+        (s.step, s.loss, s.smoothed_loss, s.learning_rates) for s in b.steps
+    ]
+
+
+LONG = {
+    # Forty steps of four epochs, accumulation and a schedule in them, so that a lost place would show.
+    "epoch": 8, "gradient_accumulation_steps": 2, "lr_scheduler": "cosine", "lr_warmup": 10,
+    "save_precision": "float", "cache_latents": False, "save_every_n_epochs": 0, "save_every_n_steps": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer", ["AdamW", "AdamW8bit"])
+def test_a_stopped_run_goes_on_to_the_same_bits(start_run, tmp_path: Path, optimizer: str):
+    whole = start_run(output_name="whole", optimizer=optimizer, **LONG)
+    left_alone = ended(whole)
+    stopped = start_run(output_name="stopped", optimizer=optimizer, **LONG)
+    wait_for_step(stopped, 7)
+    process.stop(stopped)
+    story = ended(stopped)
+    assert isinstance(story.last, Finished) and story.last.how == "stopped"
+    assert stopped.status(story.last) == "stopped"
+    at = story.last.step
+    assert 7 <= at < 40
+    assert (tmp_path / "out" / f"stopped-step{at:08d}.safetensors").exists()  # what was learned is saved
+
+    resumed = resume(stopped)
+    assert resumed.last.how == "done"
+    assert resumed.planned.first_step == at
+    assert_same_losses(resumed, left_alone)
+    assert_same_bits(weights(tmp_path, "stopped"), weights(tmp_path, "whole"))
+
+
+@pytest.mark.parametrize("optimizer", ["AdamW", "AdamW8bit"])
+def test_a_killed_run_goes_on_to_the_same_bits(start_run, tmp_path: Path, optimizer: str):
+    whole = start_run(output_name="whole", optimizer=optimizer, **LONG)
+    left_alone = ended(whole)
+    killed = start_run(output_name="killed", optimizer=optimizer, **LONG)
+    wait_for_step(killed, 12)
+    os.kill(killed.process().pid, signal.SIGKILL)
+    story = ended(killed)
+    assert killed.status(story.last) == "died"
+    assert story.state_step is not None and story.state_step % 5 == 0
+
+    resumed = resume(killed)
+    assert resumed.planned.first_step == story.state_step
+    assert_same_losses(resumed, left_alone)
+    assert_same_bits(weights(tmp_path, "killed"), weights(tmp_path, "whole"))
+
+
+def test_samples_and_saves_on_the_way_change_nothing(start_run, tmp_path: Path):
+    ended(start_run(output_name="plain", save_precision="float", epoch=1))
+    run = start_run(output_name="busy", save_precision="float", epoch=1, save_every_n_steps=3, save_state=True,
+                    sample_every_n_steps=2, sample_at_first=True, sample_prompts="a red circle --s 2")  # fmt: skip
+    history = ended(run)
+    assert [sample.step for sample in history.samples] == [0, 2, 4, 6, 8, 10]
+    assert_same_bits(weights(tmp_path, "busy"), weights(tmp_path, "plain"))
+
+
+def test_another_run_goes_on_from_a_saved_state(start_run, tmp_path: Path):
+    ended(start_run(output_name="whole", max_train_steps=12, lr_scheduler="constant", save_precision="float"))
+    ended(start_run(output_name="first", max_train_steps=6, lr_scheduler="constant", save_state_on_train_end=True))
+    state = tmp_path / "out" / "first-state"
+    assert load_state(state)[2] == Progress(6, 6, 7, load_state(state)[2].smoothed_loss)
+    second = start_run(output_name="second", max_train_steps=12, lr_scheduler="constant", resume=str(state),
+                       save_precision="float")  # fmt: skip
+    assert [s.step for s in ended(second).steps] == [7, 8, 9, 10, 11, 12]
+    assert_same_bits(weights(tmp_path, "second"), weights(tmp_path, "whole"))
+
+
+def test_a_finished_state_has_nothing_left_to_do(start_run, tmp_path: Path):
+    ended(start_run(output_name="first", max_train_steps=4, save_state_on_train_end=True))
+    again = ended(start_run(output_name="second", max_train_steps=4, resume=str(tmp_path / "out" / "first-state")))
+    assert again.last.how == "failed"
+    assert "has 4 steps behind it" in again.problem.what
+    assert again.problem.option == "resume"
+
+
+def test_save_now_and_sample_now(start_run, tmp_path: Path):
+    run = start_run(epoch=60, sample_prompts="a red circle --s 2")
+    wait_for_step(run, 2)
+    run.ask("save")
+    run.ask("sample")
+    history, until = History(run), time.monotonic() + PATIENCE
+    while not (history.update().checkpoints and history.samples):
+        assert time.monotonic() < until, run.log_tail()
+        time.sleep(0.1)
+    process.stop(run)
+    step = history.checkpoints[0].step
+    assert Path(history.checkpoints[0].file) == tmp_path / "out" / f"shapes-step{step:08d}.safetensors"
+    assert Path(history.samples[0].file).exists()
+    ended(run)
+
+
+def test_stop_while_pictures_are_cached_stops(start_run, tmp_path: Path):
+    run = start_run()
+    run.ask("stop")
+    history = ended(run)
+    assert (history.last.how, history.last.step) == ("stopped", 0)
+    assert not any(isinstance(event, Step | StateSaved) for event in run.events().read())
+
+
+def test_the_command_line_resumes_too(start_run, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    run = start_run(epoch=20)
+    wait_for_step(run, 2)
+    process.stop(run)
+    at = ended(run).last.step
+    assert main(["resume", run.name]) == 0
+    assert History(run).update().planned.first_step == at
+    assert (tmp_path / "out" / "shapes.safetensors").exists()
+
+
+class TestStateFolder:
+    STATE = ({"a": torch.ones(2)}, {"optimizer": {"step": torch.tensor(3)}}, Progress(3, 10, 7, 0.5))
+
+    def test_it_goes_out_and_in_again(self, tmp_path: Path):
+        save_state(tmp_path / "state", *self.STATE)
+        loaded, memory, progress = load_state(tmp_path / "state")
+        assert torch.equal(loaded["a"], torch.ones(2))
+        assert memory == self.STATE[1]
+        assert progress == self.STATE[2]
+
+    def test_killed_between_the_two_moves_the_old_one_is_found(self, tmp_path: Path):
+        save_state(tmp_path / "state", *self.STATE)
+        (tmp_path / "state").rename(tmp_path / ".state.old")
+        assert find_state(tmp_path / "state") == tmp_path / ".state.old"
+        assert load_state(tmp_path / "state")[2].step == 3
+
+    def test_a_save_that_fails_leaves_the_old_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        save_state(tmp_path / "state", *self.STATE)
+
+        def full_disk(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(torch, "save", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            save_state(tmp_path / "state", {"a": torch.zeros(2)}, {}, Progress(4, 10, 7))
+        assert load_state(tmp_path / "state")[2].step == 3
+
+    def test_a_damaged_one_and_another_programs_are_refused(self, tmp_path: Path):
+        save_state(tmp_path / "state", *self.STATE)
+        (tmp_path / "state" / "weights.safetensors").write_bytes(b"cut")
+        with pytest.raises(Failure, match="is damaged"):
+            load_state(tmp_path / "state")
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "train_state.json").write_text("{}")
+        with pytest.raises(Failure, match="another program's"):
+            load_state(tmp_path / "other")

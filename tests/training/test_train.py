@@ -1,0 +1,188 @@
+"""What a run does beside learning: files, metadata, formats, several processes, and how it fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from engine.runs import process
+from engine.runs.events import Step
+from engine.runs.folder import RunFolder
+from engine.runs.history import History
+from tests.pictures import draw_pictures
+
+PATIENCE = 300
+
+
+def ended(run: RunFolder) -> History:
+    assert process.wait(run, PATIENCE), run.log_tail()
+    return History(run).update()
+
+
+def metadata_of(file: Path) -> dict[str, str]:
+    with safe_open(file, "pt") as opened:
+        return opened.metadata()
+
+
+def test_a_file_every_epoch_and_every_n_steps_and_one_at_the_end(start_run, tmp_path: Path):
+    history = ended(start_run(epoch=2, save_every_n_epochs=1, save_every_n_steps=8, training_comment="mine"))
+    names = {file.name for file in (tmp_path / "out").iterdir()}
+    assert names == {
+        "shapes-000001.safetensors",
+        "shapes-step00000008.safetensors",
+        "shapes-step00000016.safetensors",
+        "shapes.safetensors",
+    }
+    assert {Path(c.file).name for c in history.checkpoints} == names
+    assert [c.step for c in history.checkpoints if c.final] == [20]
+
+    half = metadata_of(tmp_path / "out" / "shapes-000001.safetensors")
+    final = metadata_of(tmp_path / "out" / "shapes.safetensors")
+    assert (half["ss_steps"], half["ss_epoch"]) == ("10", "1")
+    assert (final["ss_steps"], final["ss_epoch"]) == ("20", "2")
+    for key, value in {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": "4",
+        "ss_network_alpha": "4.0",
+        "ss_base_model_version": "sd_v1",
+        "ss_learning_rate": "0.001",
+        "ss_num_train_images": "10",
+        "ss_num_epochs": "2",
+        "ss_max_train_steps": "20",
+        "ss_resolution": "(64, 64)",
+        "ss_seed": "7",
+        "ss_training_comment": "mine",
+        "modelspec.architecture": "stable-diffusion-v1/lora",
+        "modelspec.resolution": "64x64",
+        "modelspec.title": "shapes",
+    }.items():
+        assert final[key] == value, key
+    assert json.loads(final["ss_dataset_dirs"]) == {"2_shapes": {"n_repeats": 2, "img_count": 5}}
+    assert sum(json.loads(final["ss_tag_frequency"])["2_shapes"].values()) == 5
+    assert len(final["sshs_model_hash"]) == 64
+    assert len(final["sshs_legacy_hash"]) == 8
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)])
+def test_the_file_has_the_precision_asked_for(start_run, tmp_path: Path, precision: str, dtype: torch.dtype):
+    ended(start_run(max_train_steps=1, save_precision=precision))
+    weights = load_file(tmp_path / "out" / "shapes.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {dtype}
+    assert any(bool(tensor.any()) for name, tensor in weights.items() if "lora_up" in name)  # it has learned
+
+
+@pytest.mark.parametrize(
+    ("changes", "trained"),
+    [({"text_encoder_lr": 0}, {"lora_unet"}), ({"unet_lr": 0}, {"lora_te"})],
+)
+def test_a_part_whose_rate_is_zero_is_not_trained(start_run, tmp_path: Path, changes: dict, trained: set):
+    ended(start_run(max_train_steps=2, **changes))
+    names = load_file(tmp_path / "out" / "shapes.safetensors")
+    assert {name.split("_")[0] + "_" + name.split("_")[1] for name in names} == trained
+
+
+def test_each_part_learns_at_its_own_rate(start_run):
+    history = ended(start_run(max_train_steps=2, lr_scheduler="constant", unet_lr=2e-4, text_encoder_lr=5e-5))
+    assert history.steps[-1].learning_rates == {"unet": 2e-4, "text_encoder": 5e-5}
+
+
+def test_bf16_and_gradient_checkpointing_train(start_run, tmp_path: Path):
+    plain = ended(start_run(output_name="plain", max_train_steps=3))
+    cheap = ended(start_run(output_name="cheap", max_train_steps=3, gradient_checkpointing=True))
+    coarse = ended(start_run(output_name="coarse", max_train_steps=3, mixed_precision="bf16"))
+    assert [s.loss for s in cheap.steps] == pytest.approx([s.loss for s in plain.steps], rel=1e-4)
+    # bf16 keeps 8 bits of a number: about three digits
+    assert [s.loss for s in coarse.steps] == pytest.approx([s.loss for s in plain.steps], rel=0.05)
+    assert [s.loss for s in coarse.steps] != [s.loss for s in plain.steps]
+
+
+def test_fp16_without_a_gpu_is_said_to_be_full_precision(start_run):
+    history = ended(start_run(max_train_steps=1, mixed_precision="fp16"))
+    assert history.last.how == "done"
+    assert "fp16 needs an NVIDIA GPU" in history.warnings[0]
+
+
+def test_accumulated_small_batches_learn_as_one_large_batch(start_run, tmp_path: Path):
+    """Two batches of one picture against the mean over both: the same pictures, noise of their own."""
+    small = ended(start_run(output_name="small", gradient_accumulation_steps=5))
+    assert [s.step for s in small.steps] == [1, 2]
+    assert [s.epoch for s in small.steps] == [1, 1]
+
+
+def test_two_processes_learn_what_one_learns_with_twice_the_accumulation(start_run, tmp_path: Path):
+    alone = ended(start_run(output_name="alone", gradient_accumulation_steps=2, max_train_steps=4,
+                            save_precision="float", sample_every_n_steps=2, sample_prompts="a bar --s 2"))  # fmt: skip
+    beside = ended(start_run(output_name="beside", num_processes=2, max_train_steps=4, save_precision="float",
+                             sample_every_n_steps=2, sample_prompts="a bar --s 2"))  # fmt: skip
+    assert beside.last.how == "done"
+    assert [s.step for s in beside.samples] == [2, 4]
+    assert [s.loss for s in beside.steps] == pytest.approx([s.loss for s in alone.steps], rel=1e-5)
+    one, two = (load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("alone", "beside"))
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5)
+
+
+def test_two_processes_stop_together(start_run):
+    run = start_run(num_processes=2, epoch=200)
+    history = History(run)
+    while history.update().done_steps < 2:
+        assert run.process() is not None, run.log_tail()
+    process.stop(run)
+    assert ended(run).last.how == "stopped"
+
+
+def test_training_that_breaks_down_says_so(start_run, tmp_path: Path):
+    history = ended(start_run(epoch=20, unet_lr=1, text_encoder_lr=1, max_grad_norm=0, save_every_n_epochs=0,
+                              lr_scheduler="constant", optimizer_args="eps=1e-30"))  # fmt: skip
+    if history.last.how == "done":
+        pytest.fail("a learning rate of 1 did not break the training down: choose a harsher one")
+    assert "no longer a number (NaN)" in history.problem.what
+    assert history.problem.option == "learning_rate"
+
+
+def test_a_picture_that_breaks_after_the_check_fails_the_run_by_name(start_run, tmp_path: Path):
+    (tmp_path / "img" / "2_shapes" / "zz.png").write_bytes(b"no")
+    history = ended(start_run())
+    assert history.last.how == "failed"
+    assert "zz.png" in history.problem.what
+
+
+def test_tensorboard_finds_the_losses(start_run, tmp_path: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = start_run(max_train_steps=3, logging_dir=str(tmp_path / "log"))
+    history = ended(run)
+    board = EventAccumulator(str(tmp_path / "log" / run.name))
+    board.Reload()
+    assert [scalar.step for scalar in board.Scalars("loss/current")] == [1, 2, 3]
+    assert [s.value for s in board.Scalars("loss/current")] == pytest.approx([s.loss for s in history.steps])
+
+
+def test_several_concepts_with_repeats_of_their_own(start_run, tmp_path: Path):
+    draw_pictures(tmp_path / "img" / "3_more shapes", 2, caption=False)
+    run = start_run(train_batch_size=4)
+    ended(run)
+    steps = [event for event in run.events().read() if isinstance(event, Step)]
+    assert len(steps) == 4  # (5 · 2 + 2 · 3) ÷ 4
+    tags = json.loads(metadata_of(tmp_path / "out" / "shapes.safetensors")["ss_tag_frequency"])
+    assert tags["3_more shapes"] == {"more shapes": 2}
+
+
+def test_a_seed_of_0_draws_one_and_tells_it(start_run):
+    seeds = {ended(start_run(output_name=name, seed=0, max_train_steps=1)).planned.seed for name in ("a", "b")}
+    assert len(seeds) == 2
+    assert 0 not in seeds
+
+
+def test_the_log_holds_what_concerns_the_user_and_no_noise(start_run):
+    run = start_run(max_train_steps=2, sample_prompts="a bar --s 2", sample_every_n_steps=1)
+    ended(run)
+    log = run.log_tail()
+    assert "step 2" in log
+    for noise in ("Warning", "torchvision", "kernels", "it/s", "%|"):
+        assert noise not in log, log
