@@ -14,7 +14,7 @@ from engine.data.folders import scan
 from engine.data.steps import plan_steps
 from engine.demo.demo import write_demo
 from engine.runs import process
-from engine.runs.folder import RunFolder, all_runs
+from engine.runs.folder import RunFolder, all_runs, runs_root
 from engine.settings.files import SettingsFileError, from_kohya, read_settings, write_kohya
 from engine.settings.training import BadValues, TrainingSettings
 from ui.form import Form
@@ -36,7 +36,7 @@ class TrainingTab:
     def draw(self, further_tabs: Callable[[], None]) -> None:
         """further_tabs: draws the tabs that stand after the form's."""
         self.extra = gr.State({})
-        self.problems = gr.State([])
+        self.problems = gr.JSON([], visible=False)  # not a State: the page's script reads it
         self.kept = gr.BrowserState(None, storage_key="darkroom-form", secret="darkroom")
         with gr.Row(elem_classes="page"):
             with gr.Column(scale=6, min_width=420):
@@ -175,7 +175,7 @@ class TrainingTab:
         return self._shown(TrainingSettings(), "The form is back at its defaults.")
 
     def _demo(self) -> list[Any]:
-        settings = with_free_name(write_demo(process.PROGRAM_FOLDER / "demo"))
+        settings = with_free_name(write_demo(runs_root().with_name("demo")))
         return self._shown(settings, "Filled with the built-in model and its pictures. Press **Start training**.")
 
     def _changed(self, extra: dict[str, Any], *values: Any) -> tuple[str, dict[str, Any]]:

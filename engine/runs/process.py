@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -59,10 +58,10 @@ def command(run: RunFolder, settings: TrainingSettings) -> list[str]:
     if processes == 1:
         return [sys.executable, *work]
     launcher = ["-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1"]
-    kind = ["--multi_gpu"] if _has_nvidia() else ["--cpu"]
+    launcher.append("--multi_gpu")  # any start through torch's launcher; with --cpu it would start one process alone
     precision = ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     threads = ["--num_cpu_threads_per_process", str(settings.hardware.num_cpu_threads_per_process)]
-    return [sys.executable, *launcher, *kind, *precision, *threads, *work]
+    return [sys.executable, *launcher, *precision, *threads, *work]
 
 
 def stop(run: RunFolder) -> None:
@@ -108,7 +107,3 @@ def _own_group() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
-
-
-def _has_nvidia() -> bool:
-    return shutil.which("nvidia-smi") is not None

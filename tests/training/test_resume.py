@@ -32,7 +32,8 @@ def ended(run: RunFolder) -> History:
 def wait_for_step(run: RunFolder, step: int) -> None:
     history, until = History(run), time.monotonic() + PATIENCE
     while history.update().done_steps < step:
-        assert time.monotonic() < until and run.process() is not None, run.log_tail()
+        assert time.monotonic() < until, run.log_tail()
+        assert run.process() is not None, run.log_tail()
         time.sleep(0.05)
 
 
@@ -72,7 +73,8 @@ def test_a_stopped_run_goes_on_to_the_same_bits(start_run, tmp_path: Path, optim
     wait_for_step(stopped, 7)
     process.stop(stopped)
     story = ended(stopped)
-    assert isinstance(story.last, Finished) and story.last.how == "stopped"
+    assert isinstance(story.last, Finished)
+    assert story.last.how == "stopped"
     assert stopped.status(story.last) == "stopped"
     at = story.last.step
     assert 7 <= at < 40
@@ -94,7 +96,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(start_run, tmp_path: Path, optimi
     os.kill(killed.process().pid, signal.SIGKILL)
     story = ended(killed)
     assert killed.status(story.last) == "died"
-    assert story.state_step is not None and story.state_step % 5 == 0
+    assert story.state_step is not None
+    assert story.state_step % 5 == 0
 
     resumed = resume(killed)
     assert resumed.planned.first_step == story.state_step

@@ -1,0 +1,155 @@
+"""A real page in a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "tests" / "screenshots"
+PATIENCE = 180_000
+"""Milliseconds: two cores may be busy with a training."""
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+class Server:
+    """The page's own process, to be stopped and started like a user's."""
+
+    def __init__(self, *arguments: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = int(probe.getsockname()[1])
+        self._arguments = arguments
+        self.url = f"http://127.0.0.1:{self._port}/"
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "app.py", "--headless", "--server_port", str(self._port), *self._arguments]
+        self.process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        line = ""
+        while "Running on local URL" not in line:
+            line = self.process.stdout.readline()
+            assert line, "the page did not start"
+        assert self.url.rstrip("/") in line
+        urllib.request.urlopen(self.url, timeout=30).close()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def server(runs: Path) -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.stop()
+    from engine.runs import process
+    from engine.runs.folder import all_runs
+
+    for run in all_runs():
+        process.kill(run)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Driver:
+    """What a user does with the page, by the words that stand on it."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.set_default_timeout(PATIENCE)
+        page.goto(url)
+        expect(page.locator("#start")).to_be_visible(timeout=PATIENCE)
+
+    def tab(self, *names: str) -> None:
+        """Open a tab, then the sub-tab within it."""
+        for name in names:
+            self.page.get_by_role("tab", name=name, exact=True).locator("visible=true").first.click()
+
+    def button(self, name: str) -> Any:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def field(self, option: str) -> Any:
+        """The input of an option."""
+        return self.page.locator(f"#option-{option} :is(textarea, input)").first
+
+    def value(self, option: str) -> str:
+        return self.field(option).input_value()
+
+    def problem(self, option: str) -> Any:
+        return self.page.locator(f"#option-{option} .option-problem")
+
+    def figure(self, name: str) -> str:
+        return self.page.locator(f'#overview [data-figure="{name}"]').inner_text(timeout=PATIENCE)
+
+    def step(self) -> int:
+        return int(self.figure("step").split("/")[0])
+
+    def status(self) -> str:
+        return self.page.locator("#overview .badge").inner_text()
+
+    def wait_for_status(self, words: str) -> None:
+        expect(self.page.locator("#overview .badge")).to_have_text(words, timeout=PATIENCE)
+
+    def wait_for_step(self, step: int) -> None:
+        until = time.monotonic() + PATIENCE / 1000
+        while self.page.locator('#overview [data-figure="step"]').count() == 0 or self.step() < step:
+            assert time.monotonic() < until, self.page.locator("#overview").inner_text()
+            time.sleep(0.2)
+
+    def points(self) -> int:
+        return int(self.page.locator("#chart polyline.smooth").get_attribute("data-points") or 0)
+
+    def samples(self) -> int:
+        """Sample pictures that have really been loaded."""
+        pictures = self.page.locator("#samples img")
+        return sum(pictures.nth(i).evaluate("picture => picture.naturalWidth > 0") for i in range(pictures.count()))
+
+    def said(self) -> str:
+        return self.page.locator("#said").inner_text()
+
+    def screenshot(self, name: str) -> None:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.png", full_page=True)
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: Server) -> Iterator[Any]:
+    """Open the page in a browser of its own, with nothing remembered; every page must be free of script errors."""
+    opened: list[Driver] = []
+
+    def open_page(url: str = "") -> Driver:
+        context = browser.new_context(viewport={"width": 1440, "height": 1000})
+        opened.append(Driver(context.new_page(), url or server.url))
+        return opened[-1]
+
+    yield open_page
+    errors = [error for driver in opened for error in driver.errors]
+    for driver in opened:
+        driver.page.context.close()
+    assert not errors

@@ -1,0 +1,202 @@
+"""A newcomer's first half hour with the page."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from engine.runs import process
+from engine.runs.folder import all_runs
+from tests.browser.conftest import PATIENCE
+
+
+def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
+    page = open_page()
+    page.button("Try it now").click()
+    expect(page.page.locator("#steps")).to_contain_text("= 320 steps", timeout=PATIENCE)
+    page.button("Start training").click()
+    page.wait_for_step(55)
+    first = page.step()
+    page.wait_for_step(first + 10)  # steps rise
+    assert page.points() >= 10
+    expect(page.page.locator("#samples th")).to_have_text(["before", "step 50"], timeout=PATIENCE)
+    expect(page.page.locator("#samples img")).to_have_count(6)
+    page.page.wait_for_function("[...document.querySelectorAll('#samples img')].every(i => i.naturalWidth > 0)")
+    assert page.samples() == 6
+    for figure in ("loss", "learning rate", "speed", "time left", "memory", "device"):
+        assert page.figure(figure) not in ("", "…"), figure
+    page.screenshot("training")
+
+    run = next(all_runs())
+    before = page.step()
+    page.page.reload()  # the run goes on, and is there again with its whole history
+    page.wait_for_step(before)
+    assert page.points() >= 10
+    assert page.value("output_name") == "star"  # and so is the form
+
+    other = open_page()
+    other.wait_for_step(before)
+
+    engine = run.process()
+    server.stop()
+    assert engine.is_running()
+    server.start()
+    page = open_page()
+    page.wait_for_step(before)
+    assert run.process() == engine
+
+    page.button("Stop").click()
+    page.wait_for_status("Stopped")
+    stopped_at = page.step()
+    saved = page.page.locator("#overview [data-file]").get_attribute("data-file")
+    assert Path(saved).name == f"star-step{stopped_at:08d}.safetensors"
+    assert Path(saved).exists()
+    assert process.wait(run, 60)
+
+    page.button("Resume").click()
+    page.wait_for_step(stopped_at + 2)
+    page.button("Stop").click()
+    page.wait_for_status("Stopped")
+    page.screenshot("stopped")
+
+
+def test_a_killed_engine_is_called_dead_and_the_run_goes_on(open_page):
+    page = open_page()
+    page.button("Try it now").click()
+    expect(page.page.locator("#steps")).to_contain_text("320", timeout=PATIENCE)
+    page.tab("Parameters", "Advanced")
+    page.field("save_every_n_steps").fill("5")
+    page.button("Start training").click()
+    page.wait_for_step(12)
+    run = next(all_runs())
+    os.kill(run.process().pid, signal.SIGKILL)
+    page.wait_for_status("The engine died")
+    expect(page.page.locator("#overview")).to_contain_text("Resume goes on from step")
+    expect(page.page.locator("#overview pre")).to_contain_text("loss")  # the last lines of its log
+    page.screenshot("died")
+
+    page.button("Try it now").click()  # another run starts
+    page.button("Start training").click()
+    until = time.monotonic() + 60
+    while len(list(all_runs())) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    second = next(all_runs())
+    assert second != run
+    page.wait_for_step(2)
+    page.button("Start training").click()  # not two at a time
+    expect(page.page.locator("#findings")).to_contain_text("is still going on", timeout=PATIENCE)
+    page.button("Stop").click()
+    page.wait_for_status("Stopped")
+    assert process.wait(second, 60)
+
+
+def test_every_tab_is_drawn(open_page):
+    page = open_page()
+    for names in (
+        ("Source Model",), ("Folders",), ("Parameters", "Basic"), ("Parameters", "Advanced"),
+        ("Parameters", "Samples"), ("Parameters", "Accelerate launch"), ("Parameters", "Metadata"),
+        ("Utilities",), ("About",),
+    ):  # fmt: skip
+        page.tab(*names)
+        time.sleep(0.5)
+        page.screenshot(" ".join(names))
+    expect(page.page.get_by_text("torch", exact=True).first).to_be_visible()
+
+
+def test_what_is_wrong_stands_beside_its_field(open_page, tmp_path: Path):
+    from tests.pictures import draw_pictures
+
+    photos = draw_pictures(tmp_path / "photos", 3)
+    page = open_page()
+    page.tab("Folders")
+    page.field("train_data_dir").fill(str(photos))
+    page.tab("Parameters", "Basic")
+    page.field("max_resolution").fill("510,512")
+    page.button("Start training").click()
+    expect(page.problem("max_resolution")).to_contain_text("not divisible by 8. Use 512,512.", timeout=PATIENCE)
+    expect(page.problem("output_dir")).to_contain_text("No output folder is chosen.")
+    page.page.get_by_text("Image folder", exact=False).locator("visible=true").first.click()  # leads to its field
+    expect(page.field("train_data_dir")).to_be_visible()
+    expect(page.problem("train_data_dir")).to_contain_text("Found 3 pictures directly in")
+    page.screenshot("problems")
+    assert list(all_runs()) == []
+
+    page.button("Make the folder for me").click()
+    expect(page.problem("train_data_dir")).to_have_count(0, timeout=PATIENCE)
+    assert len(list((photos / "10_concept").glob("*.png"))) == 3
+    expect(page.page.locator("#steps")).to_contain_text("30 (pictures × repeats)", timeout=PATIENCE)
+
+
+def test_an_option_without_meaning_is_hidden(open_page):
+    page = open_page()
+    page.tab("Parameters", "Basic")
+    expect(page.field("lr_scheduler_power")).to_be_hidden()
+    page.field("lr_scheduler").click()
+    page.page.get_by_role("option", name="polynomial").click()
+    expect(page.field("lr_scheduler_power")).to_be_visible(timeout=PATIENCE)
+
+
+OLD_FILE = {
+    "pretrained_model_name_or_path": "runwayml/stable-diffusion-v1-5",
+    "v2": False,
+    "train_data_dir": "D:/lora/img",
+    "output_dir": "D:/lora/model",
+    "output_name": "portrait",
+    "max_resolution": "512,512",
+    "learning_rate": "0.0001",
+    "lr_scheduler": "constant",
+    "lr_warmup": "0",
+    "train_batch_size": 2,
+    "epoch": "3",
+    "mixed_precision": "bf16",
+    "seed": "1234",
+    "use_8bit_adam": True,
+    "xformers": True,
+    "text_encoder_lr": "5e-5",
+    "unet_lr": "0.0001",
+    "network_dim": 128,
+    "network_alpha": 64,
+    "clip_skip": 2,
+    "max_train_epochs": "",
+    "keep_tokens": "0",
+    "max_token_length": "75",
+}
+SHOWN = {
+    "output_name": "portrait", "learning_rate": "0.0001", "epoch": "3", "seed": "1234", "text_encoder_lr": "0.00005",
+    "network_dim": "128", "network_alpha": "64", "clip_skip": "2", "lr_warmup": "0", "train_data_dir": "D:/lora/img",
+}  # fmt: skip
+
+
+def test_an_old_settings_file_opens_and_is_saved_whole(open_page, tmp_path: Path):
+    (tmp_path / "old.json").write_text(json.dumps(OLD_FILE), encoding="utf-8")
+    page = open_page()
+    page.page.get_by_role("button", name="Configuration").click()
+    page.page.locator("#settings-path textarea, #settings-path input").fill(str(tmp_path / "old.json"))
+    page.button("Load").click()
+    expect(page.page.locator("#said")).to_contain_text("Loaded old.json", timeout=PATIENCE)
+    expect(page.page.locator("#said")).to_contain_text("xformers (true)")
+    shown = {option: page.value(option) for option in SHOWN}
+    assert {k: float(v) if k.endswith("_lr") else v for k, v in shown.items()} == {
+        k: float(v) if k.endswith("_lr") else v for k, v in SHOWN.items()
+    }
+    page.page.locator("#settings-path textarea, #settings-path input").fill(str(tmp_path / "new.json"))
+    page.button("Save").click()
+    expect(page.page.locator("#said")).to_contain_text("Saved", timeout=PATIENCE)
+    saved = json.loads((tmp_path / "new.json").read_text(encoding="utf-8"))
+    for key, value in OLD_FILE.items():
+        if value == "":
+            continue  # unset: saved as the default
+        same_number = isinstance(value, str) and isinstance(saved[key], int | float) and float(value) == saved[key]
+        assert saved[key] == value or same_number, key
+
+    (tmp_path / "broken.json").write_text('{"epoch": ')
+    page.page.locator("#settings-path textarea, #settings-path input").fill(str(tmp_path / "broken.json"))
+    page.button("Load").click()
+    expect(page.page.locator("#said")).to_contain_text("cut off or edited wrongly", timeout=PATIENCE)
+    assert page.value("output_name") == "portrait"  # the form stays as it was

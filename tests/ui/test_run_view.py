@@ -1,0 +1,154 @@
+"""A run as HTML: what is told, and that nothing in it can break the page."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.runs.events import Checkpoint, Finished, Planned, Problem, Sample, Stage, Started, StateSaved, Step
+from engine.runs.folder import RunFolder
+from engine.runs.history import History
+from ui import run_view
+from ui.chart import loss_chart, thinned
+
+
+def step(number: int, loss: float = 0.5) -> Step:
+    return Step(step=number, epoch=1, loss=loss, smoothed_loss=loss, learning_rates={"unet": 1e-4, "te": 5e-5},
+                images_per_second=3.5, eta=95, memory=2 * 2**30)  # fmt: skip
+
+
+@pytest.fixture
+def history() -> History:
+    run = RunFolder.create("train", "{}", "cat")
+    run.writer().write(Started(), Planned(total_steps=10, steps_per_epoch=5, seed=1, device="CPU"))
+    return History(run)
+
+
+@pytest.fixture
+def alive(history: History):
+    """The same run, with a living process."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    history.run.set_process(child.pid)
+    history.run.beat()
+    yield history
+    child.kill()
+    child.wait()
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_a_run_in_progress_shows_its_figures(alive: History):
+    alive.run.writer().write(Stage(name="training"), step(1), step(2))
+    shown = text_of(run_view.overview(alive.update()))
+    for figure in (
+        "Training",
+        "2 / 10",
+        "0.5000",
+        "1.00e-04 · 5.00e-05",
+        "3.50 images/s",
+        "0:01:35",
+        "2.00 GiB",
+        "CPU",
+    ):
+        assert figure in shown, figure
+
+
+def test_stages_say_how_far_they_are(alive: History):
+    alive.run.writer().write(Stage(name="caching", done=30, total=120))
+    assert "Caching 30 of 120" in text_of(run_view.overview(alive.update()))
+
+
+def test_a_stop_is_seen_before_it_is_obeyed(alive: History):
+    alive.run.writer().write(Stage(name="training"), step(1))
+    alive.run.ask("stop")
+    assert "Stopping after this step" in text_of(run_view.overview(alive.update()))
+
+
+def test_a_dead_engine_is_called_dead_with_its_last_words_a_cause_and_a_way_on(history: History):
+    history.run.log_file.write_text("step 3\nRuntimeError: CUDA out of memory\n")
+    history.run.writer().write(step(1), StateSaved(step=1), step(2))
+    shown = text_of(run_view.overview(history.update()))
+    assert "The engine died" in shown
+    assert "RuntimeError: CUDA out of memory" in shown
+    assert "Lower Train batch size" in shown
+    assert "Resume goes on from step 1" in shown
+
+
+def test_a_failure_shows_what_and_how_to_mend_it(history: History):
+    history.run.writer().write(Problem(what="The disk is full.", mend="Free some space."), Finished(how="failed"))
+    shown = text_of(run_view.overview(history.update()))
+    assert "Failed" in shown
+    assert "The disk is full. Free some space." in shown
+
+
+def test_saved_files_are_named_with_their_folder(history: History, tmp_path: Path):
+    history.run.writer().write(Checkpoint(file=str(tmp_path / "cat.safetensors"), step=10, final=True))
+    assert f"Saved cat.safetensors in {tmp_path}" in text_of(run_view.overview(history.update()))
+
+
+def test_samples_stand_in_a_row_a_prompt_and_a_column_a_step(history: History):
+    for number in (0, 5, 10):
+        for index, prompt in enumerate(("a cat", "a dog")):
+            sample = Sample(file="x.png", preview=f"{number}_{index}.webp", prompt=prompt, prompt_index=index,
+                            seed=1, step=number)  # fmt: skip
+            history.run.writer().write(sample)
+    html = run_view.samples(history.update())
+    assert html.count("<img") == 6
+    assert re.findall(r"<th>(.*?)</th>", html) == ["before", "step 5", "step 10"]
+    assert html.index("a cat") < html.index("a dog")
+
+
+def test_of_very_many_samples_the_first_and_the_last_are_among_those_shown(history: History):
+    for number in range(0, 1000, 10):
+        history.run.writer().write(Sample(file="x", preview="x", prompt="a", prompt_index=0, seed=1, step=number))
+    heads = re.findall(r"<th>(.*?)</th>", run_view.samples(history.update()))
+    assert len(heads) == run_view.MOST_SAMPLE_COLUMNS
+    assert (heads[0], heads[-1]) == ("before", "step 990")
+
+
+def test_words_from_outside_cannot_become_markup(history: History):
+    evil = '<script>alert(1)</script>"><img onerror=x>'
+    history.run.log_file.write_text(evil)
+    history.run.writer().write(
+        Stage(name="loading", detail=evil),
+        Sample(file=evil, preview=evil, prompt=evil, prompt_index=0, seed=1, step=1),
+        Checkpoint(file=evil, step=1),
+        Problem(what=evil, mend=evil),
+    )
+    for html in (run_view.overview(history.update()), run_view.samples(history)):
+        assert "<script>" not in html
+        assert "<img onerror" not in html
+
+
+def test_no_run_leads_to_the_first_one():
+    assert "Try it now" in run_view.overview(None)
+
+
+class TestChart:
+    def test_a_point_a_step(self):
+        assert loss_chart([step(n) for n in range(1, 8)], 10).count('data-points="7"') == 2
+
+    def test_losses_that_are_no_numbers_are_left_out(self):
+        assert 'data-points="2"' in loss_chart([step(1), step(2, float("nan")), step(3, float("inf")), step(4)], 10)
+
+    def test_many_steps_become_means_of_their_neighbours(self):
+        points = thinned([(float(n), float(n % 2)) for n in range(10_000)], most=100)
+        assert len(points) == 100
+        assert all(y == 0.5 for _, y in points)
+        assert points[-1][0] == 9999
+
+    def test_one_outlier_does_not_flatten_the_rest(self):
+        losses = [0.1 + 0.001 * (n % 10) for n in range(300)]
+        losses[3] = 50.0
+        chart = loss_chart([step(n + 1, loss) for n, loss in enumerate(losses)], 300)
+        heights = [float(pair.split(",")[1]) for pair in re.findall(r' points="([^"]*)"', chart)[0].split()]
+        assert max(heights) - min(heights) > 100
+
+    def test_before_the_first_step_there_is_an_empty_frame(self):
+        assert 'data-points="0"' in loss_chart([], 0)
