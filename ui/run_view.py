@@ -30,7 +30,7 @@ LONG_QUIET = 180.0
 """Seconds without a step after which the page says so."""
 
 NO_RUN = """<div class="no-run"><p>No run yet.</p>
-<p><b>Try it now</b> fills the form with a small built-in model and pictures of a star, which it has never seen.
+<p><b>Try it now</b> fills the form with a small built-in model and pictures of a heart, which it has never seen.
 Then press <b>Start training</b> and watch it learn. It needs no GPU and no download.</p></div>"""
 
 

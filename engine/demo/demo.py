@@ -1,4 +1,4 @@
-"""The first training that a newcomer sees: teach the pocket model a star."""
+"""The first training that a newcomer sees: teach the pocket model a heart."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from engine.settings.training import TrainingSettings
 
 MODEL_FOLDER = Path(__file__).parent / "model"
 
-STARS = 12
+HEARTS = 12
 ORDINARY = 24
-"""Pictures of what the model knows already, seen beside the stars so that it does not forget them."""
+"""Pictures of what the model knows already, seen beside the hearts so that it does not forget them."""
 
 
 def demo_settings(folder: Path) -> TrainingSettings:
@@ -25,11 +25,11 @@ def demo_settings(folder: Path) -> TrainingSettings:
             "output_name": NEW_SHAPE,
             "max_resolution": "64,64",
             "train_batch_size": 6,
-            "epoch": 10,
-            "save_every_n_epochs": 5,
-            "learning_rate": 1e-3,
-            "unet_lr": 1e-3,
-            "text_encoder_lr": 1e-3,
+            "epoch": 13,
+            "save_every_n_epochs": 6,
+            "learning_rate": 5e-3,
+            "unet_lr": 5e-3,
+            "text_encoder_lr": 5e-3,
             "lr_scheduler": "cosine",
             "lr_warmup": 5,
             "optimizer": "AdamW",
@@ -54,9 +54,9 @@ def demo_settings(folder: Path) -> TrainingSettings:
 def write_demo(folder: Path) -> TrainingSettings:
     """Draw the pictures with their captions into folder/img; returns the settings that train on them."""
     rng = random.Random(7)
-    _write(folder / "img" / f"10_{NEW_SHAPE}", [random_scene(rng, (NEW_SHAPE,)) for _ in range(STARS)])
+    _write(folder / "img" / f"12_{NEW_SHAPE}", [random_scene(rng, (NEW_SHAPE,)) for _ in range(HEARTS)])
     ordinary = [random_scene(rng, (SHAPES[i % len(SHAPES)],)) for i in range(ORDINARY)]
-    _write(folder / "img" / "3_ordinary shapes", ordinary)
+    _write(folder / "img" / "2_ordinary shapes", ordinary)
     return demo_settings(folder)
 
 

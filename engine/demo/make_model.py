@@ -15,6 +15,7 @@ An interrupted start is taken up where its last finished part ended: the autoenc
 from __future__ import annotations
 
 import copy
+import json
 import math
 import random
 import shutil
@@ -337,8 +338,18 @@ def main(folder: Path = MODEL_FOLDER) -> None:
         pipeline.set_progress_bar_config(disable=True)
         pipeline = train_unet(pipeline, first, SHAPES_LESSON)
     pipeline = train_unet(pipeline, folder, OUTLINES_LESSON)
-    print(f"written to {folder}: {describe(score(pipeline))}")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    forget_origin(folder)
     shutil.rmtree(first)
+    print(f"written to {folder}: {describe(score(pipeline))}")
+
+
+def forget_origin(folder: Path) -> None:
+    """Take out of the configurations where the lesson before was read from: the model is the same on every machine."""
+    for file in folder.rglob("*.json"):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if config.pop("_name_or_path", None) is not None:
+            file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def load_or_train_vae(folder: Path) -> AutoencoderKL:

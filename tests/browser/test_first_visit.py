@@ -18,7 +18,7 @@ from tests.browser.conftest import PATIENCE
 def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
     page = open_page()
     page.button("Try it now").click()
-    expect(page.page.locator("#steps")).to_contain_text("= 320 steps", timeout=PATIENCE)
+    expect(page.page.locator("#steps")).to_contain_text("= 416 steps", timeout=PATIENCE)
     page.button("Start training").click()
     page.wait_for_step(55)
     first = page.step()
@@ -37,26 +37,32 @@ def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
     page.page.reload()  # the run goes on, and is there again with its whole history
     page.wait_for_step(before)
     assert page.points() >= 10
-    assert page.value("output_name") == "star"  # and so is the form
+    assert page.value("output_name") == "heart"  # and so is the form
 
     other = open_page()
     other.wait_for_step(before)
 
-    engine = run.process()
+    engine = process.processes_of(run)
     server.stop()
-    assert engine.is_running()
+    assert run.is_alive()
     server.start()
     page = open_page()
     page.wait_for_step(before)
-    assert run.process() == engine
+    assert process.processes_of(run) == engine
 
     page.button("Stop").click()
     page.wait_for_status("Stopped")
     stopped_at = page.step()
     saved = page.page.locator("#overview [data-file]").get_attribute("data-file")
-    assert Path(saved).name == f"star-step{stopped_at:08d}.safetensors"
+    assert Path(saved).name == f"heart-step{stopped_at:08d}.safetensors"
     assert Path(saved).exists()
     assert process.wait(run, 60)
+
+    page.page.get_by_role("button", name="Configuration").click()
+    page.page.locator("#settings-path textarea, #settings-path input").fill(str(runs.parent / "mine.json"))
+    page.button("Save").click()
+    expect(page.page.locator("#said")).to_contain_text("Saved", timeout=PATIENCE)
+    assert json.loads((runs.parent / "mine.json").read_text(encoding="utf-8"))["output_name"] == "heart"
 
     page.button("Resume").click()
     page.wait_for_step(stopped_at + 2)
@@ -68,13 +74,14 @@ def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
 def test_a_killed_engine_is_called_dead_and_the_run_goes_on(open_page):
     page = open_page()
     page.button("Try it now").click()
-    expect(page.page.locator("#steps")).to_contain_text("320", timeout=PATIENCE)
+    expect(page.page.locator("#steps")).to_contain_text("416", timeout=PATIENCE)
     page.tab("Parameters", "Advanced")
     page.field("save_every_n_steps").fill("5")
     page.button("Start training").click()
     page.wait_for_step(12)
     run = next(all_runs())
-    os.kill(run.process().pid, signal.SIGKILL)
+    for engine in process.processes_of(run):
+        os.kill(engine.pid, signal.SIGKILL)
     page.wait_for_status("The engine died")
     expect(page.page.locator("#overview")).to_contain_text("Resume goes on from step")
     expect(page.page.locator("#overview pre")).to_contain_text("loss")  # the last lines of its log

@@ -10,10 +10,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from engine.data.batches import Batches
+from engine.data.dataset import Latents, items_of
+from engine.data.folders import scan
+from engine.models.sd1 import StableDiffusion1
 from engine.runs import process
 from engine.runs.events import Step
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
+from engine.settings.training import TrainingSettings
 from tests.pictures import draw_pictures
 
 PATIENCE = 300
@@ -107,11 +112,28 @@ def test_fp16_without_a_gpu_is_said_to_be_full_precision(start_run):
     assert "fp16 needs an NVIDIA GPU" in history.warnings[0]
 
 
-def test_accumulated_small_batches_learn_as_one_large_batch(start_run, tmp_path: Path):
-    """Two batches of one picture against the mean over both: the same pictures, noise of their own."""
-    small = ended(start_run(output_name="small", gradient_accumulation_steps=5))
-    assert [s.step for s in small.steps] == [1, 2]
-    assert [s.epoch for s in small.steps] == [1, 1]
+def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_run, settings: TrainingSettings):
+    """A new LoRA adds nothing yet, so diffusers' own UNet gives the same losses, averaged over a step's batches."""
+    run = start_run(gradient_accumulation_steps=3, train_batch_size=2)
+    family = StableDiffusion1()
+    parts = family.load(settings.source_model, torch.float32)
+    items = items_of(scan(Path(settings.folders.train_data_dir)), ".txt")
+    latents = Latents(items, (64, 64), lambda pixels, noise: family.encode_images(parts, pixels, noise).detach())
+    latents.cache(2, 7, lambda done, total: None)
+    losses = []
+    with torch.no_grad():
+        for batch in Batches([item.repeats for item in items], 2, 3, 7).at(0):
+            torch.manual_seed(batch.seed)
+            clean = latents.batch(batch.pictures)
+            noise, timesteps = torch.randn_like(clean), torch.randint(0, 1000, (len(clean),))
+            alpha = parts.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+            captions = family.encode_text(parts, [items[i].caption for i in batch.pictures], 1)
+            answer = parts.unet(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, timesteps, captions).sample
+            losses.append((answer - noise).square().mean().item())
+    assert len(losses) == 3
+    history = ended(run)
+    assert history.steps[0].loss == pytest.approx(sum(losses) / 3, rel=1e-4)
+    assert [(s.step, s.epoch) for s in history.steps] == [(1, 1), (2, 1)]  # 5 batches in steps of 3
 
 
 def test_two_processes_learn_what_one_learns_with_twice_the_accumulation(start_run, tmp_path: Path):
@@ -125,6 +147,13 @@ def test_two_processes_learn_what_one_learns_with_twice_the_accumulation(start_r
     one, two = (load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("alone", "beside"))
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5)
+
+
+def test_two_processes_without_a_seed_draw_one_together(start_run):
+    beside = ended(start_run(output_name="beside", num_processes=2, max_train_steps=2, seed=0))
+    alone = ended(start_run(output_name="alone", gradient_accumulation_steps=2, max_train_steps=2,
+                            seed=beside.planned.seed))  # fmt: skip
+    assert [s.loss for s in beside.steps] == pytest.approx([s.loss for s in alone.steps], rel=1e-5)
 
 
 def test_two_processes_stop_together(start_run):
