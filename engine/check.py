@@ -22,7 +22,7 @@ from engine.data.folders import (
 )
 from engine.data.output_names import saved_files
 from engine.data.steps import StepPlan, plan_steps
-from engine.settings.training import TrainingSettings
+from engine.settings.training import TrainingSettings, training_options
 
 BYTES_PER_RANK = 589_824
 """Trained numbers of an SD 1.5 LoRA for each rank: the inputs plus outputs of its 264 modules."""
@@ -66,6 +66,7 @@ def check(settings: TrainingSettings) -> Checked:
         plan = plan_steps(folder.weight, settings.optimizer, settings.hardware.num_processes)
     problems = [
         *_model(settings),
+        *_not_yet(settings),
         *folder_problems,
         *(_pictures(folder, settings) if folder else []),
         *_output(settings, plan),
@@ -90,6 +91,8 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
         return settings.with_values({"train_data_dir": str(folder.parent)})
     elif problem.fix.startswith(NEW_NAME):
         return settings.with_values({"output_name": problem.fix.removeprefix(NEW_NAME).strip('"')})
+    elif problem.fix.startswith(TURN_OFF):
+        return settings.with_values({problem.fix.removeprefix(TURN_OFF): False})
     return settings
 
 
@@ -105,6 +108,20 @@ MAKE_FOLDER = "Make the folder for me"
 ADD_NUMBERS = "Add the numbers for me"
 USE_PARENT = "Use the folder above"
 NEW_NAME = "Use the name "
+TURN_OFF = "My model is a Stable Diffusion 1: turn off "
+
+OTHER_FAMILIES = {
+    "v2": "Stable Diffusion 2",
+    "v_parameterization": "velocity-predicting",
+    "sdxl": "SDXL",
+    "sdxl_checkbox": "SDXL",
+    "sd3_checkbox": "Stable Diffusion 3",
+    "flux1_checkbox": "FLUX.1",
+    "lumina_checkbox": "Lumina Image 2.0",
+    "hunyuan_image_checkbox": "HunyuanImage-2.1",
+    "anima_checkbox": "Anima",
+}
+"""Options that say which family the model is of, and its name."""
 
 
 # ── model ─────────────────────────────────────────────────────────────────────────────────────────
@@ -129,17 +146,14 @@ def _model(settings: TrainingSettings) -> Iterator[Problem]:
         )
     if source.vae and not _exists_or_hub(source.vae):
         yield Problem("vae", f'There is no VAE at "{source.vae}".', "Correct the path, or empty the field.")
-    for key, family in {
-        "v2": "SD 2",
-        "sdxl": "SDXL",
-        "flux1_checkbox": "FLUX.1",
-        "sd3_checkbox": "SD 3",
-    }.items():
-        if settings.kohya_extra.get(key) is True:
+    values = settings.values()
+    for name, family in OTHER_FAMILIES.items():
+        if values[name]:
             yield Problem(
                 "pretrained_model_name_or_path",
-                f"The settings file is for {family} models ({key} is on), which this version does not train.",
+                f"The settings are for {family} models ({name} is on), which this version does not train.",
                 "Choose a Stable Diffusion 1 model and settings made for it.",
+                fix=f"{TURN_OFF}{name}",
             )
 
 
@@ -149,6 +163,22 @@ def _exists_or_hub(name: str) -> bool:
         path.is_absolute() or name.startswith(".") or "\\" in name or path.suffix in (".safetensors", ".ckpt")
     )
     return path.exists() or (name.count("/") == 1 and not looks_like_path)
+
+
+# ── choices ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _not_yet(settings: TrainingSettings) -> Iterator[Problem]:
+    """Choices that kohya_ss has and this version cannot follow: better no run than another one."""
+    for item in training_options():
+        value = item.value_in(settings)
+        if item.acts and value in item.not_yet:
+            ready = [choice for choice in item.choices if choice not in item.not_yet]
+            yield Problem(
+                item.name,
+                f'"{value}" waits for {item.not_yet[value]}, which this version does not have.',
+                f"Choose {ready[0]}." if len(ready) == 1 else f"Choose one of {', '.join(ready)}.",
+            )
 
 
 # ── pictures ──────────────────────────────────────────────────────────────────────────────────────
@@ -221,6 +251,9 @@ def _pictures(folder: ImageFolder, settings: TrainingSettings) -> Iterator[Probl
     if bad:
         yield Problem("train_data_dir", f"{_listed_pictures(bad)}.", "Remove or replace them.")
     ending = settings.dataset.caption_ending()
+    if any(character in ending for character in "/\\"):
+        yield Problem("caption_extension", f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")
+        return
     orphans = [file for concept in folder.concepts for file in captions_without_picture(concept, ending)]
     if orphans:
         yield Problem(

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from engine.check import Problem, check, mended, with_free_name
-from engine.settings.training import TrainingSettings
+from engine.settings.training import TrainingSettings, training_options
+from engine.settings.waiting import FAMILY
 from tests.pictures import draw_pictures
 
 
@@ -58,10 +59,28 @@ def test_a_missing_vae(settings: TrainingSettings):
     assert "no VAE at" in problems(settings, vae="/gone.safetensors")["vae"].what
 
 
-@pytest.mark.parametrize("key", ["v2", "sdxl", "flux1_checkbox", "sd3_checkbox"])
-def test_a_file_made_for_another_family_does_not_train_the_wrong_one(settings: TrainingSettings, key: str):
-    other = settings.model_copy(update={"kohya_extra": {key: True}})
-    assert f"({key} is on)" in problems(other)["pretrained_model_name_or_path"].what
+@pytest.mark.parametrize("name", [item.name for item in training_options() if item.standing == FAMILY])
+def test_a_file_made_for_another_family_does_not_train_the_wrong_one(settings: TrainingSettings, name: str):
+    other = settings.with_values({name: True})
+    problem = problems(other)["pretrained_model_name_or_path"]
+    assert problem.blocking
+    assert f"({name} is on)" in problem.what
+    assert mended(problem, other) == settings
+
+
+def test_a_model_that_predicts_velocity_is_not_trained_to_predict_noise(settings: TrainingSettings):
+    assert problems(settings, v_parameterization=True)["pretrained_model_name_or_path"].blocking
+
+
+NOT_YET = [(item.name, value) for item in training_options() if item.acts for value in item.not_yet]
+
+
+@pytest.mark.parametrize(("name", "value"), NOT_YET)
+def test_a_choice_that_cannot_be_followed_starts_no_run(settings: TrainingSettings, name: str, value: str):
+    problem = problems(settings, **{name: value})[name]
+    assert problem.blocking
+    assert f'"{value}" waits for ' in problem.what
+    assert problem.mend.startswith("Choose ")
 
 
 class TestPictures:
@@ -110,6 +129,9 @@ class TestPictures:
         problem = problems(settings)["caption_extension"]
         assert not problem.blocking
         assert '"2_shapes/gone.txt"' in problem.what
+
+    def test_an_ending_that_no_file_can_have(self, settings: TrainingSettings):
+        assert problems(settings, caption_extension="captions/txt")["caption_extension"].blocking
 
     def test_pictures_left_out_are_told(self, settings: TrainingSettings, tmp_path: Path):
         draw_pictures(tmp_path / "img", 2)
