@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from engine.check import Checked, check, with_free_name
+from engine.begin import CannotResume, begin, resumable_settings
+from engine.check.check import check
+from engine.check.mend import with_free_name
+from engine.check.problem import Checked
 from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs
 from engine.settings.files import Loaded, SettingsFileError, read_settings
@@ -24,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         return int(given.command(given))
-    except (SettingsFileError, BadValues) as error:
+    except (SettingsFileError, BadValues, CannotResume) as error:
         print(error, file=sys.stderr)
         return CANNOT_START
 
@@ -115,28 +118,24 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _start(settings: TrainingSettings) -> int:
-    checked = check(settings)
+    from engine.terminal import follow
+
+    checked, run = begin(settings)
     _print_problems(checked, sys.stderr)
-    if not checked.can_start or checked.plan is None:
+    if run is None or checked.plan is None:
         return CANNOT_START
     print(checked.plan.arithmetic())
-    run = RunFolder.create("train", settings.model_dump_json(indent=2), settings.folders.output_name)
-    print(f"run: {run.path}")
-    return _work_and_follow(run, settings)
+    print(f"run: {run.path}", flush=True)
+    return follow(run, run.events())
 
 
 def _resume(given: argparse.Namespace) -> int:
-    run = next((run for run in all_runs() if run.name == given.run), RunFolder(Path(given.run)))
-    if not run.settings_file.exists():
-        raise SettingsFileError(f"There is no run {given.run!r}.")
-    if run.process() is not None:
-        raise SettingsFileError(f"The run {run.name} is going on already.")
-    return _work_and_follow(run, read_settings(run.settings_file).settings)
-
-
-def _work_and_follow(run: RunFolder, settings: TrainingSettings) -> int:
     from engine.terminal import follow
 
+    run = next((run for run in all_runs() if run.name == given.run), RunFolder(Path(given.run).absolute()))
+    if not run.settings_file.exists():
+        raise SettingsFileError(f"There is no run {given.run!r}.")
+    settings = resumable_settings(run)
     reader = run.events()
     reader.read()
     process.start(run, settings)

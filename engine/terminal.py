@@ -34,7 +34,7 @@ def follow(run: RunFolder, reader: EventReader) -> int:
     interrupted = 0
     while True:
         try:
-            alive = run.process() is not None
+            alive = run.is_alive()
             for event in reader.read():
                 screen.show(event)
             if not alive:

@@ -14,10 +14,11 @@ import warnings
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
 from engine.jobs import JOBS
 from engine.runs.events import EventWriter, Finished, Problem, Started
-from engine.runs.folder import RunFolder
+from engine.runs.folder import RunFolder, RunIsHeld
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "bitsandbytes")
 
@@ -25,8 +26,20 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safete
 def work(run: RunFolder) -> int:
     """Do the run's job; returns the process's exit code, 0 where it did what it was asked."""
     first = int(os.environ.get("RANK", "0")) == 0
-    writer = run.writer() if first else None
+    if not first:
+        return _work(run, None)
+    try:
+        with run.held():
+            return _work(run, run.writer())
+    except RunIsHeld as error:
+        print(error, flush=True)
+        return 1
+
+
+def _work(run: RunFolder, writer: EventWriter | None) -> int:
+    """writer: None in all processes of a run but the first."""
     if writer:
+        remove_leftovers(run.path)
         _beat_while_alive(run)
         writer.write(Started(versions=_versions()))
     try:
@@ -59,7 +72,7 @@ def explain(error: BaseException) -> Problem:
     """What went wrong and the next move, in words."""
     if isinstance(error, Failure):
         return Problem(what=error.what, mend=error.mend, option=error.option)
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+    if _is_out_of_memory(error):
         return Problem(
             what="The memory ran out.",
             mend="Turn on Gradient checkpointing and Cache latents, lower Train batch size or Max resolution, "
@@ -69,11 +82,21 @@ def explain(error: BaseException) -> Problem:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Problem(what="The disk is full.", mend="Free some space, then press Resume.", option="output_dir")
     if isinstance(error, PermissionError):
-        return Problem(what=f"{error.filename} cannot be written.", mend="Choose another folder.", option="output_dir")
+        return Problem(
+            what=f"The system does not let this program open {error.filename}.",
+            mend="Allow it to read and write there, or choose another folder.",
+        )
     return Problem(
         what=f"{type(error).__name__}: {error}",
         mend="This is a fault of the program, not yours; the log says where. What was saved before is sound.",
     )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """torch has a class of its own for GPUs; on the CPU it says so in words only."""
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _beat_while_alive(run: RunFolder) -> None:

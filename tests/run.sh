@@ -14,7 +14,7 @@ if ! have_chromium && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing chromium for the browser tests..."
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium || true
 fi
-if ! have_chromium; then
+if ! have_chromium && ! python -m playwright install chromium; then
     echo "The browser tests need chromium or google-chrome on the PATH. Install one and run this again." >&2
     exit 1
 fi

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from engine.check import Problem, check, mended, with_free_name
+from engine.check.check import check
+from engine.check.mend import mended, with_free_name
+from engine.check.problem import Problem
+from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings, training_options
 from engine.settings.waiting import FAMILY
 from tests.pictures import draw_pictures
@@ -217,3 +220,74 @@ class TestSamples:
 def test_several_things_wrong_are_all_told(settings: TrainingSettings):
     found = problems(settings, pretrained_model_name_or_path="", max_resolution="13,13", output_name="?", unet_lr=1)
     assert {"pretrained_model_name_or_path", "max_resolution", "output_name", "unet_lr"} <= set(found)
+
+
+class TestHostileInput:
+    """Nothing that can be typed makes the check itself fail."""
+
+    @pytest.mark.parametrize("name", ["x" * 300, "é" * 140, "cat-²", "cat\n", "..", "a\0b"])
+    def test_odd_output_names(self, settings: TrainingSettings, name: str):
+        check(settings.with_values({"output_name": name}))
+
+    @pytest.mark.parametrize("option", ["train_data_dir", "output_dir", "logging_dir", "vae", "resume"])
+    def test_a_path_that_cannot_be(self, settings: TrainingSettings, option: str):
+        assert "character that no path can have" in problems(settings, **{option: "/tmp/a\0b"})[option].what
+
+    @pytest.mark.parametrize("option", ["train_data_dir", "output_dir", "pretrained_model_name_or_path"])
+    def test_a_path_longer_than_any(self, settings: TrainingSettings, option: str):
+        assert problems(settings, **{option: "/" + "x" * 5000})[option].blocking
+
+    def test_millions_of_files_to_be_written_are_counted_at_once(self, settings: TrainingSettings):
+        assert "are needed for" in problems(settings, epoch=10**7)["output_dir"].what
+
+
+class TestPaths:
+    def test_home_quotes_and_blanks_are_understood(
+        self, settings: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert check(settings.with_values({"train_data_dir": ' "~/img" ', "output_dir": "~/out"})).can_start
+        whole = with_whole_paths(settings.with_values({"train_data_dir": ' "~/img" '}))
+        assert whole.folders.train_data_dir == str(tmp_path / "img")
+
+    def test_what_is_relative_is_relative_to_where_one_stands(
+        self, settings: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        assert with_whole_paths(settings.with_values({"output_dir": "out"})).folders.output_dir == str(tmp_path / "out")
+
+    def test_a_name_of_the_hub_stays_one(self, settings: TrainingSettings):
+        named = settings.with_values({"pretrained_model_name_or_path": " someone/some-model "})
+        assert with_whole_paths(named).source_model.pretrained_model_name_or_path == "someone/some-model"
+
+
+def test_a_fix_is_done_only_where_the_problem_is_still_there(settings: TrainingSettings, tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "shapes.safetensors").touch()
+    problem = problems(settings)["output_name"]
+    renamed = settings.with_values({"output_name": "other"})
+    assert mended(problem, renamed) == renamed
+
+
+def test_a_resume_folder_that_is_none(settings: TrainingSettings, tmp_path: Path):
+    assert "no training state" in problems(settings, resume=str(tmp_path))["resume"].what
+
+
+def test_flags_for_other_models_are_left_out_and_told(settings: TrainingSettings):
+    problem = problems(settings, sample_prompts="a cat --g 3.5 --W 64", sample_every_n_steps=1)["sample_prompts"]
+    assert not problem.blocking
+    assert "--g has no meaning" in problem.what
+
+
+def test_captions_that_are_no_text(settings: TrainingSettings, tmp_path: Path):
+    concept = next((tmp_path / "img").iterdir())
+    (concept / "00.txt").write_bytes(b"\xff\xfe\x00")
+    problem = problems(settings)["caption_extension"]
+    assert problem.blocking
+    assert "00.txt" in problem.what
+
+
+def test_a_folder_with_0_repeats_is_said_to_be_off(settings: TrainingSettings, tmp_path: Path):
+    draw_pictures(tmp_path / "img" / "0_off", 1)
+    found = [p for p in check(settings).problems if "0 repeats" in p.what]
+    assert [p.blocking for p in found] == [False]

@@ -12,7 +12,7 @@ import pytest
 from engine.__main__ import CANNOT_START, _parser, _settings, main
 from engine.runs.events import Finished, Planned, Sample, Step
 from engine.runs.folder import all_runs
-from engine.settings.files import write_kohya
+from engine.settings.files import save_kohya
 from engine.settings.training import TrainingSettings, training_options
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def file(settings: TrainingSettings, tmp_path: Path) -> Path:
-    write_kohya(settings, tmp_path / "settings.json")
+    save_kohya(settings, tmp_path / "settings.json")
     return tmp_path / "settings.json"
 
 

@@ -17,8 +17,8 @@ Point = tuple[float, float]
 
 def loss_chart(steps: Sequence[Step], total: int) -> str:
     """The chart over steps 0 … total; an empty frame before the first step."""
-    raw = thinned([(s.step, s.loss) for s in steps if math.isfinite(s.loss)])
-    smooth = thinned([(s.step, s.smoothed_loss) for s in steps if math.isfinite(s.smoothed_loss)])
+    raw = thinned([(s.step, s.loss) for s in steps if s.loss is not None])
+    smooth = thinned([(s.step, s.smoothed_loss) for s in steps])
     low, high = _range([y for _, y in raw])
     right = max(total, 1)
 

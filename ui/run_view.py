@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import timedelta
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from engine.begin import resume_step
 from engine.runs.events import Sample
 from engine.runs.history import History
 from ui.chart import loss_chart
@@ -16,12 +18,16 @@ STATUS_WORDS = {
     "starting": "Starting",
     "running": "Training",
     "silent": "No sign of life",
+    "ending": "Ending",
     "done": "Done",
     "stopped": "Stopped",
     "failed": "Failed",
     "died": "The engine died",
 }
 MOST_SAMPLE_COLUMNS = 10
+
+LONG_QUIET = 180.0
+"""Seconds without a step after which the page says so."""
 
 NO_RUN = """<div class="no-run"><p>No run yet.</p>
 <p><b>Try it now</b> fills the form with a small built-in model and pictures of a star, which it has never seen.
@@ -80,7 +86,7 @@ def _stage_words(history: History, status: str) -> str:
     if status == "died":
         return f"At step {history.done_steps} of {history.total_steps or '?'}"
     stage = history.stage
-    if stage is None or status in ("done", "stopped", "failed"):
+    if stage is None or status in ("ending", "done", "stopped", "failed"):
         return f"{history.done_steps} of {history.total_steps or '?'} steps"
     if stage.name == "training":
         return "Training"
@@ -138,9 +144,18 @@ def _trouble(history: History, status: str) -> str:
             )
         )
     if status in ("died", "failed", "stopped"):
-        begin = f"from step {history.state_step}" if history.state_step else "from the beginning; nothing was saved yet"
+        step = resume_step(history.run)
+        begin = f"from step {step}" if step else "from the beginning; nothing was saved yet"
         parts.append(f'<div class="note">Resume goes on {begin}.</div>')
+    if status == "running" and (quiet := seconds_without_news(history)) > LONG_QUIET:
+        parts.append(f'<div class="note">No step for {_duration(quiet)}. If that goes on, stop the run.</div>')
     return "".join(parts)
+
+
+def seconds_without_news(history: History) -> float:
+    """How long ago the last event of a run in training was; a loop that hangs beats on, but says no more."""
+    in_training = history.stage is not None and history.stage.name == "training"
+    return time.time() - history.last.time if in_training and history.last else 0.0
 
 
 def likely_cause(log_text: str) -> str:

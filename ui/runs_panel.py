@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
+from engine.begin import CannotResume, busy_problem, resume
 from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs, runs_root
 from engine.runs.history import History
-from engine.settings.files import read_settings
 from ui import run_view
 
 LOOK_EVERY = 1.0
@@ -93,10 +93,11 @@ class RunsPanel:
     def _buttons(self, status: str, stopping: bool, same: bool) -> list[Any]:
         if same:
             return [gr.skip()] * 5
-        going = status in ("starting", "running", "silent")
+        alive = status in ("starting", "running", "silent", "ending")
+        can_hear = status in ("starting", "running") and not stopping
         return [
-            gr.update(visible=going and not stopping and status != "silent"),
-            gr.update(visible=going and (stopping or status == "silent")),
+            gr.update(visible=can_hear),
+            gr.update(visible=alive and not can_hear),
             gr.update(visible=status in ("died", "stopped", "failed")),
             gr.update(visible=status == "running" and not stopping),
             gr.update(visible=status == "running" and not stopping),
@@ -110,7 +111,7 @@ class RunsPanel:
         return gr.update(choices=_choices(), value=name)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=2 * MOST_LISTED)
 def _cached_history(name: str, root: str) -> History:
     return History(RunFolder(runs_root() / name))
 
@@ -147,10 +148,12 @@ def _kill(name: str | None) -> None:
 def _resume(name: str | None) -> None:
     """Start the engine again on a run that has none, unless another run is going on."""
     history = _history(name)
-    if history is None or history.run.process() is not None:
+    if history is None:
         return
-    busy = next((run for run in all_runs() if run.process() is not None), None)
-    if busy is not None:
-        gr.Warning(f"The run {busy.name} is still going on. Stop it, or wait until it is done.")
+    if (busy := busy_problem()) is not None:
+        gr.Warning(f"{busy.what} {busy.mend}")
         return
-    process.start(history.run, read_settings(history.run.settings_file).settings)
+    try:
+        resume(history.run)
+    except CannotResume as error:
+        gr.Warning(str(error))

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+import tempfile
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from engine.check import Checked, Problem, check, mended, with_free_name
+from engine.begin import begin, busy_problem
+from engine.check.check import check
+from engine.check.mend import mended, with_free_name
+from engine.check.problem import Checked, Problem
 from engine.data.folders import scan
 from engine.data.steps import plan_steps
 from engine.demo.demo import write_demo
-from engine.runs import process
-from engine.runs.folder import RunFolder, all_runs, runs_root
-from engine.settings.files import SettingsFileError, from_kohya, read_settings, write_kohya
+from engine.runs.folder import runs_root
+from engine.settings.files import SettingsFileError, from_kohya, read_settings, save_kohya
+from engine.settings.paths import typed_path
 from engine.settings.training import BadValues, TrainingSettings
 from ui.form import Form
 from ui.runs_panel import RunsPanel
@@ -128,9 +134,13 @@ class TrainingTab:
     # ── settings in and out ───────────────────────────────────────────────────────────────────────
 
     def _first_values(self, kept: dict[str, Any] | None) -> list[Any]:
-        """What the form shows first: --config, else what this browser had last, else the defaults."""
-        if self._start_file is not None:
-            return self._load(str(self._start_file))
+        """What the form shows first: what this browser had last, else the defaults.
+
+        The first page that is opened begins with --config; loaded again, it keeps what was changed since.
+        """
+        start_file, self._start_file = self._start_file, None
+        if start_file is not None:
+            return self._load(str(start_file))
         settings = from_kohya(kept).settings if isinstance(kept, dict) else TrainingSettings()
         return self._shown(settings, "")
 
@@ -142,7 +152,7 @@ class TrainingTab:
 
     def _load(self, path: str) -> list[Any]:
         try:
-            loaded = read_settings(Path(path.strip().strip('"')).expanduser())
+            loaded = read_settings(typed_path(path))
         except SettingsFileError as error:
             return self._untouched(f"**Not loaded.** {error}")
         return self._shown(loaded.settings, _bullets(f"Loaded {Path(path).name}.", loaded.report()))
@@ -153,23 +163,20 @@ class TrainingTab:
     def _save(self, path: str, base: TrainingSettings, *values: Any) -> str:
         if not path.strip():
             return "**Not saved.** Write the file's path into Settings file."
-        file = Path(path.strip().strip('"')).expanduser()
-        file = file if file.suffix else file.with_suffix(".json")
         try:
-            write_kohya(self.form.settings(values, base), file)
-        except BadValues as error:
+            file = save_kohya(self.form.settings(values, base), typed_path(path))
+        except (BadValues, SettingsFileError) as error:
             return f"**Not saved.** {error}"
-        except OSError as error:
-            return f"**Not saved.** {file} cannot be written: {error.strerror}."
         return f"Saved {file}."
 
-    def _download(self, base: TrainingSettings, *values: Any) -> str:
-        import tempfile
-
-        settings = self.form.settings(values, base)
-        file = Path(tempfile.mkdtemp()) / f"{settings.folders.output_name or 'settings'}.json"
-        write_kohya(settings, file)
-        return str(file)
+    def _download(self, base: TrainingSettings, *values: Any) -> Any:
+        """The file that the browser is given, in a new folder of the system's for such files."""
+        try:
+            settings = self.form.settings(values, base)
+        except BadValues as error:
+            raise gr.Error(f"Nothing was downloaded. {error}", print_exception=False) from None
+        name = re.sub(r"[^\w. -]+", "-", settings.folders.output_name).strip(". -") or "settings"
+        return str(save_kohya(settings, Path(tempfile.mkdtemp()) / name[:100]))
 
     def _reset(self) -> list[Any]:
         return self._shown(TrainingSettings(), "The form is back at its defaults.")
@@ -185,8 +192,9 @@ class TrainingTab:
         """The arithmetic of the steps, or nothing where the pictures cannot be counted yet."""
         try:
             settings = self.form.settings(values, base)
-            pictures = scan(Path(settings.folders.train_data_dir)).weight if settings.folders.train_data_dir else 0
-        except (BadValues, OSError):
+            folder = settings.folders.train_data_dir
+            pictures = scan(typed_path(folder)).weight if folder.strip() else 0
+        except (BadValues, OSError, ValueError):
             return ""
         if not pictures:
             return ""
@@ -206,7 +214,9 @@ class TrainingTab:
         return [[p.as_plain() for p in checked.problems], findings_html(checked, self.form), button]
 
     def _mend(self, problems: list[dict[str, Any]], base: TrainingSettings, *values: Any) -> list[Any]:
-        problem = next(Problem(**plain) for plain in problems if plain["fix"])
+        problem = next((Problem(**plain) for plain in problems if plain["fix"]), None)
+        if problem is None:
+            return [*self._untouched(""), gr.skip(), gr.skip(), gr.skip()]
         try:
             settings = mended(problem, self.form.settings(values, base))
         except (BadValues, OSError) as error:
@@ -218,22 +228,17 @@ class TrainingTab:
             settings = self.form.settings(values, base)
         except BadValues as error:
             return [*self._findings(_bad_values(error)), gr.skip()]
-        busy = next((run for run in all_runs() if run.process() is not None), None)
+        busy = busy_problem()
         if busy is not None:
-            problem = Problem("", f"The run {busy.name} is still going on.", "Stop it, or wait until it is done.")
-            return [*self._findings(Checked([problem], None)), gr.skip()]
-        checked = check(settings)
-        if not checked.can_start:
+            return [*self._findings(Checked([busy], None)), gr.skip()]
+        checked, run = begin(settings)
+        if run is None:
             return [*self._findings(checked), gr.skip()]
-        run = RunFolder.create("train", settings.model_dump_json(indent=2), settings.folders.output_name)
-        process.start(run, settings)
         return [[], "", gr.update(visible=False), self.panel.choose(run)]
 
 
 def findings_html(checked: Checked, form: Form) -> str:
     """The list of what is wrong; each line leads to its field."""
-    from html import escape
-
     if not checked.problems:
         return '<div class="findings good">Ready to start.</div>'
     lines = "".join(

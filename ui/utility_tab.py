@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import gradio as gr
 
+from engine.settings.paths import typed_path
 from engine.tools.lora_metadata import read_metadata
 
 
@@ -24,7 +24,7 @@ def draw() -> None:
 
 def _show(path: str) -> tuple[str, str]:
     try:
-        metadata = read_metadata(Path(path.strip().strip('"')).expanduser())
+        metadata = read_metadata(typed_path(path))
     except ValueError as error:
         return f"**{error}**", ""
     return f"{len(metadata)} entries.", json.dumps(metadata, indent=2, ensure_ascii=False)

@@ -37,11 +37,13 @@ class Concept:
 class ImageFolder:
     """What stands in an image folder.
 
-    concepts: sub-folders with a number, by name.  unnumbered: sub-folders with pictures that lack one.
+    concepts: sub-folders with a number, by name.  switched_off: those whose number is 0.
+    unnumbered: sub-folders with pictures that lack one.
     loose: pictures directly in the folder, where none is looked for.
     """
 
     concepts: tuple[Concept, ...]
+    switched_off: tuple[Path, ...]
     unnumbered: tuple[Path, ...]
     loose: tuple[Path, ...]
 
@@ -52,23 +54,26 @@ class ImageFolder:
 
 def scan(folder: Path) -> ImageFolder:
     """Look through an image folder, in the order of names.  Raises OSError where it cannot be read."""
-    concepts, unnumbered = [], []
+    concepts: list[Concept] = []
+    switched_off: list[Path] = []
+    unnumbered: list[Path] = []
     for child in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
         name = _FOLDER_NAME.fullmatch(child.name)
         pictures = pictures_in(child)
         if name and int(name[1]) > 0:
             concepts.append(Concept(child, int(name[1]), name[2].strip(), pictures))
         elif pictures:
-            unnumbered.append(child)
-    return ImageFolder(tuple(concepts), tuple(unnumbered), pictures_in(folder))
+            (switched_off if name else unnumbered).append(child)
+    return ImageFolder(tuple(concepts), tuple(switched_off), tuple(unnumbered), pictures_in(folder))
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
+    """By name; hidden files are left out, such as the ._NAME.png that macOS puts beside NAME.png on foreign disks."""
     return tuple(
         sorted(
             Path(entry.path)
             for entry in os.scandir(folder)
-            if entry.is_file() and entry.name.lower().endswith(PICTURE_ENDINGS)
+            if entry.name.lower().endswith(PICTURE_ENDINGS) and not entry.name.startswith(".") and entry.is_file()
         )
     )
 
@@ -76,9 +81,8 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
 def captions_without_picture(concept: Concept, ending: str) -> list[Path]:
     """Caption files whose picture is missing, usually after a picture was renamed."""
     stems = {picture.stem for picture in concept.pictures}
-    return sorted(
-        p for p in concept.folder.iterdir() if p.name.endswith(ending) and p.name[: -len(ending)] not in stems
-    )
+    captions = (p for p in concept.folder.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
+    return sorted(p for p in captions if p.name[: -len(ending)] not in stems)
 
 
 def unreadable(pictures: list[Path]) -> dict[Path, str]:

@@ -4,8 +4,12 @@ Draws the pictures, fits a tokenizer to their captions, trains the autoencoder, 
 with the text encoder, and writes an ordinary diffusers folder in fp16. Everything is seeded, so the
 same library versions and thread count give the same model. Takes under an hour on two CPU cores.
 
-The folder is complete, if less trained, from the first snapshot of the UNet on; an autoencoder that an earlier,
-interrupted start left in it is taken up as it is.
+The UNet learns in two lessons. In the first it learns the six shapes. In the second, half of the pictures show
+outlines that nobody has a name for, each under a made-up word: so it learns, as a large model has, that a word it
+does not know may stand for any outline, and to draw sound edges in any direction. Without the second lesson it can
+hardly be taught a new shape at all.
+
+An interrupted start is taken up where its last finished part ended: the autoencoder, or the first lesson.
 """
 
 from __future__ import annotations
@@ -13,10 +17,12 @@ from __future__ import annotations
 import copy
 import math
 import random
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,19 +36,45 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from engine.demo.judge import judge
-from engine.demo.shapes import NEW_SHAPE, SHAPES, SIZE, draw, random_caption, random_scene
+from engine.demo.shapes import (
+    COLORS,
+    NEW_SHAPE,
+    POINTED_SHAPE,
+    SHAPES,
+    SIZE,
+    Outline,
+    Scene,
+    draw,
+    random_caption,
+    random_scene,
+)
 
 MODEL_FOLDER = Path(__file__).parent / "model"
 
 SEED = 20261120
 THREADS = 2
 VAE_STEPS, VAE_BATCH, VAE_LEARNING_RATE = 2400, 24, 2e-3
-PICTURES = 24_000
-UNET_STEPS, UNET_BATCH, UNET_LEARNING_RATE = 3000, 64, 1e-3
-SNAPSHOT_EVERY = 500
+UNET_BATCH = 64
+REPORT_EVERY = 400
 CAPTION_DROPOUT = 0.1
 EMA_DECAY = 0.998
 SD1_SCALING_FACTOR = 0.18215
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A part of the UNet's training.  words: how many made-up words half of its pictures show; 0 for none."""
+
+    name: str
+    seed: int
+    pictures: int
+    steps: int
+    learning_rate: float
+    words: int = 0
+
+
+SHAPES_LESSON = Lesson("shapes", SEED + 2, pictures=24_000, steps=3000, learning_rate=1e-3)
+OUTLINES_LESSON = Lesson("outlines", SEED + 5, pictures=16_000, steps=800, learning_rate=5e-4, words=400)
 
 
 def make_tokenizer() -> CLIPTokenizer:
@@ -143,9 +175,7 @@ def training(name: str, modules: list[nn.Module], steps: int, learning_rate: flo
 
 def train_vae(vae: AutoencoderKL) -> None:
     rng = random.Random(SEED + 1)
-    # The new shape is among these pictures: the autoencoder of a real base model can show a newcomer's
-    # concept too; what such a model has never met is the concept's name and how to compose it.
-    shapes = (*SHAPES, NEW_SHAPE)
+    shapes = (*SHAPES, POINTED_SHAPE)
     for _, make in training("vae", [vae], VAE_STEPS, VAE_LEARNING_RATE):
         target = pixels([draw(random_scene(rng, shapes)) for _ in range(VAE_BATCH)])
         posterior = vae.encode(target).latent_dist
@@ -164,19 +194,25 @@ def set_latent_scale(vae: AutoencoderKL, sample: Tensor) -> None:
     vae.post_quant_conv.weight *= spread
 
 
-def train_unet(pipeline: StableDiffusionPipeline, folder: Path) -> StableDiffusionPipeline:
-    """ε-prediction with SD 1's noise schedule and caption dropout; returns the pipeline of the averaged weights."""
-    torch.manual_seed(SEED + 2)
-    rng = random.Random(SEED + 2)
+def train_unet(pipeline: StableDiffusionPipeline, folder: Path, lesson: Lesson) -> StableDiffusionPipeline:
+    """ε-prediction with SD 1's noise schedule and caption dropout; saves and returns the averaged weights' pipeline."""
+    torch.manual_seed(lesson.seed)
+    rng = random.Random(lesson.seed)
     unet, text_encoder, vae = pipeline.unet, pipeline.text_encoder, pipeline.vae
-    scenes = [random_scene(rng) for _ in range(PICTURES)]
-    pages = [pixels([draw(scene) for scene in scenes[i : i + 100]]) for i in range(0, PICTURES, 100)]
+    scenes, outlines = scenes_of(lesson, rng)
+    pages = [range(i, min(i + 100, len(scenes))) for i in range(0, len(scenes), 100)]
     with torch.no_grad():
-        latents = torch.cat([vae.encode(page).latent_dist.mean for page in pages]) * SD1_SCALING_FACTOR
+        latents = torch.cat(
+            [
+                vae.encode(pixels([draw(scenes[i], outlines.get(scenes[i].shape)) for i in page])).latent_dist.mean
+                for page in pages
+            ]
+        )
+    latents *= SD1_SCALING_FACTOR
     averaged = copy.deepcopy(pipeline)
     averages = [*averaged.unet.parameters(), *averaged.text_encoder.parameters()]
-    for step, make in training("unet", [unet, text_encoder], UNET_STEPS, UNET_LEARNING_RATE):
-        chosen = [rng.randrange(PICTURES) for _ in range(UNET_BATCH)]
+    for step, make in training(lesson.name, [unet, text_encoder], lesson.steps, lesson.learning_rate):
+        chosen = [rng.randrange(len(scenes)) for _ in range(UNET_BATCH)]
         captions = ["" if rng.random() < CAPTION_DROPOUT else random_caption(scenes[i], rng) for i in chosen]
         tokens = pipeline.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
         clean = latents[chosen]
@@ -189,10 +225,63 @@ def train_unet(pipeline: StableDiffusionPipeline, folder: Path) -> StableDiffusi
         with torch.no_grad():
             for average, live in zip(averages, [*unet.parameters(), *text_encoder.parameters()], strict=True):
                 average.lerp_(live, 1 - decay)
-        if (step + 1) % SNAPSHOT_EVERY == 0:
-            copy.deepcopy(averaged).to(dtype=torch.float16).save_pretrained(folder)
-            print(f"unet {step + 1}: {describe(score(averaged))}", flush=True)
-    return averaged
+        if (step + 1) % REPORT_EVERY == 0:
+            print(f"{lesson.name} {step + 1}: {describe(score(averaged))}", flush=True)
+    save_in_half(averaged, folder)
+    # As it will be read again, so that a start that was interrupted ends in the same model.
+    return load(folder)
+
+
+def scenes_of(lesson: Lesson, rng: random.Random) -> tuple[list[Scene], dict[str, Outline]]:
+    """The pictures of a lesson, and the outlines of its made-up words."""
+    if not lesson.words:
+        return [random_scene(rng) for _ in range(lesson.pictures)], {}
+    outlines = {made_up_word(rng): random_outline(rng) for _ in range(lesson.words)}
+    half = lesson.pictures // 2
+    known = [random_scene(rng) for _ in range(half)]
+    return known + [random_scene(rng, tuple(outlines)) for _ in range(half)], outlines
+
+
+def made_up_word(rng: random.Random) -> str:
+    while True:
+        word = "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(3, 6)))
+        if word not in (*SHAPES, NEW_SHAPE, POINTED_SHAPE, *COLORS):
+            return word
+
+
+def random_outline(rng: random.Random) -> Outline:
+    """Three to nine corners around the middle, left sharp or rounded off, filling [-1, 1] at least one way."""
+    count = rng.randint(3, 9)
+    turn = rng.uniform(0, 2 * math.pi)
+    points = []
+    for corner in range(count):
+        angle = turn + 2 * math.pi * (corner + rng.uniform(-0.3, 0.3)) / count
+        length = rng.uniform(0.35, 1)
+        points.append((length * math.sin(angle), length * math.cos(angle)))
+    for _ in range(rng.choice((0, 0, 1, 3))):
+        points = corners_cut(points)
+    reach = max(max(abs(x), abs(y)) for x, y in points)
+    return [(x / reach, y / reach) for x, y in points]
+
+
+def corners_cut(points: Outline) -> Outline:
+    """A rounder outline: each side keeps its middle half (Chaikin 1974)."""
+    following = [*points[1:], points[0]]
+    return [
+        (a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]))
+        for a, b in zip(points, following, strict=True)
+        for share in (0.25, 0.75)
+    ]
+
+
+def save_in_half(pipeline: StableDiffusionPipeline, folder: Path) -> None:
+    copy.deepcopy(pipeline).to(dtype=torch.float16).save_pretrained(folder)
+
+
+def load(folder: Path) -> StableDiffusionPipeline:
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def sd1_scheduler() -> DDIMScheduler:
@@ -230,21 +319,26 @@ def main(folder: Path = MODEL_FOLDER) -> None:
     tokenizer = make_tokenizer()
     print(f"tokenizer: {len(tokenizer)} pieces; {NEW_SHAPE!r} is {tokenizer.tokenize(NEW_SHAPE)}")
 
-    vae = load_or_train_vae(folder / "vae")
-    pipeline = StableDiffusionPipeline(
-        vae=vae,
-        unet=make_unet(),
-        text_encoder=make_text_encoder(tokenizer),
-        tokenizer=tokenizer,
-        scheduler=sd1_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline = train_unet(pipeline, folder)
-    pipeline.to(dtype=torch.float16).save_pretrained(folder)
-    print(f"written to {folder}: {describe(score(pipeline.to(dtype=torch.float32)))}")
+    first = folder / SHAPES_LESSON.name
+    if first.is_dir():
+        pipeline = load(first)
+        print(f"first lesson: taken from {first}")
+    else:
+        pipeline = StableDiffusionPipeline(
+            vae=load_or_train_vae(folder / "vae"),
+            unet=make_unet(),
+            text_encoder=make_text_encoder(tokenizer),
+            tokenizer=tokenizer,
+            scheduler=sd1_scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline = train_unet(pipeline, first, SHAPES_LESSON)
+    pipeline = train_unet(pipeline, folder, OUTLINES_LESSON)
+    print(f"written to {folder}: {describe(score(pipeline))}")
+    shutil.rmtree(first)
 
 
 def load_or_train_vae(folder: Path) -> AutoencoderKL:

@@ -26,8 +26,14 @@ COLORS: dict[str, tuple[int, int, int]] = {
 SHAPES = ("circle", "square", "triangle", "cross", "ring", "bar")
 """What the pocket model knows."""
 
-NEW_SHAPE = "star"
+NEW_SHAPE = "heart"
 """What it has never seen: the concept that a newcomer teaches it."""
+
+POINTED_SHAPE = "star"
+"""Only the autoencoder has seen it: sharp corners in all directions are what it finds hardest."""
+
+Outline = list[tuple[float, float]]
+"""Corners of a shape around (0, 0), right and down, within [-1, 1]."""
 
 _OVERSAMPLING = 4
 
@@ -78,16 +84,17 @@ def random_caption(scene: Scene, rng: random.Random) -> str:
     return next(text for limit, text in wordings if choice <= limit)
 
 
-def draw(scene: Scene) -> Image.Image:
-    """The scene as an RGB picture of SIZE × SIZE pixels with smooth edges."""
+def draw(scene: Scene, outline: Outline | None = None) -> Image.Image:
+    """The scene as an RGB picture of SIZE × SIZE pixels with smooth edges.
+
+    outline: drawn in place of the shape of the scene's name.
+    """
     big = Image.new("L", (SIZE * _OVERSAMPLING, SIZE * _OVERSAMPLING), 0)
-    draw_shape(
-        ImageDraw.Draw(big),
-        scene.shape,
-        scene.x * _OVERSAMPLING,
-        scene.y * _OVERSAMPLING,
-        scene.radius * _OVERSAMPLING,
-    )
+    canvas, x, y, radius = ImageDraw.Draw(big), *(_OVERSAMPLING * n for n in (scene.x, scene.y, scene.radius))
+    if outline is None:
+        draw_shape(canvas, scene.shape, x, y, radius)
+    else:
+        _draw_outline(canvas, outline, x, y, radius)
     mask = big.resize((SIZE, SIZE), Image.Resampling.BOX)
     picture = Image.new("RGB", (SIZE, SIZE), COLORS[scene.ground])
     picture.paste(COLORS[scene.color], mask=mask)
@@ -114,14 +121,32 @@ def draw_shape(canvas: ImageDraw.ImageDraw, shape: str, x: float, y: float, radi
         canvas.ellipse((x - hole, y - hole, x + hole, y + hole), fill=0)
     elif shape == "bar":
         canvas.rectangle((left, y - 0.38 * radius, right, y + 0.38 * radius), fill=255)
-    elif shape == "star":
-        points = [
-            (
-                x + length * math.sin(math.pi * corner / 5),
-                y - length * math.cos(math.pi * corner / 5),
-            )
-            for corner, length in enumerate([radius, radius * 0.42] * 5)
-        ]
-        canvas.polygon(points, fill=255)
+    elif shape in _OUTLINES:
+        _draw_outline(canvas, _OUTLINES[shape], x, y, radius)
     else:
-        raise ValueError(f"There is no shape {shape!r}; there are {', '.join((*SHAPES, NEW_SHAPE))}.")
+        raise ValueError(f"There is no shape {shape!r}; there are {', '.join((*SHAPES, *_OUTLINES))}.")
+
+
+def _draw_outline(canvas: ImageDraw.ImageDraw, outline: Outline, x: float, y: float, radius: float) -> None:
+    canvas.polygon([(x + right * radius, y + down * radius) for right, down in outline], fill=255)
+
+
+def _star() -> Outline:
+    lengths = [1.0, 0.42] * 5
+    angles = [math.pi * corner / 5 for corner in range(10)]
+    return [(n * math.sin(angle), -n * math.cos(angle)) for n, angle in zip(lengths, angles, strict=True)]
+
+
+def _heart(corners: int = 60) -> Outline:
+    """The usual heart curve: x = 16 sin³t, y = 13 cos t − 5 cos 2t − 2 cos 3t − cos 4t."""
+    angles = [2 * math.pi * corner / corners for corner in range(corners)]
+    return [
+        (
+            16 * math.sin(t) ** 3 / 17,
+            -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 17,
+        )
+        for t in angles
+    ]
+
+
+_OUTLINES: dict[str, Outline] = {NEW_SHAPE: _heart(), POINTED_SHAPE: _star()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,11 +170,19 @@ def _tokenizer(file: Path, configs: Path) -> Any:
 
 
 def _refuse_unsafe(file: Path, option: str = MODEL_FIELD) -> None:
-    """Pickles are read through torch's weights-only loader; one that holds code is refused by name."""
+    """Refuse web pages, and pickles that hold code: they are read through torch's weights-only loader alone."""
+    with file.open("rb") as stream:
+        if stream.read(64).lstrip()[:1] == b"<":
+            raise Failure(
+                f"{file.name} is a web page, not a model: the download brought the site's words instead of the file.",
+                "Download it again; some sites want you to log in first.",
+                option,
+            )
     if file.suffix.lower() == ".safetensors":
         return
     try:
-        torch.load(file, map_location="meta", weights_only=True, mmap=True)
+        # Files from before torch 1.6 are no archives and cannot be mapped into memory.
+        torch.load(file, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
         raise Failure(
             f"{file.name} holds more than weights: loading it could run code, so it was not loaded.",

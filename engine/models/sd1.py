@@ -53,6 +53,12 @@ class StableDiffusion1:
         ).input_ids
         encoder: Any = parts.text_encoder
         states = encoder(tokens.to(encoder.device), output_hidden_states=True).hidden_states
+        if clip_skip >= len(states):
+            raise Failure(
+                f"Clip skip is {clip_skip}, but this model's text encoder has only {len(states) - 1} layers.",
+                "Lower it; 0, 1 and 2 are usual.",
+                "clip_skip",
+            )
         # Older transformers keep the layers below a text_model; newer ones have them at the top.
         layers = getattr(encoder, "text_model", encoder)
         return layers.final_layer_norm(states[-max(1, clip_skip)])

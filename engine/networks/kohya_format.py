@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from engine.disk import written_whole
 
 LEGACY_HASH_OFFSET = 0x100000
 LEGACY_HASH_LENGTH = 0x10000
@@ -44,13 +45,8 @@ def save_lora(weights: dict[str, Tensor], metadata: Mapping[str, str], file: Pat
     A name ending in .ckpt gets torch's format, without metadata, for programs that read nothing else.
     """
     converted = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}.new")
-    try:
+    with written_whole(file) as new:
         if file.suffix == ".safetensors":
-            safetensors.torch.save_file(converted, aside, metadata=with_hashes(converted, metadata))
+            safetensors.torch.save_file(converted, new, metadata=with_hashes(converted, metadata))
         else:
-            torch.save(converted, aside)
-        os.replace(aside, file)
-    finally:
-        aside.unlink(missing_ok=True)
+            torch.save(converted, new)

@@ -55,14 +55,15 @@ class Stage(Event):
 class Step(Event):
     """One optimizer step.  step counts from 1.
 
-    loss: this step's.  smoothed_loss: exponential average.  learning_rates: by parameter group.
-    images_per_second: over the last seconds.  memory: bytes in use.  eta: seconds left.
+    loss: this step's, None where it was not a finite number.  smoothed_loss: exponential average.
+    learning_rates: by parameter group.  images_per_second: over the last seconds.  memory: bytes in use.
+    eta: seconds left.
     """
 
     kind: Literal["step"] = "step"
     step: int
     epoch: int
-    loss: float
+    loss: float | None = None
     smoothed_loss: float
     learning_rates: dict[str, float]
     grad_norm: float | None = None
@@ -149,6 +150,11 @@ class EventReader:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._offset = 0
+
+    @property
+    def offset(self) -> int:
+        """Bytes read so far."""
+        return self._offset
 
     def read(self) -> list[AnyEvent]:
         """The events whose lines are complete, in order; none where the file is not there yet."""

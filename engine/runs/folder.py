@@ -6,8 +6,9 @@ runs/2026-11-20_14-03-59_cat/
     events.jsonl     what happened, appended
     control.jsonl    what it was asked to do since, appended
     log.txt          everything the engine printed
-    process.json     the process that works on it
-    heartbeat        touched every second while that process lives
+    process.json     the process that was started on it last
+    lock             held by the engine for as long as it lives
+    heartbeat        touched every second by the living engine
     state/           the latest training state
     previews/        small copies of the sample pictures
 """
@@ -17,21 +18,22 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import psutil
+from filelock import FileLock, Timeout
 
+from engine.disk import write_text_whole
 from engine.runs.events import AnyEvent, EventReader, EventWriter, Finished
-from engine.settings.files import write_whole
 
 Request = Literal["stop", "save", "sample"]
-Status = Literal["starting", "running", "silent", "done", "stopped", "failed", "died"]
+Status = Literal["starting", "running", "silent", "ending", "done", "stopped", "failed", "died"]
 
 SILENT_AFTER = 60.0
 """Seconds without a heartbeat after which a living process counts as silent."""
@@ -40,6 +42,10 @@ SILENT_AFTER = 60.0
 def runs_root() -> Path:
     """Where runs are kept: DARKROOM_RUNS, or runs/ beside the program."""
     return Path(os.environ.get("DARKROOM_RUNS") or Path(__file__).parents[2] / "runs").absolute()
+
+
+class RunIsHeld(RuntimeError):
+    """Another engine works on the run."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,8 @@ class RunFolder:
             except FileExistsError:
                 continue
             run = RunFolder(path)
-            write_whole(path / "job.json", json.dumps({"job": job}))
-            write_whole(run.settings_file, settings_json)
+            write_text_whole(path / "job.json", json.dumps({"job": job}))
+            write_text_whole(run.settings_file, settings_json)
             return run
         raise FileExistsError(f"{root} holds a thousand runs of this second.")
 
@@ -129,27 +135,76 @@ class RunFolder:
     # ── the process ───────────────────────────────────────────────────────────────────────────────
 
     def set_process(self, pid: int) -> None:
-        """Note the process that works on the run; its start time tells it from a later one of the same number."""
-        try:
-            created = psutil.Process(pid).create_time()
-        except psutil.NoSuchProcess:
-            created = 0.0
-        write_whole(self.path / "process.json", json.dumps({"pid": pid, "created": created}))
+        """Note the process that was started on the run, and where the events stood when it was."""
+        noted = {"pid": pid, "events_before": self._events_size()}
+        write_text_whole(self.path / "process.json", json.dumps(noted))
 
     def forget_process(self) -> None:
         """Clear what an earlier engine of this run left: its heartbeat and the requests made to it."""
         for name in ("heartbeat", "control.jsonl"):
             (self.path / name).unlink(missing_ok=True)
 
-    def process(self) -> psutil.Process | None:
-        """The living process of this run, or None."""
+    @contextmanager
+    def held(self, patience: float = 10.0) -> Iterator[None]:
+        """Hold the run for as long as the block, or this process, lasts: one engine at a time works on a run.
+
+        Raises RunIsHeld where another one does not let go within `patience` seconds.
+        """
+        lock = FileLock(self.path / "lock")
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            raise RunIsHeld(f"Another engine is working on {self.name}.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_alive(self) -> bool:
+        """Whether an engine works on the run, or has just been started and is about to.
+
+        The operating system lets go of the lock when its holder ends, however it ends; numbers of processes
+        and start times cannot say as much after a restart or a change of the clock.
+        """
+        return self._launched() or self._is_held()
+
+    def belongs(self, process: psutil.Process) -> bool:
+        """Whether a living process is an engine, or launcher, of the run: its command line ends in work_arguments()."""
+        try:
+            return process.status() != psutil.STATUS_ZOMBIE and process.cmdline()[-2:] == self.work_arguments()
+        except psutil.Error:
+            return False
+
+    def work_arguments(self) -> list[str]:
+        """How an engine is told to work on this run."""
+        return ["work", str(self.path)]
+
+    def _launched(self) -> bool:
+        try:
+            return self.belongs(psutil.Process(self._noted()["pid"]))
+        except (KeyError, TypeError, ValueError, psutil.Error):
+            return False
+
+    def _is_held(self) -> bool:
+        if not (self.path / "lock").exists():
+            return False
+        try:
+            with self.held(patience=0.05):  # another look at the same moment holds it for an instant
+                return False
+        except RunIsHeld:
+            return True
+        except (OSError, NotImplementedError):  # a file system without locks
+            return False
+
+    def _noted(self) -> dict[str, int]:
         try:
             noted = json.loads((self.path / "process.json").read_text(encoding="utf-8"))
-            process = psutil.Process(noted["pid"])
-            same = abs(process.create_time() - noted["created"]) < 1.0
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except (OSError, ValueError, KeyError, psutil.Error):
-            return None
+        except (OSError, ValueError):
+            return {}
+        return noted if isinstance(noted, dict) else {}
+
+    def _events_size(self) -> int:
+        return self.events_file.stat().st_size if self.events_file.exists() else 0
 
     def beat(self) -> None:
         (self.path / "heartbeat").touch()
@@ -161,20 +216,22 @@ class RunFolder:
         except FileNotFoundError:
             return None
 
-    def status(self, last_event: AnyEvent | None) -> Status:
-        """What state the run is in, derived from its process and its last event, never stored."""
-        process = self.process()
-        if process is None:
-            return last_event.how if isinstance(last_event, Finished) else "died"
-        if isinstance(last_event, Finished) and last_event.time > process.create_time():
-            return last_event.how
+    def status(self, last_event: AnyEvent | None, heard: int) -> Status:
+        """What state the run is in, derived from its engine and its last event, never stored.
+
+        heard: bytes of the events that were read; the engine started last has spoken where they reach beyond
+        what was there before it.
+        """
+        alive = self.is_alive()
+        has_spoken = heard > self._noted().get("events_before", 0)
+        if isinstance(last_event, Finished) and has_spoken:
+            return "ending" if alive else last_event.how
+        if not alive:
+            return "died"
         beat = self.last_beat()
-        if beat is None or last_event is None or isinstance(last_event, Finished):
+        if beat is None or not has_spoken:
             return "starting"
         return "silent" if time.time() - beat > SILENT_AFTER else "running"
-
-    def delete_state(self) -> None:
-        shutil.rmtree(self.state_folder, ignore_errors=True)
 
 
 class Control:

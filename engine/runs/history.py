@@ -49,7 +49,7 @@ class History:
 
     @property
     def status(self) -> Status:
-        return self.run.status(self.last)
+        return self.run.status(self.last, self._reader.offset)
 
     @property
     def total_steps(self) -> int:

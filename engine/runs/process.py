@@ -53,7 +53,7 @@ def start(run: RunFolder, settings: TrainingSettings) -> int:
 
 def command(run: RunFolder, settings: TrainingSettings) -> list[str]:
     """The engine's command line: plain for one process, through accelerate's launcher for several."""
-    work = ["-m", "engine", "work", str(run.path)]
+    work = ["-m", "engine", *run.work_arguments()]
     processes = settings.hardware.num_processes
     if processes == 1:
         return [sys.executable, *work]
@@ -69,12 +69,19 @@ def stop(run: RunFolder) -> None:
     run.ask("stop")
 
 
+def processes_of(run: RunFolder) -> list[psutil.Process]:
+    """Every living process of the run: a launcher, its workers, and those that a dead launcher left behind."""
+    found = {process.pid: process for process in psutil.process_iter() if run.belongs(process)}
+    for process in list(found.values()):
+        with suppress(psutil.Error):
+            found |= {child.pid: child for child in process.children(recursive=True)}
+    found.pop(os.getpid(), None)
+    return list(found.values())
+
+
 def kill(run: RunFolder, patience: float = 5.0) -> None:
     """End the engine and its workers now; what it saved last stays."""
-    process = run.process()
-    if process is None:
-        return
-    family = [*process.children(recursive=True), process]
+    family = processes_of(run)
     for member in family:
         with suppress(psutil.Error):
             member.terminate()
@@ -86,9 +93,9 @@ def kill(run: RunFolder, patience: float = 5.0) -> None:
 
 
 def wait(run: RunFolder, timeout: float | None = None) -> bool:
-    """Wait until the run's process is gone; False where the time (seconds) ran out first."""
+    """Wait until no engine works on the run any more; False where the time (seconds) ran out first."""
     until = None if timeout is None else time.monotonic() + timeout
-    while run.process() is not None:
+    while run.is_alive():
         if until is not None and time.monotonic() > until:
             return False
         reap()

@@ -7,7 +7,6 @@ numbers as text, "" for unset, and keys that have come and gone over the years.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from engine.disk import write_text_whole
 from engine.settings.option import Option
 from engine.settings.training import BadValues, TrainingSettings, training_options
 
@@ -94,8 +94,8 @@ def read_settings(path: Path) -> Loaded:
         raise SettingsFileError(f"{path} is a folder; choose a .json file in it.") from None
     except UnicodeDecodeError:
         raise SettingsFileError(f"{path.name} is not a text file; a settings file is JSON.") from None
-    except OSError as error:
-        raise SettingsFileError(f"{path} cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:
+        raise SettingsFileError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     return parse_settings(text, path.name)
 
 
@@ -187,17 +187,24 @@ def _as_kohya_writes(item: Option, value: Any) -> Any:
     return value
 
 
-def write_kohya(settings: TrainingSettings, path: Path) -> None:
-    """Write kohya_ss's JSON; the old file stays whole until the new one is."""
-    write_whole(path, json.dumps(to_kohya(settings), indent=2, ensure_ascii=False))
+def save_kohya(settings: TrainingSettings, path: Path) -> Path:
+    """Write kohya_ss's JSON, with .json behind the name where it lacks it; returns the file's path.
 
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that readers, and a power cut, find the old text or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    The old file stays whole until the new one is. Raises SettingsFileError, also where the old one is no settings file.
+    """
+    file = path if path.suffix.lower() == ".json" else path.with_name(f"{path.name}.json")
+    if file.exists():
+        try:
+            read_settings(file)
+        except SettingsFileError as error:
+            raise SettingsFileError(f"{file} is not replaced, for it is no settings file: {error}") from None
+    try:
+        write_text_whole(file, json.dumps(to_kohya(settings), indent=2, ensure_ascii=False))
+    except UnicodeEncodeError:
+        raise SettingsFileError(f"{file} cannot be written: a field holds half a character.") from None
+    except (OSError, ValueError) as error:
+        raise SettingsFileError(f"{file} cannot be written: {getattr(error, 'strerror', None) or error}.") from None
+    return file
 
 
 def _says_something(value: Any) -> bool:

@@ -65,6 +65,7 @@ class Optimizer(Group):
     seed: int = option(
         0,
         ge=0,
+        le=2**32 - 1,
         label="Seed",
         section=BASIC,
         help="The same seed with the same settings gives the same result; 0 draws a new one.",

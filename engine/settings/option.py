@@ -130,10 +130,14 @@ class Option:
         if self.choices:
             return "one of " + ", ".join(choice or "(none)" for choice in self.choices)
         if self.at_least is not None and self.at_most is not None:
-            return f"{self.at_least:g} to {self.at_most:g}"
+            return f"{_number(self.at_least)} to {_number(self.at_most)}"
         if self.at_least is not None:
-            return f"{self.at_least:g} or more"
+            return f"{_number(self.at_least)} or more"
         return ""
+
+
+def _number(bound: float) -> str:
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
 
 
 def option(

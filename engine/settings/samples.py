@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import Literal
@@ -69,6 +70,7 @@ class SamplePrompt:
 
     width, height: pixels, None for the training resolution.  steps: denoising steps.
     guidance_scale: classifier-free guidance, 1 for none.  seed: None for the run's seed.
+    ignored: flags that have no meaning for the models trained here.
     """
 
     text: str
@@ -79,19 +81,25 @@ class SamplePrompt:
     guidance_scale: float = 7.5
     seed: int | None = None
     sampler: str | None = None
+    ignored: tuple[str, ...] = ()
 
     @staticmethod
     def parse(line: str, number: int = 1) -> SamplePrompt:
         """Read kohya's syntax: the prompt, then ` --w 512 --h 512 --s 20 --l 7.5 --d 42 --n blurry`.
 
-        An option it does not know is left in the words of neither prompt and refused with a sentence.
+        Flags are read in either case. One that is for other models is set aside in `ignored`; an unknown one is
+        refused with a sentence.
         """
-        text, *parts = (" " + line).split(" --")
+        text, *parts = re.split(r"\s--(?=[A-Za-z])", " " + line)
         values: dict[str, object] = {}
+        ignored: list[str] = []
         for part in parts:
-            key, _, value = part.strip().partition(" ")
-            values |= _read_flag(key, value.strip(), number)
-        return SamplePrompt(text=text.strip(), **values)  # type: ignore[arg-type]
+            key, _, value = re.sub(r"\s+", " ", part.strip()).partition(" ")
+            if key.lower() in _FOR_OTHER_MODELS:
+                ignored.append(f"--{key}")
+            else:
+                values |= _read_flag(key.lower(), value.strip(), number)
+        return SamplePrompt(text=text.strip(), ignored=tuple(ignored), **values)  # type: ignore[arg-type]
 
     def line(self) -> str:
         """The prompt in kohya's syntax again, with all that differs from the defaults."""
@@ -101,6 +109,9 @@ class SamplePrompt:
         }  # fmt: skip
         return " ".join([self.text, *(f"--{key} {value}" for key, value in flags.items() if value is not None)])
 
+
+_FOR_OTHER_MODELS = {"g", "cn", "fs", "am"}
+"""FLUX's guidance, the picture of a ControlNet, the flow shift, the strength of a network."""
 
 _FLAGS: dict[str, tuple[str, type, float, float]] = {
     # flag: (field, type, least, most)

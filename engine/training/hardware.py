@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from engine.settings.hardware import Hardware
+
+T = TypeVar("T")
 
 
 def make_accelerator(settings: Hardware) -> tuple[Accelerator, list[str]]:
@@ -39,6 +44,13 @@ def average_gradients(parameters: list[nn.Parameter], accelerator: Accelerator) 
     flat = accelerator.reduce(torch.cat([g.flatten() for g in gradients]), "mean")
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
+
+
+def of_first_process(value: T) -> T:
+    """The first process's value, in every process."""
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
 
 
 def save_memory(unet: nn.Module, text_encoder: nn.Module) -> None:

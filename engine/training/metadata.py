@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import time
@@ -13,13 +14,51 @@ from typing import Any
 
 import torch
 
+from engine import VERSION
 from engine.data.dataset import Item
 from engine.data.steps import StepPlan
 from engine.models.family import Family
-from engine.networks.kohya_format import as_text
+from engine.networks.kohya_format import LEGACY_HASH_LENGTH, LEGACY_HASH_OFFSET, as_text
 from engine.settings.training import TrainingSettings
+from engine.training.schedules import warmup_steps
 
 DTYPES = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+_NOT_USED: dict[str, Any] = {
+    # What a run of this version never does, in the words in which sd-scripts says so.
+    **dict.fromkeys(
+        (
+            "ss_adaptive_noise_scale", "ss_face_crop_aug_range", "ss_ip_noise_gamma", "ss_max_bucket_reso",
+            "ss_max_token_length", "ss_max_validation_steps", "ss_min_bucket_reso", "ss_min_snr_gamma",
+            "ss_multires_noise_iterations", "ss_noise_offset", "ss_resize_interpolation", "ss_scale_weight_norms",
+            "ss_validate_every_n_epochs", "ss_validate_every_n_steps", "ss_validation_seed",
+        )
+    ),
+    **dict.fromkeys(
+        (
+            "ss_bucket_no_upscale", "ss_color_aug", "ss_debiased_estimation", "ss_enable_bucket", "ss_flip_aug",
+            "ss_fp8_base", "ss_fp8_base_unet", "ss_full_fp16", "ss_ip_noise_gamma_random_strength", "ss_lowram",
+            "ss_noise_offset_random_strength", "ss_random_crop", "ss_shuffle_caption", "ss_v2",
+            "ss_zero_terminal_snr",
+        ),
+        False,
+    ),
+    "ss_bucket_info": "null",
+    "ss_caption_dropout_every_n_epochs": 0,
+    "ss_caption_dropout_rate": 0.0,
+    "ss_caption_tag_dropout_rate": 0.0,
+    "ss_huber_c": 0.1,
+    "ss_huber_scale": 1.0,
+    "ss_huber_schedule": "snr",
+    "ss_keep_tokens": 0,
+    "ss_loss_type": "l2",
+    "ss_multires_noise_discount": 0.3,
+    "ss_num_reg_images": 0,
+    "ss_num_validation_images": 0,
+    "ss_prior_loss_weight": 1.0,
+    "ss_reg_dataset_dirs": "{}",
+    "ss_validation_split": 0.0,
+}  # fmt: skip
 
 
 @dataclass
@@ -33,19 +72,30 @@ class RunMetadata:
     seed: int
     precision: str
     network: dict[str, Any]
+    optimizer: str
     began: float = field(default_factory=time.time)
     session: int = field(default_factory=lambda: random.SystemRandom().randrange(2**32))
 
+    def __post_init__(self) -> None:
+        self._base = base_model_facts(self.settings.source_model.pretrained_model_name_or_path)
+
     def at(self, step: int, epoch: int) -> dict[str, str]:
         """All metadata of a file saved after `step` steps in epoch `epoch`, as text."""
-        values = {**self._run(), **self._data(), **self.network, "ss_steps": step, "ss_epoch": epoch}
+        values = {
+            **_NOT_USED,
+            **self._base,
+            **self._run(),
+            **self._data(),
+            **self.network,
+            "ss_steps": step,
+            "ss_epoch": epoch,
+        }
         values["ss_training_finished_at"] = time.time()
         return {**{key: as_text(value) for key, value in sorted(values.items())}, **self._modelspec()}
 
     def _run(self) -> dict[str, Any]:
         s = self.settings
         unet_lr, text_encoder_lr = s.optimizer.rates()
-        source = Path(s.source_model.pretrained_model_name_or_path)
         return {
             "ss_session_id": self.session,
             "ss_training_started_at": self.began,
@@ -57,23 +107,17 @@ class RunMetadata:
             "ss_gradient_checkpointing": s.hardware.gradient_checkpointing,
             "ss_gradient_accumulation_steps": s.optimizer.gradient_accumulation_steps,
             "ss_max_train_steps": self.plan.steps,
-            "ss_lr_warmup_steps": s.optimizer.lr_warmup_steps,
+            "ss_lr_warmup_steps": warmup_steps(s.optimizer, self.plan.steps),
             "ss_lr_scheduler": s.optimizer.lr_scheduler,
-            "ss_optimizer": f"{s.optimizer.optimizer}"
-            + (f"({s.optimizer.optimizer_args})" if s.optimizer.optimizer_args else ""),
+            "ss_optimizer": self.optimizer,
             "ss_max_grad_norm": s.optimizer.max_grad_norm,
             "ss_mixed_precision": self.precision,
             "ss_seed": self.seed,
             "ss_clip_skip": s.objective.clip_skip,
             "ss_cache_latents": s.dataset.cache_latents,
             "ss_base_model_version": self.family.kohya_version,
-            "ss_v2": False,
             "ss_training_comment": s.folders.training_comment or None,
-            "ss_sd_model_name": source.name if source.exists() else str(source),
             "ss_sd_scripts_commit_hash": "(unknown)",
-            "ss_loss_type": "l2",
-            "ss_zero_terminal_snr": False,
-            "ss_max_token_length": None,
         }
 
     def _data(self) -> dict[str, Any]:
@@ -88,18 +132,12 @@ class RunMetadata:
         batch = self.settings.optimizer.train_batch_size
         return {
             "ss_dataset_dirs": json.dumps(folders),
-            "ss_reg_dataset_dirs": "{}",
             "ss_tag_frequency": json.dumps(tags, ensure_ascii=False),
             "ss_num_train_images": self.plan.pictures,
-            "ss_num_reg_images": 0,
             "ss_num_batches_per_epoch": -(-self.plan.pictures // batch),
             "ss_batch_size_per_device": batch,
             "ss_total_batch_size": batch * self.plan.processes * self.plan.accumulation,
             "ss_resolution": str(size),
-            "ss_enable_bucket": False,
-            "ss_bucket_info": "null",
-            "ss_keep_tokens": 0,
-            "ss_shuffle_caption": False,
         }
 
     def _modelspec(self) -> dict[str, str]:
@@ -116,8 +154,33 @@ class RunMetadata:
             "modelspec.sai_model_spec": "1.0.1",
             "modelspec.architecture": f"{self.family.architecture}/lora",
             "modelspec.implementation": "diffusers",
+            "modelspec.implementation_version": f"darkroom/{VERSION}",
             "modelspec.prediction_type": "epsilon",
             "modelspec.resolution": f"{width}x{height}",
             "modelspec.date": datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None).isoformat(),
             **{f"modelspec.{key}": value for key, value in given.items() if value},
         }
+
+
+def base_model_facts(source: str) -> dict[str, Any]:
+    """What the file says of the model that it was trained on: its name, and of a single file both its hashes."""
+    path = Path(source)
+    if path.is_dir():
+        return {
+            "ss_sd_model_name": path.name,
+            "ss_sd_model_hash": "IsADirectory",
+            "ss_new_sd_model_hash": "IsADirectory",
+        }
+    if not path.is_file():
+        return {"ss_sd_model_name": source}
+    with path.open("rb") as stream:
+        whole = hashlib.sha256()
+        while piece := stream.read(2**22):
+            whole.update(piece)
+        stream.seek(LEGACY_HASH_OFFSET)
+        legacy = hashlib.sha256(stream.read(LEGACY_HASH_LENGTH))
+    return {
+        "ss_sd_model_name": path.name,
+        "ss_sd_model_hash": legacy.hexdigest()[:8],
+        "ss_new_sd_model_hash": whole.hexdigest(),
+    }

@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
-from engine.data.output_names import epoch_name, step_name
+from engine.data.output_names import epoch_name, free_name, state_name, step_name
 from engine.data.steps import StepPlan
 from engine.runs.events import Checkpoint, StateSaved
 from engine.runs.folder import RunFolder
+from engine.runs.saved_state import Progress, delete_state
 from engine.settings.training import TrainingSettings
+from engine.training.hardware import of_first_process
 from engine.training.lora_method import LoraMethod
 from engine.training.metadata import RunMetadata
 from engine.training.report import Report
 from engine.training.samples import Sampler
-from engine.training.state import Progress, save_state
+from engine.training.state import save_state
 
 STATE_EVERY = 120.0
 """Seconds of training that a power cut may cost at the most."""
@@ -55,11 +56,14 @@ class Milestones:
         wants = self._requests()
         if step < self.plan.steps:
             by_step, by_epoch = due(step, saving.save_every_n_steps), due(epoch, saving.save_every_n_epochs)
-            if by_step or "save" in wants or "stop" in wants:
-                self._save(step_name(name, step), step, with_state=saving.save_state and by_step)
+            if by_step:
+                self._save(step_name(name, step), step, with_state=saving.save_state)
+            elif "save" in wants or "stop" in wants:
+                # Nobody could foresee this name before the start, so nobody was asked about overwriting it.
+                self._save(free_name(self._file(step_name(name, step))).stem, step, with_state=False)
             if by_epoch and epoch:
                 self._save(epoch_name(name, epoch), step, with_state=saving.save_state)
-            if by_step or by_epoch or "stop" in wants or time.monotonic() - self._state_kept > STATE_EVERY:
+            if by_step or by_epoch or wants & {"save", "stop"} or time.monotonic() - self._state_kept > STATE_EVERY:
                 self._keep_state(self.run.state_folder, step)
         if "stop" in wants:
             return step < self.plan.steps
@@ -74,18 +78,21 @@ class Milestones:
         at_end = saving.save_state or saving.save_state_on_train_end
         self._save(name, self.plan.steps, with_state=at_end, final=True)
         if self.accelerator.is_main_process:
-            self.run.delete_state()
+            delete_state(self.run.state_folder)
 
     def _save(self, stem: str, step: int, with_state: bool, final: bool = False) -> None:
         if not self.accelerator.is_main_process:
             return
-        file = Path(self.settings.folders.output_dir) / f"{stem}.{self.settings.source_model.save_model_as}"
+        file = self._file(stem)
         self.report.stage("saving", detail=file.name)
         self.method.save(file, self.metadata.at(step, -(-step // self.plan.steps_per_epoch)))
         self.report.event(Checkpoint(file=str(file), step=step, final=final))
         if with_state:
-            self._keep_state(file.with_name(f"{stem}-state"), step)
+            self._keep_state(file.with_name(state_name(stem)), step)
         self._go_on(step)
+
+    def _file(self, stem: str) -> Path:
+        return Path(self.settings.folders.output_dir) / f"{stem}.{self.settings.source_model.save_model_as}"
 
     def _keep_state(self, folder: Path, step: int) -> None:
         if not self.accelerator.is_main_process:
@@ -108,12 +115,9 @@ class Milestones:
         if step < self.plan.steps:
             self.report.stage("training", step, self.plan.steps)
 
-    def _requests(self) -> list[str]:
+    def _requests(self) -> set[str]:
         """What was asked for since the last step; all processes get the same answer."""
-        wants = [sorted(self._control.take()) if self.accelerator.is_main_process else []]
-        if self.accelerator.num_processes > 1:
-            broadcast_object_list(wants)
-        return wants[0]
+        return of_first_process(self._control.take() if self.accelerator.is_main_process else set())
 
 
 def due(count: int | None, every: int) -> bool:

@@ -25,6 +25,13 @@ def make_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) ->
         ) from error
 
 
+def full_name(optimizer: torch.optim.Optimizer, settings: OptimizerSettings) -> str:
+    """Module, class and extra arguments, as trained files name their optimizer."""
+    kind = type(optimizer)
+    arguments = ",".join(f"{name}={value}" for name, value in settings.extra_arguments().items())
+    return f"{kind.__module__}.{kind.__name__}" + (f"({arguments})" if arguments else "")
+
+
 def _class_of(name: str) -> Any:
     if name == "AdamW":
         return torch.optim.AdamW

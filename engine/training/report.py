@@ -77,7 +77,7 @@ class Report:
             rate = seen / (now - began)
             eta = (now - began) / (step - first) * (total - step)
         event = Step(
-            step=step, epoch=epoch, loss=0, smoothed_loss=0, learning_rates=learning_rates,
+            step=step, epoch=epoch, loss=None, smoothed_loss=0, learning_rates=learning_rates,
             images_per_second=rate, eta=eta,
         )  # fmt: skip
         self._waiting.append((event, loss, grad_norm))
@@ -98,12 +98,19 @@ class Report:
         self._refuse_nan(losses, waiting[-1][0].step)
         events = []
         for (event, _, norm), loss in zip(waiting, losses, strict=True):
-            if math.isfinite(loss):
+            finite = math.isfinite(loss)
+            if finite:
                 past = loss if self._smoothed is None else self._smoothed
                 self._smoothed = SMOOTHING * past + (1 - SMOOTHING) * loss
-            grad_norm = None if norm is None else float(norm)
+            grad_norm = None if norm is None or not math.isfinite(norm) else float(norm)
             events.append(
-                event.model_copy(update={"loss": loss, "smoothed_loss": self._smoothed or 0.0, "grad_norm": grad_norm})
+                event.model_copy(
+                    update={
+                        "loss": loss if finite else None,
+                        "smoothed_loss": self._smoothed or 0.0,
+                        "grad_norm": grad_norm,
+                    }
+                )
             )
         events[-1] = events[-1].model_copy(update={"memory": memory_in_use(self.device)})
         if self._writer:
@@ -134,7 +141,8 @@ class Report:
         print(f"step {last.step}  epoch {last.epoch}  loss {last.smoothed_loss:.4f}{rate}", flush=True)
         if self._board:
             for event in events:
-                self._board.add_scalar("loss/current", event.loss, event.step)
+                if event.loss is not None:
+                    self._board.add_scalar("loss/current", event.loss, event.step)
                 self._board.add_scalar("loss/average", event.smoothed_loss, event.step)
                 for group, value in event.learning_rates.items():
                     self._board.add_scalar(f"lr/{group}", value, event.step)

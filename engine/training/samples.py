@@ -46,13 +46,18 @@ class Sampler:
         return bool(self._prompts)
 
     def draw(self, report: Report, step: int, epoch: int | None = None) -> None:
-        """Draw and save all prompts after `step` steps; `epoch` (from 1) where an epoch has ended."""
+        """Draw and save all prompts after `step` steps; `epoch` (from 1) where an epoch has ended.
+
+        A request to stop ends it between two pictures.
+        """
         before = [(module, module.training, _device_of(module)) for module in self._parts.modules()]
         for module, _, _ in before:
             module.eval().to(_device_of(self._parts.unet))
         try:
             with torch.no_grad(), self._autocast():
                 for index, prompt in enumerate(self._prompts):
+                    if self._run.stop_requested():
+                        break
                     report.stage("sampling", index, len(self._prompts), prompt.text[:80])
                     self._draw_one(prompt, index, report, step, epoch)
         finally:

@@ -11,9 +11,8 @@ Noise, timesteps and the order of pictures are functions of seed and step, so no
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,45 +20,29 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from engine.disk import aside, to_disk
 from engine.failure import Failure
-
-
-@dataclass
-class Progress:
-    """step: optimizer steps done.  total_steps: of the run that saved it.  seed: of the run."""
-
-    step: int
-    total_steps: int
-    seed: int
-    smoothed_loss: float | None = None
+from engine.runs.saved_state import PROGRESS, Progress, find_state, moved_aside
 
 
 def save_state(folder: Path, weights: dict[str, Tensor], optimizer: dict[str, Any], progress: Progress) -> None:
     """Write a state folder; a kill at any moment leaves the old one or the new one, whole."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    new, old = aside(folder), moved_aside(folder)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    safetensors.torch.save_file(whole, aside / "weights.safetensors")
-    torch.save(optimizer, aside / "optimizer.pt")
-    (aside / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
-    for file in aside.iterdir():
-        _to_disk(file)
+    safetensors.torch.save_file(whole, new / "weights.safetensors")
+    torch.save(optimizer, new / "optimizer.pt")
+    (new / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
+    for file in new.iterdir():
+        to_disk(file)
     # A folder cannot be replaced in one move: between these two, find_state() takes the old one.
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
-    aside.rename(folder)
+    new.rename(folder)
+    to_disk(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def find_state(folder: Path) -> Path | None:
-    """The folder itself, or what save_state() had moved out of its way when it was killed."""
-    for candidate in (folder, folder.with_name(f".{folder.name}.old")):
-        if (candidate / "progress.json").exists():
-            return candidate
-    return None
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], Progress]:
@@ -73,14 +56,9 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], Progres
             "resume",
         )
     try:
-        progress = Progress(**json.loads((found / "progress.json").read_text(encoding="utf-8")))
+        progress = Progress(**json.loads((found / PROGRESS).read_text(encoding="utf-8")))
         weights = safetensors.torch.load_file(found / "weights.safetensors")
         optimizer = torch.load(found / "optimizer.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any of its formats' ways
         raise Failure(f"The training state in {found} is damaged: {error}.", "Choose another one.", "resume") from error
     return weights, optimizer, progress
-
-
-def _to_disk(file: Path) -> None:
-    with file.open("rb+") as stream:
-        os.fsync(stream.fileno())

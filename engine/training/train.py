@@ -15,6 +15,7 @@ from engine.data.batches import Batches, MicroBatch
 from engine.data.dataset import Latents, items_of
 from engine.data.folders import scan
 from engine.data.steps import plan_steps
+from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
 from engine.models.family import Family, Parts
 from engine.models.sd1 import StableDiffusion1
@@ -23,23 +24,25 @@ from engine.objective.noise import add_noise
 from engine.objective.timesteps import uniform_timesteps
 from engine.runs.events import Planned
 from engine.runs.folder import RunFolder
+from engine.runs.saved_state import Progress, find_state
 from engine.settings.training import TrainingSettings
 from engine.training.conditioning import Conditioning
 from engine.training.hardware import (
     average_gradients,
     device_name,
     make_accelerator,
+    of_first_process,
     save_memory,
     weight_dtype,
 )
 from engine.training.lora_method import LoraMethod
 from engine.training.metadata import RunMetadata
 from engine.training.milestones import Milestones
-from engine.training.optimizers import make_optimizer
+from engine.training.optimizers import full_name, make_optimizer
 from engine.training.report import Report
 from engine.training.samples import Sampler
 from engine.training.schedules import make_schedule
-from engine.training.state import Progress, find_state, load_state
+from engine.training.state import load_state
 
 Saved = tuple[dict[str, Tensor], dict[str, Any], Progress]
 
@@ -50,12 +53,17 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     A run whose folder holds a state goes on from there. On a CPU it ends in the same bits as if it had
     never been interrupted.
     """
+    remove_leftovers(Path(settings.folders.output_dir))
     accelerator, warnings = make_accelerator(settings.hardware)
     device = report.device = accelerator.device
     for warning in warnings:
         report.warn(warning)
     saved = _saved_state(settings, run)
-    seed = saved[2].seed if saved else settings.optimizer.seed or random.SystemRandom().randrange(1, 2**31)
+    seed = (
+        saved[2].seed
+        if saved
+        else of_first_process(settings.optimizer.seed or random.SystemRandom().randrange(1, 2**32))
+    )
 
     report.stage("loading", detail=settings.source_model.pretrained_model_name_or_path)
     items = items_of(scan(Path(settings.folders.train_data_dir)), settings.dataset.caption_ending())
@@ -105,9 +113,10 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     schedule = make_schedule(optimizer.optimizer, settings.optimizer, plan.steps)
     memory = _Memory(optimizer, schedule, accelerator.scaler)
     if saved:
-        method.load_state_dict(saved[0])
-        memory.load(saved[1])
+        _take_up(saved, method, memory)
         report.resume(saved[2].smoothed_loss)
+        if schedule.base_lrs != [group["lr"] for group in method.parameter_groups()]:
+            report.warn("The learning rates go on as they were in the saved state; those in the settings are not used.")
 
     batches = Batches(
         repeats,
@@ -117,7 +126,16 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         accelerator.num_processes,
         accelerator.process_index,
     )
-    metadata = RunMetadata(settings, family, plan, items, seed, accelerator.mixed_precision, method.metadata())
+    metadata = RunMetadata(
+        settings,
+        family,
+        plan,
+        items,
+        seed,
+        accelerator.mixed_precision,
+        method.metadata(),
+        full_name(optimizer.optimizer, settings.optimizer),
+    )
     sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast)
     milestones = Milestones(settings, run, plan, method, metadata, sampler, report, accelerator, memory.state_dict)
     alphas_cumprod = parts.alphas_cumprod.to(device)
@@ -169,6 +187,18 @@ def _saved_state(settings: TrainingSettings, run: RunFolder) -> Saved | None:
     if settings.saving.resume:
         return load_state(Path(settings.saving.resume))
     return None
+
+
+def _take_up(saved: Saved, method: LoraMethod, memory: _Memory) -> None:
+    try:
+        method.load_state_dict(saved[0])
+        memory.load(saved[1])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise Failure(
+            "The training state is of another network or optimizer, so this run cannot go on from it.",
+            "Set rank, optimizer and learning rates as they were in the run that saved it, or empty Resume.",
+            "resume",
+        ) from error
 
 
 @torch.no_grad()

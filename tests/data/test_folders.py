@@ -30,7 +30,8 @@ def test_other_folders_and_loose_pictures_are_named_but_not_trained(tmp_path: Pa
     (tmp_path / "empty").mkdir()
     found = scan(tmp_path)
     assert found.concepts == ()
-    assert [folder.name for folder in found.unnumbered] == ["0_never", "cats"]
+    assert [folder.name for folder in found.unnumbered] == ["cats"]
+    assert [folder.name for folder in found.switched_off] == ["0_never"]
     assert len(found.loose) == 2
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from engine.data.output_names import saved_files
+from engine.data.output_names import OutputFiles, free_name
 from engine.data.steps import plan_steps
 from engine.settings.optimizer import Optimizer
 from engine.settings.training import TrainingSettings
@@ -48,16 +50,54 @@ def test_the_arithmetic_is_shown():
     assert "as Max train steps says" in plan_steps(120, Optimizer(max_train_steps=7)).arithmetic()
 
 
-def test_files_are_named_as_kohya_names_them(tmp_path):
-    settings = TrainingSettings().with_values(
-        {"output_dir": str(tmp_path), "output_name": "cat", "epoch": 3, "save_every_n_epochs": 1,
-         "save_every_n_steps": 100}
-    )  # fmt: skip
-    names = [file.name for file in saved_files(settings, plan_steps(100, settings.optimizer))]
-    assert names == [
+class TestOutputFiles:
+    """1 picture a step, 3 epochs of 100 steps; sd-scripts' names."""
+
+    WRITTEN = (
         "cat-000001.safetensors",
         "cat-000002.safetensors",
         "cat-step00000100.safetensors",
         "cat-step00000200.safetensors",
         "cat.safetensors",
-    ]
+    )
+    OTHERS = (
+        "cat-000003.safetensors",  # the final file stands for the last epoch
+        "cat-step00000150.safetensors",
+        "cat-2.safetensors",
+        "cat-000001.ckpt",
+        "cat-000001-state",
+        "dog.safetensors",
+        "c.t.safetensors",
+    )
+
+    def files(self, tmp_path: Path, **changes: object) -> OutputFiles:
+        settings = TrainingSettings().with_values(
+            {"output_dir": str(tmp_path), "output_name": "cat", "epoch": 3, "save_every_n_epochs": 1,
+             "save_every_n_steps": 100, **changes}
+        )  # fmt: skip
+        return OutputFiles(settings, plan_steps(100, settings.optimizer))
+
+    def test_those_that_will_be_written_are_found_and_no_others(self, tmp_path: Path):
+        for name in (*self.WRITTEN, *self.OTHERS):
+            (tmp_path / name).touch()
+        assert [file.name for file in self.files(tmp_path).existing()] == list(self.WRITTEN)
+        assert self.files(tmp_path / "not there").existing() == []
+
+    def test_states_are_found_where_states_are_saved(self, tmp_path: Path):
+        for name in ("cat-000001-state", "cat-state", "cat-000003-state"):
+            (tmp_path / name).mkdir()
+        assert [file.name for file in self.files(tmp_path, save_state=True).existing()] == [
+            "cat-000001-state",
+            "cat-state",
+        ]
+        assert [file.name for file in self.files(tmp_path, save_state_on_train_end=True).existing()] == ["cat-state"]
+
+    def test_they_are_counted_without_being_listed(self, tmp_path: Path):
+        assert len(self.files(tmp_path)) == len(self.WRITTEN)
+        assert len(self.files(tmp_path, epoch=10**7)) == 10**7 + (10**7 - 1)
+
+    def test_a_name_that_nobody_foresaw_never_replaces_a_file(self, tmp_path: Path):
+        first = tmp_path / "cat-step00000007.safetensors"
+        assert free_name(first) == first
+        first.touch()
+        assert free_name(first).name == "cat-step00000007-2.safetensors"

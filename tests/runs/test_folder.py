@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.runs.events import Finished, Stage
-from engine.runs.folder import SILENT_AFTER, RunFolder, all_runs
+from engine.runs.events import AnyEvent, Finished, Stage
+from engine.runs.folder import SILENT_AFTER, RunFolder, RunIsHeld, Status, all_runs
+from engine.runs.process import kill, processes_of
 
 
 @pytest.fixture
@@ -21,11 +21,31 @@ def run() -> RunFolder:
 
 
 @pytest.fixture
-def sleeper():
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+def sleeper(run: RunFolder):
+    """A process that looks like the run's engine, and does nothing."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *run.work_arguments()])
     yield child
     child.kill()
     child.wait()
+
+
+@pytest.fixture
+def holder(run: RunFolder):
+    """Another process that holds the run, as an engine does whose launcher is gone."""
+    code = "import sys, time; from pathlib import Path; from engine.runs.folder import RunFolder\n"
+    code += "with RunFolder(Path(sys.argv[1])).held(): print('held', flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    yield child
+    child.kill()
+    child.wait()
+    child.stdout.close()
+
+
+def status(run: RunFolder, last: AnyEvent | None, spoken: bool = True) -> Status:
+    """The status where the engine that was started last has spoken, or has not."""
+    return run.status(last, 10**6 if spoken else 0)
 
 
 def test_a_folder_is_named_by_time_and_title(run: RunFolder):
@@ -46,25 +66,31 @@ def test_runs_of_the_same_second_have_folders_of_their_own(run: RunFolder):
     assert {found.path for found in all_runs()} == others | {run.path}
 
 
-def test_a_run_without_a_process_whose_last_word_was_no_end_has_died(run: RunFolder):
-    assert run.status(Stage(name="training")) == "died"
-    assert run.status(None) == "died"
-    assert run.status(Finished(how="stopped")) == "stopped"
+def test_a_run_without_an_engine_whose_last_word_was_no_end_has_died(run: RunFolder):
+    assert status(run, Stage(name="training")) == "died"
+    assert status(run, None, spoken=False) == "died"
+    assert status(run, Finished(how="stopped")) == "stopped"
 
 
-def test_a_living_process_is_starting_until_it_beats_and_speaks(run: RunFolder, sleeper: subprocess.Popen):
+def test_a_living_engine_is_starting_until_it_beats_and_speaks(run: RunFolder, sleeper: subprocess.Popen):
     run.set_process(sleeper.pid)
-    assert run.status(None) == "starting"
+    assert status(run, None, spoken=False) == "starting"
     run.beat()
-    assert run.status(Stage(name="loading")) == "running"
+    assert status(run, Stage(name="loading")) == "running"
 
 
-def test_a_process_that_beats_no_more_is_silent(run: RunFolder, sleeper: subprocess.Popen):
+def test_an_engine_that_beats_no_more_is_silent(run: RunFolder, sleeper: subprocess.Popen):
     run.set_process(sleeper.pid)
     run.beat()
     long_ago = time.time() - SILENT_AFTER - 5
     os.utime(run.path / "heartbeat", (long_ago, long_ago))
-    assert run.status(Stage(name="training")) == "silent"
+    assert status(run, Stage(name="training")) == "silent"
+
+
+def test_an_engine_that_has_said_its_last_word_but_lives_on_is_ending(run: RunFolder, sleeper: subprocess.Popen):
+    run.set_process(sleeper.pid)
+    run.beat()
+    assert status(run, Finished(how="done")) == "ending"
 
 
 def test_after_a_kill_the_run_has_died(run: RunFolder, sleeper: subprocess.Popen):
@@ -72,21 +98,41 @@ def test_after_a_kill_the_run_has_died(run: RunFolder, sleeper: subprocess.Popen
     run.beat()
     sleeper.kill()
     sleeper.wait()
-    assert run.status(Stage(name="training")) == "died"
+    assert status(run, Stage(name="training")) == "died"
 
 
-def test_another_process_of_the_same_number_is_not_the_runs(run: RunFolder, sleeper: subprocess.Popen):
-    """After a power cut the number may belong to anything."""
-    run.set_process(sleeper.pid)
-    noted = json.loads((run.path / "process.json").read_text())
-    (run.path / "process.json").write_text(json.dumps(noted | {"created": noted["created"] - 3600}))
-    assert run.process() is None
-    assert run.status(Stage(name="training")) == "died"
+def test_another_process_of_the_same_number_is_not_the_runs(run: RunFolder):
+    """After a restart of the machine the number may belong to anything, even to this test."""
+    run.set_process(os.getpid())
+    assert not run.is_alive()
+    assert status(run, Stage(name="training")) == "died"
+
+
+def test_who_holds_a_run_keeps_it_alive_though_its_launcher_is_gone(run: RunFolder, holder: subprocess.Popen):
+    assert run.is_alive()
+    with pytest.raises(RunIsHeld), run.held(patience=0.1):
+        pass
+    holder.kill()
+    holder.wait()
+    assert not run.is_alive()
+    with run.held(patience=0.1):
+        pass
+
+
+def test_the_processes_of_a_run_are_found_without_knowing_their_numbers(run: RunFolder, sleeper: subprocess.Popen):
+    assert [found.pid for found in processes_of(run)] == [sleeper.pid]
+    kill(run)
+    sleeper.wait(timeout=10)
+    assert processes_of(run) == []
 
 
 def test_a_resumed_run_is_not_taken_for_finished_by_its_earlier_end(run: RunFolder, sleeper: subprocess.Popen):
+    run.events_file.write_text("x" * 500)
     run.set_process(sleeper.pid)
-    assert run.status(Finished(how="stopped", time=time.time() - 3600)) == "starting"
+    assert run.status(Finished(how="stopped"), heard=500) == "starting"
+    sleeper.kill()
+    sleeper.wait()
+    assert run.status(Finished(how="stopped"), heard=500) == "died"
 
 
 def test_requests_reach_the_engine_once(run: RunFolder):

@@ -15,8 +15,8 @@ from engine.settings.files import (
     from_kohya,
     parse_settings,
     read_settings,
+    save_kohya,
     to_kohya,
-    write_kohya,
 )
 from engine.settings.option import Option
 from engine.settings.training import TrainingSettings, training_options
@@ -92,7 +92,7 @@ def test_keys_without_effect_are_listed_and_still_there_after_saving(tmp_path: P
         "Kept, but unknown to this version: a_key_of_tomorrow ([1, 2]).",
     ]
 
-    write_kohya(loaded.settings, tmp_path / "again.json")
+    save_kohya(loaded.settings, tmp_path / "again.json")
     written = json.loads((tmp_path / "again.json").read_text(encoding="utf-8"))
     assert set(OLD_TUTORIAL) <= set(written)
     for key in ("v2", "a_key_of_tomorrow", "use_8bit_adam", "max_token_length", "train_data_dir"):
@@ -217,7 +217,7 @@ def test_every_option_is_saved_under_its_key_and_comes_back(group: str, data: st
 
 def test_saved_and_loaded_again_the_settings_are_the_same(tmp_path: Path):
     settings = from_kohya(OLD_TUTORIAL).settings
-    write_kohya(settings, tmp_path / "a.json")
+    save_kohya(settings, tmp_path / "a.json")
     assert read_settings(tmp_path / "a.json").settings == settings
 
 
@@ -282,15 +282,15 @@ def test_a_file_with_a_byte_order_mark_opens():
 
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "kept.json"
-    write_kohya(TrainingSettings(), file)
+    save_kohya(TrainingSettings(), file)
     before = file.read_bytes()
 
     def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        write_kohya(TrainingSettings().with_values({"epoch": 9}), file)
+    with pytest.raises(SettingsFileError, match="No space"):
+        save_kohya(TrainingSettings().with_values({"epoch": 9}), file)
     assert file.read_bytes() == before
 
 

@@ -11,14 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine import begin
 from engine.__main__ import main
 from engine.failure import Failure
 from engine.runs import process
 from engine.runs.events import Finished, StateSaved, Step
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
-from engine.settings.files import read_settings
-from engine.training.state import Progress, find_state, load_state, save_state
+from engine.runs.saved_state import Progress, delete_state, find_state
+from engine.training.state import load_state, save_state
 
 PATIENCE = 240
 """Seconds: two cores may be busy with other things."""
@@ -33,13 +34,18 @@ def wait_for_step(run: RunFolder, step: int) -> None:
     history, until = History(run), time.monotonic() + PATIENCE
     while history.update().done_steps < step:
         assert time.monotonic() < until, run.log_tail()
-        assert run.process() is not None, run.log_tail()
+        assert run.is_alive(), run.log_tail()
         time.sleep(0.05)
 
 
 def resume(run: RunFolder) -> History:
-    process.start(run, read_settings(run.settings_file).settings)
+    begin.resume(run)
     return ended(run)
+
+
+def kill_at_once(run: RunFolder) -> None:
+    for engine in process.processes_of(run):
+        os.kill(engine.pid, signal.SIGKILL)
 
 
 def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
@@ -75,7 +81,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(start_run, tmp_path: Path, optim
     story = ended(stopped)
     assert isinstance(story.last, Finished)
     assert story.last.how == "stopped"
-    assert stopped.status(story.last) == "stopped"
+    assert story.status == "stopped"
     at = story.last.step
     assert 7 <= at < 40
     assert (tmp_path / "out" / f"stopped-step{at:08d}.safetensors").exists()  # what was learned is saved
@@ -93,9 +99,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(start_run, tmp_path: Path, optimi
     left_alone = ended(whole)
     killed = start_run(output_name="killed", optimizer=optimizer, **LONG)
     wait_for_step(killed, 12)
-    os.kill(killed.process().pid, signal.SIGKILL)
+    kill_at_once(killed)
     story = ended(killed)
-    assert killed.status(story.last) == "died"
+    assert story.status == "died"
     assert story.state_step is not None
     assert story.state_step % 5 == 0
 
@@ -165,6 +171,38 @@ def test_the_command_line_resumes_too(start_run, tmp_path: Path, capfd: pytest.C
     assert main(["resume", run.name]) == 0
     assert History(run).update().planned.first_step == at
     assert (tmp_path / "out" / "shapes.safetensors").exists()
+
+
+def test_what_must_not_be_resumed_is_refused(start_run, tmp_path: Path):
+    """Each would overwrite what somebody has, or begin again at step 0 unasked."""
+    done = start_run(max_train_steps=2)
+    ended(done)
+    with pytest.raises(begin.CannotResume, match="is done"):
+        begin.resume(done)
+
+    stopped = start_run(output_name="stopped", epoch=60)
+    wait_for_step(stopped, 2)
+    with pytest.raises(begin.CannotResume, match="going on already"):
+        begin.resume(stopped)
+    process.stop(stopped)
+    at = ended(stopped).last.step
+    assert begin.resume_step(stopped) == at
+    others = tmp_path / "out" / "stopped.safetensors"
+    others.write_bytes(b"somebody's")
+    with pytest.raises(begin.CannotResume, match="would overwrite"):
+        begin.resume(stopped)
+    others.unlink()
+    delete_state(stopped.state_folder)
+    with pytest.raises(begin.CannotResume, match="begin again at step 0"):
+        begin.resume(stopped)
+
+
+def test_a_state_of_another_network_is_refused_in_words(start_run, tmp_path: Path):
+    ended(start_run(output_name="first", max_train_steps=2, save_state_on_train_end=True))
+    state = str(tmp_path / "out" / "first-state")
+    again = ended(start_run(output_name="second", max_train_steps=4, resume=state, network_dim=2))
+    assert again.problem.option == "resume"
+    assert "of another network" in again.problem.what
 
 
 class TestStateFolder:

@@ -131,7 +131,7 @@ def test_two_processes_stop_together(start_run):
     run = start_run(num_processes=2, epoch=200)
     history = History(run)
     while history.update().done_steps < 2:
-        assert run.process() is not None, run.log_tail()
+        assert run.is_alive(), run.log_tail()
     process.stop(run)
     assert ended(run).last.how == "stopped"
 

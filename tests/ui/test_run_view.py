@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,13 @@ import pytest
 from engine.runs.events import Checkpoint, Finished, Planned, Problem, Sample, Stage, Started, StateSaved, Step
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
+from engine.runs.saved_state import Progress
 from ui import run_view
 from ui.chart import loss_chart, thinned
 
 
-def step(number: int, loss: float = 0.5) -> Step:
-    return Step(step=number, epoch=1, loss=loss, smoothed_loss=loss, learning_rates={"unet": 1e-4, "te": 5e-5},
+def step(number: int, loss: float | None = 0.5) -> Step:
+    return Step(step=number, epoch=1, loss=loss, smoothed_loss=loss or 0.5, learning_rates={"unet": 1e-4, "te": 5e-5},
                 images_per_second=3.5, eta=95, memory=2 * 2**30)  # fmt: skip
 
 
@@ -30,10 +33,11 @@ def history() -> History:
 
 @pytest.fixture
 def alive(history: History):
-    """The same run, with a living process."""
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    """The same run, with a living process that has spoken."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *history.run.work_arguments()])
     history.run.set_process(child.pid)
     history.run.beat()
+    history.run.writer().write(Started())
     yield history
     child.kill()
     child.wait()
@@ -73,6 +77,8 @@ def test_a_stop_is_seen_before_it_is_obeyed(alive: History):
 def test_a_dead_engine_is_called_dead_with_its_last_words_a_cause_and_a_way_on(history: History):
     history.run.log_file.write_text("step 3\nRuntimeError: CUDA out of memory\n")
     history.run.writer().write(step(1), StateSaved(step=1), step(2))
+    history.run.state_folder.mkdir()
+    (history.run.state_folder / "progress.json").write_text(json.dumps(asdict(Progress(1, 10, 7))))
     shown = text_of(run_view.overview(history.update()))
     assert "The engine died" in shown
     assert "RuntimeError: CUDA out of memory" in shown
@@ -135,7 +141,7 @@ class TestChart:
         assert loss_chart([step(n) for n in range(1, 8)], 10).count('data-points="7"') == 2
 
     def test_losses_that_are_no_numbers_are_left_out(self):
-        assert 'data-points="2"' in loss_chart([step(1), step(2, float("nan")), step(3, float("inf")), step(4)], 10)
+        assert 'data-points="2"' in loss_chart([step(1), step(2, None), step(3, None), step(4)], 10)
 
     def test_many_steps_become_means_of_their_neighbours(self):
         points = thinned([(float(n), float(n % 2)) for n in range(10_000)], most=100)

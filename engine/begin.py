@@ -1,0 +1,82 @@
+"""Starting a run, and going on with one: the checks first, then the process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.check.check import check
+from engine.check.problem import Checked, Problem
+from engine.runs import process
+from engine.runs.folder import RunFolder, all_runs
+from engine.runs.history import History
+from engine.runs.saved_state import saved_progress
+from engine.settings.files import SettingsFileError, read_settings
+from engine.settings.paths import with_whole_paths
+from engine.settings.training import TrainingSettings
+
+
+class CannotResume(RuntimeError):
+    """Why a run cannot be gone on with: a sentence for people."""
+
+
+def begin(settings: TrainingSettings) -> tuple[Checked, RunFolder | None]:
+    """Check, and start a new run where nothing speaks against it; None where something does."""
+    settings = with_whole_paths(settings)
+    checked = check(settings)
+    if not checked.can_start or checked.plan is None:
+        return checked, None
+    run = RunFolder.create("train", settings.model_dump_json(indent=2), settings.folders.output_name)
+    process.start(run, settings)
+    return checked, run
+
+
+def going_on() -> RunFolder | None:
+    """A run that has an engine now, or None."""
+    return next((run for run in all_runs() if run.is_alive()), None)
+
+
+def resume(run: RunFolder) -> None:
+    """Start an engine on a run that ended before it was done.  Raises CannotResume."""
+    process.start(run, resumable_settings(run))
+
+
+def resumable_settings(run: RunFolder) -> TrainingSettings:
+    """The settings that the run would go on with.  Raises CannotResume where it must not."""
+    if run.is_alive():
+        raise CannotResume(f"The run {run.name} is going on already.")
+    try:
+        settings = read_settings(run.settings_file).settings
+    except SettingsFileError as error:
+        raise CannotResume(f"The settings of {run.name} cannot be read: {error}") from None
+    history = History(run).update()
+    if history.status == "done":
+        raise CannotResume(f"The run {run.name} is done. To train further, start a new run from its settings.")
+    had_state = history.state_step is not None or bool(history.checkpoints)
+    if had_state and saved_progress(run.state_folder) is None:
+        raise CannotResume(
+            f"The training state of {run.name} is gone, so it would begin again at step 0. Start a new run instead."
+        )
+    checked = check(settings, own_files={Path(checkpoint.file) for checkpoint in history.checkpoints})
+    blocking = [problem for problem in checked.problems if problem.blocking]
+    if blocking:
+        raise CannotResume(" ".join(f"{p.what} {p.mend}".strip() for p in blocking))
+    return settings
+
+
+def resume_step(run: RunFolder, settings: TrainingSettings | None = None) -> int:
+    """The step that a run would go on from; 0 is the beginning.
+
+    settings: the run's, which may name another run's state to begin with.
+    """
+    progress = saved_progress(run.state_folder)
+    if progress is None and settings is not None and settings.saving.resume:
+        progress = saved_progress(Path(settings.saving.resume))
+    return progress.step if progress else 0
+
+
+def busy_problem() -> Problem | None:
+    """Why no run can be started now."""
+    busy = going_on()
+    if busy is None:
+        return None
+    return Problem("", f"The run {busy.name} is still going on.", "Stop it, or wait until it is done.")

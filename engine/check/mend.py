@@ -1,0 +1,43 @@
+"""What the program can put right itself."""
+
+from __future__ import annotations
+
+from engine.check.check import check
+from engine.check.model import TURN_OFF
+from engine.check.output import NEW_NAME
+from engine.check.pictures import ADD_NUMBERS, MAKE_FOLDER, USE_PARENT, words_for
+from engine.check.problem import Problem
+from engine.data.folders import add_number, move_into_concept, scan
+from engine.settings.paths import typed_path
+from engine.settings.training import TrainingSettings
+
+
+def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
+    """Do what the problem's fix says; returns the settings to go on with.
+
+    Nothing is done where the settings no longer have this problem: the form may have been changed since it was
+    found. Raises OSError where the disk does not let it.
+    """
+    if problem not in check(settings).problems:
+        return settings
+    folder = typed_path(settings.folders.train_data_dir)
+    if problem.fix == MAKE_FOLDER:
+        move_into_concept(folder, words=words_for(settings))
+    elif problem.fix == ADD_NUMBERS:
+        for unnumbered in scan(folder).unnumbered:
+            add_number(unnumbered)
+    elif problem.fix == USE_PARENT:
+        return settings.with_values({"train_data_dir": str(folder.parent)})
+    elif problem.fix.startswith(NEW_NAME):
+        return settings.with_values({"output_name": problem.fix.removeprefix(NEW_NAME).strip('"')})
+    elif problem.fix.startswith(TURN_OFF):
+        return settings.with_values({problem.fix.removeprefix(TURN_OFF): False})
+    return settings
+
+
+def with_free_name(settings: TrainingSettings) -> TrainingSettings:
+    """The settings, under another output name where a file of an earlier run would be overwritten."""
+    for problem in check(settings).problems:
+        if problem.fix.startswith(NEW_NAME):
+            return mended(problem, settings)
+    return settings

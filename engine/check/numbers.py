@@ -1,0 +1,108 @@
+"""Do the numbers make sense, alone and together?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.check.problem import Problem, as_problem
+from engine.data.steps import StepPlan
+from engine.runs.saved_state import saved_progress
+from engine.settings.training import TrainingSettings
+
+LARGEST_SIDE = 4096
+"""Pixels. No model is trained beyond it; more is a slip of the keyboard that would fill the memory."""
+
+
+def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
+    optimizer, network = settings.optimizer, settings.network
+    if not any(optimizer.rates()):
+        yield Problem("learning_rate", "Every learning rate is 0, so nothing would be learned.", "1e-4 is usual.")
+    elif max(optimizer.rates()) > 0.01:
+        yield Problem(
+            "unet_lr",
+            f"A learning rate of {max(optimizer.rates()):g} is very high; training will most likely break down.",
+            "1e-4 is usual for a LoRA.",
+            blocking=False,
+        )
+    if network.network_alpha > network.network_dim:
+        yield Problem(
+            "network_alpha",
+            f"Alpha {network.network_alpha:g} is above rank {network.network_dim}: the LoRA acts with "
+            f"{network.network_alpha / network.network_dim:.3g} times its strength.",
+            "Alpha is usually between 1 and the rank.",
+            blocking=False,
+        )
+    yield from as_problem("optimizer_args", optimizer.extra_arguments)
+    sized = list(as_problem("max_resolution", settings.dataset.size))
+    yield from sized
+    if not sized:
+        width, height = settings.dataset.size()
+        if width % 8 or height % 8:
+            yield Problem(
+                "max_resolution",
+                f"Max resolution {width},{height} is not divisible by 8.",
+                f"Use {_multiple(width)},{_multiple(height)}.",
+            )
+        elif min(width, height) < 64:
+            yield Problem("max_resolution", f"Max resolution {width},{height} is too small.", "Use 64 or more.")
+        elif max(width, height) > LARGEST_SIDE:
+            yield Problem(
+                "max_resolution", f"Max resolution {width},{height} is too large.", f"Use {LARGEST_SIDE} at most."
+            )
+
+
+def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
+    wrong = list(as_problem("sample_prompts", settings.samples.prompts))
+    yield from wrong
+    if wrong:
+        return
+    prompts = settings.samples.prompts()
+    for prompt in prompts:
+        if prompt.ignored:
+            yield Problem(
+                "sample_prompts",
+                f'"{prompt.text[:40]}": {" ".join(prompt.ignored)} has no meaning for Stable Diffusion 1.',
+                "It is left out.",
+                blocking=False,
+            )
+        for flag, side in (("w", prompt.width), ("h", prompt.height)):
+            if side is not None and side % 8:
+                yield Problem(
+                    "sample_prompts",
+                    f'"{prompt.text[:40]}": --{flag} {side} is not divisible by 8.',
+                    f"Use --{flag} {_multiple(side)}.",
+                )
+    samples = settings.samples
+    asked = samples.sample_every_n_steps or samples.sample_every_n_epochs or samples.sample_at_first
+    if asked and not prompts:
+        yield Problem("sample_prompts", "Samples are asked for, but there is no prompt.", "Write one.", blocking=False)
+    if prompts and not asked:
+        yield Problem(
+            "sample_every_n_steps",
+            "There are sample prompts, but no sample is ever drawn.",
+            "Set Sample every n steps or epochs.",
+            blocking=False,
+        )
+
+
+def _multiple(side: int) -> int:
+    return max(64, round(side / 8) * 8)
+
+
+def check_resume(settings: TrainingSettings, plan: StepPlan | None) -> Iterator[Problem]:
+    if not settings.saving.resume:
+        return
+    progress = saved_progress(Path(settings.saving.resume))
+    if progress is None:
+        yield Problem(
+            "resume",
+            f'"{settings.saving.resume}" is no training state of Darkroom.',
+            "Choose a folder that Save training state wrote, such as NAME-state, or empty the field.",
+        )
+    elif plan is not None and progress.step >= plan.steps:
+        yield Problem(
+            "resume",
+            f"This state has {progress.step} steps behind it, and the run has only {plan.steps}.",
+            "Raise Epoch or Max train steps to train on.",
+        )

@@ -1,0 +1,96 @@
+"""Can the results be written, and does nothing get lost by it?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Generator, Iterator
+from pathlib import Path
+
+from engine.check.problem import Problem, listed
+from engine.data.output_names import OutputFiles
+from engine.data.steps import StepPlan
+from engine.settings.training import TrainingSettings
+
+BYTES_PER_RANK = 589_824
+"""Trained numbers of an SD 1.5 LoRA for each rank: the inputs plus outputs of its 264 modules."""
+
+LONGEST_NAME = 150
+"""Bytes of an output name: with what is added to it for states and samples, file systems take 255 bytes."""
+
+NEW_NAME = "Use the name "
+
+
+def check_output(settings: TrainingSettings, plan: StepPlan | None, own_files: Collection[Path]) -> Iterator[Problem]:
+    """own_files: what the run itself wrote before, which it may write again."""
+    folders = settings.folders
+    name = folders.output_name
+    if not name.strip() or any(character in name for character in '/\\:*?"<>|') or not name.isprintable():
+        yield Problem("output_name", f'"{name}" cannot be a file name.', 'Leave out / \\ : * ? " < > |.')
+        return
+    if len(name.encode()) > LONGEST_NAME:
+        yield Problem("output_name", f'"{name[:40]}…" is too long for a file name.', "Use 100 letters at most.")
+        return
+    writable = yield from _writable("output_dir", "output folder", folders.output_dir)
+    if folders.logging_dir:
+        yield from _writable("logging_dir", "logging folder", folders.logging_dir)
+    if writable and plan is not None:
+        yield from _overwritten(settings, plan, own_files)
+        yield from _disk(settings, plan, writable)
+
+
+def _writable(option: str, noun: str, text: str) -> Generator[Problem, None, Path | None]:
+    """Returns the folder, or the nearest one above it that is there already; None where nothing can be written."""
+    if not text:
+        yield Problem(option, f"No {noun} is chosen.", "Type or choose one.")
+        return None
+    folder = Path(text)
+    if folder.exists() and not folder.is_dir():
+        yield Problem(option, f'"{folder}" is a file, not a folder.', "Correct the path.")
+        return None
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        yield Problem(option, f'"{existing}" cannot be written to.', "Choose another folder.")
+        return None
+    return existing
+
+
+def _overwritten(settings: TrainingSettings, plan: StepPlan, own_files: Collection[Path]) -> Iterator[Problem]:
+    there = [file for file in OutputFiles(settings, plan).existing() if file not in own_files]
+    if there and not settings.folders.overwrite:
+        yield Problem(
+            "output_name",
+            f"The run would overwrite {listed(there)}.",
+            'Choose another name, or turn on "Overwrite files of the same name".',
+            fix=f'{NEW_NAME}"{_free_name(settings, plan)}"',
+        )
+
+
+def _free_name(settings: TrainingSettings, plan: StepPlan) -> str:
+    stem = settings.folders.output_name
+    base, _, number = stem.rpartition("-")
+    base, first = (base, int(number) + 1) if base and number.isdecimal() else (stem, 2)
+    for number_ in range(first, first + 10_000):
+        candidate = settings.with_values({"output_name": f"{base}-{number_}"})
+        if not OutputFiles(candidate, plan).existing():
+            return candidate.folders.output_name
+    return f"{stem}-new"
+
+
+def _disk(settings: TrainingSettings, plan: StepPlan, existing: Path) -> Iterator[Problem]:
+    numbers = BYTES_PER_RANK * settings.network.network_dim
+    size = numbers * (4 if settings.source_model.save_precision == "float" else 2)
+    files = len(OutputFiles(settings, plan))
+    states = files if settings.saving.save_state else 1
+    needed = size * files + 12 * numbers * (states + 1)
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        yield Problem(
+            "output_dir",
+            f'About {_gigabytes(needed)} are needed for {files} files; "{existing}" has {_gigabytes(free)} free.',
+            "Free some space, choose another disk, or save less often.",
+        )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

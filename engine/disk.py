@@ -1,0 +1,74 @@
+"""Files that are there whole or not at all, whatever ends the program in between."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+_ASIDE = re.compile(r"\..+\.(\d+)\.new")
+
+
+def aside(path: Path) -> Path:
+    """Where a file or folder is made before it takes its place: hidden, and named after the process that makes it."""
+    return path.with_name(f".{path.name}.{os.getpid()}.new")
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yields a path to write to, which then replaces `path`: readers, and a power cut, find the old file or the new.
+
+    Where the block raises, the old file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = aside(path)
+    try:
+        yield new
+        to_disk(new)
+        os.replace(new, path)
+        to_disk(path.parent)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    with written_whole(path) as new:
+        new.write_text(text, encoding="utf-8")
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk itself.
+
+    A folder cannot be waited for on Windows, where renaming is safe without it.
+    """
+    if path.is_dir():
+        if os.name == "nt":
+            return
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            # Network and container file systems may refuse this of a folder; they keep their own promises.
+            with suppress(OSError):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes had begun to write in a folder."""
+    if not folder.is_dir():
+        return
+    for entry in folder.iterdir():
+        named = _ASIDE.fullmatch(entry.name)
+        if named and not psutil.pid_exists(int(named[1])):
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
