@@ -80,7 +80,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _add_option(group: argparse._ArgumentGroup, item: Option) -> None:
     flags = [f"--{name}" for name in dict.fromkeys([item.name, item.kohya])]
     allowed = f" ({item.range_text()})" if item.range_text() else ""
-    text = f"{item.help}{allowed} [{item.default}]".replace("%", "%%")
+    standing = "" if item.acts else f" ({item.standing.text()})"
+    text = f"{item.help}{allowed}{standing} [{item.default}]".replace("%", "%%")
     if item.standing.kind in ("idle", "later"):
         text = argparse.SUPPRESS
     if item.kind is bool:

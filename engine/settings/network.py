@@ -40,7 +40,7 @@ class Network(Group):
         help="Width of the trained matrices. More can hold more detail, makes a larger file, and overfits "
         "sooner. 8 to 32 is usual. LyCORIS/LoKr takes 100000 for the whole matrix.",
         source="Hu et al. 2021, arXiv:2106.09685",
-        also=("Network Rank", "LoRA network rank", "Dim"),
+        also=("Network Rank", "LoRA network rank", "Dim", "rank", "学习精度"),
         methods=("lora",),
     )
     network_alpha: float = option(
@@ -51,7 +51,7 @@ class Network(Group):
         section=BASIC,
         help="The LoRA acts with strength alpha ÷ rank. A smaller alpha learns more slowly; alpha equal to "
         "rank means full strength.",
-        also=("LoRA network alpha",),
+        also=("LoRA network alpha", "alpha", "权重缩放"),
         methods=("lora",),
     )
     network_weights: str = option(

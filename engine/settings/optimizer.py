@@ -37,7 +37,7 @@ class Optimizer(Group):
         label="Train batch size",
         section=BASIC,
         help="Pictures per step. More is steadier and needs more memory.",
-        also=("Batch size",),
+        also=("Batch size", "GPU并行数量"),
     )
     epoch: int = option(
         1,
@@ -45,7 +45,7 @@ class Optimizer(Group):
         label="Epoch",
         section=BASIC,
         help="How often the whole set of pictures, with its repeats, is gone through.",
-        also=("Epochs", "Number of epochs"),
+        also=("Epochs", "Number of epochs", "循环"),
     )
     max_train_epochs: int = option(
         0,
@@ -78,7 +78,7 @@ class Optimizer(Group):
         help="AdamW8bit keeps its memory of past steps in 8 bits: half as large or less, and as good.",
         source="Loshchilov & Hutter 2017, arXiv:1711.05101; Dettmers et al. 2021, arXiv:2110.02861",
         not_yet={name: OPTIMIZERS.why for name in get_args(OptimizerName) if name not in READY_OPTIMIZERS},
-        also=("Use 8bit adam", "Optimizer type"),
+        also=("Use 8bit adam", "Optimizer type", "优化器类型"),
     )
     optimizer_args: str = option(
         "",
@@ -93,7 +93,7 @@ class Optimizer(Group):
         label="Learning rate",
         section=BASIC,
         help="Used for every part whose own learning rate below is 0 while the other's is 0 too.",
-        also=("Learning rate Unet", "LR"),
+        also=("Learning rate Unet", "LR", "学习率"),
     )
     text_encoder_lr: float = option(
         1e-4,
@@ -103,6 +103,7 @@ class Optimizer(Group):
         section=BASIC,
         help="Usually half of the UNet's or less. 0 trains the UNet alone, unless both are 0.",
         methods=("lora",),
+        also=("学习文本编码器的学习率",),
     )
     unet_lr: float = option(
         1e-4,
@@ -120,7 +121,7 @@ class Optimizer(Group):
         section=BASIC,
         help="How the learning rate changes from the first step to the last.",
         not_yet=dict.fromkeys(WAITING_SCHEDULES, SCHEDULES.why),
-        also=("Learning rate scheduler",),
+        also=("Learning rate scheduler", "学习率调度器"),
     )
     lr_warmup: float = option(
         10,
@@ -131,7 +132,7 @@ class Optimizer(Group):
         label="LR warmup (% of total steps)",
         section=BASIC,
         help="The learning rate climbs from 0 over this share of the steps. Constant takes no warmup.",
-        also=("LR warmup (% of steps)",),
+        also=("LR warmup (% of steps)", "逐渐改变学习率"),
     )
     lr_warmup_steps: int = option(
         0,
