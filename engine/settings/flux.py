@@ -120,7 +120,6 @@ class Flux(Group):
         label="T5-XXL Max Token Length",
         section=SECTION,
         help="How many tokens of a caption T5-XXL reads: 512 for FLUX.1-dev, 256 for schnell and SD 3.",
-        applies_when={"flux1_checkbox": (True,)},
         standing=FLUX_SD3,
         methods=("dreambooth", "lora", "finetune"),
     )

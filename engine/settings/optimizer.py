@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Literal, get_args
 
 from engine.settings.option import Group, option
@@ -231,10 +232,12 @@ class Optimizer(Group):
     def extra_arguments(self) -> dict[str, object]:
         """optimizer_args as Python values: numbers, true/false, and comma lists as tuples of numbers.
 
+        Each may stand in quotes, as kohya_ss's presets have it.
+
         Raises ValueError with a sentence for people where a part is not name=value.
         """
         arguments: dict[str, object] = {}
-        for part in self.optimizer_args.split():
+        for part in _parts(self.optimizer_args):
             name, equals, text = part.partition("=")
             if not equals or not name.isidentifier() or not text:
                 raise ValueError(
@@ -242,6 +245,13 @@ class Optimizer(Group):
                 )
             arguments[name] = _value(name, text.strip("()"))
         return arguments
+
+
+def _parts(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise ValueError(f"Optimizer extra arguments: a quotation mark is missing in {text!r}.") from None
 
 
 def _value(name: str, text: str) -> object:
