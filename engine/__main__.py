@@ -15,7 +15,7 @@ from engine.check.problem import Checked
 from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs
 from engine.settings.files import Loaded, SettingsFileError, read_settings
-from engine.settings.option import Option
+from engine.settings.option import Option, sections_of
 from engine.settings.reference import reference_page
 from engine.settings.training import BadValues, TrainingSettings, training_options
 
@@ -66,8 +66,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    """One argument for every option, under its name and, where it has another, kohya's."""
-    for section in dict.fromkeys(item.section for item in training_options()):
+    """One argument for every option, under its name and, where it has another, kohya's.
+
+    The help is of those that this version follows; the others are taken and kept.
+    """
+    for section in sections_of(training_options()):
         group = parser.add_argument_group(section)
         for item in training_options():
             if item.section == section:
@@ -77,7 +80,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _add_option(group: argparse._ArgumentGroup, item: Option) -> None:
     flags = [f"--{name}" for name in dict.fromkeys([item.name, item.kohya])]
     allowed = f" ({item.range_text()})" if item.range_text() else ""
-    text = f"{item.help}{allowed} [{item.default}]".replace("%", "%%")
+    standing = "" if item.acts else f" ({item.standing.text()})"
+    text = f"{item.help}{allowed}{standing} [{item.default}]".replace("%", "%%")
+    if item.standing.kind in ("idle", "later"):
+        text = argparse.SUPPRESS
     if item.kind is bool:
         group.add_argument(
             *flags,

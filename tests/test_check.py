@@ -13,7 +13,8 @@ from engine.check.check import check
 from engine.check.mend import mended, with_free_name
 from engine.check.problem import Problem
 from engine.settings.paths import with_whole_paths
-from engine.settings.training import TrainingSettings
+from engine.settings.training import TrainingSettings, training_options
+from engine.settings.waiting import FAMILY
 from tests.pictures import draw_pictures
 
 
@@ -61,10 +62,28 @@ def test_a_missing_vae(settings: TrainingSettings):
     assert "no VAE at" in problems(settings, vae="/gone.safetensors")["vae"].what
 
 
-@pytest.mark.parametrize("key", ["v2", "sdxl", "flux1_checkbox", "sd3_checkbox"])
-def test_a_file_made_for_another_family_does_not_train_the_wrong_one(settings: TrainingSettings, key: str):
-    other = settings.model_copy(update={"kohya_extra": {key: True}})
-    assert f"({key} is on)" in problems(other)["pretrained_model_name_or_path"].what
+@pytest.mark.parametrize("name", [item.name for item in training_options() if item.standing == FAMILY])
+def test_a_file_made_for_another_family_does_not_train_the_wrong_one(settings: TrainingSettings, name: str):
+    other = settings.with_values({name: True})
+    problem = problems(other)["pretrained_model_name_or_path"]
+    assert problem.blocking
+    assert f"({name} is on)" in problem.what
+    assert mended(problem, other) == settings
+
+
+def test_a_model_that_predicts_velocity_is_not_trained_to_predict_noise(settings: TrainingSettings):
+    assert problems(settings, v_parameterization=True)["pretrained_model_name_or_path"].blocking
+
+
+NOT_YET = [(item.name, value) for item in training_options() if item.acts for value in item.not_yet]
+
+
+@pytest.mark.parametrize(("name", "value"), NOT_YET)
+def test_a_choice_that_cannot_be_followed_starts_no_run(settings: TrainingSettings, name: str, value: str):
+    problem = problems(settings, **{name: value})[name]
+    assert problem.blocking
+    assert f'"{value}" waits for ' in problem.what
+    assert problem.mend.startswith("Choose ")
 
 
 class TestPictures:
@@ -113,6 +132,9 @@ class TestPictures:
         problem = problems(settings)["caption_extension"]
         assert not problem.blocking
         assert '"2_shapes/gone.txt"' in problem.what
+
+    def test_an_ending_that_no_file_can_have(self, settings: TrainingSettings):
+        assert problems(settings, caption_extension="captions/txt")["caption_extension"].blocking
 
     def test_pictures_left_out_are_told(self, settings: TrainingSettings, tmp_path: Path):
         draw_pictures(tmp_path / "img", 2)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
-from engine.settings.files import from_kohya, to_kohya
-from engine.settings.option import Option
+from engine.settings.files import to_kohya
+from engine.settings.option import Option, sections_of
 from engine.settings.training import BadValues, TrainingSettings, training_options
 
 
 class Form:
-    """One component for every option, under the tabs and sub-tabs that their sections name.
+    """One component for every option that acts, under the tabs, sub-tabs and accordions that their sections name.
 
-    Construct it within gr.Blocks, then call draw() once for each top-level tab.
+    Construct it within gr.Blocks, then call draw() once for each top-level tab.  The options that do not
+    act yet have no component: their values ride along in the settings that settings() is given.
     """
 
     def __init__(self) -> None:
-        self.options = {item.name: item for item in training_options()}
+        self.options = {item.name: item for item in training_options() if item.acts}
         self.components: dict[str, gr.components.Component] = {}
 
     @property
@@ -29,63 +29,81 @@ class Form:
 
     def tabs(self) -> list[str]:
         """Names of the top-level tabs, in order."""
-        return list(dict.fromkeys(item.section.partition("/")[0] for item in self.options.values()))
+        return list(dict.fromkeys(section.partition("/")[0] for section in self._sections()))
 
     def draw(self, tab: str) -> None:
         """Draw a tab's options, in sub-tabs where their sections have any."""
-        sections = [s for s in self._sections() if s.partition("/")[0] == tab]
-        if sections == [tab]:
-            self._draw_section(tab)
+        self._draw_options(tab)
+        sub_tabs = self._within(tab)
+        if not sub_tabs:
             return
         with gr.Tabs():
-            for section in sections:
-                name = section.partition("/")[2]
-                with gr.Tab(name, id=section, elem_id=f"tab-{_slug(section)}"):
-                    self._draw_section(section)
+            for section in sub_tabs:
+                with gr.Tab(_last(section), id=section, elem_id=f"tab-{_slug(section)}"):
+                    self._draw_options(section)
+                    self._draw_accordions(section)
 
     def connect_visibility(self) -> None:
         """Show an option only beside values of others that give it a meaning."""
-        controllers = {name for item in self.options.values() for name in item.applies_when or {}}
-        for controller in controllers:
-            dependents = [item for item in self.options.values() if controller in (item.applies_when or {})]
+        dependents: dict[tuple[str, ...], list[Option]] = {}
+        for item in self.options.values():
+            controllers = tuple(name for name in item.applies_when or {} if name in self.components)
+            if controllers:
+                dependents.setdefault(controllers, []).append(item)
+        for controllers, items in dependents.items():
 
-            def visibility(value: Any, controller: str = controller, items: list[Option] = dependents) -> Any:
-                updates = [gr.update(visible=item.applies({controller: value})) for item in items]
+            def visibility(*values: Any, names: tuple[str, ...] = controllers, items: list[Option] = items) -> Any:
+                said = dict(zip(names, values, strict=True))
+                updates = [gr.update(visible=item.applies(said)) for item in items]
                 return updates if len(updates) > 1 else updates[0]
 
-            self.components[controller].change(
+            inputs = [self.components[name] for name in controllers]
+            gr.on(
+                [component.change for component in inputs],
                 visibility,
-                self.components[controller],
-                [self.components[item.name] for item in dependents],
+                inputs,
+                [self.components[item.name] for item in items],
                 show_progress="hidden",
                 queue=False,
                 api_visibility="private",
             )
 
-    def settings(self, values: tuple[Any, ...], extra: Mapping[str, Any]) -> TrainingSettings:
-        """What the form says.  extra: kohya keys without an option, kept.  Raises BadValues."""
-        given = dict(zip(self.options, values, strict=True))
-        settings = TrainingSettings().with_values(given)
-        return settings.model_copy(update={"kohya_extra": dict(extra)})
+    def settings(self, values: tuple[Any, ...], base: TrainingSettings) -> TrainingSettings:
+        """The base with what the form says over it.  Raises BadValues."""
+        return base.with_values(dict(zip(self.options, values, strict=True)))
 
     def updates(self, settings: TrainingSettings) -> list[Any]:
         """Component values that show the settings, in the order of inputs."""
         return [item.value_in(settings) for item in self.options.values()]
 
-    def remembered(self, values: tuple[Any, ...], extra: Mapping[str, Any]) -> dict[str, Any]:
-        """The form for the browser to keep: kohya's dictionary, wrong values left out."""
+    def remembered(self, values: tuple[Any, ...], base: TrainingSettings) -> dict[str, Any]:
+        """The form and its base for the browser to keep: kohya's dictionary, wrong values left out."""
         try:
-            return to_kohya(self.settings(values, extra))
+            return to_kohya(self.settings(values, base))
         except BadValues as error:
             given = dict(zip(self.options, values, strict=True))
-            good = {self.options[name].kohya: value for name, value in given.items() if name not in error.problems}
-            return to_kohya(from_kohya({**extra, **good}).settings)
+            fresh = TrainingSettings().values()
+            return to_kohya(base.with_values(given | {name: fresh[name] for name in error.problems}))
 
     def _sections(self) -> list[str]:
-        return list(dict.fromkeys(item.section for item in self.options.values()))
+        return sections_of(tuple(self.options.values()))
 
-    def _draw_section(self, section: str) -> None:
+    def _within(self, parent: str) -> list[str]:
+        """The sections one level below a section, those included that have options only further below."""
+        depth = parent.count("/") + 2
+        below = [section for section in self._sections() if section.startswith(parent + "/")]
+        return list(dict.fromkeys("/".join(section.split("/")[:depth]) for section in below))
+
+    def _draw_accordions(self, parent: str) -> None:
+        for section in self._within(parent):
+            with gr.Accordion(_last(section), open=False, elem_id=f"section-{_slug(section)}"):
+                self._draw_options(section)
+                self._draw_accordions(section)
+
+    def _draw_options(self, section: str) -> None:
         items = [item for item in self.options.values() if item.section == section]
+        if not items:
+            return
         defaults = {name: item.default for name, item in self.options.items()}
         with gr.Row(elem_classes="options", equal_height=False):
             for item in items:
@@ -105,12 +123,23 @@ def draw_option(item: Option, visible: bool = True) -> gr.components.Component:
     if item.kind is bool:
         return gr.Checkbox(item.default, **common)
     if item.choices:
-        return gr.Dropdown([(choice or "(none)", choice) for choice in item.choices], value=item.default, **common)
+        return gr.Dropdown([(_shown(item, choice), choice) for choice in item.choices], value=item.default, **common)
+    if item.suggestions:
+        return gr.Dropdown(list(item.suggestions), value=item.default, allow_custom_value=True, **common)
     if item.kind is str:
-        return gr.Textbox(item.default, lines=4 if item.widget == "lines" else 1, **common)
+        kind: Any = "password" if item.widget == "secret" else "text"
+        return gr.Textbox(item.default, lines=4 if item.widget == "lines" else 1, type=kind, **common)
     if item.widget == "slider":
         return gr.Slider(item.at_least, item.at_most, value=item.default, step=item.step, **common)
     return gr.Number(item.default, precision=0 if item.kind is int else None, **common)
+
+
+def _shown(item: Option, choice: str) -> str:
+    return (choice or "(none)") + (" (not yet)" if choice in item.not_yet else "")
+
+
+def _last(section: str) -> str:
+    return section.rpartition("/")[2]
 
 
 def _slug(section: str) -> str:

@@ -41,7 +41,7 @@ class TrainingTab:
 
     def draw(self, further_tabs: Callable[[], None]) -> None:
         """further_tabs: draws the tabs that stand after the form's."""
-        self.extra = gr.State({})
+        self.base = gr.State(TrainingSettings())  # carries what the form has no field for
         self.problems = gr.JSON([], visible=False)  # not a State: the page's script reads it
         self.kept = gr.BrowserState(None, storage_key="darkroom-form", secret="darkroom")
         with gr.Row(elem_classes="page"):
@@ -65,7 +65,7 @@ class TrainingTab:
         silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         form.connect_visibility()
 
-        shown = [*values, self.extra, self.said]
+        shown = [*values, self.base, self.said]
         gr.on(
             [blocks.load],
             self._first_values,
@@ -76,14 +76,14 @@ class TrainingTab:
         self.load.click(self._load, [self.path], shown, **silent)
         self.path.submit(self._load, [self.path], shown, **silent)
         self.upload.upload(self._load_upload, [self.upload], shown, **silent)
-        self.save.click(self._save, [self.path, self.extra, *values], [self.said], **silent)
-        self.download.click(self._download, [self.extra, *values], [self.download], **silent)
+        self.save.click(self._save, [self.path, self.base, *values], [self.said], **silent)
+        self.download.click(self._download, [self.base, *values], [self.download], **silent)
         self.reset.click(self._reset, None, shown, **silent)
         self.demo.click(self._demo, None, shown, **silent)
         gr.on(
             [component.change for component in values],
             self._changed,
-            [self.extra, *values],
+            [self.base, *values],
             [self.steps, self.kept],
             trigger_mode="always_last",
             queue=False,
@@ -91,15 +91,15 @@ class TrainingTab:
         )
 
         findings = [self.problems, self.findings, self.fix]
-        self.check.click(self._check, [self.extra, *values], findings, **silent).then(
+        self.check.click(self._check, [self.base, *values], findings, **silent).then(
             None, [self.problems], None, js=SHOW_PROBLEMS
         )
-        started = self.start.click(self._start, [self.extra, *values], [*findings, panel.chosen], **silent)
+        started = self.start.click(self._start, [self.base, *values], [*findings, panel.chosen], **silent)
         started.then(None, [self.problems], None, js=SHOW_PROBLEMS).then(
             panel.tick, [panel.chosen, panel.seen], panel.outputs, **silent
         )
-        self.fix.click(self._mend, [self.problems, self.extra, *values], [*shown, *findings], **silent).then(
-            self._check, [self.extra, *values], findings, **silent
+        self.fix.click(self._mend, [self.problems, self.base, *values], [*shown, *findings], **silent).then(
+            self._check, [self.base, *values], findings, **silent
         ).then(None, [self.problems], None, js=SHOW_PROBLEMS)
         panel.connect(blocks)
 
@@ -145,7 +145,7 @@ class TrainingTab:
         return self._shown(settings, "")
 
     def _shown(self, settings: TrainingSettings, said: str) -> list[Any]:
-        return [*self.form.updates(settings), settings.kohya_extra, said]
+        return [*self.form.updates(settings), settings, said]
 
     def _untouched(self, said: str) -> list[Any]:
         return [*(gr.skip() for _ in self.form.inputs), gr.skip(), said]
@@ -160,19 +160,19 @@ class TrainingTab:
     def _load_upload(self, path: str) -> list[Any]:
         return self._load(path)
 
-    def _save(self, path: str, extra: dict[str, Any], *values: Any) -> str:
+    def _save(self, path: str, base: TrainingSettings, *values: Any) -> str:
         if not path.strip():
             return "**Not saved.** Write the file's path into Settings file."
         try:
-            file = save_kohya(self.form.settings(values, extra), typed_path(path))
+            file = save_kohya(self.form.settings(values, base), typed_path(path))
         except (BadValues, SettingsFileError) as error:
             return f"**Not saved.** {error}"
         return f"Saved {file}."
 
-    def _download(self, extra: dict[str, Any], *values: Any) -> Any:
+    def _download(self, base: TrainingSettings, *values: Any) -> Any:
         """The file that the browser is given, in a new folder of the system's for such files."""
         try:
-            settings = self.form.settings(values, extra)
+            settings = self.form.settings(values, base)
         except BadValues as error:
             raise gr.Error(f"Nothing was downloaded. {error}", print_exception=False) from None
         name = re.sub(r"[^\w. -]+", "-", settings.folders.output_name).strip(". -") or "settings"
@@ -185,13 +185,13 @@ class TrainingTab:
         settings = with_free_name(write_demo(runs_root().with_name("demo")))
         return self._shown(settings, "Filled with the built-in model and its pictures. Press **Start training**.")
 
-    def _changed(self, extra: dict[str, Any], *values: Any) -> tuple[str, dict[str, Any]]:
-        return self._steps_line(extra, values), self.form.remembered(values, extra)
+    def _changed(self, base: TrainingSettings, *values: Any) -> tuple[str, dict[str, Any]]:
+        return self._steps_line(base, values), self.form.remembered(values, base)
 
-    def _steps_line(self, extra: dict[str, Any], values: Values) -> str:
+    def _steps_line(self, base: TrainingSettings, values: Values) -> str:
         """The arithmetic of the steps, or nothing where the pictures cannot be counted yet."""
         try:
-            settings = self.form.settings(values, extra)
+            settings = self.form.settings(values, base)
             folder = settings.folders.train_data_dir
             pictures = scan(typed_path(folder)).weight if folder.strip() else 0
         except (BadValues, OSError, ValueError):
@@ -202,9 +202,9 @@ class TrainingTab:
 
     # ── check, mend, start ────────────────────────────────────────────────────────────────────────
 
-    def _check(self, extra: dict[str, Any], *values: Any) -> list[Any]:
+    def _check(self, base: TrainingSettings, *values: Any) -> list[Any]:
         try:
-            return self._findings(check(self.form.settings(values, extra)))
+            return self._findings(check(self.form.settings(values, base)))
         except BadValues as error:
             return self._findings(_bad_values(error))
 
@@ -213,19 +213,19 @@ class TrainingTab:
         button = gr.update(value=fixes[0] if fixes else "", visible=bool(fixes))
         return [[p.as_plain() for p in checked.problems], findings_html(checked, self.form), button]
 
-    def _mend(self, problems: list[dict[str, Any]], extra: dict[str, Any], *values: Any) -> list[Any]:
+    def _mend(self, problems: list[dict[str, Any]], base: TrainingSettings, *values: Any) -> list[Any]:
         problem = next((Problem(**plain) for plain in problems if plain["fix"]), None)
         if problem is None:
             return [*self._untouched(""), gr.skip(), gr.skip(), gr.skip()]
         try:
-            settings = mended(problem, self.form.settings(values, extra))
+            settings = mended(problem, self.form.settings(values, base))
         except (BadValues, OSError) as error:
             return [*self._untouched(f"**Not done.** {error}"), gr.skip(), gr.skip(), gr.skip()]
         return [*self._shown(settings, ""), [], "", gr.update(visible=False)]
 
-    def _start(self, extra: dict[str, Any], *values: Any) -> list[Any]:
+    def _start(self, base: TrainingSettings, *values: Any) -> list[Any]:
         try:
-            settings = self.form.settings(values, extra)
+            settings = self.form.settings(values, base)
         except BadValues as error:
             return [*self._findings(_bad_values(error)), gr.skip()]
         busy = busy_problem()

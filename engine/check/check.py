@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from engine.check.choices import check_choices
 from engine.check.model import check_model
 from engine.check.numbers import check_numbers, check_resume, check_samples
 from engine.check.output import check_output
@@ -23,7 +24,7 @@ def check(settings: TrainingSettings, own_files: Collection[Path] = ()) -> Check
     unusable = [
         Problem(item.name, f"{item.label} {why}.", "Correct the path.")
         for item in training_options()
-        if item.widget in ("path", "folder") and (why := why_unusable(item.value_in(settings)))
+        if item.acts and item.widget in ("path", "folder") and (why := why_unusable(item.value_in(settings)))
     ]
     if unusable:
         return Checked(unusable, None)
@@ -34,6 +35,7 @@ def check(settings: TrainingSettings, own_files: Collection[Path] = ()) -> Check
         plan = plan_steps(folder.weight, settings.optimizer, settings.hardware.num_processes)
     problems = [
         *check_model(settings),
+        *check_choices(settings),
         *folder_problems,
         *(check_pictures(folder, settings) if folder else []),
         *check_output(settings, plan, own_files),

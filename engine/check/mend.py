@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.check.check import check
+from engine.check.model import TURN_OFF
 from engine.check.output import NEW_NAME
 from engine.check.pictures import ADD_NUMBERS, MAKE_FOLDER, USE_PARENT, words_for
 from engine.check.problem import Problem
@@ -29,6 +30,8 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
         return settings.with_values({"train_data_dir": str(folder.parent)})
     elif problem.fix.startswith(NEW_NAME):
         return settings.with_values({"output_name": problem.fix.removeprefix(NEW_NAME).strip('"')})
+    elif problem.fix.startswith(TURN_OFF):
+        return settings.with_values({problem.fix.removeprefix(TURN_OFF): False})
     return settings
 
 

@@ -9,6 +9,21 @@ from engine.check.problem import Problem
 from engine.settings.paths import is_hub_name
 from engine.settings.training import TrainingSettings
 
+TURN_OFF = "My model is a Stable Diffusion 1: turn off "
+
+OTHER_FAMILIES = {
+    "v2": "Stable Diffusion 2",
+    "v_parameterization": "velocity-predicting",
+    "sdxl": "SDXL",
+    "sdxl_checkbox": "SDXL",
+    "sd3_checkbox": "Stable Diffusion 3",
+    "flux1_checkbox": "FLUX.1",
+    "lumina_checkbox": "Lumina Image 2.0",
+    "hunyuan_image_checkbox": "HunyuanImage-2.1",
+    "anima_checkbox": "Anima",
+}
+"""The options that say which family the model is of, each with the family's name."""
+
 
 def check_model(settings: TrainingSettings) -> Iterator[Problem]:
     source = settings.source_model
@@ -29,15 +44,12 @@ def check_model(settings: TrainingSettings) -> Iterator[Problem]:
         )
     if source.vae and not Path(source.vae).exists() and not is_hub_name(source.vae):
         yield Problem("vae", f'There is no VAE at "{source.vae}".', "Correct the path, or empty the field.")
-    for key, family in {
-        "v2": "SD 2",
-        "sdxl": "SDXL",
-        "flux1_checkbox": "FLUX.1",
-        "sd3_checkbox": "SD 3",
-    }.items():
-        if settings.kohya_extra.get(key) is True:
+    values = settings.values()
+    for option, family in OTHER_FAMILIES.items():
+        if values[option]:
             yield Problem(
                 "pretrained_model_name_or_path",
-                f"The settings file is for {family} models ({key} is on), which this version does not train.",
+                f"The settings are for {family} models ({option} is on), which this version does not train.",
                 "Choose a Stable Diffusion 1 model and settings made for it.",
+                fix=f"{TURN_OFF}{option}",
             )

@@ -96,6 +96,9 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings) -> Iterator[
     if bad:
         yield Problem("train_data_dir", f"{_listed_pictures(bad)}.", "Remove or replace them.")
     ending = settings.dataset.caption_ending()
+    if any(character in ending for character in "/\\\0"):
+        yield Problem("caption_extension", f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")
+        return
     garbled = unreadable_captions(found, ending)
     if garbled:
         what = f"Captions that are not UTF-8 text: {listed(garbled)}."

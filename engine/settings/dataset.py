@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from engine.settings.option import Group, option
+from engine.settings.option import Group, idle, option
+from engine.settings.waiting import BUCKETS, DISK_CACHE, MASKS, WORKERS
 
 BASIC = "Parameters/Basic"
+
+ADVANCED = "Parameters/Advanced"
 
 
 class Dataset(Group):
@@ -16,13 +17,16 @@ class Dataset(Group):
         section=BASIC,
         help="Width,height in pixels, both divisible by 8. Pictures are scaled to cover it and cropped "
         "around the centre. 512,512 suits SD 1 models.",
+        also=("Resolution", "Training resolution"),
     )
-    caption_extension: Literal[".txt", ".caption", ".cap", ""] = option(
+    caption_extension: str = option(
         ".txt",
         label="Caption file extension",
         section=BASIC,
         help="Ending of the caption files beside the pictures; empty means .caption. A picture without "
         "one is described by its folder's words.",
+        suggestions=(".txt", ".caption", ".cap"),
+        also=("Caption Extension",),
     )
     cache_latents: bool = option(
         True,
@@ -41,6 +45,126 @@ class Dataset(Group):
         section="Parameters/Advanced",
         help="Pictures encoded at a time while caching; 0 means as many as the train batch size.",
     )
+    cache_latents_to_disk: bool = option(
+        False,
+        label="Cache latents to disk",
+        section=BASIC,
+        help="Keep the encoded pictures in files beside them, so that the next run on the same pictures starts sooner.",
+        standing=DISK_CACHE,
+    )
+    enable_bucket: bool = option(
+        True,
+        label="Enable buckets",
+        section=BASIC,
+        help="Sort pictures by shape into buckets, so that tall and wide ones are trained in their own shape instead "
+        "of being cropped to one.",
+        standing=BUCKETS,
+        also=("Buckets", "Aspect ratio bucketing"),
+        methods=("dreambooth", "lora", "textual_inversion"),
+    )
+    min_bucket_reso: int = option(
+        256,
+        ge=64,
+        le=4096,
+        step=64,
+        widget="slider",
+        label="Minimum bucket resolution",
+        section=BASIC,
+        help="No side of a bucket is shorter than this, in pixels.",
+        applies_when={"enable_bucket": (True,)},
+        standing=BUCKETS,
+        also=("Minimum Bucket Resolution",),
+    )
+    max_bucket_reso: int = option(
+        2048,
+        ge=64,
+        le=4096,
+        step=64,
+        widget="slider",
+        label="Maximum bucket resolution",
+        section=BASIC,
+        help="No side of a bucket is longer than this, in pixels.",
+        applies_when={"enable_bucket": (True,)},
+        standing=BUCKETS,
+        also=("Maximum Bucket Resolution",),
+    )
+    bucket_no_upscale: bool = option(
+        True,
+        label="Don't upscale bucket resolution",
+        section=ADVANCED,
+        help="Leave pictures that are smaller than the training size at their own size instead of enlarging them.",
+        applies_when={"enable_bucket": (True,)},
+        standing=BUCKETS,
+    )
+    bucket_reso_steps: int = option(
+        64,
+        ge=1,
+        le=128,
+        step=1,
+        widget="slider",
+        label="Bucket resolution steps",
+        section=ADVANCED,
+        help="Sides of buckets are multiples of this, in pixels. 64 is usual; smaller ones crop less and spread the "
+        "pictures over more buckets.",
+        applies_when={"enable_bucket": (True,)},
+        standing=BUCKETS,
+    )
+    random_crop: bool = option(
+        False,
+        label="Random crop instead of center crop",
+        section=ADVANCED,
+        help="Crop at a random place each time instead of around the centre. Latents cannot be cached then.",
+        standing=BUCKETS,
+    )
+    color_aug: bool = option(
+        False,
+        label="Color augmentation",
+        section=ADVANCED,
+        help="Vary hue and saturation a little each time a picture is seen. Latents cannot be cached then.",
+        standing=BUCKETS,
+        also=("Color aug",),
+    )
+    flip_aug: bool = option(
+        False,
+        label="Flip augmentation",
+        section=ADVANCED,
+        help="Show each picture mirrored half of the time. Not for what has a left and a right, such as a face with a "
+        "parting.",
+        standing=BUCKETS,
+        also=("Flip aug", "Flip horizontally"),
+    )
+    masked_loss: bool = option(
+        False,
+        label="Masked loss",
+        section=ADVANCED,
+        help="Learn only what a mask beside each picture, or its transparency, leaves visible.",
+        standing=MASKS,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    skip_cache_check: bool = option(
+        False,
+        label="Skip cache check",
+        section=ADVANCED,
+        help="Trust cache files that are there without comparing them with their pictures: a faster start on many "
+        "pictures.",
+        standing=DISK_CACHE,
+    )
+    max_data_loader_n_workers: int = option(
+        0,
+        ge=0,
+        label="Max num workers for DataLoader",
+        section=ADVANCED,
+        help="Processes that read pictures ahead; 0 reads them in the training process.",
+        standing=WORKERS,
+    )
+    persistent_data_loader_workers: bool = option(
+        False,
+        label="Persistent data loader",
+        section=ADVANCED,
+        help="Keep the processes that read pictures from one epoch to the next.",
+        standing=idle("It keeps sd-scripts' reading processes alive from epoch to epoch; there are none here to keep."),
+        also=("Persistent data loading",),
+    )
 
     def size(self) -> tuple[int, int]:
         """max_resolution as (width, height) in pixels; one number means a square.
@@ -55,4 +179,6 @@ class Dataset(Group):
         return int(parts[0]), int(parts[-1])
 
     def caption_ending(self) -> str:
-        return self.caption_extension or ".caption"
+        """caption_extension with its dot; empty means .caption, as in kohya_ss."""
+        ending = self.caption_extension.strip()
+        return f".{ending.removeprefix('.')}" if ending else ".caption"

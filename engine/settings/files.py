@@ -15,10 +15,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.disk import write_text_whole
+from engine.settings.option import Option
 from engine.settings.training import BadValues, TrainingSettings, training_options
 
 LARGEST_FILE = 4 * 2**20
 """Bytes. The largest settings file in the wild has some 20 KB; more is another kind of file."""
+
+
+DEEPEST = 20
+"""Levels of lists and dictionaries; settings have three."""
 
 
 class SettingsFileError(ValueError):
@@ -27,32 +32,56 @@ class SettingsFileError(ValueError):
 
 @dataclass
 class Loaded:
-    """Settings read from a file, with what there is to say about it.
+    """Settings read from a file, with what there is to say about it.  Nothing of the file is lost.
 
     bad: a sentence for each value that was not allowed and was left at its default, by option name.
-    not_acted_on: keys that say something which this version does nothing about; they are kept.
+    waiting, idle: options that say something which this version does not follow yet, or never will.
+    unknown: keys that no option stands for.
     """
 
     settings: TrainingSettings
     bad: dict[str, str] = field(default_factory=dict)
-    not_acted_on: dict[str, Any] = field(default_factory=dict)
+    waiting: list[Option] = field(default_factory=list)
+    idle: list[Option] = field(default_factory=list)
+    unknown: dict[str, Any] = field(default_factory=dict)
 
     def report(self) -> list[str]:
         """The same as sentences for people, none where all is well."""
         sentences = list(self.bad.values())
-        if self.not_acted_on:
-            listed = ", ".join(f"{key} ({_shown(value)})" for key, value in sorted(self.not_acted_on.items()))
-            sentences.append(f"Kept in the file, but without effect in this version: {listed}.")
+        for why, listed in self._by_reason(self.waiting).items():
+            sentences.append(f"Kept, but waiting for {why}: {listed}.")
+        for why, listed in self._by_reason(self.idle).items():
+            sentences.append(f"Kept, but without meaning here: {listed}. {why}")
+        if self.unknown:
+            listed = ", ".join(f"{key} ({_shown(value)})" for key, value in sorted(self.unknown.items()))
+            sentences.append(f"Kept, but unknown to this version: {listed}.")
         return sentences
 
-
-def _old_use_8bit_adam(value: Any) -> dict[str, Any]:
-    return {"optimizer": "AdamW8bit" if _truthy(value) else "AdamW"}
+    def _by_reason(self, options: list[Option]) -> dict[str, str]:
+        """The options with their values, as one text for each reason."""
+        groups: dict[str, list[str]] = {}
+        for item in options:
+            value = item.value_in(self.settings)
+            shown = "…" if item.widget == "secret" else _shown(_as_kohya_writes(item, value))
+            groups.setdefault(item.standing_of(value).why, []).append(f"{item.label} ({shown})")
+        return {why: ", ".join(listed) for why, listed in groups.items()}
 
 
 RETIRED: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     # Keys of older kohya_ss versions, and what they say in today's; today's key wins where both stand.
-    "use_8bit_adam": _old_use_8bit_adam,
+    "use_8bit_adam": lambda value: {"optimizer": "AdamW8bit" if _truthy(value) else "AdamW"},
+    "use_wandb": lambda value: {"log_with": "wandb"} if _truthy(value) else {},
+    "lora_network_weights": lambda value: {"network_weights": value},
+    "conv_dims": lambda value: {"conv_block_dims": value},
+    "conv_alphas": lambda value: {"conv_block_alphas": value},
+    "create_caption": lambda value: {"generate_caption_database": value},
+    "create_buckets": lambda value: {"generate_image_buckets": value},
+    "save_as_bool": lambda value: {},  # a note of kohya_ss's own; save_model_as says how to save
+}
+
+OLD_VALUES: Mapping[str, Mapping[str, str]] = {
+    # What today's keys held in older versions, as lower-case text.
+    "xformers": {"true": "xformers", "false": "none"},
 }
 
 
@@ -83,6 +112,14 @@ def parse_settings(text: str, name: str = "The file") -> Loaded:
     except ValueError as error:
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise SettingsFileError(f"{name} is not valid JSON{where}; it may be cut off or edited wrongly.") from None
+    try:
+        # Half a character, and nesting without end, can be read but never be written again.
+        json.dumps(data, ensure_ascii=False).encode()
+        too_deep = _depth(data) > DEEPEST
+    except (RecursionError, UnicodeEncodeError):
+        too_deep = True
+    if too_deep:
+        raise SettingsFileError(f"{name} is not a settings file: it is nested too deeply or holds half characters.")
     if not isinstance(data, dict):
         raise SettingsFileError(f"{name} holds a {type(data).__name__}, not a settings object {{…}}.")
     if isinstance(data.get("source_model"), dict):
@@ -97,33 +134,69 @@ def _parse_own(data: dict[str, Any], name: str) -> Loaded:
         first = error.errors()[0]
         where = " → ".join(map(str, first["loc"]))
         raise SettingsFileError(f"{name}: {where} is {_shown(first['input'])}: {first['msg']}.") from None
-    return Loaded(settings, not_acted_on=_meaningful(settings.kohya_extra))
+    loaded = from_kohya(to_kohya(settings))
+    loaded.settings = loaded.settings.model_copy(update={"method": settings.method})
+    return loaded
 
 
 def from_kohya(data: Mapping[str, Any]) -> Loaded:
     """Read kohya_ss's dictionary; what is missing has its default, what is wrong is reported."""
-    names = {item.kohya: item.name for item in training_options()}
+    options = {item.kohya: item for item in training_options()}
     given: dict[str, Any] = {}
     for key, value in data.items():
         if key in RETIRED:
             given |= RETIRED[key](value)
-    given |= {names[key]: value for key, value in data.items() if key in names}
-    extra = {key: value for key, value in data.items() if key not in names}
+    given |= {key: value for key, value in data.items() if key in options}
+    named = {options[key].name: _in_todays_words(key, value) for key, value in given.items()}
     bad: dict[str, str] = {}
     try:
-        settings = TrainingSettings().with_values(given)
+        settings = TrainingSettings().with_values(named)
     except BadValues as error:
         bad = error.problems
-        settings = TrainingSettings().with_values({name: v for name, v in given.items() if name not in bad})
-    settings = settings.model_copy(update={"kohya_extra": extra})
-    unacted = {key: value for key, value in _meaningful(extra).items() if key not in RETIRED}
-    return Loaded(settings, bad, unacted)
+        settings = TrainingSettings().with_values({name: v for name, v in named.items() if name not in bad})
+    kept = {key: value for key, value in data.items() if key not in options or options[key].name in bad}
+    settings = settings.model_copy(update={"kohya_extra": kept})
+    unknown = {key: v for key, v in data.items() if key not in options and key not in RETIRED and _says_something(v)}
+    return Loaded(settings, bad, _speaking(settings, "later"), _speaking(settings, "idle"), unknown)
+
+
+def _in_todays_words(key: str, value: Any) -> Any:
+    return OLD_VALUES.get(key, {}).get(str(value).strip().lower(), value)
+
+
+def _speaking(settings: TrainingSettings, kind: str) -> list[Option]:
+    """Options of a standing that have another value than the default and mean something beside the others."""
+    values = settings.values()
+    return [
+        item
+        for item in training_options()
+        if values[item.name] != item.default
+        and item.standing_of(values[item.name]).kind == kind
+        and item.applies(values)
+    ]
 
 
 def to_kohya(settings: TrainingSettings) -> dict[str, Any]:
-    """kohya_ss's dictionary: every option under its key, and the keys kept from the file loaded before."""
-    known = {item.kohya: item.value_in(settings) for item in training_options()}
-    return dict(sorted({**settings.kohya_extra, **known}.items()))
+    """kohya_ss's dictionary: every option under its key, and what was kept from the file loaded before.
+
+    A value that could not be read stands again where it stood, until its option is given another one.
+    """
+    kept = settings.kohya_extra
+    known = {
+        item.kohya: _as_kohya_writes(item, item.value_in(settings))
+        for item in training_options()
+        if item.kohya not in kept or item.value_in(settings) != item.default
+    }
+    return dict(sorted({**kept, **known}.items()))
+
+
+def _as_kohya_writes(item: Option, value: Any) -> Any:
+    """kohya_ss puts some numbers into text fields, and whole numbers into fields that take fractions too."""
+    if item.kohya_text:
+        return str(value)
+    if item.kind is float and isinstance(item.default, int) and float(value).is_integer():
+        return int(value)
+    return value
 
 
 def save_kohya(settings: TrainingSettings, path: Path) -> Path:
@@ -146,9 +219,14 @@ def save_kohya(settings: TrainingSettings, path: Path) -> Path:
     return file
 
 
-def _meaningful(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that say something: off, empty and zero are how kohya_ss writes "not used"."""
-    return {key: value for key, value in extra.items() if value not in (None, "", "0", 0, False, [], {})}
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
+
+
+def _says_something(value: Any) -> bool:
+    """Off, empty and zero are how kohya_ss writes "not used"."""
+    return value not in (None, "", "0", 0, False, [], {})
 
 
 def _truthy(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.settings.option import Group, option
+from engine.settings.waiting import DATASET_CONFIG, REGULARISATION
 
 
 class Folders(Group):
@@ -13,6 +14,8 @@ class Folders(Group):
         widget="folder",
         help='The folder that holds sub-folders named REPEATS_WORDS, such as "10_sks cat", '
         "which in turn hold the pictures.",
+        also=("Image folder", "Training images"),
+        methods=("dreambooth", "lora", "textual_inversion"),
     )
     output_dir: str = option(
         "",
@@ -20,12 +23,14 @@ class Folders(Group):
         section="Folders",
         widget="folder",
         help="The trained files are written here, sample pictures in its sub-folder sample.",
+        also=("Output folder",),
     )
     output_name: str = option(
         "last",
         label="Trained Model output name",
         section="Folders",
         help="Name of the trained file, without its extension.",
+        also=("Model output name",),
     )
     overwrite: bool = option(
         False,
@@ -39,10 +44,32 @@ class Folders(Group):
         section="Folders",
         widget="folder",
         help="Loss and learning rates are also written here for TensorBoard. This page shows them anyway.",
+        also=("Logging folder", "Tensorboard"),
     )
     training_comment: str = option(
         "",
         label="Training comment",
         section="Folders",
         help="Free text, stored in the trained file's metadata.",
+        methods=("lora",),
+    )
+    reg_data_dir: str = option(
+        "",
+        widget="folder",
+        label="Regularisation directory (Optional. containing regularisation images)",
+        section="Folders",
+        help="Sub-folders named REPEATS_WORDS with pictures of the same class that are not the subject, such as other "
+        "people. They keep the model from forgetting the class.",
+        source="Ruiz et al. 2022, arXiv:2208.12242",
+        standing=REGULARISATION,
+        also=("Regularisation folder", "Regularization folder", "Class images"),
+        methods=("dreambooth", "lora", "textual_inversion"),
+    )
+    dataset_config: str = option(
+        "",
+        widget="path",
+        label="Dataset config file (Optional. Select the toml configuration file to use for the dataset)",
+        section="Folders",
+        help="A .toml file that lists the image folders with settings of their own, in place of Image folder.",
+        standing=DATASET_CONFIG,
     )

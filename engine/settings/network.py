@@ -2,39 +2,209 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from engine.settings.option import Group, option
+from engine.settings.waiting import CONTINUED, DROPOUT, GGPO, LORA_PLUS, LYCORIS, NETWORKS
 
 BASIC = "Parameters/Basic"
 
+LoraType = Literal[
+    "Standard", "Anima", "Flux1", "Flux1 OFT", "HunyuanImage-2.1", "Kohya DyLoRA", "Kohya LoCon", "Kohya LoHa",
+    "Kohya LoKr", "LoRA-FA", "Lumina", "LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/DyLoRA",
+    "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr", "LyCORIS/Native Fine-Tuning",
+]  # fmt: skip
+
 
 class Network(Group):
-    lora_type: Literal["Standard"] = option(
+    lora_type: LoraType = option(
         "Standard",
         label="LoRA type",
         section=BASIC,
         kohya="LoRA_type",
         help="Standard is what most people use and every program reads.",
+        not_yet={
+            kind: (LYCORIS if kind.startswith("LyCORIS/") else NETWORKS).why
+            for kind in get_args(LoraType)
+            if kind != "Standard"
+        },
+        also=("LoRA Type", "Network type"),
+        methods=("lora",),
     )
     network_dim: int = option(
         8,
         ge=1,
-        le=512,
-        step=1,
-        widget="slider",
+        le=100_000,
         label="Network Rank (Dimension)",
         section=BASIC,
         help="Width of the trained matrices. More can hold more detail, makes a larger file, and overfits "
-        "sooner. 8 to 32 is usual.",
+        "sooner. 8 to 32 is usual. LyCORIS/LoKr takes 100000 for the whole matrix.",
         source="Hu et al. 2021, arXiv:2106.09685",
+        also=("Network Rank", "LoRA network rank", "Dim", "rank", "学习精度"),
+        methods=("lora",),
     )
     network_alpha: float = option(
-        1.0,
+        1,
         ge=0.00001,
         le=1024,
         label="Network Alpha",
         section=BASIC,
         help="The LoRA acts with strength alpha ÷ rank. A smaller alpha learns more slowly; alpha equal to "
         "rank means full strength.",
+        also=("LoRA network alpha", "alpha", "权重缩放"),
+        methods=("lora",),
+    )
+    network_weights: str = option(
+        "",
+        widget="path",
+        label="Network weights",
+        section=BASIC,
+        help="A trained LoRA file to start from. Its own file is left as it is.",
+        standing=CONTINUED,
+        also=("LoRA network weights",),
+        methods=("lora",),
+    )
+    dim_from_weights: bool = option(
+        False,
+        label="DIM from weights",
+        section=BASIC,
+        help="Take the rank from the file in Network weights instead of from Network Rank.",
+        standing=CONTINUED,
+        methods=("lora",),
+    )
+    network_dropout: float = option(
+        0,
+        ge=0,
+        le=1,
+        step=0.01,
+        widget="slider",
+        label="Network dropout",
+        section=BASIC,
+        help="Share of the low-rank values set to 0 in each step, at random. 0.1 to 0.5 is usual; 0 for none.",
+        source="Srivastava et al. 2014",
+        standing=DROPOUT,
+        methods=("lora",),
+    )
+    rank_dropout: float = option(
+        0,
+        ge=0,
+        le=1,
+        step=0.01,
+        widget="slider",
+        label="Rank dropout",
+        section=BASIC,
+        help="Probability with which a whole rank is left out in a step. 0.1 to 0.3 is usual; 0 for none.",
+        standing=DROPOUT,
+        methods=("lora",),
+    )
+    module_dropout: float = option(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        step=0.01,
+        widget="slider",
+        label="Module dropout",
+        section=BASIC,
+        help="Probability with which the network leaves a layer alone in a step. 0.1 to 0.3 is usual; 0 for none.",
+        standing=DROPOUT,
+        methods=("lora",),
+    )
+    scale_weight_norms: float = option(
+        0,
+        ge=0,
+        le=10,
+        step=0.01,
+        widget="slider",
+        label="Scale weight norms",
+        section=BASIC,
+        help="Scale a layer's change down wherever its norm grows above this. 1 is usual and stronger than 5; 0 for no"
+        " limit.",
+        standing=DROPOUT,
+        also=("Max Norm Regularization",),
+        methods=("lora",),
+    )
+    conv_dim: int = option(
+        1,
+        ge=0,
+        le=100_000,
+        label="Convolution Rank (Dimension)",
+        section=BASIC,
+        help="Rank for convolutions of 3×3 pixels, which Standard leaves alone; 0 leaves them alone too.",
+        standing=LYCORIS,
+        also=("Conv rank", "CONVdim"),
+        methods=("lora",),
+    )
+    conv_alpha: float = option(
+        1,
+        ge=0,
+        le=512,
+        step=1,
+        widget="slider",
+        label="Convolution Alpha",
+        section=BASIC,
+        help="Alpha for those convolutions; they act with strength alpha ÷ rank.",
+        standing=LYCORIS,
+        also=("CONValpha",),
+        methods=("lora",),
+    )
+    loraplus_lr_ratio: float = option(
+        0,
+        ge=0,
+        le=128,
+        label="LoRA+ learning rate ratio",
+        section=BASIC,
+        help="How many times faster the up matrices learn than the down matrices; 16 is the paper's advice for "
+        "language models, 0 and 1 make no difference.",
+        source="Hayou et al. 2024, arXiv:2402.12354",
+        standing=LORA_PLUS,
+        methods=("lora",),
+    )
+    loraplus_unet_lr_ratio: float = option(
+        0,
+        ge=0,
+        le=128,
+        label="LoRA+ Unet learning rate ratio",
+        section=BASIC,
+        help="The same for the UNet alone; 0 leaves it to the ratio above.",
+        standing=LORA_PLUS,
+        methods=("lora",),
+    )
+    loraplus_text_encoder_lr_ratio: float = option(
+        0,
+        ge=0,
+        le=128,
+        label="LoRA+ Text Encoder learning rate ratio",
+        section=BASIC,
+        help="The same for the text encoder alone; 0 leaves it to the ratio above.",
+        standing=LORA_PLUS,
+        methods=("lora",),
+    )
+    train_lora_ggpo: bool = option(
+        False,
+        label="Train LoRA GGPO",
+        section=BASIC,
+        help="Disturb the weights a little in each step, guided by their gradients, to find flatter and so more "
+        "general solutions.",
+        standing=GGPO,
+        methods=("lora",),
+    )
+    ggpo_sigma: float = option(
+        0.03,
+        ge=0,
+        label="GGPO sigma",
+        section=BASIC,
+        help="How strongly the weights' own size decides the disturbance.",
+        applies_when={"train_lora_ggpo": (True,)},
+        standing=GGPO,
+        methods=("lora",),
+    )
+    ggpo_beta: float = option(
+        0.01,
+        ge=0,
+        label="GGPO beta",
+        section=BASIC,
+        help="How strongly the gradients' size decides it.",
+        applies_when={"train_lora_ggpo": (True,)},
+        standing=GGPO,
+        methods=("lora",),
     )

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import shlex
+from typing import Literal, get_args
 
 from engine.settings.option import Group, option
+from engine.settings.waiting import FLUX_SD3, OPTIMIZERS, SCHEDULES, TE_STOP
 
 BASIC = "Parameters/Basic"
 ADVANCED = "Parameters/Advanced"
+
+OptimizerName = Literal[
+    "AdamW", "AdamWScheduleFree", "AdamW8bit", "Adafactor", "bitsandbytes.optim.AdEMAMix8bit",
+    "bitsandbytes.optim.PagedAdEMAMix8bit", "DAdaptation", "DAdaptAdaGrad", "DAdaptAdam", "DAdaptAdan",
+    "DAdaptAdanIP", "DAdaptAdamPreprint", "DAdaptLion", "DAdaptSGD", "Lion", "Lion8bit", "PagedAdamW8bit",
+    "PagedAdamW32bit", "PagedLion8bit", "Prodigy", "prodigyplus.ProdigyPlusScheduleFree", "pytorch_optimizer.CAME",
+    "RAdamScheduleFree", "SGDNesterov", "SGDNesterov8bit", "SGDScheduleFree",
+]  # fmt: skip
+
+Schedule = Literal[
+    "adafactor", "constant", "constant_with_warmup", "cosine", "cosine_with_restarts", "linear",
+    "piecewise_constant", "polynomial", "cosine_with_min_lr", "inverse_sqrt", "warmup_stable_decay",
+]  # fmt: skip
+
+READY_OPTIMIZERS = ("AdamW", "AdamW8bit")
+WAITING_SCHEDULES = ("adafactor", "piecewise_constant", "cosine_with_min_lr", "inverse_sqrt", "warmup_stable_decay")
 
 
 class Optimizer(Group):
@@ -20,6 +38,7 @@ class Optimizer(Group):
         label="Train batch size",
         section=BASIC,
         help="Pictures per step. More is steadier and needs more memory.",
+        also=("Batch size", "GPU并行数量"),
     )
     epoch: int = option(
         1,
@@ -27,6 +46,7 @@ class Optimizer(Group):
         label="Epoch",
         section=BASIC,
         help="How often the whole set of pictures, with its repeats, is gone through.",
+        also=("Epochs", "Number of epochs", "循环"),
     )
     max_train_epochs: int = option(
         0,
@@ -34,6 +54,7 @@ class Optimizer(Group):
         label="Max train epoch",
         section=BASIC,
         help="Whole epochs to train, in place of Epoch and Max train steps; 0 leaves it to those.",
+        also=("Max train epochs",),
     )
     max_train_steps: int = option(
         0,
@@ -49,13 +70,16 @@ class Optimizer(Group):
         label="Seed",
         section=BASIC,
         help="The same seed with the same settings gives the same result; 0 draws a new one.",
+        also=("Random seed",),
     )
-    optimizer: Literal["AdamW", "AdamW8bit"] = option(
+    optimizer: OptimizerName = option(
         "AdamW8bit",
         label="Optimizer",
         section=BASIC,
         help="AdamW8bit keeps its memory of past steps in 8 bits: half as large or less, and as good.",
         source="Loshchilov & Hutter 2017, arXiv:1711.05101; Dettmers et al. 2021, arXiv:2110.02861",
+        not_yet={name: OPTIMIZERS.why for name in get_args(OptimizerName) if name not in READY_OPTIMIZERS},
+        also=("Use 8bit adam", "Optimizer type", "优化器类型"),
     )
     optimizer_args: str = option(
         "",
@@ -70,6 +94,7 @@ class Optimizer(Group):
         label="Learning rate",
         section=BASIC,
         help="Used for every part whose own learning rate below is 0 while the other's is 0 too.",
+        also=("Learning rate Unet", "LR", "学习率"),
     )
     text_encoder_lr: float = option(
         1e-4,
@@ -78,6 +103,8 @@ class Optimizer(Group):
         label="Text Encoder learning rate",
         section=BASIC,
         help="Usually half of the UNet's or less. 0 trains the UNet alone, unless both are 0.",
+        methods=("lora",),
+        also=("学习文本编码器的学习率",),
     )
     unet_lr: float = option(
         1e-4,
@@ -86,14 +113,16 @@ class Optimizer(Group):
         label="Unet learning rate",
         section=BASIC,
         help="1e-4 is a good start for a LoRA. 0 trains the text encoder alone, unless both are 0.",
+        also=("U-Net learning rate",),
+        methods=("lora",),
     )
-    lr_scheduler: Literal[
-        "constant", "constant_with_warmup", "cosine", "cosine_with_restarts", "linear", "polynomial"
-    ] = option(
+    lr_scheduler: Schedule = option(
         "cosine",
         label="LR Scheduler",
         section=BASIC,
         help="How the learning rate changes from the first step to the last.",
+        not_yet=dict.fromkeys(WAITING_SCHEDULES, SCHEDULES.why),
+        also=("Learning rate scheduler", "学习率调度器"),
     )
     lr_warmup: float = option(
         10,
@@ -104,6 +133,7 @@ class Optimizer(Group):
         label="LR warmup (% of total steps)",
         section=BASIC,
         help="The learning rate climbs from 0 over this share of the steps. Constant takes no warmup.",
+        also=("LR warmup (% of steps)", "逐渐改变学习率"),
     )
     lr_warmup_steps: int = option(
         0,
@@ -119,6 +149,8 @@ class Optimizer(Group):
         section=BASIC,
         help="How often cosine_with_restarts starts again from the full rate.",
         applies_when={"lr_scheduler": ("cosine_with_restarts",)},
+        also=("LR number of cycles", "LR Num Cycles"),
+        methods=("dreambooth", "lora", "textual_inversion"),
     )
     lr_scheduler_power: float = option(
         1.0,
@@ -127,6 +159,7 @@ class Optimizer(Group):
         section=BASIC,
         help="Power of the polynomial: 1 is a straight line, more falls faster at first.",
         applies_when={"lr_scheduler": ("polynomial",)},
+        methods=("dreambooth", "lora", "textual_inversion"),
     )
     max_grad_norm: float = option(
         1.0,
@@ -134,6 +167,8 @@ class Optimizer(Group):
         label="Max grad norm",
         section=BASIC,
         help="A longer gradient is shortened to this; 0 leaves it as it is.",
+        also=("Gradient clipping",),
+        methods=("dreambooth", "lora"),
     )
     gradient_accumulation_steps: int = option(
         1,
@@ -144,6 +179,45 @@ class Optimizer(Group):
         label="Gradient accumulate steps",
         section=ADVANCED,
         help="Batches whose gradients are averaged into one step: a larger batch without its memory.",
+        also=("Gradient accumulation",),
+    )
+    lr_scheduler_type: str = option(
+        "",
+        label="LR Scheduler type",
+        section=BASIC,
+        help="A schedule of PyTorch by its class's name, in place of LR Scheduler; empty for none.",
+        standing=SCHEDULES,
+        suggestions=("CosineAnnealingLR",),
+    )
+    lr_scheduler_args: str = option(
+        "",
+        label="LR scheduler extra arguments",
+        section=BASIC,
+        help="For the schedule itself, as name=value with spaces between, such as T_max=100.",
+        standing=SCHEDULES,
+    )
+    stop_text_encoder_training: int = option(
+        0,
+        ge=-1,
+        le=100,
+        step=1,
+        widget="slider",
+        label="Stop TE (% of total steps)",
+        section=BASIC,
+        help="The text encoder learns no more after this share of the steps; 0 trains it to the end, -1 not at all.",
+        standing=TE_STOP,
+        also=("Stop text encoder training", "Preventing Text Encoder Training"),
+        methods=("dreambooth", "lora"),
+    )
+    t5xxl_lr: float = option(
+        0,
+        ge=0,
+        le=1,
+        label="T5XXL learning rate",
+        section=BASIC,
+        help="Learning rate of the T5-XXL text encoder, where it is trained; 0 for the Text Encoder learning rate.",
+        standing=FLUX_SD3,
+        methods=("lora",),
     )
 
     def rates(self) -> tuple[float, float]:
@@ -158,10 +232,12 @@ class Optimizer(Group):
     def extra_arguments(self) -> dict[str, object]:
         """optimizer_args as Python values: numbers, true/false, and comma lists as tuples of numbers.
 
+        Each may stand in quotes, as kohya_ss's presets have it.
+
         Raises ValueError with a sentence for people where a part is not name=value.
         """
         arguments: dict[str, object] = {}
-        for part in self.optimizer_args.split():
+        for part in _parts(self.optimizer_args):
             name, equals, text = part.partition("=")
             if not equals or not name.isidentifier() or not text:
                 raise ValueError(
@@ -169,6 +245,13 @@ class Optimizer(Group):
                 )
             arguments[name] = _value(name, text.strip("()"))
         return arguments
+
+
+def _parts(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise ValueError(f"Optimizer extra arguments: a quotation mark is missing in {text!r}.") from None
 
 
 def _value(name: str, text: str) -> object:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,14 +16,58 @@ from pydantic.fields import FieldInfo
 
 T = TypeVar("T")
 
-Widget = Literal["auto", "folder", "path", "lines", "slider"]
-"""How the form draws an option where its type alone does not say."""
+Widget = Literal["auto", "folder", "path", "lines", "slider", "secret"]
+"""How the form draws an option where its type alone does not say; a secret is nowhere shown."""
+
+EVERY_METHOD = ("dreambooth", "lora", "textual_inversion", "finetune")
+"""kohya_ss's training tabs, as its settings files' folders name them."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What an option does in this version.
+
+    kind: "acts": training follows it. "maps": it is understood, and something else here says the same.
+    "idle": it has no meaning in this program. "later": nothing follows it yet.
+    why: for "maps" what stands for it, for "idle" the reason as a sentence, for "later" what it waits
+    for in words that complete "waits for …".
+    """
+
+    kind: Literal["acts", "maps", "idle", "later"]
+    why: str = ""
+
+    def text(self) -> str:
+        """For people: "acts", "maps: …", "has no meaning here: …" or "waits for …"."""
+        return {
+            "acts": "acts",
+            "maps": f"maps: {self.why}",
+            "idle": f"has no meaning here: {self.why}",
+            "later": f"waits for {self.why}",
+        }[self.kind]
+
+
+ACTS = Standing("acts")
+
+
+def maps(why: str) -> Standing:
+    """Understood; `why` says what stands for it here."""
+    return Standing("maps", why)
+
+
+def idle(why: str) -> Standing:
+    """Kept for kohya_ss alone; `why` is a sentence that says why it has no meaning here."""
+    return Standing("idle", why)
+
+
+def later(why: str) -> Standing:
+    """Kept until something acts on it; `why` completes "waits for …"."""
+    return Standing("later", why)
 
 
 class Group(BaseModel):
     """A section of the form: fields made by option(), or further groups."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -32,9 +76,13 @@ class Option:
 
     path: where its value lives in the settings, such as ("optimizer", "learning_rate").
     kind: str, bool, int or float.
-    section: tab and sub-tab in the form, such as "Parameters/Basic".
-    kohya: the key in kohya_ss's JSON.
+    section: tab, sub-tab and accordion in the form, such as "Parameters/Basic" or "Parameters/Basic/LyCORIS".
+    kohya: the key in kohya_ss's JSON.  kohya_text: a number that kohya_ss writes as text.
     applies_when: values that other options must have for this one to mean anything.
+    standing: what the option does in this version.  not_yet: for single choices what they wait for.
+    also: other names that tutorials and older pages have for it.
+    suggestions: usual values of a free text.
+    methods: kohya_ss's tabs that save the key.
     """
 
     name: str
@@ -52,6 +100,20 @@ class Option:
     widget: Widget = "auto"
     source: str = ""
     applies_when: Mapping[str, tuple[Any, ...]] | None = None
+    standing: Standing = ACTS
+    not_yet: Mapping[str, str] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
+    methods: tuple[str, ...] = EVERY_METHOD
+    kohya_text: bool = False
+
+    @property
+    def acts(self) -> bool:
+        return self.standing.kind == "acts"
+
+    def standing_of(self, value: Any) -> Standing:
+        """The option's standing where it has this value: a single choice may wait while the others act."""
+        return later(self.not_yet[value]) if self.not_yet and value in self.not_yet else self.standing
 
     def value_in(self, settings: BaseModel) -> Any:
         value: Any = settings
@@ -60,18 +122,22 @@ class Option:
         return value
 
     def applies(self, values: Mapping[str, Any]) -> bool:
-        """Whether the option means anything beside the other options' values."""
-        return all(values.get(name) in allowed for name, allowed in (self.applies_when or {}).items())
+        """Whether the option means anything beside the other options' values; one not among them does not hinder."""
+        return all(values[name] in allowed for name, allowed in (self.applies_when or {}).items() if name in values)
 
     def range_text(self) -> str:
         """What is allowed, for people: "1 to 512", "one of a, b", or nothing."""
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            return "one of " + ", ".join(choice or "(none)" for choice in self.choices)
         if self.at_least is not None and self.at_most is not None:
-            return f"{self.at_least:g} to {self.at_most:g}"
+            return f"{_number(self.at_least)} to {_number(self.at_most)}"
         if self.at_least is not None:
-            return f"{self.at_least:g} or more"
+            return f"{_number(self.at_least)} or more"
         return ""
+
+
+def _number(bound: float) -> str:
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
 
 
 def option(
@@ -87,11 +153,17 @@ def option(
     widget: Widget = "auto",
     source: str = "",
     applies_when: Mapping[str, tuple[Any, ...]] | None = None,
+    standing: Standing = ACTS,
+    not_yet: Mapping[str, str] | None = None,
+    also: tuple[str, ...] = (),
+    suggestions: tuple[str, ...] = (),
+    methods: tuple[str, ...] = EVERY_METHOD,
+    kohya_text: bool = False,
 ) -> T:
     """Declare an option as the default of a Group's field.
 
     label, help: as the page shows them.  kohya: the JSON key where it is not the field's own name.
-    ge, le: bounds, both included.  source: the paper or page that defines the option.
+    ge, le: bounds, both included.  source: the paper or page that defines the option.  The rest: see Option.
     """
     facts = {
         "label": label,
@@ -101,9 +173,15 @@ def option(
         "widget": widget,
         "source": source,
         "applies_when": applies_when,
+        "standing": standing,
+        "not_yet": not_yet or {},
+        "also": also,
+        "suggestions": suggestions,
+        "methods": methods,
+        "kohya_text": kohya_text,
     }
-    field: Any = Field(default, ge=ge, le=le, description=help, json_schema_extra={"option": cast(Any, facts)})
-    return cast(T, field)
+    declared: Any = Field(default, ge=ge, le=le, description=help, json_schema_extra={"option": cast(Any, facts)})
+    return cast(T, declared)
 
 
 def options_of(settings_class: type[BaseModel]) -> list[Option]:
@@ -116,20 +194,35 @@ def options_of(settings_class: type[BaseModel]) -> list[Option]:
     return found
 
 
+def sections_of(options: Sequence[Option]) -> list[str]:
+    """Their sections in order of appearance, each followed by the sections within it."""
+    found: dict[str, None] = {}
+    for item in options:
+        parts = item.section.split("/")
+        found |= {"/".join(parts[:depth]): None for depth in range(1, len(parts) + 1)}
+    order = {section: number for number, section in enumerate(found)}
+
+    def place(section: str) -> list[int]:
+        parts = section.split("/")
+        return [order["/".join(parts[:depth])] for depth in range(1, len(parts) + 1)]
+
+    return sorted({item.section for item in options}, key=place)
+
+
 def _walk(settings_class: type[BaseModel], path: tuple[str, ...]) -> Iterator[Option]:
-    for name, field in settings_class.model_fields.items():
-        annotation = field.annotation
+    for name, declared in settings_class.model_fields.items():
+        annotation = declared.annotation
         if isinstance(annotation, type) and issubclass(annotation, Group):
             yield from _walk(annotation, (*path, name))
-        elif isinstance(field.json_schema_extra, dict) and "option" in field.json_schema_extra:
-            yield _read(name, field, (*path, name))
+        elif isinstance(declared.json_schema_extra, dict) and "option" in declared.json_schema_extra:
+            yield _read(name, declared, (*path, name))
 
 
-def _read(name: str, field: FieldInfo, path: tuple[str, ...]) -> Option:
-    facts = cast("dict[str, Any]", cast("dict[str, Any]", field.json_schema_extra)["option"])
-    choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is Literal else ()
-    bounds = {key: getattr(item, key) for item in field.metadata for key in ("ge", "le") if hasattr(item, key)}
-    kind = type(choices[0]) if choices else field.annotation
+def _read(name: str, declared: FieldInfo, path: tuple[str, ...]) -> Option:
+    facts = dict(cast("dict[str, Any]", cast("dict[str, Any]", declared.json_schema_extra)["option"]))
+    choices = typing.get_args(declared.annotation) if typing.get_origin(declared.annotation) is Literal else ()
+    bounds = {key: getattr(item, key) for item in declared.metadata for key in ("ge", "le") if hasattr(item, key)}
+    kind = type(choices[0]) if choices else declared.annotation
     if kind not in (str, bool, int, float):
         described = kind if isinstance(kind, type | types.GenericAlias) else repr(kind)
         raise TypeError(f"{name}: an option is a str, bool, int, float or Literal, not {described}.")
@@ -137,16 +230,11 @@ def _read(name: str, field: FieldInfo, path: tuple[str, ...]) -> Option:
         name=name,
         path=path,
         kind=cast(type, kind),
-        default=field.default,
-        label=facts["label"],
-        help=field.description or "",
-        section=facts["section"],
-        kohya=facts["kohya"] or name,
+        default=declared.default,
+        help=declared.description or "",
+        kohya=facts.pop("kohya") or name,
         choices=choices,
         at_least=bounds.get("ge"),
         at_most=bounds.get("le"),
-        step=facts["step"],
-        widget=facts["widget"],
-        source=facts["source"],
-        applies_when=facts["applies_when"],
+        **facts,
     )

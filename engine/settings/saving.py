@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.settings.option import Group, option
+from engine.settings.waiting import LAST_FILES
 
 ADVANCED = "Parameters/Advanced"
 
@@ -28,6 +29,7 @@ class Saving(Group):
         section=ADVANCED,
         help="Beside each numbered file also a folder from which another run can go on (Resume). A run keeps "
         "its own latest state in any case, so a stopped or killed run can always be resumed.",
+        also=("Save state",),
     )
     save_state_on_train_end: bool = option(
         False,
@@ -41,4 +43,36 @@ class Saving(Group):
         section=ADVANCED,
         widget="folder",
         help="Go on from a folder that Save training state wrote.",
+    )
+    save_last_n_epochs: int = option(
+        0,
+        ge=0,
+        label="Save last N epochs",
+        section=ADVANCED,
+        help="Keep only the numbered files of the last N epochs and delete older ones; 0 keeps all.",
+        standing=LAST_FILES,
+    )
+    save_last_n_epochs_state: int = option(
+        0,
+        ge=0,
+        label="Save last N epochs state",
+        section=ADVANCED,
+        help="The same for the training states; 0 for as many as files.",
+        standing=LAST_FILES,
+    )
+    save_last_n_steps: int = option(
+        0,
+        ge=0,
+        label="Save last N steps",
+        section=ADVANCED,
+        help="Keep only the numbered files of the last N steps and delete older ones; 0 keeps all.",
+        standing=LAST_FILES,
+    )
+    save_last_n_steps_state: int = option(
+        0,
+        ge=0,
+        label="Save last N steps state",
+        section=ADVANCED,
+        help="The same for the training states; 0 for as many as files.",
+        standing=LAST_FILES,
     )

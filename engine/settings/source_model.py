@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, option
+from engine.settings.option import Group, idle, option
+from engine.settings.waiting import WHOLE_MODEL
 
 Precision = Literal["float", "fp16", "bf16"]
+SaveAs = Literal["safetensors", "ckpt", "same as source model", "diffusers", "diffusers_safetensors"]
 
 
 class SourceModel(Group):
@@ -17,6 +19,13 @@ class SourceModel(Group):
         widget="path",
         help="A Hugging Face model name, a diffusers folder, or a .safetensors or .ckpt file. "
         "A LoRA works best on the base model that it was trained on.",
+        suggestions=(
+            "runwayml/stable-diffusion-v1-5",
+            "CompVis/stable-diffusion-v1-4",
+            "stabilityai/stable-diffusion-2-1",
+            "stabilityai/stable-diffusion-xl-base-1.0",
+        ),
+        also=("Model Quick Pick", "Base model"),
     )
     vae: str = option(
         "",
@@ -24,16 +33,30 @@ class SourceModel(Group):
         section="Source Model",
         widget="path",
         help="Another VAE in place of the model's own: a file, a folder or a Hugging Face name.",
+        methods=("dreambooth", "lora", "textual_inversion"),
     )
-    save_model_as: Literal["safetensors", "ckpt"] = option(
+    save_model_as: SaveAs = option(
         "safetensors",
         label="Save trained model as",
         section="Source Model",
         help="safetensors loads faster and cannot carry code; ckpt is for very old programs only.",
+        not_yet=dict.fromkeys(("same as source model", "diffusers", "diffusers_safetensors"), WHOLE_MODEL.why),
+        also=("Save model as",),
     )
     save_precision: Precision = option(
         "fp16",
         label="Save precision",
         section="Source Model",
         help="Number format of the saved file. fp16 halves the size of float and loses nothing one can see.",
+    )
+    model_list: str = option(
+        "",
+        label="Model list",
+        section="Source Model",
+        help="kohya_ss's own note of the entry chosen in its list of models.",
+        standing=idle(
+            "It remembers the entry chosen in kohya_ss's list of models; Pretrained model name or path alone says"
+            " which model."
+        ),
+        also=("Model Quick Pick",),
     )

@@ -8,9 +8,21 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from engine.settings.anima import Anima
+from engine.settings.blocks import Blocks
+from engine.settings.captions import Captions
 from engine.settings.dataset import Dataset
+from engine.settings.families import Families
+from engine.settings.flux import Flux
+from engine.settings.flux_ranks import FluxRanks
 from engine.settings.folders import Folders
 from engine.settings.hardware import Hardware
+from engine.settings.huggingface import HuggingFace
+from engine.settings.hunyuan import Hunyuan
+from engine.settings.logging import Logging
+from engine.settings.lumina import Lumina
+from engine.settings.lycoris import Lycoris
+from engine.settings.memory import Memory
 from engine.settings.metadata import Metadata
 from engine.settings.network import Network
 from engine.settings.objective import Objective
@@ -18,7 +30,11 @@ from engine.settings.optimizer import Optimizer
 from engine.settings.option import Group, Option, options_of
 from engine.settings.samples import Samples
 from engine.settings.saving import Saving
+from engine.settings.sd3 import Sd3
+from engine.settings.sdxl import Sdxl
 from engine.settings.source_model import SourceModel
+from engine.settings.textual_inversion import TextualInversion
+from engine.settings.whole_model import WholeModel
 
 Method = Literal["lora"]
 
@@ -31,15 +47,31 @@ class TrainingSettings(Group):
 
     method: Method = "lora"
     source_model: SourceModel = Field(default_factory=SourceModel)
+    families: Families = Field(default_factory=Families)
     folders: Folders = Field(default_factory=Folders)
     dataset: Dataset = Field(default_factory=Dataset)
+    captions: Captions = Field(default_factory=Captions)
     network: Network = Field(default_factory=Network)
+    lycoris: Lycoris = Field(default_factory=Lycoris)
     optimizer: Optimizer = Field(default_factory=Optimizer)
+    blocks: Blocks = Field(default_factory=Blocks)
     objective: Objective = Field(default_factory=Objective)
     saving: Saving = Field(default_factory=Saving)
     samples: Samples = Field(default_factory=Samples)
+    memory: Memory = Field(default_factory=Memory)
     hardware: Hardware = Field(default_factory=Hardware)
     metadata: Metadata = Field(default_factory=Metadata)
+    logging: Logging = Field(default_factory=Logging)
+    huggingface: HuggingFace = Field(default_factory=HuggingFace)
+    whole_model: WholeModel = Field(default_factory=WholeModel)
+    textual_inversion: TextualInversion = Field(default_factory=TextualInversion)
+    sdxl: Sdxl = Field(default_factory=Sdxl)
+    sd3: Sd3 = Field(default_factory=Sd3)
+    flux: Flux = Field(default_factory=Flux)
+    flux_ranks: FluxRanks = Field(default_factory=FluxRanks)
+    lumina: Lumina = Field(default_factory=Lumina)
+    hunyuan: Hunyuan = Field(default_factory=Hunyuan)
+    anima: Anima = Field(default_factory=Anima)
     kohya_extra: dict[str, Any] = Field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
@@ -58,7 +90,7 @@ class TrainingSettings(Group):
             place = tree
             for part in known[name].path[:-1]:
                 place = place[part]
-            place[name] = _unset_as_default(known[name], value)
+            place[name] = _read(known[name], value)
         try:
             return TrainingSettings.model_validate(tree)
         except ValidationError as error:
@@ -79,14 +111,39 @@ def training_options() -> tuple[Option, ...]:
     return tuple(options_of(TrainingSettings))
 
 
-def _unset_as_default(item: Option, value: Any) -> Any:
-    """None, and empty text where a number or switch is meant, are kohya's ways of saying nothing."""
-    empty = value is None or (isinstance(value, str) and not value.strip())
-    if empty and (value is None or item.kind is not str or (item.choices and "" not in item.choices)):
+def _read(item: Option, value: Any) -> Any:
+    """A value as files, forms and the command line give it, in the option's own type where that is plain.
+
+    None, and empty text where a number or switch is meant, are kohya's ways of saying nothing.
+    """
+    if value is None:
         return item.default
-    if item.kind is str and not isinstance(value, str | bool) and isinstance(value, int | float):
-        return str(value)
+    if isinstance(value, str):
+        return _read_text(item, value)
+    if item.kind is str and isinstance(value, bool | int | float) and (item.choices or not isinstance(value, bool)):
+        whole = isinstance(value, float) and value.is_integer()
+        return _read_text(item, str(int(value) if whole else value))
     return value
+
+
+def _read_text(item: Option, text: str) -> Any:
+    if item.choices:
+        known = {choice.lower(): choice for choice in item.choices}
+        return known.get(text.strip().lower(), text if text.strip() else item.default)
+    if item.kind is str:
+        return text
+    if not text.strip():
+        return item.default
+    return _whole_number(text) if item.kind is int else text.strip()
+
+
+def _whole_number(text: str) -> Any:
+    """ "1e3" and "64.0" are whole numbers too; other text is left as it is."""
+    try:
+        number = float(text)
+        return int(text) if text.strip().isdecimal() else int(number) if number.is_integer() else text
+    except (ValueError, OverflowError):
+        return text
 
 
 def _sentence(item: Option, value: Any) -> str:

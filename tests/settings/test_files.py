@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.settings.files import (
@@ -18,6 +18,7 @@ from engine.settings.files import (
     save_kohya,
     to_kohya,
 )
+from engine.settings.option import Option
 from engine.settings.training import TrainingSettings, training_options
 
 OLD_TUTORIAL = {
@@ -81,15 +82,137 @@ def test_empty_text_means_unset():
 
 
 def test_keys_without_effect_are_listed_and_still_there_after_saving(tmp_path: Path):
-    loaded = from_kohya(OLD_TUTORIAL)
-    assert set(loaded.not_acted_on) == {"xformers", "prior_loss_weight", "max_token_length", "a_key_of_tomorrow"}
-    assert "a_key_of_tomorrow ([1, 2])" in loaded.report()[0]
+    loaded = from_kohya(OLD_TUTORIAL | {"model_list": "custom", "flip_aug": True, "min_snr_gamma": "5"})
+    assert loaded.bad == {}
+    assert loaded.report() == [
+        "Kept, but waiting for buckets and augmentation: Flip augmentation (true).",
+        "Kept, but waiting for noise and loss options: Min SNR gamma (5).",
+        'Kept, but without meaning here: Model list ("custom"). It remembers the entry chosen in kohya_ss\'s list of '
+        "models; Pretrained model name or path alone says which model.",
+        "Kept, but unknown to this version: a_key_of_tomorrow ([1, 2]).",
+    ]
 
     save_kohya(loaded.settings, tmp_path / "again.json")
     written = json.loads((tmp_path / "again.json").read_text(encoding="utf-8"))
     assert set(OLD_TUTORIAL) <= set(written)
-    for key in ("xformers", "v2", "keep_tokens", "a_key_of_tomorrow", "use_8bit_adam"):
+    for key in ("v2", "a_key_of_tomorrow", "use_8bit_adam", "max_token_length", "train_data_dir"):
         assert written[key] == OLD_TUTORIAL[key]
+    assert (written["keep_tokens"], written["flip_aug"], written["model_list"]) == (0, True, "custom")
+
+
+def test_an_option_without_meaning_beside_the_others_is_not_talked_about():
+    assert from_kohya({"train_on_input": False, "multires_noise_discount": 0}).report() == []
+    assert "LyCORIS" in from_kohya({"LoRA_type": "LyCORIS/iA3", "train_on_input": False}).report()[0]
+
+
+def test_a_secret_is_kept_and_not_shown():
+    loaded = from_kohya({"huggingface_token": "hf_secret", "log_with": "wandb", "wandb_api_key": "secret"})
+    assert "secret" not in " ".join(loaded.report())
+    assert "Huggingface token (…)" in " ".join(loaded.report())
+    assert to_kohya(loaded.settings)["huggingface_token"] == "hf_secret"
+
+
+@pytest.mark.parametrize(
+    ("retired", "key", "value"),
+    [
+        ({"use_8bit_adam": True}, "optimizer", "AdamW8bit"),
+        ({"use_8bit_adam": False}, "optimizer", "AdamW"),
+        ({"use_wandb": True}, "log_with", "wandb"),
+        ({"use_wandb": False}, "log_with", ""),
+        ({"lora_network_weights": "D:/a.safetensors"}, "network_weights", "D:/a.safetensors"),
+        ({"conv_dims": "4,4"}, "conv_block_dims", "4,4"),
+        ({"conv_alphas": "1,1"}, "conv_block_alphas", "1,1"),
+        ({"create_caption": False}, "generate_caption_database", False),
+        ({"create_buckets": False}, "generate_image_buckets", False),
+        ({"xformers": True}, "xformers", "xformers"),
+        ({"xformers": "False"}, "xformers", "none"),
+    ],
+)
+def test_what_older_versions_wrote_means_what_it_meant(retired: dict, key: str, value: object):
+    loaded = from_kohya(retired)
+    assert to_kohya(loaded.settings)[key] == value
+    assert loaded.bad == {}
+    assert loaded.unknown == {}
+    assert from_kohya({key: value} | retired).settings.values() == loaded.settings.values()
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1e-4", 1e-4), ("5e-5", 5e-5), (" 0.5 ", 0.5), ("1", 1), (".25", 0.25), ("", 1e-4), (None, 1e-4)],
+)
+def test_numbers_as_text_are_numbers(text: str | None, number: float):
+    assert from_kohya({"learning_rate": text}).settings.optimizer.learning_rate == number
+
+
+@pytest.mark.parametrize(("text", "number"), [("64.0", 64), ("1e2", 100), (64.0, 64), ("", 8), ("32 ", 32)])
+def test_whole_numbers_may_be_written_with_a_point(text: object, number: int):
+    assert from_kohya({"network_dim": text}).settings.network.network_dim == number
+
+
+@pytest.mark.parametrize("value", [True, "True", "true", 1, "1"])
+def test_switches_as_text_and_numbers_are_switches(value: object):
+    loaded = from_kohya({"flip_aug": value})
+    assert loaded.settings.dataset.flip_aug is True
+    assert loaded.bad == {}
+
+
+def test_a_number_with_a_comma_is_wrong_and_not_another_number():
+    loaded = from_kohya({"unet_lr": "0,5"})
+    assert list(loaded.bad) == ["unet_lr"]
+    assert loaded.settings.optimizer.unet_lr == 1e-4
+
+
+def test_numbers_that_kohya_writes_as_text_are_written_so():
+    written = to_kohya(from_kohya({"dataset_repeats": 12, "batch_size": "3", "max_token_length": 150}).settings)
+    assert (written["dataset_repeats"], written["batch_size"], written["max_token_length"]) == ("12", "3", "150")
+
+
+def test_whole_numbers_stay_whole_where_kohya_has_them_so():
+    written = to_kohya(from_kohya({"min_snr_gamma": 5.0, "lr_warmup": "10", "prior_loss_weight": 1}).settings)
+    assert [repr(written[key]) for key in ("min_snr_gamma", "lr_warmup", "prior_loss_weight")] == ["5", "10", "1.0"]
+
+
+@pytest.mark.parametrize("value", ["wide", [1], {"a": 1}, -5, "1e999"])
+def test_a_wrong_value_stands_in_the_file_until_another_is_chosen(value: object):
+    loaded = from_kohya({"network_dim": value})
+    assert "network_dim" in loaded.bad
+    assert to_kohya(loaded.settings)["network_dim"] == value
+    assert to_kohya(loaded.settings.with_values({"network_dim": 16}))["network_dim"] == 16
+
+
+def another_value(item: Option) -> st.SearchStrategy:
+    """Allowed values of an option other than its default."""
+    if item.kind is bool:
+        return st.just(not item.default)
+    if item.choices:
+        return st.sampled_from([choice for choice in item.choices if choice != item.default])
+    if item.kind is str:
+        return st.text(min_size=1, max_size=9).filter(lambda text: text != item.default)
+    least, most = item.at_least, item.at_most
+    if item.kind is int:
+        low, high = (None if bound is None else int(bound) for bound in (least, most))
+        return st.integers(low, high).filter(lambda number: number != item.default)
+    return st.floats(least, most, allow_nan=False, allow_infinity=False).filter(lambda number: number != item.default)
+
+
+GROUPS = sorted({item.path[0] for item in training_options()})
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@given(st.data())
+@settings(max_examples=5, deadline=None)
+def test_every_option_is_saved_under_its_key_and_comes_back(group: str, data: st.DataObject):
+    items = [item for item in training_options() if item.path[0] == group]
+    values = data.draw(st.fixed_dictionaries({item.name: another_value(item) for item in items}))
+    changed = TrainingSettings().with_values(values)
+    assert {name: changed.values()[name] for name in values} == values
+    written = json.loads(json.dumps(to_kohya(changed)))
+    before = to_kohya(TrainingSettings())
+    assert {key for key in written if written[key] != before[key]} == {item.kohya for item in items}
+    loaded = from_kohya(written)
+    assert loaded.bad == {}
+    assert loaded.settings == changed
+    assert parse_settings(changed.model_dump_json()).settings == changed
 
 
 def test_saved_and_loaded_again_the_settings_are_the_same(tmp_path: Path):
@@ -113,7 +236,7 @@ def test_todays_key_wins_over_a_retired_one():
 
 def test_a_wrong_value_is_reported_and_the_others_are_taken():
     loaded = from_kohya({"network_dim": "wide", "epoch": 4})
-    assert loaded.bad == {"network_dim": "Network Rank (Dimension) is 'wide'; it takes a whole number (1 to 512)."}
+    assert loaded.bad == {"network_dim": "Network Rank (Dimension) is 'wide'; it takes a whole number (1 to 100000)."}
     assert loaded.settings.optimizer.epoch == 4
     assert loaded.settings.network.network_dim == TrainingSettings().network.network_dim
 
@@ -155,6 +278,16 @@ def test_a_huge_file_a_folder_and_a_missing_file_are_refused(tmp_path: Path):
 def test_a_file_with_a_byte_order_mark_opens():
     """Notepad writes one."""
     assert parse_settings("\ufeff{}".encode().decode("utf-8-sig")).settings == TrainingSettings()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"mine": "\\ud800"}', '{"mine": ' + "[" * 60 + "]" * 60 + "}", "[" * 100_000],
+    ids=["half", "deep", "endless"],
+)
+def test_what_could_never_be_written_again_is_not_read(text: str):
+    with pytest.raises(SettingsFileError, match="nested too deeply"):
+        parse_settings(text)
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

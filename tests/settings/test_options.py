@@ -10,7 +10,7 @@ import pytest
 
 from engine.__main__ import _parser
 from engine.settings.files import from_kohya, to_kohya
-from engine.settings.option import Group, option, options_of
+from engine.settings.option import EVERY_METHOD, Group, Option, option, options_of, sections_of
 from engine.settings.reference import reference_page
 from engine.settings.training import BadValues, TrainingSettings, training_options
 from ui.form import Form
@@ -78,7 +78,64 @@ def test_every_option_says_what_it_does():
     for item in training_options():
         assert item.label, item.name
         assert item.help.endswith("."), item.name
-        assert "/" in item.section or item.section in ("Source Model", "Folders"), item.name
+        assert item.help.count('"') % 2 == 0, item.name
+        assert item.section.split("/")[0] in ("Source Model", "Folders", "Parameters", "Dataset Preparation"), item.name
+
+
+def test_all_317_keys_of_kohya_ss_and_two_of_our_own_are_declared_once():
+    keys = [item.kohya for item in training_options()]
+    assert len(keys) == len(set(keys)) == 317 + 2
+    # How many of them each of kohya_ss's tabs saves; the two of our own belong to all.
+    saved = {method: sum(method in item.methods for item in training_options()) - 2 for method in EVERY_METHOD}
+    assert saved == {"dreambooth": 175, "lora": 287, "textual_inversion": 128, "finetune": 215}
+
+
+def test_what_does_not_act_says_why():
+    for item in training_options():
+        assert bool(item.standing.why) == (not item.acts), item.name
+        if item.standing.kind == "idle":
+            assert item.standing.why.endswith("."), item.name
+        else:
+            assert not item.standing.why.endswith("."), item.name
+        assert set(item.not_yet) < set(item.choices or [""]), item.name
+        assert item.default not in item.not_yet, item.name
+
+
+def test_conditions_name_options_and_values_that_there_are():
+    known = {item.name: item for item in training_options()}
+    for item in training_options():
+        for name, values in (item.applies_when or {}).items():
+            allowed = known[name].choices or (True, False)
+            assert set(values) <= set(allowed), (item.name, name)
+
+
+def test_other_names_are_not_the_label_again():
+    for item in training_options():
+        assert item.label not in item.also, item.name
+        assert len(set(item.also)) == len(item.also), item.name
+
+
+@pytest.mark.parametrize("item", [item for item in training_options() if item.kind is float], ids=lambda i: i.name)
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), "inf", "nan", "1e999"])
+def test_no_number_is_infinite_or_none(item: Option, value: object):
+    with pytest.raises(BadValues):
+        TrainingSettings().with_values({item.name: value})
+
+
+def test_sections_stand_in_order_with_those_within_them_behind():
+    class Some(Group):
+        a: int = option(1, label="A", section="X/One", help=".")
+        b: int = option(1, label="B", section="X/Two", help=".")
+        c: int = option(1, label="C", section="X/One/Inner", help=".")
+        d: int = option(1, label="D", section="X", help=".")
+
+    assert sections_of(options_of(Some)) == ["X", "X/One", "X/One/Inner", "X/Two"]
+
+
+def test_a_single_choice_may_wait_while_the_others_act():
+    optimizer = next(item for item in training_options() if item.name == "optimizer")
+    assert optimizer.standing_of("AdamW").kind == "acts"
+    assert optimizer.standing_of("Prodigy").text() == "waits for more optimizers"
 
 
 def test_two_options_of_one_name_are_refused():
@@ -118,9 +175,10 @@ def test_every_wrong_value_is_named_at_once_with_what_it_takes():
     with pytest.raises(BadValues) as refused:
         TrainingSettings().with_values({"network_dim": 0, "lr_scheduler": "wavy", "epoch": "many"})
     assert refused.value.problems == {
-        "network_dim": "Network Rank (Dimension) is 0; it takes a whole number (1 to 512).",
-        "lr_scheduler": "LR Scheduler is 'wavy'; it takes one of constant, constant_with_warmup, cosine, "
-        "cosine_with_restarts, linear, polynomial.",
+        "network_dim": "Network Rank (Dimension) is 0; it takes a whole number (1 to 100000).",
+        "lr_scheduler": "LR Scheduler is 'wavy'; it takes one of adafactor, constant, constant_with_warmup, "
+        "cosine, cosine_with_restarts, linear, piecewise_constant, polynomial, cosine_with_min_lr, inverse_sqrt, "
+        "warmup_stable_decay.",
         "epoch": "Epoch is 'many'; it takes a whole number (1 or more).",
     }
 

@@ -22,7 +22,12 @@ def test_extra_arguments_become_numbers_switches_and_tuples():
     assert settings.extra_arguments() == {"weight_decay": 0.1, "betas": (0.9, 0.99), "amsgrad": True}
 
 
-@pytest.mark.parametrize("text", ["weight_decay", "=3", "betas=a,b", "eps="])
+def test_extra_arguments_may_stand_in_quotes():
+    settings = Optimizer(optimizer_args='"d0=1e-5" "weight_decay=0.4" "betas=.9,.95"')
+    assert settings.extra_arguments() == {"d0": 1e-5, "weight_decay": 0.4, "betas": (0.9, 0.95)}
+
+
+@pytest.mark.parametrize("text", ["weight_decay", "=3", "betas=a,b", "eps=", '"eps=1'])
 def test_other_extra_arguments_are_refused_in_words(text: str):
     with pytest.raises(ValueError, match="Optimizer extra arguments: "):
         Optimizer(optimizer_args=text).extra_arguments()

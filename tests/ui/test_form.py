@@ -8,6 +8,8 @@ import sys
 import gradio as gr
 import pytest
 
+from engine.settings.files import from_kohya
+from engine.settings.option import Group, option, options_of, sections_of
 from engine.settings.training import BadValues, TrainingSettings, training_options
 from ui.form import Form
 
@@ -25,48 +27,88 @@ def values_of(form: Form, **changes: object) -> tuple:
     return tuple(changes.get(item.name, item.default) for item in form.options.values())
 
 
-def test_every_option_has_a_field_with_its_label_help_and_default(form: Form):
-    assert set(form.components) == {item.name for item in training_options()}
-    for item in training_options():
+def within(component: gr.components.Component) -> list[str]:
+    """Names of the accordions and tabs around a component, the innermost first."""
+    around = []
+    block = component.parent
+    while block is not None:
+        around += [block.label] if isinstance(block, gr.Tab | gr.Accordion) else []
+        block = block.parent
+    return around
+
+
+def test_every_option_that_acts_has_a_field_with_its_label_help_and_default(form: Form):
+    acting = [item for item in training_options() if item.acts]
+    assert set(form.components) == {item.name for item in acting}
+    for item in acting:
         component = form.components[item.name]
         assert (component.label, component.info, component.value) == (item.label, item.help, item.default)
 
 
 def test_tabs_stand_in_kohyas_order(form: Form):
     assert form.tabs() == ["Source Model", "Folders", "Parameters"]
-    sections = [item.section for item in training_options() if item.section.startswith("Parameters/")]
-    assert list(dict.fromkeys(sections))[:3] == ["Parameters/Basic", "Parameters/Advanced", "Parameters/Samples"]
+    sections = sections_of([item for item in training_options() if item.acts])
+    assert sections[2:5] == ["Parameters/Basic", "Parameters/Advanced", "Parameters/Samples"]
 
 
 def test_the_untouched_form_is_the_default_settings(form: Form):
-    assert form.settings(values_of(form), {}) == TrainingSettings()
+    assert form.settings(values_of(form), TrainingSettings()) == TrainingSettings()
 
 
 def test_settings_go_into_the_form_and_out_again(form: Form):
     settings = TrainingSettings().with_values({"network_dim": 32, "unet_lr": 2e-4, "cache_latents": False})
-    assert form.settings(tuple(form.updates(settings)), {}) == settings
+    assert form.settings(tuple(form.updates(settings)), TrainingSettings()) == settings
 
 
-def test_keys_without_a_field_are_kept(form: Form):
-    assert form.settings(values_of(form), {"xformers": True}).kohya_extra == {"xformers": True}
+def test_options_and_keys_without_a_field_ride_along(form: Form):
+    base = from_kohya({"min_snr_gamma": 5, "LoRA_type": "LyCORIS/LoKr", "epoch": 3, "a_key_of_tomorrow": 1}).settings
+    assert "min_snr_gamma" not in form.components
+    said = form.settings(values_of(form, epoch=7, lora_type="Standard"), base)
+    assert said.objective.min_snr_gamma == 5
+    assert said.kohya_extra == {"a_key_of_tomorrow": 1}
+    assert (said.optimizer.epoch, said.network.lora_type) == (7, "Standard")
+
+
+def test_a_choice_that_cannot_be_followed_yet_is_shown_and_says_so(form: Form):
+    choices = {value: label for label, value in form.components["optimizer"].choices}
+    assert choices["AdamW"] == "AdamW"
+    assert choices["Prodigy"] == "Prodigy (not yet)"
+    assert form.settings(values_of(form, optimizer="Prodigy"), TrainingSettings()).optimizer.optimizer == "Prodigy"
+
+
+def test_a_third_level_is_an_accordion_in_its_sub_tab(monkeypatch: pytest.MonkeyPatch):
+    class Some(Group):
+        plain: int = option(1, label="Plain", section="Parameters/Basic", help="Plain.")
+        inner: int = option(1, label="Inner", section="Parameters/Basic/Deep", help="Inner.")
+        lone: str = option("", label="Lone", section="Parameters/Other/Lone", help="Lone.", widget="secret")
+
+    monkeypatch.setattr("ui.form.training_options", lambda: tuple(options_of(Some)))
+    with gr.Blocks():
+        form = Form()
+        form.draw("Parameters")
+    assert within(form.components["plain"]) == ["Basic"]
+    assert within(form.components["inner"]) == ["Deep", "Basic"]
+    assert within(form.components["lone"]) == ["Lone", "Other"]
+    assert form.components["lone"].type == "password"
 
 
 def test_an_emptied_number_field_means_its_default(form: Form):
-    assert form.settings(values_of(form, epoch=None), {}) == TrainingSettings()
+    assert form.settings(values_of(form, epoch=None), TrainingSettings()) == TrainingSettings()
 
 
 def test_a_wrong_value_is_one_sentence_by_its_label(form: Form):
     with pytest.raises(BadValues) as refused:
-        form.settings(values_of(form, train_batch_size=1000), {})
+        form.settings(values_of(form, train_batch_size=1000), TrainingSettings())
     assert refused.value.problems == {
         "train_batch_size": "Train batch size is 1000; it takes a whole number (1 to 64)."
     }
 
 
 def test_what_the_browser_remembers_leaves_wrong_values_out(form: Form):
-    kept = form.remembered(values_of(form, train_batch_size=1000, epoch=7), {"xformers": True})
+    base = from_kohya({"min_snr_gamma": 5, "a_key_of_tomorrow": 1}).settings
+    kept = form.remembered(values_of(form, train_batch_size=1000, epoch=7), base)
     assert kept["train_batch_size"] == TrainingSettings().optimizer.train_batch_size
-    assert (kept["epoch"], kept["xformers"]) == (7, True)
+    assert (kept["epoch"], kept["min_snr_gamma"], kept["a_key_of_tomorrow"]) == (7, 5, 1)
 
 
 def test_the_page_is_built_without_torch():

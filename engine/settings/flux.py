@@ -1,0 +1,240 @@
+"""What only FLUX.1 models ask for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from engine.settings.option import Group, idle, option
+from engine.settings.waiting import FLUX, FLUX_SD3
+
+SECTION = "Parameters/Basic/FLUX.1"
+
+
+class Flux(Group):
+    flux_vae: str = option(
+        "",
+        widget="path",
+        label="VAE Path",
+        section=SECTION,
+        kohya="ae",
+        help="The VAE file, usually ae.safetensors.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        also=("ae.sft",),
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    flux1_clip_l: str = option(
+        "",
+        widget="path",
+        label="CLIP-L Path",
+        section=SECTION,
+        help="The CLIP-L text encoder's file, as the DreamBooth and fine-tuning tabs save it.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "finetune"),
+    )
+    flux1_t5xxl: str = option(
+        "",
+        widget="path",
+        label="T5-XXL Path",
+        section=SECTION,
+        help="The T5-XXL text encoder's file, as the DreamBooth and fine-tuning tabs save it.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "finetune"),
+    )
+    flux_model_type: Literal["flux", "chroma"] = option(
+        "flux",
+        label="Base Model Type",
+        section=SECTION,
+        kohya="model_type",
+        help="flux for FLUX.1, chroma for Chroma.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("lora",),
+    )
+    flux1_cache_text_encoder_outputs: bool = option(
+        False,
+        label="Cache Text Encoder Outputs",
+        section=SECTION,
+        help="Encode every caption once before training, so that the large text encoders leave the GPU.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    flux1_cache_text_encoder_outputs_to_disk: bool = option(
+        False,
+        label="Cache Text Encoder Outputs to Disk",
+        section=SECTION,
+        help="Keep the encoded captions in files beside the pictures.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    timestep_sampling: Literal["flux_shift", "sigma", "shift", "sigmoid", "uniform"] = option(
+        "sigma",
+        label="Timestep Sampling",
+        section=SECTION,
+        help="How often each amount of noise is trained on. shift, flux_shift and sigmoid favour the middle.",
+        source="Esser et al. 2024, arXiv:2403.03206",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    discrete_flow_shift: float = option(
+        3.0,
+        ge=-1024,
+        le=1024,
+        label="Discrete Flow Shift",
+        section=SECTION,
+        help="For shift: how far the drawn noise is moved towards more of it; 3 is usual, 1 for not at all.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    model_prediction_type: Literal["raw", "additive", "sigma_scaled"] = option(
+        "sigma_scaled",
+        label="Model Prediction Type",
+        section=SECTION,
+        help="How the model's output is read before the loss; raw is usual for FLUX.1.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    flux_guidance_scale: float = option(
+        3.5,
+        ge=0,
+        le=1024,
+        label="Guidance Scale",
+        section=SECTION,
+        kohya="guidance_scale",
+        help="The guidance that FLUX.1-dev is told while training; 1 is usual for a LoRA.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    t5xxl_max_token_length: int = option(
+        512,
+        ge=0,
+        le=4096,
+        label="T5-XXL Max Token Length",
+        section=SECTION,
+        help="How many tokens of a caption T5-XXL reads: 512 for FLUX.1-dev, 256 for schnell and SD 3.",
+        standing=FLUX_SD3,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    apply_t5_attn_mask: bool = option(
+        False,
+        label="Apply T5 Attention Mask",
+        section=SECTION,
+        help="Let the model not look at the empty places after a short caption.",
+        standing=FLUX_SD3,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    train_blocks: Literal["all", "double", "single"] = option(
+        "all",
+        label="Train Blocks",
+        section=SECTION,
+        help="Which of the transformer's blocks are trained.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    split_mode: bool = option(
+        False,
+        label="Split Mode",
+        section=SECTION,
+        help="Train the double and the single blocks by turns, an older way to save memory.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    split_qkv: bool = option(
+        False,
+        label="Split QKV",
+        section=SECTION,
+        help="Give queries, keys and values matrices of their own.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("lora",),
+    )
+    train_t5xxl: bool = option(
+        False,
+        label="Train T5-XXL",
+        section=SECTION,
+        help="Train the T5-XXL text encoder too.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("lora",),
+    )
+    enable_all_linear: bool = option(
+        False,
+        label="Enable All Linear",
+        section=SECTION,
+        help="OFT attaches to every linear layer, not to attention alone.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("lora",),
+    )
+    cpu_offload_checkpointing: bool = option(
+        False,
+        label="CPU Offload Checkpointing",
+        section=SECTION,
+        help="With Gradient checkpointing: keep what is kept in main memory.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    mem_eff_save: bool = option(
+        False,
+        label="Memory Efficient Save",
+        section=SECTION,
+        help="Save a whole model with little main memory.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    blockwise_fused_optimizers: bool = option(
+        False,
+        label="Blockwise Fused Optimizer",
+        section=SECTION,
+        help="Update each block as soon as its gradients are known, with an optimizer for each.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "finetune"),
+    )
+    flux_fused_backward_pass: bool = option(
+        False,
+        label="Fused Backward Pass",
+        section=SECTION,
+        help="Update each weight as soon as its gradient is known. With Adafactor only.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=FLUX,
+        methods=("dreambooth", "finetune"),
+    )
+    single_blocks_to_swap: int = option(
+        0,
+        ge=0,
+        le=19,
+        step=1,
+        widget="slider",
+        label="Single Blocks to swap (deprecated)",
+        section=SECTION,
+        help="The older way to move single blocks to main memory.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=idle("kohya_ss has replaced it by Blocks to swap."),
+        methods=("dreambooth", "lora", "finetune"),
+    )
+    double_blocks_to_swap: int = option(
+        0,
+        ge=0,
+        le=38,
+        step=1,
+        widget="slider",
+        label="Double Blocks to swap (deprecated)",
+        section=SECTION,
+        help="The older way to move double blocks to main memory.",
+        applies_when={"flux1_checkbox": (True,)},
+        standing=idle("kohya_ss has replaced it by Blocks to swap."),
+        methods=("dreambooth", "lora", "finetune"),
+    )

@@ -1,0 +1,70 @@
+"""Trained files that go to Hugging Face."""
+
+from __future__ import annotations
+
+from engine.settings.option import Group, option
+from engine.settings.waiting import HUB
+
+SECTION = "Parameters/Advanced/Hugging Face"
+
+
+class HuggingFace(Group):
+    huggingface_repo_id: str = option(
+        "",
+        label="Huggingface repo id",
+        section=SECTION,
+        help="Repository that the trained files go to, as owner/name; empty for none.",
+        standing=HUB,
+    )
+    huggingface_token: str = option(
+        "",
+        label="Huggingface token",
+        section=SECTION,
+        help="Your access token with the right to write. It is stored in the settings file as it is.",
+        standing=HUB,
+        widget="secret",
+    )
+    huggingface_repo_type: str = option(
+        "",
+        label="Huggingface repo type",
+        section=SECTION,
+        help="model is usual; dataset and space are the others.",
+        standing=HUB,
+        suggestions=("model", "dataset", "space"),
+    )
+    huggingface_repo_visibility: str = option(
+        "",
+        label="Huggingface repo visibility",
+        section=SECTION,
+        help="public or private; empty for private.",
+        standing=HUB,
+        suggestions=("private", "public"),
+    )
+    huggingface_path_in_repo: str = option(
+        "",
+        label="Huggingface path in repo",
+        section=SECTION,
+        help="Folder within the repository.",
+        standing=HUB,
+    )
+    save_state_to_huggingface: bool = option(
+        False,
+        label="Save state to huggingface",
+        section=SECTION,
+        help="Send the training states there too.",
+        standing=HUB,
+    )
+    resume_from_huggingface: str = option(
+        "",
+        label="Resume from huggingface",
+        section=SECTION,
+        help="A training state to go on from, as owner/name/folder.",
+        standing=HUB,
+    )
+    async_upload: bool = option(
+        False,
+        label="Async upload",
+        section=SECTION,
+        help="Train on while files are being sent.",
+        standing=HUB,
+    )

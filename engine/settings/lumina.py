@@ -1,0 +1,129 @@
+"""What only Lumina Image 2.0 models ask for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from engine.settings.option import Group, option
+from engine.settings.waiting import LUMINA
+
+SECTION = "Parameters/Basic/Lumina Image 2.0"
+
+
+class Lumina(Group):
+    lumina_gemma2: str = option(
+        "",
+        widget="path",
+        label="Gemma2 Path",
+        section=SECTION,
+        help="The Gemma 2 text encoder's file.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
+    lumina_ae: str = option(
+        "",
+        widget="path",
+        label="AE Path",
+        section=SECTION,
+        help="The VAE's file.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
+    lumina_system_prompt: str = option(
+        "",
+        label="System Prompt",
+        section=SECTION,
+        help="A sentence put before every caption that tells Gemma 2 its task; empty for none.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
+    lumina_gemma2_max_token_length: int = option(
+        256,
+        ge=1,
+        le=4096,
+        label="Gemma2 Max Token Length",
+        section=SECTION,
+        help="How many tokens of a caption are read.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
+    lumina_cache_text_encoder_outputs: bool = option(
+        False,
+        label="Cache Text Encoder Outputs",
+        section=SECTION,
+        help="Encode every caption once before training, so that the text encoder leaves the GPU.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
+    lumina_cache_text_encoder_outputs_to_disk: bool = option(
+        False,
+        label="Cache Text Encoder Outputs to Disk",
+        section=SECTION,
+        help="Keep the encoded captions in files beside the pictures.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
+    lumina_timestep_sampling: Literal["sigma", "uniform", "sigmoid", "shift", "nextdit_shift", "flux_shift"] = option(
+        "shift",
+        label="Timestep Sampling",
+        section=SECTION,
+        help="How often each amount of noise is trained on. shift and sigmoid favour the middle.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
+    lumina_discrete_flow_shift: float = option(
+        6.0,
+        ge=-1024,
+        le=1024,
+        label="Discrete Flow Shift",
+        section=SECTION,
+        help="For shift: how far the drawn noise is moved towards more of it; 1 for not at all.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
+    lumina_sigmoid_scale: float = option(
+        1.0,
+        ge=0.0,
+        le=1024,
+        label="Sigmoid Scale",
+        section=SECTION,
+        help="For sigmoid and shift: how strongly the middle is favoured.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
+    lumina_model_prediction_type: Literal["raw", "additive", "sigma_scaled"] = option(
+        "raw",
+        label="Model Prediction Type",
+        section=SECTION,
+        help="How the model's output is read before the loss; raw is usual.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
+    lumina_use_flash_attn: bool = option(
+        False,
+        label="Use Flash Attention",
+        section=SECTION,
+        help="Compute attention with the flash-attn library.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
+    lumina_use_sage_attn: bool = option(
+        False,
+        label="Use Sage Attention",
+        section=SECTION,
+        help="Compute attention with the sageattention library.",
+        applies_when={"lumina_checkbox": (True,)},
+        standing=LUMINA,
+        methods=("lora", "finetune"),
+    )
