@@ -19,6 +19,7 @@ from engine.networks.kohya_format import save_lora
 from engine.runs import process
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
+from engine.settings.from_metadata import from_metadata
 from engine.settings.saving import Saving
 from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
@@ -168,8 +169,16 @@ def test_which_files_fall_out_as_sd_scripts_counts():
 @pytest.mark.shows("metadata_title", "metadata_author", "metadata_description", "metadata_license", "metadata_tags")
 def test_the_file_says_what_its_maker_wants_it_to_say(start_run, tmp_path: Path):
     given = {key: f"my {key}" for key in ("title", "author", "description", "license", "tags")}
-    ended(start_run(max_train_steps=1, **{f"metadata_{key}": text for key, text in given.items()}))
+    told = {"network_alpha": 2, "noise_offset": 0.1, "min_snr_gamma": 5, "optimizer_args": "weight_decay=0.2",
+            "lr_scheduler": "linear", "lr_warmup": 0, "clip_skip": 2, "rank_dropout": 0.1, "scale_weight_norms": 2,
+            **{f"metadata_{key}": text for key, text in given.items()}}  # fmt: skip
+    ended(start_run(max_train_steps=1, **told))
     header = (tmp_path / "out" / "shapes.safetensors").read_bytes()
     length = int.from_bytes(header[:8], "little")
     written = json.loads(header[8 : 8 + length])["__metadata__"]
     assert {key: written[f"modelspec.{key}"] for key in given} == given
+
+    # And it says enough to train like this again.
+    restored = from_metadata(written, TrainingSettings())[0].settings.values()
+    assert {name: restored[name] for name in told} == told
+    assert (restored["seed"], restored["network_dim"], restored["unet_lr"]) == (7, 4, 1e-3)
