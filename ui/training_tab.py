@@ -17,7 +17,8 @@ from engine.check.check import check
 from engine.check.mend import mended, with_free_name
 from engine.check.problem import Checked, Problem
 from engine.data.folders import scan
-from engine.data.steps import plan_steps
+from engine.data.items import items_of
+from engine.data.steps import plan_of
 from engine.demo.demo import write_demo
 from engine.runs.folder import runs_root
 from engine.settings.files import SettingsFileError, from_kohya, read_settings, save_kohya
@@ -192,13 +193,15 @@ class TrainingTab:
         """The arithmetic of the steps, or nothing where the pictures cannot be counted yet."""
         try:
             settings = self.form.settings(values, base)
-            folder = settings.folders.train_data_dir
-            pictures = scan(typed_path(folder)).weight if folder.strip() else 0
+            folder, regularisation = (
+                scan(typed_path(text)) if text.strip() else None
+                for text in (settings.folders.train_data_dir, settings.folders.reg_data_dir)
+            )
         except (BadValues, OSError, ValueError):
             return ""
-        if not pictures:
+        if folder is None or not folder.weight:
             return ""
-        return plan_steps(pictures, settings.optimizer, settings.hardware.num_processes).arithmetic()
+        return plan_of(items_of(folder, regularisation), settings).arithmetic()
 
     # ── check, mend, start ────────────────────────────────────────────────────────────────────────
 

@@ -11,7 +11,10 @@ from engine.check.numbers import check_numbers, check_resume, check_samples
 from engine.check.output import check_output
 from engine.check.pictures import check_pictures, image_folder
 from engine.check.problem import Checked, Problem
-from engine.data.steps import plan_steps
+from engine.data.items import Item, items_of
+from engine.data.placing import placed
+from engine.data.steps import StepPlan, plan_of
+from engine.failure import Failure
 from engine.settings.paths import why_unusable, with_whole_paths
 from engine.settings.training import TrainingSettings, training_options
 
@@ -29,18 +32,32 @@ def check(settings: TrainingSettings, own_files: Collection[Path] = ()) -> Check
     if unusable:
         return Checked(unusable, None)
     settings = with_whole_paths(settings)
-    folder, folder_problems = image_folder(settings)
+    folder, folder_problems = image_folder(settings, "train_data_dir")
+    regularisation, regularisation_problems = (
+        image_folder(settings, "reg_data_dir") if settings.folders.reg_data_dir else (None, [])
+    )
     plan = None
     if folder and folder.weight:
-        plan = plan_steps(folder.weight, settings.optimizer, settings.hardware.num_processes)
+        plan = _plan(items_of(folder, regularisation), settings)
     problems = [
         *check_model(settings),
         *check_choices(settings),
         *folder_problems,
-        *(check_pictures(folder, settings) if folder else []),
+        *(check_pictures(folder, settings, "train_data_dir") if folder else []),
+        *regularisation_problems,
+        *(check_pictures(regularisation, settings, "reg_data_dir") if regularisation else []),
         *check_output(settings, plan, own_files),
         *check_numbers(settings),
         *check_samples(settings),
         *check_resume(settings, plan),
     ]
     return Checked(problems, plan)
+
+
+def _plan(items: list[Item], settings: TrainingSettings) -> StepPlan:
+    """With the batches as buckets make them, unless a picture or the training size cannot be read."""
+    try:
+        places = placed([item.picture for item in items], settings.dataset)
+    except (Failure, ValueError, ZeroDivisionError):
+        places = None
+    return plan_of(items, settings, places)

@@ -20,14 +20,14 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
     """
     if problem not in check(settings).problems:
         return settings
-    folder = typed_path(settings.folders.train_data_dir)
+    folder = typed_path(str(settings.values()[problem.option]))
     if problem.fix == MAKE_FOLDER:
         move_into_concept(folder, words=words_for(settings))
     elif problem.fix == ADD_NUMBERS:
         for unnumbered in scan(folder).unnumbered:
             add_number(unnumbered)
     elif problem.fix == USE_PARENT:
-        return settings.with_values({"train_data_dir": str(folder.parent)})
+        return settings.with_values({problem.option: str(folder.parent)})
     elif problem.fix.startswith(NEW_NAME):
         return settings.with_values({"output_name": problem.fix.removeprefix(NEW_NAME).strip('"')})
     elif problem.fix.startswith(TURN_OFF):

@@ -15,36 +15,36 @@ ADD_NUMBERS = "Add the numbers for me"
 USE_PARENT = "Use the folder above"
 
 
-def image_folder(settings: TrainingSettings) -> tuple[ImageFolder | None, list[Problem]]:
+def image_folder(settings: TrainingSettings, option: str) -> tuple[ImageFolder | None, list[Problem]]:
     """What stands in the image folder, or why that cannot be said."""
-    name = settings.folders.train_data_dir
+    name = str(settings.values()[option])
     if not name:
-        return None, [Problem("train_data_dir", "No image folder is chosen.", "Type or choose one.")]
+        return None, [Problem(option, "No image folder is chosen.", "Type or choose one.")]
     path = Path(name)
     if not path.is_dir():
         what = "is a file, not a folder" if path.exists() else "does not exist"
-        return None, [Problem("train_data_dir", f'"{name}" {what}.', "Correct the path.")]
+        return None, [Problem(option, f'"{name}" {what}.', "Correct the path.")]
     try:
         return scan(path), []
     except OSError as error:
-        return None, [Problem("train_data_dir", f'"{name}" cannot be read: {error.strerror}.', "Allow reading it.")]
+        return None, [Problem(option, f'"{name}" cannot be read: {error.strerror}.', "Allow reading it.")]
 
 
-def check_pictures(folder: ImageFolder, settings: TrainingSettings) -> Iterator[Problem]:
-    path = Path(settings.folders.train_data_dir)
+def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str) -> Iterator[Problem]:
+    path = Path(str(settings.values()[option]))
     example = f'such as "{path.name}/10_{words_for(settings)}"'
     found = [picture for concept in folder.concepts for picture in concept.pictures]
     if not found:
         if folder.loose and path.name[:1].isdigit() and "_" in path.name:
             yield Problem(
-                "train_data_dir",
+                option,
                 f'"{path}" is itself the folder with the pictures; its parent is the image folder.',
                 "Choose the folder above it.",
                 fix=USE_PARENT,
             )
         elif folder.loose:
             yield Problem(
-                "train_data_dir",
+                option,
                 f'Found {len(folder.loose)} pictures directly in "{path}", none in a sub-folder.',
                 f"Training pictures go in a sub-folder named REPEATS_WORDS, {example}.",
                 fix=MAKE_FOLDER,
@@ -52,27 +52,27 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings) -> Iterator[
         elif folder.unnumbered:
             names = ", ".join(f'"{child.name}"' for child in folder.unnumbered[:3])
             yield Problem(
-                "train_data_dir",
+                option,
                 f"Found pictures in {names}, but the folder's name has no number of repeats.",
                 f"Name it REPEATS_WORDS, {example}.",
                 fix=ADD_NUMBERS,
             )
         elif folder.switched_off:
             yield Problem(
-                "train_data_dir",
+                option,
                 f'Every sub-folder with pictures, such as "{folder.switched_off[0].name}", has 0 repeats.',
                 f"Give one of them a number of 1 or more, {example}.",
             )
         else:
             yield Problem(
-                "train_data_dir",
+                option,
                 f'Found no pictures (.png, .jpg, .webp, .bmp) below "{path}".',
                 f"Put them into a sub-folder named REPEATS_WORDS, {example}.",
             )
         return
     for child in folder.unnumbered:
         yield Problem(
-            "train_data_dir",
+            option,
             f'The pictures in "{child.name}" are left out: its name has no number of repeats.',
             f'Rename it, such as "10_{child.name}".',
             blocking=False,
@@ -80,21 +80,21 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings) -> Iterator[
         )
     for child in folder.switched_off:
         yield Problem(
-            "train_data_dir",
+            option,
             f'The pictures in "{child.name}" are left out: 0 repeats switch a folder off.',
             "Give it 1 or more to train on it.",
             blocking=False,
         )
     if folder.loose:
         yield Problem(
-            "train_data_dir",
+            option,
             f'{len(folder.loose)} pictures directly in "{path}" are left out.',
             "Move them into one of the sub-folders.",
             blocking=False,
         )
     bad = unreadable(found)
     if bad:
-        yield Problem("train_data_dir", f"{_listed_pictures(bad)}.", "Remove or replace them.")
+        yield Problem(option, f"{_listed_pictures(bad)}.", "Remove or replace them.")
     ending = settings.dataset.caption_ending()
     if any(character in ending for character in "/\\\0"):
         yield Problem("caption_extension", f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,12 +20,13 @@ class MicroBatch:
 
     pictures: indices.  weight: its share in the step's mean loss, so that the gradient averaged over
     processes is the mean over all batches of the step; 0 for a filler, computed only because the other
-    processes still have a batch.  seed: of its noise and timesteps.
+    processes still have a batch.  seed: of its noise, timesteps and captions.  epoch: counted from 1.
     """
 
     pictures: tuple[int, ...]
     weight: float
     seed: int
+    epoch: int
 
 
 class Batches:
@@ -32,6 +34,7 @@ class Batches:
 
     repeats: how often an epoch shows each picture, by index.  batch_size: pictures at a time and process.
     accumulation: batches per step and process.  rank: this process among `processes`.
+    buckets: each picture's size; a batch holds pictures of one size.  None: all have the same.
     """
 
     def __init__(
@@ -42,12 +45,16 @@ class Batches:
         seed: int,
         processes: int = 1,
         rank: int = 0,
+        buckets: Sequence[Hashable] | None = None,
     ) -> None:
-        self._pictures = [index for index, count in enumerate(repeats) for _ in range(count)]
+        by_bucket: dict[Hashable, list[int]] = {}
+        for index, (count, bucket) in enumerate(zip(repeats, buckets or [None] * len(repeats), strict=True)):
+            by_bucket.setdefault(bucket, []).extend([index] * count)
+        self._pictures = tuple(map(tuple, by_bucket.values()))
         self._batch_size = batch_size
         self._per_step = accumulation * processes
         self._processes, self._rank, self._seed = processes, rank, seed
-        self.per_epoch = math.ceil(len(self._pictures) / batch_size)
+        self.per_epoch = sum(math.ceil(len(pictures) / batch_size) for pictures in self._pictures)
         self.steps_per_epoch = max(1, math.ceil(self.per_epoch / self._per_step))
 
     def epoch_of(self, step: int) -> int:
@@ -71,19 +78,26 @@ class Batches:
                     pictures=of_step[position if real else -1],
                     weight=self._processes / len(of_step) if real else 0.0,
                     seed=derived_seed(self._seed, step, position),
+                    epoch=self.epoch_of(step) + 1,
                 )
             )
         return mine
 
     def _epoch(self, epoch: int) -> list[tuple[int, ...]]:
-        return _shuffled(tuple(self._pictures), self._batch_size, derived_seed(self._seed, "epoch", epoch))
+        return _shuffled(self._pictures, self._batch_size, derived_seed(self._seed, "epoch", epoch))
 
 
 @lru_cache(maxsize=2)
-def _shuffled(pictures: tuple[int, ...], batch_size: int, seed: int) -> list[tuple[int, ...]]:
-    order = list(pictures)
-    random.Random(seed).shuffle(order)
-    return [tuple(order[i : i + batch_size]) for i in range(0, len(order), batch_size)]
+def _shuffled(buckets: tuple[tuple[int, ...], ...], batch_size: int, seed: int) -> list[tuple[int, ...]]:
+    """Every bucket's pictures in a new order, cut into batches, which are then put into a new order themselves."""
+    rng = random.Random(seed)
+    batches = []
+    for pictures in buckets:
+        order = list(pictures)
+        rng.shuffle(order)
+        batches += [tuple(order[i : i + batch_size]) for i in range(0, len(order), batch_size)]
+    rng.shuffle(batches)
+    return batches
 
 
 def derived_seed(*parts: object) -> int:

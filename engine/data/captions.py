@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 from engine.failure import Failure
+from engine.settings.captions import Captions
 
 
 def caption_of(picture: Path, ending: str, words: str) -> str:
@@ -21,6 +23,22 @@ def caption_of(picture: Path, ending: str, words: str) -> str:
     except UnicodeDecodeError:
         raise Failure(f"The caption {file} is not UTF-8 text.", "Save it as UTF-8.", "train_data_dir") from None
     return first.strip()
+
+
+def varied(caption: str, settings: Captions, epoch: int, rng: random.Random) -> str:
+    """The caption as one batch is shown it: dropped, or with its parts between commas in another order.
+
+    epoch: counted from 1; every so many epochs are trained without captions.
+    """
+    every = settings.caption_dropout_every_n_epochs
+    if rng.random() < settings.caption_dropout_rate or (every and epoch % every == 0):
+        return ""
+    if not settings.shuffle_caption:
+        return caption
+    parts = [part.strip() for part in caption.split(",")]
+    kept, rest = parts[: settings.keep_tokens], parts[settings.keep_tokens :]
+    rng.shuffle(rest)
+    return ", ".join([*kept, *rest])
 
 
 def unreadable_captions(pictures: list[Path], ending: str) -> list[Path]:

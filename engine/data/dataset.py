@@ -1,74 +1,78 @@
-"""The training pictures as latents with their captions, encoded once or each time."""
+"""The training pictures as latents, encoded once or each time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from engine.data.batches import derived_seed
-from engine.data.captions import caption_of
-from engine.data.folders import ImageFolder
+from engine.data.buckets import Placed, Size
 from engine.data.pictures import read_picture
 
 Encode = Callable[[Tensor, torch.Generator | None], Tensor]
 """Pixels (B, 3, H, W) in [-1, 1] and the noise source of the VAE's draw → latents (B, C, h, w)."""
 
-
-@dataclass(frozen=True)
-class Item:
-    picture: Path
-    caption: str
-    repeats: int
-
-
-def items_of(folder: ImageFolder, caption_ending: str) -> list[Item]:
-    """Every picture of every concept with its caption, in the order of names."""
-    return [
-        Item(picture, caption_of(picture, caption_ending, concept.words), concept.repeats)
-        for concept in folder.concepts
-        for picture in concept.pictures
-    ]
+FLIP_CHANCE = 0.5
 
 
 class Latents:
-    """Latents of the pictures by index.  size: (width, height) in pixels."""
+    """Latents of the pictures by index.
 
-    def __init__(self, items: list[Item], size: tuple[int, int], encode: Encode) -> None:
-        self._items, self._size, self._encode = items, size, encode
-        self._cached: list[Tensor] = []
+    places: each picture's size and bucket.  flips: whether a picture is shown mirrored half of the time.
+    """
+
+    def __init__(self, pictures: list[Path], places: list[Placed], encode: Encode, flips: bool = False) -> None:
+        self._pictures, self._places, self._encode, self._flips = pictures, places, encode, flips
+        self._cached: dict[tuple[int, bool], Tensor] = {}
 
     def cache(self, batch_size: int, seed: int, progress: Callable[[int, int], None]) -> None:
         """Encode every picture now and keep the latents in memory; pictures are read ahead by threads.
 
         The draw from the VAE's distribution depends on the seed and the picture's place alone.
         """
-        groups = [range(i, min(i + batch_size, len(self._items))) for i in range(0, len(self._items), batch_size)]
+        done = 0
         with ThreadPoolExecutor(max_workers=2) as pool:
-            for group, pixels in _ahead(pool, self._read, groups):
-                generator = torch.Generator().manual_seed(derived_seed(seed, "latents", group.start))
-                self._cached.extend(self._encode(pixels, generator).cpu().unbind())
-                progress(group.stop, len(self._items))
+            for group, pixels in _ahead(pool, self._read, self._groups(batch_size)):
+                for flipped in (False, True) if self._flips else (False,):
+                    generator = torch.Generator().manual_seed(derived_seed(seed, "latents", group[0], flipped))
+                    encoded = self._encode(pixels.flip(-1) if flipped else pixels, generator).cpu()
+                    self._cached |= {(index, flipped): one for index, one in zip(group, encoded, strict=True)}
+                done += len(group)
+                progress(done, len(self._pictures))
 
     def batch(self, indices: tuple[int, ...]) -> Tensor:
-        """(B, C, h, w), on the CPU where cached."""
+        """(B, C, h, w), on the CPU where cached.  Which are mirrored is drawn from torch's generator."""
+        flipped = (torch.rand(len(indices)) < FLIP_CHANCE).tolist() if self._flips else [False] * len(indices)
         if self._cached:
-            return torch.stack([self._cached[index] for index in indices])
-        return self._encode(self._read(indices), None)
+            return torch.stack([self._cached[index] for index in zip(indices, flipped, strict=True)])
+        pixels = self._read(indices)
+        mirrored = [one.flip(-1) if flip else one for one, flip in zip(pixels, flipped, strict=True)]
+        return self._encode(torch.stack(mirrored), None)
 
-    def _read(self, indices: tuple[int, ...] | range) -> Tensor:
-        return torch.stack([read_picture(self._items[index].picture, *self._size) for index in indices])
+    def _groups(self, batch_size: int) -> list[tuple[int, ...]]:
+        """Indices of pictures of one bucket, to be encoded together."""
+        by_bucket: dict[Size, list[int]] = {}
+        for index, place in enumerate(self._places):
+            by_bucket.setdefault(place.bucket, []).append(index)
+        return [
+            tuple(indices[i : i + batch_size])
+            for indices in by_bucket.values()
+            for i in range(0, len(indices), batch_size)
+        ]
+
+    def _read(self, indices: tuple[int, ...]) -> Tensor:
+        return torch.stack([read_picture(self._pictures[index], self._places[index]) for index in indices])
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, read: Callable[[range], Tensor], groups: list[range]
-) -> Iterator[tuple[range, Tensor]]:
+    pool: ThreadPoolExecutor, read: Callable[[tuple[int, ...]], Tensor], groups: list[tuple[int, ...]]
+) -> Iterator[tuple[tuple[int, ...], Tensor]]:
     """read() of every group in order, two groups ahead of the one in use."""
-    waiting: list[tuple[range, Future[Tensor]]] = []
+    waiting: list[tuple[tuple[int, ...], Future[Tensor]]] = []
     for group in groups:
         waiting.append((group, pool.submit(read, group)))
         if len(waiting) > 2:

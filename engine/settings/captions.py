@@ -17,7 +17,6 @@ class Captions(Group):
         section=ADVANCED,
         help="Put the parts of a caption between commas in another order each time, so that none counts more for "
         "standing first.",
-        standing=CAPTIONS,
         also=("shuffle captions",),
     )
     keep_tokens: int = option(
@@ -29,15 +28,14 @@ class Captions(Group):
         label="Keep n tokens",
         section=ADVANCED,
         help="So many of the first parts of a caption stay in front when it is shuffled; 1 keeps a trigger word there.",
-        standing=CAPTIONS,
         also=("Keep N Tokens",),
     )
     caption_dropout_every_n_epochs: int = option(
         0,
+        ge=0,
         label="Dropout caption every n epochs",
         section=ADVANCED,
         help="Every so many epochs one is trained without captions; 0 for never.",
-        standing=CAPTIONS,
         also=("Dropout Caption Every N Epoch",),
     )
     caption_dropout_rate: float = option(
@@ -51,7 +49,6 @@ class Captions(Group):
         help="Share of the pictures that are shown without their caption, from 0 to 1. A little helps classifier-free "
         "guidance.",
         source="Ho & Salimans 2022, arXiv:2207.12598",
-        standing=CAPTIONS,
         also=("Rate Caption Drop",),
     )
     max_token_length: Literal["75", "150", "225"] = option(

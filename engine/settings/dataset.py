@@ -58,7 +58,6 @@ class Dataset(Group):
         section=BASIC,
         help="Sort pictures by shape into buckets, so that tall and wide ones are trained in their own shape instead "
         "of being cropped to one.",
-        standing=BUCKETS,
         also=("Buckets", "Aspect ratio bucketing"),
         methods=("dreambooth", "lora", "textual_inversion"),
     )
@@ -72,7 +71,6 @@ class Dataset(Group):
         section=BASIC,
         help="No side of a bucket is shorter than this, in pixels.",
         applies_when={"enable_bucket": (True,)},
-        standing=BUCKETS,
         also=("Minimum Bucket Resolution",),
     )
     max_bucket_reso: int = option(
@@ -85,7 +83,6 @@ class Dataset(Group):
         section=BASIC,
         help="No side of a bucket is longer than this, in pixels.",
         applies_when={"enable_bucket": (True,)},
-        standing=BUCKETS,
         also=("Maximum Bucket Resolution",),
     )
     bucket_no_upscale: bool = option(
@@ -94,7 +91,6 @@ class Dataset(Group):
         section=ADVANCED,
         help="Leave pictures that are smaller than the training size at their own size instead of enlarging them.",
         applies_when={"enable_bucket": (True,)},
-        standing=BUCKETS,
     )
     bucket_reso_steps: int = option(
         64,
@@ -107,7 +103,6 @@ class Dataset(Group):
         help="Sides of buckets are multiples of this, in pixels. 64 is usual; smaller ones crop less and spread the "
         "pictures over more buckets.",
         applies_when={"enable_bucket": (True,)},
-        standing=BUCKETS,
     )
     random_crop: bool = option(
         False,
@@ -130,7 +125,6 @@ class Dataset(Group):
         section=ADVANCED,
         help="Show each picture mirrored half of the time. Not for what has a left and a right, such as a face with a "
         "parting.",
-        standing=BUCKETS,
         also=("Flip aug", "Flip horizontally"),
     )
     masked_loss: bool = option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import DATASET_CONFIG, REGULARISATION
+from engine.settings.waiting import DATASET_CONFIG
 
 
 class Folders(Group):
@@ -61,7 +61,6 @@ class Folders(Group):
         help="Sub-folders named REPEATS_WORDS with pictures of the same class that are not the subject, such as other "
         "people. They keep the model from forgetting the class.",
         source="Ruiz et al. 2022, arXiv:2208.12242",
-        standing=REGULARISATION,
         also=("Regularisation folder", "Regularization folder", "Class images"),
         methods=("dreambooth", "lora", "textual_inversion"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import REGULARISATION, SHOWN_TIMESTEPS, V_PREDICTION
+from engine.settings.waiting import SHOWN_TIMESTEPS, V_PREDICTION
 
 ADVANCED = "Parameters/Advanced"
 
@@ -30,7 +30,6 @@ class Objective(Group):
         section=ADVANCED,
         help="How much a regularisation picture's loss counts beside a training picture's; 1 for as much.",
         source="Ruiz et al. 2022, arXiv:2208.12242",
-        standing=REGULARISATION,
         also=("Prior loss",),
         methods=("dreambooth", "lora", "textual_inversion"),
     )

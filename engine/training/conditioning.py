@@ -1,42 +1,59 @@
-"""The captions as the model reads them: encoded once where the text encoder stays as it is."""
+"""The captions as the model reads them: encoded once where neither they nor the text encoder change."""
 
 from __future__ import annotations
+
+import random
 
 import torch
 from torch import Tensor
 
+from engine.data.batches import MicroBatch, derived_seed
+from engine.data.captions import varied
 from engine.models.family import Family, Parts, Reading
+from engine.settings.captions import Captions
 
 CAPTIONS_AT_A_TIME = 16
 
 
 class Conditioning:
-    """Conditioning of pictures by index.
+    """Conditioning of batches.
 
-    trained: the text encoder learns, so captions are encoded anew at every step, with gradients.
-    Otherwise each different caption is encoded now, and the text encoder leaves the device.
+    captions: of the pictures, by index.  variation: what happens to one each time it is shown.
+    trained: the text encoder learns, so captions are encoded anew at every step, with gradients. Without that,
+    and without shuffling, each different caption is encoded now, and the text encoder leaves the device.
     """
 
-    def __init__(self, family: Family, parts: Parts, captions: list[str], reading: Reading, trained: bool) -> None:
-        self._family, self._parts, self._captions, self._reading = family, parts, captions, reading
+    def __init__(
+        self, family: Family, parts: Parts, captions: list[str], variation: Captions, reading: Reading, trained: bool
+    ) -> None:
+        self._family, self._parts, self._captions = family, parts, captions
+        self._variation, self._reading, self._trained = variation, reading, trained
         self._device = next(parts.unet.parameters()).device
         self._encoded: dict[str, Tensor] = {}
-        if not trained:
+        if not trained and not variation.shuffle_caption:
             self._encode_all()
             parts.text_encoder.to("cpu")
 
-    def of(self, indices: tuple[int, ...]) -> Tensor:
+    def of(self, batch: MicroBatch) -> Tensor:
         """(B, tokens, channels) on the training device."""
-        captions = [self._captions[index] for index in indices]
+        captions = [
+            varied(
+                self._captions[index],
+                self._variation,
+                batch.epoch,
+                random.Random(derived_seed(batch.seed, "caption", position)),
+            )
+            for position, index in enumerate(batch.pictures)
+        ]
         if self._encoded:
             return torch.stack([self._encoded[caption] for caption in captions]).to(self._device)
-        return self._family.encode_text(self._parts, captions, self._reading)
+        with torch.set_grad_enabled(self._trained):
+            return self._family.encode_text(self._parts, captions, self._reading)
 
     @torch.no_grad()
     def _encode_all(self) -> None:
-        different = list(dict.fromkeys(self._captions))
+        different = list(dict.fromkeys([*self._captions, ""]))
         for begin in range(0, len(different), CAPTIONS_AT_A_TIME):
             some = different[begin : begin + CAPTIONS_AT_A_TIME]
-            self._encoded |= dict(
-                zip(some, self._family.encode_text(self._parts, some, self._reading).cpu(), strict=True)
-            )
+            encoded = self._family.encode_text(self._parts, some, self._reading).cpu()
+            self._encoded |= dict(zip(some, encoded, strict=True))

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from engine.data.batches import Batches, MicroBatch
-from engine.data.dataset import Latents, items_of
-from engine.data.folders import scan
-from engine.data.steps import plan_steps
+from engine.data.dataset import Latents
+from engine.data.folders import ImageFolder, scan
+from engine.data.items import captions_of, items_of
+from engine.data.placing import placed
+from engine.data.steps import plan_of
 from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
 from engine.models.family import Family, Parts, Reading
@@ -64,9 +66,10 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     )
 
     report.stage("loading", detail=settings.source_model.pretrained_model_name_or_path)
-    items = items_of(scan(Path(settings.folders.train_data_dir)), settings.dataset.caption_ending())
-    repeats = [item.repeats for item in items]
-    plan = plan_steps(sum(repeats), settings.optimizer, accelerator.num_processes)
+    items = items_of(scan(Path(settings.folders.train_data_dir)), _regularisation(settings))
+    places = placed([item.picture for item in items], settings.dataset)
+    captions = captions_of(items, settings.dataset.caption_ending())
+    plan = plan_of(items, settings, places)
     start = saved[2].step if saved else 0
     if start >= plan.steps:
         raise Failure(
@@ -92,7 +95,8 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         if run.stop_requested():
             raise Stopped
 
-    latents = Latents(items, settings.dataset.size(), partial(_encode, family, parts))
+    pictures = [item.picture for item in items]
+    latents = Latents(pictures, places, partial(_encode, family, parts), settings.dataset.flip_aug)
     parts.vae.to(device)
     if settings.dataset.cache_latents:
         batch_size = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
@@ -106,8 +110,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     if settings.hardware.gradient_checkpointing:
         save_memory(parts.unet, parts.text_encoder)
     reading = Reading(settings.objective.clip_skip, int(settings.captions.max_token_length))
-    captions = [item.caption for item in items]
-    conditioning = Conditioning(family, parts, captions, reading, method.trains_text_encoder)
+    conditioning = Conditioning(family, parts, captions, settings.captions, reading, method.trains_text_encoder)
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
     schedule = make_schedule(optimizer.optimizer, settings.optimizer, plan.steps)
     memory = _Memory(optimizer, schedule, accelerator.scaler)
@@ -118,18 +121,24 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             report.warn("The learning rates go on as they were in the saved state; those in the settings are not used.")
 
     batches = Batches(
-        repeats,
+        [item.repeats for item in items],
         settings.optimizer.train_batch_size,
         settings.optimizer.gradient_accumulation_steps,
         seed,
         accelerator.num_processes,
         accelerator.process_index,
+        [place.bucket for place in places],
+    )
+    prior_weights = torch.tensor(
+        [settings.objective.prior_loss_weight if item.is_regularisation else 1.0 for item in items], device=device
     )
     metadata = RunMetadata(
         settings,
         family,
         plan,
         items,
+        captions,
+        places,
         seed,
         accelerator.mixed_precision,
         method.metadata(),
@@ -154,9 +163,10 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         torch.manual_seed(batch.seed)
         corrupted = objective.corrupt(latents.batch(batch.pictures).to(device, torch.float32))
         with accelerator.autocast():
-            text = conditioning.of(batch.pictures)
+            text = conditioning.of(batch)
             prediction = family.predict(parts, corrupted.noisy.to(dtype), corrupted.timesteps, text)
-        return objective.loss(prediction, corrupted).mean() * batch.weight
+        losses = objective.loss(prediction, corrupted) * prior_weights[list(batch.pictures)]
+        return losses.mean() * batch.weight
 
     if start == 0:
         milestones.before_first_step()
@@ -188,6 +198,11 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             return "stopped", step
     milestones.after_last_step()
     return "done", plan.steps
+
+
+def _regularisation(settings: TrainingSettings) -> ImageFolder | None:
+    folder = settings.folders.reg_data_dir
+    return scan(Path(folder)) if folder else None
 
 
 def _saved_state(settings: TrainingSettings, run: RunFolder) -> Saved | None:

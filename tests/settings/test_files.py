@@ -85,7 +85,6 @@ def test_keys_without_effect_are_listed_and_still_there_after_saving(tmp_path: P
     loaded = from_kohya(OLD_TUTORIAL | {"model_list": "custom", "flip_aug": True, "masked_loss": "true"})
     assert loaded.bad == {}
     assert loaded.report() == [
-        "Kept, but waiting for buckets and augmentation: Flip augmentation (true).",
         "Kept, but waiting for masked loss: Masked loss (true).",
         'Kept, but without meaning here: Model list ("custom"). It remembers the entry chosen in kohya_ss\'s list of '
         "models; Pretrained model name or path alone says which model.",

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from engine.data.batches import Batches
-from engine.data.dataset import Latents, items_of
+from engine.data.dataset import Latents
 from engine.data.folders import scan
+from engine.data.items import captions_of, items_of
+from engine.data.placing import placed
 from engine.models.family import Reading
 from engine.models.sd1 import StableDiffusion1
 from engine.runs import process
@@ -133,8 +136,10 @@ def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_r
     run = start_run(gradient_accumulation_steps=3, train_batch_size=2)
     family = StableDiffusion1()
     parts = family.load(settings.source_model, torch.float32)
-    items = items_of(scan(Path(settings.folders.train_data_dir)), ".txt")
-    latents = Latents(items, (64, 64), lambda pixels, noise: family.encode_images(parts, pixels, noise).detach())
+    items = items_of(scan(Path(settings.folders.train_data_dir)))
+    pictures, words = [item.picture for item in items], captions_of(items, ".txt")
+    places = placed(pictures, settings.dataset)
+    latents = Latents(pictures, places, lambda pixels, noise: family.encode_images(parts, pixels, noise).detach())
     latents.cache(2, 7, lambda done, total: None)
     losses = []
     with torch.no_grad():
@@ -143,7 +148,7 @@ def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_r
             clean = latents.batch(batch.pictures)
             noise, timesteps = torch.randn_like(clean), torch.randint(0, 1000, (len(clean),))
             alpha = parts.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
-            captions = family.encode_text(parts, [items[i].caption for i in batch.pictures], Reading(1))
+            captions = family.encode_text(parts, [words[i] for i in batch.pictures], Reading(1))
             answer = parts.unet(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, timesteps, captions).sample
             losses.append((answer - noise).square().mean().item())
     assert len(losses) == 3
@@ -221,6 +226,30 @@ def test_several_concepts_with_repeats_of_their_own(start_run, tmp_path: Path):
 
 
 @pytest.mark.shows("seed")
+@pytest.mark.shows("prior_loss_weight")
+def test_regularisation_pictures_count_as_much_as_they_are_told_to(start_run, tmp_path: Path):
+    """At a weight of 0 a step of regularisation pictures alone costs nothing; the others stay as they are."""
+    draw_pictures(tmp_path / "reg" / "1_shape", 4)
+    told = {"reg_data_dir": str(tmp_path / "reg"), "max_train_steps": 12, "unet_lr": 1e-9, "text_encoder_lr": 1e-9}
+    full = [s.loss for s in ended(start_run(output_name="full", **told)).steps]
+    none = [s.loss for s in ended(start_run(output_name="none", prior_loss_weight=0, **told)).steps]
+    assert 0 < none.count(0) < 12
+    assert all(b == 0 or b == pytest.approx(a, rel=1e-3) for a, b in zip(full, none, strict=True))
+
+
+def test_tall_and_wide_pictures_train_in_buckets(start_run, tmp_path: Path):
+    for name, size in (("tall", (64, 128)), ("wide", (128, 64))):
+        Image.new("RGB", size, "red").save(tmp_path / "img" / "2_shapes" / f"{name}.png")
+    history = ended(start_run(train_batch_size=4, max_resolution="96,96", min_bucket_reso=64, bucket_reso_steps=32,
+                              bucket_no_upscale=False, flip_aug=True, shuffle_caption=True,
+                              text_encoder_lr=0))  # fmt: skip
+    assert history.last.how == "done"
+    told = metadata_of(tmp_path / "out" / "shapes.safetensors")
+    buckets = json.loads(told["ss_bucket_info"])["buckets"]
+    assert [(b["resolution"], b["count"]) for b in buckets.values()] == [([64, 128], 2), ([96, 96], 10), ([128, 64], 2)]
+    assert told["ss_num_batches_per_epoch"] == "5"  # 10 squares are 3 batches of 4 at most, each other shape 1
+
+
 def test_a_seed_of_0_draws_one_and_tells_it(start_run):
     seeds = {ended(start_run(output_name=name, seed=0, max_train_steps=1)).planned.seed for name in ("a", "b")}
     assert len(seeds) == 2
