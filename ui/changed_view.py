@@ -33,7 +33,7 @@ def preview_table(before: TrainingSettings, after: TrainingSettings) -> str:
         f"<tr><td>{link(item)}</td><td>{_value(item, before)}</td><td>{_value(item, after)}</td></tr>"
         for item in differing
     )
-    return f"<table><thead><tr><th>Option</th><th>Now</th><th>Then</th></tr></thead><tbody>{rows}</tbody></table>"
+    return f"<table><thead><tr><th>Option</th><th>Now</th><th>After</th></tr></thead><tbody>{rows}</tbody></table>"
 
 
 def link(item: Option) -> str:

@@ -137,7 +137,7 @@ def draw_option(item: Option, visible: bool = True) -> gr.components.Component:
         kind: Any = "password" if item.widget == "secret" else "text"
         return gr.Textbox(item.default, lines=4 if item.widget == "lines" else 1, type=kind, **common)
     if item.widget == "slider":
-        return gr.Slider(item.at_least, item.at_most, value=item.default, step=item.step, **common)
+        return gr.Slider(item.at_least, item.at_most, value=item.default, step=item.step, buttons=[], **common)
     return gr.Number(item.default, precision=0 if item.kind is int else None, **common)
 
 

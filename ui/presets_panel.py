@@ -35,22 +35,24 @@ class PresetsPanel:
         self._form = form
 
     def draw_chooser(self) -> None:
-        self.chosen = gr.Dropdown(_choices(), value=None, label="Preset", elem_id="preset", min_width=180)
+        self.chosen = gr.Dropdown(
+            _choices(), value=None, label="Preset: a recipe to begin with", elem_id="preset", min_width=180
+        )
 
     def draw_preview(self) -> None:
         with gr.Column(visible=False, elem_id="preset-box") as self.box:
             self.preview = gr.HTML(elem_id="preset-preview")
             with gr.Row(elem_classes="actions"):
-                self.apply = gr.Button("Apply", variant="primary", elem_id="preset-apply", min_width=80)
-                self.rename = gr.Button("Rename", elem_id="preset-rename", min_width=80, visible=False)
-                self.delete = gr.Button("Delete", elem_id="preset-delete", min_width=80, visible=False)
-                self.close = gr.Button("Close", elem_id="preset-close", min_width=80)
+                self.apply = gr.Button("Apply", variant="primary", elem_id="preset-apply", size="md", min_width=80)
+                self.rename = gr.Button("Rename", elem_id="preset-rename", size="md", min_width=80, visible=False)
+                self.delete = gr.Button("Delete", elem_id="preset-delete", size="md", min_width=80, visible=False)
+                self.close = gr.Button("Close", elem_id="preset-close", size="md", min_width=80)
         self.asked: Any = gr.State(None)
         with gr.Row(visible=False, elem_id="preset-question") as self.question_row:
             self.question = gr.Markdown()
             self.answer = gr.Textbox(show_label=False, elem_id="preset-new-name", container=False, min_width=140)
-            self.yes = gr.Button("Yes", variant="stop", elem_id="preset-yes", min_width=80, scale=0)
-            self.no = gr.Button("No", elem_id="preset-no", min_width=80, scale=0)
+            self.yes = gr.Button("Yes", variant="stop", elem_id="preset-yes", size="md", min_width=80, scale=0)
+            self.no = gr.Button("No", elem_id="preset-no", size="md", min_width=80, scale=0)
 
     def draw_keeping(self) -> None:
         with gr.Accordion("My presets", open=False, elem_id="my-presets"):
@@ -59,11 +61,11 @@ class PresetsPanel:
                 self.sentence = gr.Textbox(
                     label="When to use it", placeholder="a sentence, if you like", elem_id="preset-sentence", scale=4
                 )
-                self.save = gr.Button("Save as a preset", elem_id="preset-save", min_width=120)
+                self.save = gr.Button("Save as preset", elem_id="preset-save", min_width=160)
             self.file = gr.File(
                 label="Drop a preset or settings file of anybody's here to keep it as one of yours",
                 file_types=[".json"],
-                height=120,
+                height=160,
                 elem_id="preset-file",
             )
             gr.Markdown(

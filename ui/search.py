@@ -10,19 +10,24 @@ from engine.settings.option import Option
 from engine.settings.training import training_options
 from ui.form import way_to
 
-BOX = """<div class="search" role="search">
-<input id="option-search" type="search" placeholder="Search options: words, or a key of kohya_ss" autocomplete="off"
- role="combobox" aria-label="Search options" aria-expanded="false" aria-controls="option-hits">
+BOX = """<div class="search" role="search"><label for="option-search">Find an option</label>
+<input id="option-search" type="search" placeholder="its name, kohya_ss's key, or words of its help" autocomplete="off"
+ role="combobox" aria-expanded="false" aria-controls="option-hits">
 <ul id="option-hits" role="listbox" hidden></ul></div>"""
 
 
 @cache
 def index() -> dict[str, Any]:
-    """What the page's script knows: every option by its name, and the tabs and accordions that lead to a section."""
+    """What the page's script knows: every option by its name, and the tabs and accordions that lead to a section.
+
+    What is said often is said once: a standing is a number in `standings`, a key like the name is left out.
+    """
     options = training_options()
     labels = {item.name: item.short_label for item in options}
+    standings = list(dict.fromkeys(item.standing.text() for item in options if not item.acts))
     return {
-        "options": {item.name: _entry(item, labels) for item in options},
+        "options": {item.name: _entry(item, labels, standings) for item in options},
+        "standings": standings,
         "ways": {item.section: way_to(item.section) for item in options if item.acts},
     }
 
@@ -33,20 +38,21 @@ def embedded() -> str:
     return f'<script type="application/json" id="option-index">{text}</script>'
 
 
-def _entry(item: Option, labels: dict[str, str]) -> dict[str, Any]:
-    facts = {
+def _entry(item: Option, labels: dict[str, str], standings: list[str]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
         "label": item.label,
-        "key": item.kohya,
+        "key": item.kohya if item.kohya != item.name else "",
         "section": item.section,
         "help": item.help,
-        "standard": item.value_text(item.default),
-        "range": "" if item.choices else item.range_text(),
         "also": item.also,
         "choices": {choice: item.not_yet.get(choice, "") for choice in item.choices if choice},
-        "standing": "" if item.acts else item.standing.text(),
-        "needs": _needs(item, labels) if item.acts else {},
     }
-    return {name: fact for name, fact in facts.items() if fact}
+    if item.acts:
+        range_text = "" if item.choices else item.range_text()
+        facts |= {"standard": item.value_text(item.default), "range": range_text, "needs": _needs(item, labels)}
+    else:
+        facts |= {"standing": standings.index(item.standing.text())}
+    return {name: fact for name, fact in facts.items() if fact not in ("", (), {})}
 
 
 def _needs(item: Option, labels: dict[str, str]) -> dict[str, str]:

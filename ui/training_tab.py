@@ -62,7 +62,7 @@ class TrainingTab:
                 with gr.Row(elem_classes="outcome"):
                     self.said = gr.Markdown(elem_id="said", elem_classes="said")
                     self.undo = gr.Button("Undo", visible=False, elem_id="undo", size="sm", min_width=80, scale=0)
-                self.changed = gr.HTML(elem_id="changed", js_on_load=RESET_CLICKS)
+                self.changed = gr.HTML(changed_table(TrainingSettings()), elem_id="changed", js_on_load=RESET_CLICKS)
                 with gr.Tabs(elem_id="settings"):
                     for tab in self.form.tabs():
                         with gr.Tab(tab, id=tab):
@@ -98,15 +98,10 @@ class TrainingTab:
         self.undo.click(self._undo, [self.before], shown, **silent)
         self.changed.click(self._reset_one, [self.base], [*values, self.base], **silent)
         self.presets.connect(blocks, self.base, self.said, shown, self._shown)
-        gr.on(
-            [component.change for component in values],
-            self._changed,
-            filled,
-            [self.steps, self.kept, self.changed],
-            trigger_mode="always_last",
-            queue=False,
-            **silent,
-        )
+        changed: dict[str, Any] = {
+            "fn": self._changed, "inputs": filled, "outputs": [self.steps, self.kept, self.changed], "queue": False,
+        }  # fmt: skip
+        gr.on([component.change for component in values], **changed, trigger_mode="always_last", **silent)
 
         findings = [self.problems, self.findings, self.fix]
         self.check.click(self._check, filled, findings, **silent).then(None, [self.problems], None, js=SHOW_PROBLEMS)
@@ -116,7 +111,7 @@ class TrainingTab:
         )
         self.fix.click(self._mend, [self.problems, *filled], [*shown, *findings], **silent).then(
             self._check, filled, findings, **silent
-        ).then(None, [self.problems], None, js=SHOW_PROBLEMS)
+        ).then(None, [self.problems], None, js=SHOW_PROBLEMS).then(**changed, **silent)
         panel.connect(blocks)
 
     # ── drawing ───────────────────────────────────────────────────────────────────────────────────

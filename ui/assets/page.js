@@ -1,8 +1,17 @@
 // Fields of options: leads to them, and shows beside them what is wrong, what was changed, and kohya's key.
 // Gradio draws a tab's fields when the tab is first opened, so fields are dressed whenever they appear.
+function readIndex() {
+  const index = JSON.parse(document.getElementById("option-index").textContent);
+  for (const [name, option] of Object.entries(index.options)) {
+    option.key ??= name;
+    option.standing = index.standings[option.standing]; // undefined for an option that acts
+  }
+  return index;
+}
+
 window.darkroom = {
   problems: [],
-  index: JSON.parse(document.getElementById("option-index").textContent),
+  index: readIndex(),
 
   showProblems(problems) {
     this.problems = problems || [];
@@ -27,9 +36,13 @@ window.darkroom = {
     field.querySelector('input:not([role="listbox"]), textarea')?.focus({ preventScroll: true });
   },
 
+  // A tab that finds no room on a narrow page stands in a menu, where it has only its words.
   async openTab(id) {
-    const tab = await this.shown(`[role="tab"][data-tab-id="${id}"]`, 4000);
-    if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
+    const label = id.split("/").at(-1);
+    const tab =
+      (await this.shown(`[role="tab"][data-tab-id="${id}"]`, 1000)) ||
+      [...document.querySelectorAll(".overflow-dropdown button")].find((button) => button.textContent.trim() === label);
+    if (tab?.getAttribute("aria-selected") !== "true") tab?.click();
   },
 
   // The first element that the selector names, once it can be seen; null after so many milliseconds.

@@ -25,7 +25,7 @@
       else if (entry.help.includes(word)) worst = Math.min(worst, 30);
       else return 0;
     }
-    return entry.option.standing ? worst - 5 : worst;
+    return entry.option.standing ? worst - 25 : worst;
   }
 
   function find(text) {
@@ -102,6 +102,10 @@
     if (!event.target.closest?.("#option-hits")) return;
     event.preventDefault(); // the box keeps the focus, and so the list stays
     choose(event.target.closest(".hit"));
+  });
+  document.addEventListener("mouseover", (event) => {
+    const hit = event.target.closest?.("#option-hits .hit");
+    if (hit) mark(hits().indexOf(hit));
   });
   document.addEventListener("keydown", (event) => {
     if (event.target !== input()) return;
