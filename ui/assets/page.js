@@ -94,9 +94,10 @@ window.darkroom = {
 
 // The list of changes is drawn anew with each change; it stays as open as it was.
 let changesOpen = false;
-document.addEventListener("toggle", (event) => {
-  if (event.target.matches?.("details.changed")) changesOpen = event.target.open;
-}, true);
+document.addEventListener("click", (event) => {
+  const summary = event.target.closest?.("details.changed > summary");
+  if (summary) changesOpen = !summary.parentElement.open; // it opens or closes right after the click
+});
 
 let isPlanned = false;
 new MutationObserver(() => {
