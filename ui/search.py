@@ -11,7 +11,7 @@ from engine.settings.training import training_options
 from ui.form import way_to
 
 BOX = """<div class="search" role="search"><label for="option-search">Find an option</label>
-<input id="option-search" type="search" placeholder="its name, kohya_ss's key, or words of its help" autocomplete="off"
+<input id="option-search" type="search" placeholder="name, kohya_ss key, words" autocomplete="off"
  role="combobox" aria-expanded="false" aria-controls="option-hits">
 <ul id="option-hits" role="listbox" hidden></ul></div>"""
 
