@@ -6,7 +6,6 @@ from typing import Any
 
 import gradio as gr
 
-from engine.settings.files import to_kohya
 from engine.settings.option import Option, sections_of
 from engine.settings.training import BadValues, TrainingSettings, training_options
 
@@ -78,10 +77,6 @@ class Form:
     def updates(self, settings: TrainingSettings) -> list[Any]:
         """Component values that show the settings, in the order of inputs."""
         return [item.value_in(settings) for item in self.options.values()]
-
-    def remembered(self, values: tuple[Any, ...], base: TrainingSettings) -> dict[str, Any]:
-        """The form and its base for the browser to keep: kohya's dictionary, wrong values left out."""
-        return to_kohya(self.readable(values, base))
 
     def readable(self, values: tuple[Any, ...], base: TrainingSettings) -> TrainingSettings:
         """The settings with every wrong value at its default."""

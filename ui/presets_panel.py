@@ -98,19 +98,9 @@ class PresetsPanel:
         self.file.upload(_import, [self.file], [*outcome, self.file], **silent)
 
     def _look(self, chosen: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
-        """What the chosen preset would change."""
-        if not chosen:
-            return [gr.update(visible=False), "", gr.skip(), gr.skip()]
-        own = gr.update(visible=chosen.startswith("own/"))
-        try:
-            recipe = _presets().load(_found(chosen))
-        except PresetError as error:
-            return [gr.update(visible=True), f"<p>{escape(str(error))}</p>", own, own]
-        before = self._form.readable(values, base)
-        table = preview_table(before, recipe.applied_to(before))
-        notes = "".join(f"<li>{escape(line)}</li>" for line in recipe.report)
-        said = f'<p class="when">{escape(recipe.description)}</p>{table}' + (f"<ul>{notes}</ul>" if notes else "")
-        return [gr.update(visible=True), said, own, own]
+        """The chosen preset's box: what it would change, and what can be done with it."""
+        own = gr.update(visible=bool(chosen) and str(chosen).startswith("own/"))
+        return [gr.update(visible=bool(chosen)), preview(chosen, self._form.readable(values, base)), own, own]
 
     def _apply(self, chosen: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
         before = self._form.readable(values, base)
@@ -146,6 +136,19 @@ class PresetsPanel:
         except (PresetError, BadValues) as error:
             return _outcome(f"**Not done.** {error}")
         return _outcome(f"Deleted {preset.name}.", gr.update(choices=_choices(), value=None))
+
+
+def preview(chosen: str | None, before: TrainingSettings) -> str:
+    """When to use the chosen preset and what it would change, as HTML; nothing where none is chosen."""
+    if not chosen:
+        return ""
+    try:
+        recipe = _presets().load(_found(chosen))
+    except PresetError as error:
+        return f"<p>{escape(str(error))}</p>"
+    notes = "".join(f"<li>{escape(line)}</li>" for line in recipe.report)
+    table = preview_table(before, recipe.applied_to(before))
+    return f'<p class="when">{escape(recipe.description)}</p>{table}' + (f"<ul>{notes}</ul>" if notes else "")
 
 
 def _ask_to_rename(chosen: str) -> list[Any]:

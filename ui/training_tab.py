@@ -20,13 +20,13 @@ from engine.data.folders import scan
 from engine.data.steps import plan_steps
 from engine.demo.demo import write_demo
 from engine.runs.folder import runs_root
-from engine.settings.files import SettingsFileError, from_kohya, read_settings, save_kohya
+from engine.settings.files import SettingsFileError, from_kohya, read_settings, save_kohya, to_kohya
 from engine.settings.paths import typed_path
 from engine.settings.training import BadValues, TrainingSettings, training_options
 from ui import search
 from ui.changed_view import changed_table
 from ui.form import Form
-from ui.presets_panel import PresetsPanel
+from ui.presets_panel import PresetsPanel, preview
 from ui.runs_panel import RunsPanel
 
 Values = tuple[Any, ...]
@@ -99,8 +99,11 @@ class TrainingTab:
         self.changed.click(self._reset_one, [self.base], [*values, self.base], **silent)
         self.presets.connect(blocks, self.base, self.said, shown, self._shown)
         changed: dict[str, Any] = {
-            "fn": self._changed, "inputs": filled, "outputs": [self.steps, self.kept, self.changed], "queue": False,
-        }  # fmt: skip
+            "fn": self._changed,
+            "inputs": [self.presets.chosen, *filled],
+            "outputs": [self.steps, self.kept, self.changed, self.presets.preview],
+            "queue": False,
+        }
         gr.on([component.change for component in values], **changed, trigger_mode="always_last", **silent)
 
         findings = [self.problems, self.findings, self.fix]
@@ -210,9 +213,10 @@ class TrainingTab:
         said = "Filled with the built-in model and its pictures. Press **Start training**."
         return self._shown(settings, said, self.form.readable(values, base), "Undo Try it now")
 
-    def _changed(self, base: TrainingSettings, *values: Any) -> tuple[str, dict[str, Any], str]:
+    def _changed(self, preset: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
+        """All that follows the form: the steps, what the browser keeps, what differs, what the preset would change."""
         settings = self.form.readable(values, base)
-        return self._steps_line(base, values), self.form.remembered(values, base), changed_table(settings)
+        return [self._steps_line(base, values), to_kohya(settings), changed_table(settings), preview(preset, settings)]
 
     def _steps_line(self, base: TrainingSettings, values: Values) -> str:
         """The arithmetic of the steps, or nothing where the pictures cannot be counted yet."""

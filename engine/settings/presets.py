@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -213,10 +212,13 @@ def _recipe(loaded: Loaded) -> Recipe:
     return Recipe(settings, description if isinstance(description, str) else "", tuple(loaded.report()))
 
 
-def _presets_in(folder: Path, ours: bool) -> Iterator[Preset]:
-    if folder.is_dir():
-        files = (path for path in folder.iterdir() if path.suffix.lower() == ".json" and path.name[0] != ".")
-        yield from (Preset(file, ours) for file in sorted(files, key=lambda path: path.name.casefold()))
+def _presets_in(folder: Path, ours: bool) -> list[Preset]:
+    """None where there is no such folder, or it cannot be looked into."""
+    try:
+        files = [path for path in folder.iterdir() if path.suffix.lower() == ".json" and path.name[0] != "."]
+    except OSError:
+        return []
+    return [Preset(file, ours) for file in sorted(files, key=lambda path: path.name.casefold())]
 
 
 def _same(one: str, other: str) -> bool:

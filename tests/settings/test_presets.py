@@ -166,3 +166,10 @@ def test_a_preset_that_was_broken_by_hand_says_so(presets: Presets):
     written(presets, "Mine", {}).write_text("[1]")
     with pytest.raises(PresetError, match="The preset “Mine” cannot be read"):
         presets.load(presets.find("Mine"))
+
+
+def test_a_folder_that_cannot_be_looked_into_leaves_ours(tmp_path: Path):
+    (tmp_path / "presets").write_text("a file where the folder should be")
+    assert all(preset.ours for preset in Presets(tmp_path / "presets").all())
+    with pytest.raises(PresetError, match="cannot be written"):
+        Presets(tmp_path / "presets").save("Mine", TrainingSettings())
