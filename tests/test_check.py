@@ -156,6 +156,7 @@ class TestOutput:
         monkeypatch.setattr(os, "access", lambda *_: False)
         assert "cannot be written to" in problems(settings)["output_dir"].what
 
+    @pytest.mark.shows("overwrite")
     @pytest.mark.parametrize("name", ["shapes.safetensors", "shapes-000001.safetensors"])
     def test_a_file_that_would_be_overwritten(self, settings: TrainingSettings, tmp_path: Path, name: str):
         longer = settings.with_values({"epoch": 2})

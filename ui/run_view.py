@@ -24,6 +24,8 @@ STATUS_WORDS = {
     "failed": "Failed",
     "died": "The engine died",
 }
+ENDED = ("done", "stopped", "failed", "died")
+
 MOST_SAMPLE_COLUMNS = 10
 
 LONG_QUIET = 180.0
@@ -76,8 +78,9 @@ def log(history: History | None) -> str:
 
 
 def run_choice(history: History) -> str:
-    """How a run is named in the list of runs."""
-    return f"{history.run.name} · {STATUS_WORDS[history.status].lower()}"
+    """How a run is named in the list of runs: with how it ended, for what is said of a living one is soon past."""
+    status = history.status
+    return f"{history.run.name} · {STATUS_WORDS[status].lower()}" if status in ENDED else history.run.name
 
 
 def _stage_words(history: History, status: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.check.problem import Problem, as_problem
 from engine.data.steps import StepPlan
 from engine.runs.saved_state import saved_progress
+from engine.settings.optimizer import FINDS_ITS_OWN_RATE
 from engine.settings.training import TrainingSettings
 
 LARGEST_SIDE = 4096
@@ -18,7 +19,7 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
     optimizer, network = settings.optimizer, settings.network
     if not any(optimizer.rates()):
         yield Problem("learning_rate", "Every learning rate is 0, so nothing would be learned.", "1e-4 is usual.")
-    elif max(optimizer.rates()) > 0.01:
+    elif max(optimizer.rates()) > 0.01 and not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         yield Problem(
             "unet_lr",
             f"A learning rate of {max(optimizer.rates()):g} is very high; training will most likely break down.",
@@ -34,6 +35,8 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
             blocking=False,
         )
     yield from as_problem("optimizer_args", optimizer.extra_arguments)
+    yield from as_problem("lr_scheduler_args", optimizer.schedule_arguments)
+    yield from _own_rate(settings)
     sized = list(as_problem("max_resolution", settings.dataset.size))
     yield from sized
     if not sized:
@@ -50,6 +53,26 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
             yield Problem(
                 "max_resolution", f"Max resolution {width},{height} is too large.", f"Use {LARGEST_SIDE} at most."
             )
+
+
+def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
+    optimizer = settings.optimizer
+    rates = {rate for rate in optimizer.rates() if rate}
+    if not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
+        return
+    if len(rates) > 1 and optimizer.optimizer.startswith("DAdapt"):
+        yield Problem(
+            "text_encoder_lr",
+            f"{optimizer.optimizer} takes one learning rate for all parts; {min(rates):g} and {max(rates):g} are set.",
+            "Set them all to 1.",
+        )
+    elif max(rates, default=1) < 0.1:
+        yield Problem(
+            "unet_lr",
+            f"{optimizer.optimizer} finds its own learning rate; {max(rates):g} of it would hardly move anything.",
+            "Set the learning rates to 1.",
+            blocking=False,
+        )
 
 
 def check_samples(settings: TrainingSettings) -> Iterator[Problem]:

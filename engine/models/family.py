@@ -31,6 +31,18 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How captions are read.
+
+    clip_skip: the text encoder's layer, counted from the last, 0 and 1 for the last.
+    tokens: how many tokens of a caption at most: 75, 150 or 225.
+    """
+
+    clip_skip: int = 1
+    tokens: int = 75
+
+
+@dataclass(frozen=True)
 class Target:
     """One part that a network may attach to, and the names that kohya's files use for it.
 
@@ -61,8 +73,8 @@ class Family(Protocol):
     def load(self, source: SourceModel, dtype: torch.dtype) -> Parts:
         """Load the pieces on the CPU.  Raises Failure."""
 
-    def encode_text(self, parts: Parts, captions: list[str], clip_skip: int) -> Tensor:
-        """Captions → (B, tokens, channels)."""
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Tensor:
+        """Captions → (B, tokens, channels).  Raises Failure."""
 
     def encode_images(self, parts: Parts, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
         """(B, 3, H, W) in [-1, 1] → (B, C, h, w), scaled to about unit variance."""
@@ -78,7 +90,7 @@ class Family(Protocol):
         width: int,
         height: int,
         seed: int,
-        clip_skip: int,
+        reading: Reading,
     ) -> Any:
         """One sample picture as a PIL image, width × height pixels."""
 

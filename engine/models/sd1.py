@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from engine.failure import Failure
 from engine.models import checkpoint
-from engine.models.family import Parts, Target
+from engine.models.family import Parts, Reading, Target
 from engine.settings.samples import SamplePrompt
 from engine.settings.source_model import SourceModel
+
+CHUNK = 75
+"""Tokens that CLIP's text encoder reads at a time, between begin and end."""
 
 
 class StableDiffusion1:
@@ -39,29 +42,27 @@ class StableDiffusion1:
             module.requires_grad_(False)
         return parts
 
-    def encode_text(self, parts: Parts, captions: list[str], clip_skip: int) -> Tensor:
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Tensor:
         """Hidden state `clip_skip` from the end (0 and 1: the last), with the final layer norm applied.
 
-        Returns (B, 77, channels): 75 tokens of caption, longer ones cut, between begin and end.
+        The text encoder reads 75 tokens at a time, between a begin and an end; what it says of longer captions is
+        joined to one sequence with a single begin and end. Returns (B, tokens + 2, channels).
         """
-        tokens = parts.tokenizer(
-            captions,
-            padding="max_length",
-            max_length=parts.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        ).input_ids
         encoder: Any = parts.text_encoder
-        states = encoder(tokens.to(encoder.device), output_hidden_states=True).hidden_states
-        if clip_skip >= len(states):
+        chunks = tokens_in_chunks(parts.tokenizer, captions, reading.tokens).to(encoder.device)
+        batch, count, _ = chunks.shape
+        states = encoder(chunks.flatten(0, 1), output_hidden_states=True).hidden_states
+        if reading.clip_skip >= len(states):
             raise Failure(
-                f"Clip skip is {clip_skip}, but this model's text encoder has only {len(states) - 1} layers.",
+                f"Clip skip is {reading.clip_skip}, but this model's text encoder has only {len(states) - 1} layers.",
                 "Lower it; 0, 1 and 2 are usual.",
                 "clip_skip",
             )
         # Older transformers keep the layers below a text_model; newer ones have them at the top.
         layers = getattr(encoder, "text_model", encoder)
-        return layers.final_layer_norm(states[-max(1, clip_skip)])
+        state = layers.final_layer_norm(states[-max(1, reading.clip_skip)]).unflatten(0, (batch, count))
+        words = state[:, :, 1:-1].flatten(1, 2)
+        return torch.cat([state[:, 0, :1], words, state[:, -1, -1:]], dim=1)
 
     def encode_images(self, parts: Parts, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
         """A draw from the VAE's distribution, times its scaling factor (0.18215 for SD 1)."""
@@ -80,7 +81,7 @@ class StableDiffusion1:
         width: int,
         height: int,
         seed: int,
-        clip_skip: int,
+        reading: Reading,
     ) -> Any:
         pipeline = StableDiffusionPipeline(
             vae=parts.vae,
@@ -94,7 +95,7 @@ class StableDiffusion1:
         )
         pipeline.set_progress_bar_config(disable=True)
         # Conditioning of our own: it is the one that training uses, clip skip included.
-        positive, negative = self.encode_text(parts, [prompt.text, prompt.negative], clip_skip).chunk(2)
+        positive, negative = self.encode_text(parts, [prompt.text, prompt.negative], reading).chunk(2)
         return pipeline(
             prompt_embeds=positive,
             negative_prompt_embeds=negative,
@@ -123,6 +124,19 @@ class StableDiffusion1:
                 modules=tuple(_linears_within(parts.unet, ("Transformer2DModel",))),
             ),
         ]
+
+
+def tokens_in_chunks(tokenizer: Any, captions: list[str], tokens: int) -> Tensor:
+    """Captions cut and filled up to `tokens` tokens, in chunks of 75 between begin and end.
+
+    Returns (B, tokens / 75, 77), int64.
+    """
+    whole = tokenizer(
+        captions, padding="max_length", max_length=tokens + 2, truncation=True, return_tensors="pt"
+    ).input_ids
+    words = whole[:, 1:-1].unflatten(1, (-1, CHUNK))
+    begin, end = (whole[:, edge, None, None].expand(-1, words.shape[1], 1) for edge in (0, -1))
+    return torch.cat([begin, words, end], dim=2)
 
 
 def _linears_within(module: nn.Module, classes: tuple[str, ...]) -> Iterator[str]:

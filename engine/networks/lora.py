@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from engine.models.family import Parts, Target
+from engine.networks import dropout
+from engine.networks.dropout import Dropouts
 
 ADAPTER = "default"
 
@@ -20,8 +23,10 @@ class LoraNetwork:
     rank: the width of down and up.  alpha: strength times rank.
     """
 
-    def __init__(self, parts: Parts, targets: list[Target], rank: int, alpha: float) -> None:
-        self.rank, self.alpha = rank, alpha
+    def __init__(
+        self, parts: Parts, targets: list[Target], rank: int, alpha: float, dropouts: Dropouts | None = None
+    ) -> None:
+        self.rank, self.alpha, self.dropouts = rank, alpha, dropouts or Dropouts()
         self._layers: dict[str, dict[str, LoraLayer]] = {}
         for target in targets:
             module = getattr(parts, target.part)
@@ -29,7 +34,7 @@ class LoraNetwork:
                 r=rank,
                 lora_alpha=alpha,
                 target_modules=_exactly(target.modules),
-                lora_dropout=0.0,
+                lora_dropout=0.0,  # peft's acts on the input of down; kohya's are hooks of ours
                 bias="none",
             )
             inject_adapter_in_model(config, module, ADAPTER)
@@ -39,10 +44,14 @@ class LoraNetwork:
                 # The base may be in half precision; what is trained must not be.
                 layer.lora_A.float()
                 layer.lora_B.float()
+                dropout.attach(layer.lora_A[ADAPTER], layer.lora_B[ADAPTER], self.dropouts)
 
     def parameters(self, group: str) -> list[nn.Parameter]:
         layers = self._layers.get(group, {}).values()
         return [p for layer in layers for p in (layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight)]
+
+    def fast_parameters(self, group: str) -> list[nn.Parameter]:
+        return [layer.lora_B[ADAPTER].weight for layer in self._layers.get(group, {}).values()]
 
     def state_dict(self) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = {}
@@ -52,23 +61,63 @@ class LoraNetwork:
             weights[f"{name}.alpha"] = torch.tensor(float(self.alpha))
         return weights
 
+    @torch.no_grad()
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
-        """Raises KeyError or RuntimeError where the weights are of another network."""
-        with torch.no_grad():
-            for name, layer in self._all_layers().items():
-                layer.lora_A[ADAPTER].weight.copy_(weights[f"{name}.lora_down.weight"])
-                layer.lora_B[ADAPTER].weight.copy_(weights[f"{name}.lora_up.weight"])
+        for name, layer in self._all_layers().items():
+            layer.lora_A[ADAPTER].weight.copy_(weights[f"{name}.lora_down.weight"])
+            layer.lora_B[ADAPTER].weight.copy_(weights[f"{name}.lora_up.weight"])
+
+    @torch.no_grad()
+    def begin_from(self, weights: dict[str, Tensor]) -> int:
+        begun = 0
+        for name, layer in self._all_layers().items():
+            down, up = weights.get(f"{name}.lora_down.weight"), weights.get(f"{name}.lora_up.weight")
+            if down is None or up is None:
+                continue
+            # The file's strength, where it differs from this network's, goes into up: the picture stays the same.
+            strength = _alpha_of(name, weights) / len(down) / (self.alpha / self.rank)
+            layer.lora_A[ADAPTER].weight.copy_(down)
+            layer.lora_B[ADAPTER].weight.copy_(up * strength)
+            begun += 1
+        return begun
+
+    @torch.no_grad()
+    def limit_norms(self, most: float) -> None:
+        scale = self.alpha / self.rank
+        for layer in self._all_layers().values():
+            down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+            norm = (scale * up.flatten(1) @ down.flatten(1)).norm().clamp(min=most / 2)
+            # Both factors share the shortening, hence the root; 1 where the norm is small enough.
+            shortening = (most / norm).clamp(max=1).sqrt()
+            down.mul_(shortening)
+            up.mul_(shortening)
 
     def metadata(self) -> dict[str, Any]:
+        arguments = {"rank_dropout": self.dropouts.rank, "module_dropout": self.dropouts.module}
+        used = {name: str(value) for name, value in arguments.items() if value}
         return {
             "ss_network_module": "networks.lora",
             "ss_network_dim": self.rank,
             "ss_network_alpha": float(self.alpha),
-            "ss_network_dropout": None,
+            "ss_network_dropout": self.dropouts.network or None,
+            **({"ss_network_args": json.dumps(used)} if used else {}),
         }
 
     def _all_layers(self) -> dict[str, LoraLayer]:
         return {name: layer for group in self._layers.values() for name, layer in group.items()}
+
+
+def rank_and_alpha(weights: dict[str, Tensor]) -> tuple[int, float] | None:
+    """Rank and alpha of the first module in a LoRA file, None where it holds none."""
+    for key, down in weights.items():
+        if key.endswith(".lora_down.weight"):
+            return len(down), _alpha_of(key.removesuffix(".lora_down.weight"), weights)
+    return None
+
+
+def _alpha_of(module: str, weights: dict[str, Tensor]) -> float:
+    """A module's alpha in a file; one that is missing or 0 means the rank."""
+    return float(weights.get(f"{module}.alpha", 0.0)) or float(len(weights[f"{module}.lora_down.weight"]))
 
 
 def _exactly(paths: tuple[str, ...]) -> str:

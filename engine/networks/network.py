@@ -11,11 +11,26 @@ class Network(Protocol):
     def parameters(self, group: str) -> list[nn.Parameter]:
         """The trainable parameters on a group ("unet" or "text_encoder"), in a fixed order."""
 
+    def fast_parameters(self, group: str) -> list[nn.Parameter]:
+        """Those of them that LoRA+ lets learn faster: the up matrices, which begin as zeros."""
+
     def state_dict(self) -> dict[str, Tensor]:
         """All weights under the names of kohya's files."""
 
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
-        """Take over what state_dict() gave, exactly."""
+        """Take over what state_dict() gave, exactly.  Raises KeyError or RuntimeError where it is another network's."""
+
+    def begin_from(self, weights: dict[str, Tensor]) -> int:
+        """Take over what fits of a trained file; returns how many modules it had something for.
+
+        Raises RuntimeError where a module's rank is another.
+        """
+
+    def limit_norms(self, most: float) -> None:
+        """Shorten every module's change to a norm of `most`.
+
+        Source: kohya's "max norm regularization", after Srebro & Shraibman 2005.
+        """
 
     def metadata(self) -> dict[str, Any]:
         """What the file says about the network: the ss_network_* keys."""

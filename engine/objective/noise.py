@@ -1,7 +1,9 @@
-"""Putting noise on latents."""
+"""Noise, and putting it on latents."""
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -13,3 +15,36 @@ def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod:
     """
     alpha = alphas_cumprod[timesteps].to(latents.dtype).view(-1, 1, 1, 1)
     return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+
+
+def offset_noise(noise: Tensor, strength: Tensor | float) -> Tensor:
+    """ε + o · N(0, 1), with one number for each picture and channel: the brightness of a whole picture moves.
+
+    noise: (B, C, h, w).  strength: o, broadcast against (B, C, 1, 1).  Returns (B, C, h, w).
+    Source: Guttenberg 2023, "Diffusion with offset noise".
+    """
+    return noise + strength * torch.randn(noise.shape[:2], device=noise.device, dtype=noise.dtype)[..., None, None]
+
+
+def adaptive_strength(strength: float | Tensor, scale: float, latents: Tensor) -> Tensor:
+    """max(0, o + a · |mean of the latents by channel|).  latents: (B, C, h, w).  Returns (B, C, 1, 1)."""
+    return (strength + scale * latents.mean(dim=(2, 3), keepdim=True).abs()).clamp(min=0)
+
+
+def multires_noise(noise: Tensor, iterations: int, discount: float) -> Tensor:
+    """Noise with coarser noise laid over it, brought back to a standard deviation of 1.
+
+    In pass i, noise of sizes shrunk by rⁱ is scaled up and added with weight discountⁱ; r is drawn anew from
+    [2, 4) each time. It ends early where a side has shrunk to one element.
+    noise: (B, C, h, w).  Returns (B, C, h, w).
+    Source: Whitaker 2023, "Multi-Resolution Noise for Diffusion Model Training".
+    """
+    height, width = noise.shape[2:]
+    for i in range(iterations):
+        shrink = float(2 + 2 * torch.rand(())) ** i
+        small = (max(1, int(height / shrink)), max(1, int(width / shrink)))
+        coarse = torch.randn((*noise.shape[:2], *small), device=noise.device, dtype=noise.dtype)
+        noise = noise + F.interpolate(coarse, (height, width), mode="bilinear") * discount**i
+        if 1 in small:
+            break
+    return noise / noise.std()

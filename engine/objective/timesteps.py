@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 
-def uniform_timesteps(count: int, total: int, device: torch.device) -> Tensor:
-    """`count` integers, each of 0 … total − 1 equally likely.  Returns (count,), int64.
+def uniform_timesteps(count: int, least: int, most: int, device: torch.device) -> Tensor:
+    """`count` integers, each of least … most − 1 equally likely.  Returns (count,), int64.
 
     Source: Ho et al. 2020, arXiv:2006.11239, algorithm 1.
     """
-    return torch.randint(0, total, (count,), device=device)
+    return torch.randint(least, most, (count,), device=device)

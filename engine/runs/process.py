@@ -28,14 +28,6 @@ def start(run: RunFolder, settings: TrainingSettings) -> int:
     process, a closed terminal, and the browser.
     """
     run.forget_process()
-    environment = os.environ | {
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONIOENCODING": "utf-8",
-        "OMP_NUM_THREADS": str(settings.hardware.num_cpu_threads_per_process),
-        "PYTHONPATH": os.pathsep.join([str(PROGRAM_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]),
-    }
-    if settings.hardware.gpu_ids:
-        environment["CUDA_VISIBLE_DEVICES"] = settings.hardware.gpu_ids
     with run.log_file.open("ab") as log:
         child = subprocess.Popen(
             command(run, settings),
@@ -43,12 +35,26 @@ def start(run: RunFolder, settings: TrainingSettings) -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=PROGRAM_FOLDER,
-            env=environment,
+            env=environment(settings),
             **_own_group(),
         )
     _children.append(child)
     run.set_process(child.pid)
     return child.pid
+
+
+def environment(settings: TrainingSettings) -> dict[str, str]:
+    """The engine's environment: this process's, with what the libraries read before any code of ours runs."""
+    hardware = settings.hardware
+    variables = {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+        "OMP_NUM_THREADS": str(hardware.num_cpu_threads_per_process),
+        "PYTHONPATH": os.pathsep.join([str(PROGRAM_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
+    if hardware.gpu_ids:
+        variables["CUDA_VISIBLE_DEVICES"] = hardware.gpu_ids
+    return os.environ | variables
 
 
 def command(run: RunFolder, settings: TrainingSettings) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, option
-from engine.settings.waiting import CAPTIONS, LONG_CAPTIONS
+from engine.settings.waiting import CAPTIONS
 
 ADVANCED = "Parameters/Advanced"
 
@@ -60,7 +60,6 @@ class Captions(Group):
         section=ADVANCED,
         help="How many tokens of a caption are read; a token is a short word or part of one. What is longer is cut "
         "off.",
-        standing=LONG_CAPTIONS,
     )
     weighted_captions: bool = option(
         False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import CONTINUED, DROPOUT, GGPO, LORA_PLUS, LYCORIS, NETWORKS
+from engine.settings.waiting import GGPO, LYCORIS, NETWORKS
 
 BASIC = "Parameters/Basic"
 
@@ -60,7 +60,6 @@ class Network(Group):
         label="Network weights",
         section=BASIC,
         help="A trained LoRA file to start from. Its own file is left as it is.",
-        standing=CONTINUED,
         also=("LoRA network weights",),
         methods=("lora",),
     )
@@ -69,7 +68,6 @@ class Network(Group):
         label="DIM from weights",
         section=BASIC,
         help="Take the rank from the file in Network weights instead of from Network Rank.",
-        standing=CONTINUED,
         methods=("lora",),
     )
     network_dropout: float = option(
@@ -82,7 +80,6 @@ class Network(Group):
         section=BASIC,
         help="Share of the low-rank values set to 0 in each step, at random. 0.1 to 0.5 is usual; 0 for none.",
         source="Srivastava et al. 2014",
-        standing=DROPOUT,
         methods=("lora",),
     )
     rank_dropout: float = option(
@@ -94,7 +91,6 @@ class Network(Group):
         label="Rank dropout",
         section=BASIC,
         help="Probability with which a whole rank is left out in a step. 0.1 to 0.3 is usual; 0 for none.",
-        standing=DROPOUT,
         methods=("lora",),
     )
     module_dropout: float = option(
@@ -106,7 +102,6 @@ class Network(Group):
         label="Module dropout",
         section=BASIC,
         help="Probability with which the network leaves a layer alone in a step. 0.1 to 0.3 is usual; 0 for none.",
-        standing=DROPOUT,
         methods=("lora",),
     )
     scale_weight_norms: float = option(
@@ -119,7 +114,6 @@ class Network(Group):
         section=BASIC,
         help="Scale a layer's change down wherever its norm grows above this. 1 is usual and stronger than 5; 0 for no"
         " limit.",
-        standing=DROPOUT,
         also=("Max Norm Regularization",),
         methods=("lora",),
     )
@@ -156,7 +150,6 @@ class Network(Group):
         help="How many times faster the up matrices learn than the down matrices; 16 is the paper's advice for "
         "language models, 0 and 1 make no difference.",
         source="Hayou et al. 2024, arXiv:2402.12354",
-        standing=LORA_PLUS,
         methods=("lora",),
     )
     loraplus_unet_lr_ratio: float = option(
@@ -166,7 +159,6 @@ class Network(Group):
         label="LoRA+ Unet learning rate ratio",
         section=BASIC,
         help="The same for the UNet alone; 0 leaves it to the ratio above.",
-        standing=LORA_PLUS,
         methods=("lora",),
     )
     loraplus_text_encoder_lr_ratio: float = option(
@@ -176,7 +168,6 @@ class Network(Group):
         label="LoRA+ Text Encoder learning rate ratio",
         section=BASIC,
         help="The same for the text encoder alone; 0 leaves it to the ratio above.",
-        standing=LORA_PLUS,
         methods=("lora",),
     )
     train_lora_ggpo: bool = option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import NOISE_LOSS, REGULARISATION, SHOWN_TIMESTEPS
+from engine.settings.waiting import REGULARISATION, SHOWN_TIMESTEPS, V_PREDICTION
 
 ADVANCED = "Parameters/Advanced"
 
@@ -44,7 +44,6 @@ class Objective(Group):
         section=ADVANCED,
         help="Caps the weight of easy (low-noise) timesteps. 5 is the usual value; 0 turns it off.",
         source="Hang et al. 2023, arXiv:2303.09556",
-        standing=NOISE_LOSS,
     )
     debiased_estimation_loss: bool = option(
         False,
@@ -52,7 +51,6 @@ class Objective(Group):
         section=ADVANCED,
         help="Weigh each timestep's loss by one over the root of its signal-to-noise ratio.",
         source="Yu et al. 2023, arXiv:2310.08442",
-        standing=NOISE_LOSS,
         methods=("dreambooth", "lora", "finetune"),
     )
     scale_v_pred_loss_like_noise_pred: bool = option(
@@ -60,7 +58,7 @@ class Objective(Group):
         label="Scale v prediction loss",
         section=ADVANCED,
         help="For models that predict velocity: weigh the timesteps as a model that predicts noise would.",
-        standing=NOISE_LOSS,
+        standing=V_PREDICTION,
     )
     v_pred_like_loss: float = option(
         0,
@@ -72,7 +70,6 @@ class Objective(Group):
         section=ADVANCED,
         help="For models that predict noise: add this share of the loss that a model that predicts velocity would "
         "have.",
-        standing=NOISE_LOSS,
     )
     min_timestep: int = option(
         0,
@@ -83,19 +80,17 @@ class Objective(Group):
         label="Min Timestep",
         section=ADVANCED,
         help="The least noise that is trained on, from 0 (none) to 1000.",
-        standing=NOISE_LOSS,
         also=("Minimum timestep",),
     )
     max_timestep: int = option(
         1000,
-        ge=0,
+        ge=1,
         le=1000,
         step=1,
         widget="slider",
         label="Max Timestep",
         section=ADVANCED,
         help="The most noise that is trained on, up to 1000 (nothing but noise).",
-        standing=NOISE_LOSS,
         also=("Maximum timestep",),
     )
     noise_offset_type: Literal["Original", "Multires"] = option(
@@ -103,7 +98,6 @@ class Objective(Group):
         label="Noise offset type",
         section=ADVANCED,
         help="Original uses Noise offset, Multires the multires options.",
-        standing=NOISE_LOSS,
     )
     noise_offset: float = option(
         0,
@@ -117,7 +111,6 @@ class Objective(Group):
         "and very bright pictures. 0.05 to 0.1 is usual; 0 for none.",
         source="Guttenberg 2023, crosslabs.org/blog/diffusion-with-offset-noise",
         applies_when={"noise_offset_type": ("Original",)},
-        standing=NOISE_LOSS,
     )
     noise_offset_random_strength: bool = option(
         False,
@@ -125,7 +118,6 @@ class Objective(Group):
         section=ADVANCED,
         help="Draw the strength anew each time, between 0 and Noise offset.",
         applies_when={"noise_offset_type": ("Original",)},
-        standing=NOISE_LOSS,
     )
     adaptive_noise_scale: float = option(
         0,
@@ -137,7 +129,6 @@ class Objective(Group):
         section=ADVANCED,
         help="Add this times the mean of the picture's latent to Noise offset, which it needs above 0.",
         applies_when={"noise_offset_type": ("Original",)},
-        standing=NOISE_LOSS,
     )
     multires_noise_iterations: int = option(
         0,
@@ -150,7 +141,6 @@ class Objective(Group):
         help="Add noise at so many coarser sizes too. 6 to 10 is usual; 0 for none.",
         source="Whitaker 2023, wandb.ai/johnowhitaker/multires_noise",
         applies_when={"noise_offset_type": ("Multires",)},
-        standing=NOISE_LOSS,
         also=("Multires Iterations", "Pyramid noise"),
     )
     multires_noise_discount: float = option(
@@ -164,7 +154,6 @@ class Objective(Group):
         help="Each coarser size counts this times the one before. 0.1 to 0.3 for a LoRA is usual, more for large sets "
         "of pictures.",
         applies_when={"noise_offset_type": ("Multires",)},
-        standing=NOISE_LOSS,
         also=("Multires Discounts",),
     )
     ip_noise_gamma: float = option(
@@ -178,7 +167,6 @@ class Objective(Group):
         help="Disturb the noisy picture by this much more noise than the model is told of, which makes sampling "
         "forgive errors. 0.1 is usual; 0 for none.",
         source="Ning et al. 2023, arXiv:2301.11706",
-        standing=NOISE_LOSS,
         also=("Input perturbation",),
     )
     ip_noise_gamma_random_strength: bool = option(
@@ -186,7 +174,6 @@ class Objective(Group):
         label="IP noise gamma random strength",
         section=ADVANCED,
         help="Draw that strength anew each time, between 0 and IP noise gamma.",
-        standing=NOISE_LOSS,
     )
     loss_type: Literal["huber", "smooth_l1", "l1", "l2"] = option(
         "l2",
@@ -194,7 +181,6 @@ class Objective(Group):
         section="Parameters/Advanced/Scheduled Huber Loss",
         help="l2 is the squared error. huber and smooth_l1 count large errors less, so that odd pictures disturb less;"
         " l1 is the absolute error.",
-        standing=NOISE_LOSS,
     )
     huber_schedule: Literal["constant", "exponential", "snr"] = option(
         "snr",
@@ -203,17 +189,15 @@ class Objective(Group):
         help="How the border between small and large errors changes with the noise; snr is usual.",
         source="Khrapov et al. 2024, arXiv:2403.16728",
         applies_when={"loss_type": ("huber", "smooth_l1")},
-        standing=NOISE_LOSS,
     )
     huber_c: float = option(
         0.1,
-        ge=0.0,
+        ge=0.0001,
         le=1.0,
         label="Huber C",
         section="Parameters/Advanced/Scheduled Huber Loss",
         help="Where large errors begin: the smaller, the closer to l1.",
         applies_when={"loss_type": ("huber", "smooth_l1")},
-        standing=NOISE_LOSS,
     )
     huber_scale: float = option(
         1.0,
@@ -223,7 +207,6 @@ class Objective(Group):
         section="Parameters/Advanced/Scheduled Huber Loss",
         help="Multiplies that border.",
         applies_when={"loss_type": ("huber", "smooth_l1")},
-        standing=NOISE_LOSS,
     )
     show_timesteps: Literal["", "console", "image"] = option(
         "",

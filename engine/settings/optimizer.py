@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-from typing import Literal, get_args
+from typing import Literal
 
+from engine.settings.arguments import Value, read_arguments
 from engine.settings.option import Group, option
-from engine.settings.waiting import FLUX_SD3, OPTIMIZERS, SCHEDULES, TE_STOP
+from engine.settings.waiting import FLUX_SD3
 
 BASIC = "Parameters/Basic"
 ADVANCED = "Parameters/Advanced"
@@ -24,8 +24,8 @@ Schedule = Literal[
     "piecewise_constant", "polynomial", "cosine_with_min_lr", "inverse_sqrt", "warmup_stable_decay",
 ]  # fmt: skip
 
-READY_OPTIMIZERS = ("AdamW", "AdamW8bit")
-WAITING_SCHEDULES = ("adafactor", "piecewise_constant", "cosine_with_min_lr", "inverse_sqrt", "warmup_stable_decay")
+FINDS_ITS_OWN_RATE = ("DAdapt", "Prodigy", "prodigyplus")
+"""What the names of optimizers begin with whose learning rates are factors, usually 1, on a rate of their own."""
 
 
 class Optimizer(Group):
@@ -76,9 +76,10 @@ class Optimizer(Group):
         "AdamW8bit",
         label="Optimizer",
         section=BASIC,
-        help="AdamW8bit keeps its memory of past steps in 8 bits: half as large or less, and as good.",
+        help="AdamW8bit keeps its memory of past steps in 8 bits: half as large or less, and as good. Prodigy and the "
+        "DAdapt optimizers find their own learning rate: set all rates to 1. The schedule-free ones want the LR "
+        "Scheduler constant.",
         source="Loshchilov & Hutter 2017, arXiv:1711.05101; Dettmers et al. 2021, arXiv:2110.02861",
-        not_yet={name: OPTIMIZERS.why for name in get_args(OptimizerName) if name not in READY_OPTIMIZERS},
         also=("Use 8bit adam", "Optimizer type", "优化器类型"),
     )
     optimizer_args: str = option(
@@ -121,7 +122,6 @@ class Optimizer(Group):
         label="LR Scheduler",
         section=BASIC,
         help="How the learning rate changes from the first step to the last.",
-        not_yet=dict.fromkeys(WAITING_SCHEDULES, SCHEDULES.why),
         also=("Learning rate scheduler", "学习率调度器"),
     )
     lr_warmup: float = option(
@@ -186,7 +186,6 @@ class Optimizer(Group):
         label="LR Scheduler type",
         section=BASIC,
         help="A schedule of PyTorch by its class's name, in place of LR Scheduler; empty for none.",
-        standing=SCHEDULES,
         suggestions=("CosineAnnealingLR",),
     )
     lr_scheduler_args: str = option(
@@ -194,7 +193,6 @@ class Optimizer(Group):
         label="LR scheduler extra arguments",
         section=BASIC,
         help="For the schedule itself, as name=value with spaces between, such as T_max=100.",
-        standing=SCHEDULES,
     )
     stop_text_encoder_training: int = option(
         0,
@@ -205,7 +203,6 @@ class Optimizer(Group):
         label="Stop TE (% of total steps)",
         section=BASIC,
         help="The text encoder learns no more after this share of the steps; 0 trains it to the end, -1 not at all.",
-        standing=TE_STOP,
         also=("Stop text encoder training", "Preventing Text Encoder Training"),
         methods=("dreambooth", "lora"),
     )
@@ -220,47 +217,25 @@ class Optimizer(Group):
         methods=("lora",),
     )
 
+    def text_encoder_steps(self, total_steps: int) -> int:
+        """Steps in which the text encoder is trained."""
+        share = self.stop_text_encoder_training
+        return round(total_steps * share / 100) if share else total_steps
+
     def rates(self) -> tuple[float, float]:
         """(UNet's rate, text encoder's rate); a part whose rate is 0 is not trained.
 
         kohya's rule: the two special rates count where either is set, else learning_rate serves both.
         """
-        if self.unet_lr == 0 and self.text_encoder_lr == 0:
-            return self.learning_rate, self.learning_rate
-        return self.unet_lr, self.text_encoder_lr
+        unet, text_encoder = self.unet_lr, self.text_encoder_lr
+        if unet == 0 and text_encoder == 0:
+            unet = text_encoder = self.learning_rate
+        return unet, 0.0 if self.stop_text_encoder_training < 0 else text_encoder
 
-    def extra_arguments(self) -> dict[str, object]:
-        """optimizer_args as Python values: numbers, true/false, and comma lists as tuples of numbers.
+    def extra_arguments(self) -> dict[str, Value]:
+        """optimizer_args by name.  Raises ValueError with a sentence for people."""
+        return read_arguments("Optimizer extra arguments", self.optimizer_args)
 
-        Each may stand in quotes, as kohya_ss's presets have it.
-
-        Raises ValueError with a sentence for people where a part is not name=value.
-        """
-        arguments: dict[str, object] = {}
-        for part in _parts(self.optimizer_args):
-            name, equals, text = part.partition("=")
-            if not equals or not name.isidentifier() or not text:
-                raise ValueError(
-                    f"Optimizer extra arguments: {part!r} is not of the form name=value, such as weight_decay=0.01."
-                )
-            arguments[name] = _value(name, text.strip("()"))
-        return arguments
-
-
-def _parts(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        raise ValueError(f"Optimizer extra arguments: a quotation mark is missing in {text!r}.") from None
-
-
-def _value(name: str, text: str) -> object:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        numbers = [float(number) for number in text.split(",") if number]
-    except ValueError:
-        raise ValueError(
-            f"Optimizer extra arguments: {name} is {text!r}; it takes a number, true, false, or numbers with commas."
-        ) from None
-    return tuple(numbers) if "," in text else numbers[0]
+    def schedule_arguments(self) -> dict[str, Value]:
+        """lr_scheduler_args by name.  Raises ValueError with a sentence for people."""
+        return read_arguments("LR scheduler extra arguments", self.lr_scheduler_args)

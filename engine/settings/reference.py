@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 from engine.settings.option import Option, sections_of
 from engine.settings.training import training_options
 
@@ -10,15 +13,20 @@ INTRODUCTION = """# Options
 Every option of a training run, as the page shows them and as files and the command line name them.
 This page is made from the declarations: `python -m engine options > docs/options.md`.
 
-The last column says what an option does in this version: **acts**; **maps**, where something else says
+The last column says what an option does in this version: **acts**, with the test that
+shows it; **maps**, where something else says
 the same; **has no meaning here**; or **waits** for something that is not there yet. The value of every
 option is kept, whatever its standing, and saved again.
 """
 
 
+TESTS = Path(__file__).parents[2] / "tests"
+
+
 def reference_page() -> str:
     """The page as Markdown, one table a section."""
     options = training_options()
+    shown_by = shown_by_tests(TESTS)
     lines = [INTRODUCTION, _counts(options), ""]
     for section in sections_of(options):
         lines += [
@@ -27,7 +35,7 @@ def reference_page() -> str:
             "| label | name | default | allowed | what it does | standing |",
             "|---|---|---|---|---|---|",
         ]
-        lines += [_row(item) for item in options if item.section == section]
+        lines += [_row(item, shown_by.get(item.name, "")) for item in options if item.section == section]
         lines.append("")
     return "\n".join(lines)
 
@@ -40,18 +48,35 @@ def _counts(options: tuple[Option, ...]) -> str:
     )
 
 
-def _row(item: Option) -> str:
+def shown_by_tests(folder: Path) -> dict[str, str]:
+    """The test that shows an option's effect, by the option's name: those marked with pytest.mark.shows."""
+    found: dict[str, str] = {}
+    for file in sorted(folder.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                found |= {option: node.name for mark in node.decorator_list for option in _options_shown(mark)}
+    return found
+
+
+def _options_shown(mark: ast.expr) -> list[str]:
+    if not isinstance(mark, ast.Call) or ast.unparse(mark.func) != "pytest.mark.shows":
+        return []
+    return [str(ast.literal_eval(argument)) for argument in mark.args]
+
+
+def _row(item: Option, shown_by: str) -> str:
     name = f"`{item.name}`" + (f" (kohya: `{item.kohya}`)" if item.kohya != item.name else "")
     default = "" if item.default == "" else f"`{item.default}`"
     source = f" *{item.source}*" if item.source else ""
-    cells = [item.label, name, default, item.range_text(), item.help + source, _standing(item)]
+    cells = [item.label, name, default, item.range_text(), item.help + source, _standing(item, shown_by)]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _standing(item: Option) -> str:
+def _standing(item: Option, shown_by: str) -> str:
     reasons = dict.fromkeys(item.not_yet.values())
     waiting = [
         f"{', '.join(choice for choice, why in item.not_yet.items() if why == reason)} wait for {reason}"
         for reason in reasons
     ]
-    return "; ".join([item.standing.text(), *waiting])
+    test = f" (`{shown_by}`)" if shown_by else ""
+    return "; ".join([item.standing.text() + test, *waiting])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import LAST_FILES
 
 ADVANCED = "Parameters/Advanced"
 
@@ -50,7 +49,6 @@ class Saving(Group):
         label="Save last N epochs",
         section=ADVANCED,
         help="Keep only the numbered files of the last N epochs and delete older ones; 0 keeps all.",
-        standing=LAST_FILES,
     )
     save_last_n_epochs_state: int = option(
         0,
@@ -58,7 +56,6 @@ class Saving(Group):
         label="Save last N epochs state",
         section=ADVANCED,
         help="The same for the training states; 0 for as many as files.",
-        standing=LAST_FILES,
     )
     save_last_n_steps: int = option(
         0,
@@ -66,7 +63,6 @@ class Saving(Group):
         label="Save last N steps",
         section=ADVANCED,
         help="Keep only the numbered files of the last N steps and delete older ones; 0 keeps all.",
-        standing=LAST_FILES,
     )
     save_last_n_steps_state: int = option(
         0,
@@ -74,5 +70,4 @@ class Saving(Group):
         label="Save last N steps state",
         section=ADVANCED,
         help="The same for the training states; 0 for as many as files.",
-        standing=LAST_FILES,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.models.family import Family, Parts
+from engine.models.family import Family, Parts, Reading
 
 CAPTIONS_AT_A_TIME = 16
 
@@ -17,8 +17,8 @@ class Conditioning:
     Otherwise each different caption is encoded now, and the text encoder leaves the device.
     """
 
-    def __init__(self, family: Family, parts: Parts, captions: list[str], clip_skip: int, trained: bool) -> None:
-        self._family, self._parts, self._captions, self._clip_skip = family, parts, captions, clip_skip
+    def __init__(self, family: Family, parts: Parts, captions: list[str], reading: Reading, trained: bool) -> None:
+        self._family, self._parts, self._captions, self._reading = family, parts, captions, reading
         self._device = next(parts.unet.parameters()).device
         self._encoded: dict[str, Tensor] = {}
         if not trained:
@@ -30,7 +30,7 @@ class Conditioning:
         captions = [self._captions[index] for index in indices]
         if self._encoded:
             return torch.stack([self._encoded[caption] for caption in captions]).to(self._device)
-        return self._family.encode_text(self._parts, captions, self._clip_skip)
+        return self._family.encode_text(self._parts, captions, self._reading)
 
     @torch.no_grad()
     def _encode_all(self) -> None:
@@ -38,5 +38,5 @@ class Conditioning:
         for begin in range(0, len(different), CAPTIONS_AT_A_TIME):
             some = different[begin : begin + CAPTIONS_AT_A_TIME]
             self._encoded |= dict(
-                zip(some, self._family.encode_text(self._parts, some, self._clip_skip).cpu(), strict=True)
+                zip(some, self._family.encode_text(self._parts, some, self._reading).cpu(), strict=True)
             )

@@ -7,24 +7,40 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from engine.failure import Failure
 from engine.models.family import Family, Parts
-from engine.networks.kohya_format import save_lora
-from engine.networks.lora import LoraNetwork
+from engine.networks.dropout import Dropouts
+from engine.networks.kohya_format import load_lora, save_lora
+from engine.networks.lora import LoraNetwork, rank_and_alpha
 from engine.networks.network import Network
+from engine.settings.network import Network as NetworkSettings
 from engine.settings.training import TrainingSettings
 from engine.training.metadata import DTYPES
 
 
 class LoraMethod:
-    """What is trained and what is saved; train.py asks nothing else of a method."""
+    """What is trained and what is saved; train.py asks nothing else of a method.
 
-    def __init__(self, family: Family, parts: Parts, settings: TrainingSettings) -> None:
+    total_steps: of the run, which Stop TE is a share of.
+    """
+
+    def __init__(self, family: Family, parts: Parts, settings: TrainingSettings, total_steps: int) -> None:
+        s = settings.network
         unet_lr, text_encoder_lr = settings.optimizer.rates()
         self.rates = {"unet": unet_lr, "text_encoder": text_encoder_lr}
+        self._ratios = {
+            "unet": s.loraplus_unet_lr_ratio or s.loraplus_lr_ratio or 1.0,
+            "text_encoder": s.loraplus_text_encoder_lr_ratio or s.loraplus_lr_ratio or 1.0,
+        }
+        self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
+        self._largest_norm = s.scale_weight_norms
         targets = [target for target in family.lora_targets(parts) if self.rates[target.group] > 0]
-        self.network: Network = LoraNetwork(
-            parts, targets, settings.network.network_dim, settings.network.network_alpha
-        )
+        weights = _weights_to_begin_from(s)
+        rank, alpha = (s.dim_from_weights and rank_and_alpha(weights)) or (s.network_dim, s.network_alpha)
+        dropouts = Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout)
+        self.network: Network = LoraNetwork(parts, targets, rank, alpha, dropouts)
+        if weights:
+            _begin_from(self.network, weights, s)
         self._dtype = DTYPES[settings.source_model.save_precision]
 
     @property
@@ -33,11 +49,18 @@ class LoraMethod:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Optimizer groups, each with its name and learning rate."""
-        return [
-            {"name": group, "params": self.network.parameters(group), "lr": rate}
-            for group, rate in self.rates.items()
-            if rate > 0
-        ]
+        groups = []
+        for name, rate in self.rates.items():
+            if rate == 0:
+                continue
+            parameters, ratio = self.network.parameters(name), self._ratios[name]
+            if ratio != 1:
+                fast = self.network.fast_parameters(name)
+                groups.append({"name": f"{name}_up", "params": fast, "lr": rate * ratio})
+                chosen = {id(parameter) for parameter in fast}
+                parameters = [parameter for parameter in parameters if id(parameter) not in chosen]
+            groups.append({"name": name, "params": parameters, "lr": rate})
+        return groups
 
     def group_names(self) -> list[str]:
         return [group["name"] for group in self.parameter_groups()]
@@ -45,8 +68,19 @@ class LoraMethod:
     def parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.parameter_groups() for parameter in group["params"]]
 
+    def before_step(self, step: int) -> None:
+        """Called before every step, which counts from 1, also by a run that goes on at a later one."""
+        if self.trains_text_encoder and step > self._text_encoder_stops:
+            for parameter in self.network.parameters("text_encoder"):
+                parameter.requires_grad_(False)
+
+    def after_step(self) -> None:
+        """Called after every step of the optimizer."""
+        if self._largest_norm:
+            self.network.limit_norms(self._largest_norm)
+
     def metadata(self) -> dict[str, Any]:
-        return self.network.metadata()
+        return {**self.network.metadata(), "ss_scale_weight_norms": self._largest_norm or None}
 
     def save(self, file: Path, metadata: dict[str, str]) -> None:
         save_lora(self.network.state_dict(), metadata, file, self._dtype)
@@ -56,3 +90,33 @@ class LoraMethod:
 
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
         self.network.load_state_dict(weights)
+
+
+def _weights_to_begin_from(settings: NetworkSettings) -> dict[str, Tensor]:
+    if not settings.network_weights:
+        return {}
+    try:
+        weights = load_lora(Path(settings.network_weights))
+    except Exception as error:  # a damaged file can fail in any of its format's ways
+        raise Failure(f"{settings.network_weights} cannot be read: {error}.", option="network_weights") from error
+    if rank_and_alpha(weights) is None:
+        raise Failure(f"{settings.network_weights} is no LoRA file.", "Choose one.", "network_weights")
+    return weights
+
+
+def _begin_from(network: Network, weights: dict[str, Tensor], settings: NetworkSettings) -> None:
+    try:
+        begun = network.begin_from(weights)
+    except RuntimeError as error:
+        found = rank_and_alpha(weights)
+        raise Failure(
+            f"{settings.network_weights} has rank {found[0] if found else '?'}, not {settings.network_dim}.",
+            "Turn on DIM from weights, or set Network Rank to it.",
+            "network_dim",
+        ) from error
+    if not begun:
+        raise Failure(
+            f"{settings.network_weights} has nothing for this model: it was trained for another family.",
+            "Choose another file.",
+            "network_weights",
+        )

@@ -19,6 +19,7 @@ from engine.data.dataset import Item
 from engine.data.steps import StepPlan
 from engine.models.family import Family
 from engine.networks.kohya_format import LEGACY_HASH_LENGTH, LEGACY_HASH_OFFSET, as_text
+from engine.settings.objective import Objective
 from engine.settings.training import TrainingSettings
 from engine.training.schedules import warmup_steps
 
@@ -28,17 +29,15 @@ _NOT_USED: dict[str, Any] = {
     # What a run of this version never does, in the words in which sd-scripts says so.
     **dict.fromkeys(
         (
-            "ss_adaptive_noise_scale", "ss_face_crop_aug_range", "ss_ip_noise_gamma", "ss_max_bucket_reso",
-            "ss_max_token_length", "ss_max_validation_steps", "ss_min_bucket_reso", "ss_min_snr_gamma",
-            "ss_multires_noise_iterations", "ss_noise_offset", "ss_resize_interpolation", "ss_scale_weight_norms",
-            "ss_validate_every_n_epochs", "ss_validate_every_n_steps", "ss_validation_seed",
+            "ss_face_crop_aug_range", "ss_max_bucket_reso", "ss_max_validation_steps",
+            "ss_min_bucket_reso", "ss_resize_interpolation", "ss_validate_every_n_epochs",
+            "ss_validate_every_n_steps", "ss_validation_seed",
         )
     ),
     **dict.fromkeys(
         (
-            "ss_bucket_no_upscale", "ss_color_aug", "ss_debiased_estimation", "ss_enable_bucket", "ss_flip_aug",
-            "ss_fp8_base", "ss_fp8_base_unet", "ss_full_fp16", "ss_ip_noise_gamma_random_strength", "ss_lowram",
-            "ss_noise_offset_random_strength", "ss_random_crop", "ss_shuffle_caption", "ss_v2",
+            "ss_bucket_no_upscale", "ss_color_aug", "ss_enable_bucket", "ss_flip_aug", "ss_fp8_base",
+            "ss_fp8_base_unet", "ss_full_fp16", "ss_lowram", "ss_random_crop", "ss_shuffle_caption", "ss_v2",
             "ss_zero_terminal_snr",
         ),
         False,
@@ -47,12 +46,7 @@ _NOT_USED: dict[str, Any] = {
     "ss_caption_dropout_every_n_epochs": 0,
     "ss_caption_dropout_rate": 0.0,
     "ss_caption_tag_dropout_rate": 0.0,
-    "ss_huber_c": 0.1,
-    "ss_huber_scale": 1.0,
-    "ss_huber_schedule": "snr",
     "ss_keep_tokens": 0,
-    "ss_loss_type": "l2",
-    "ss_multires_noise_discount": 0.3,
     "ss_num_reg_images": 0,
     "ss_num_validation_images": 0,
     "ss_prior_loss_weight": 1.0,
@@ -118,6 +112,8 @@ class RunMetadata:
             "ss_base_model_version": self.family.kohya_version,
             "ss_training_comment": s.folders.training_comment or None,
             "ss_sd_scripts_commit_hash": "(unknown)",
+            "ss_max_token_length": None if s.captions.max_token_length == "75" else s.captions.max_token_length,
+            **_objective(s.objective),
         }
 
     def _data(self) -> dict[str, Any]:
@@ -160,6 +156,26 @@ class RunMetadata:
             "modelspec.date": datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None).isoformat(),
             **{f"modelspec.{key}": value for key, value in given.items() if value},
         }
+
+
+def _objective(o: Objective) -> dict[str, Any]:
+    """None stands for what is not used."""
+    offset, multires = o.noise_offset_type == "Original", o.noise_offset_type == "Multires"
+    return {
+        "ss_min_snr_gamma": o.min_snr_gamma or None,
+        "ss_debiased_estimation": o.debiased_estimation_loss,
+        "ss_noise_offset": (o.noise_offset or None) if offset else None,
+        "ss_noise_offset_random_strength": o.noise_offset_random_strength,
+        "ss_adaptive_noise_scale": (o.adaptive_noise_scale or None) if offset else None,
+        "ss_multires_noise_iterations": (o.multires_noise_iterations or None) if multires else None,
+        "ss_multires_noise_discount": o.multires_noise_discount,
+        "ss_ip_noise_gamma": o.ip_noise_gamma or None,
+        "ss_ip_noise_gamma_random_strength": o.ip_noise_gamma_random_strength,
+        "ss_loss_type": o.loss_type,
+        "ss_huber_schedule": o.huber_schedule,
+        "ss_huber_c": o.huber_c,
+        "ss_huber_scale": o.huber_scale,
+    }
 
 
 def base_model_facts(source: str) -> dict[str, Any]:

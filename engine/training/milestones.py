@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from engine.data.steps import StepPlan
 from engine.runs.events import Checkpoint, StateSaved
 from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, delete_state
+from engine.settings.saving import Saving
 from engine.settings.training import TrainingSettings
 from engine.training.hardware import of_first_process
 from engine.training.lora_method import LoraMethod
@@ -29,7 +32,10 @@ STATE_EVERY = 120.0
 
 @dataclass
 class Milestones:
-    """Looks after every step.  memory: gives the optimizer's, schedule's and scaler's state to be saved."""
+    """Looks after every step.  memory: gives the optimizer's, schedule's and scaler's state to be saved.
+
+    resting: within its block the weights are those to be used and saved.
+    """
 
     settings: TrainingSettings
     run: RunFolder
@@ -40,6 +46,7 @@ class Milestones:
     report: Report
     accelerator: Accelerator
     memory: Callable[[], dict[str, Any]]
+    resting: Callable[[], AbstractContextManager[None]]
 
     def __post_init__(self) -> None:
         self._control = self.run.control()
@@ -58,11 +65,13 @@ class Milestones:
             by_step, by_epoch = due(step, saving.save_every_n_steps), due(epoch, saving.save_every_n_epochs)
             if by_step:
                 self._save(step_name(name, step), step, with_state=saving.save_state)
+                self._drop(partial(step_name, name), past_steps(step, saving))
             elif "save" in wants or "stop" in wants:
                 # Nobody could foresee this name before the start, so nobody was asked about overwriting it.
                 self._save(free_name(self._file(step_name(name, step))).stem, step, with_state=False)
             if by_epoch and epoch:
                 self._save(epoch_name(name, epoch), step, with_state=saving.save_state)
+                self._drop(partial(epoch_name, name), past_epochs(epoch, saving))
             if by_step or by_epoch or wants & {"save", "stop"} or time.monotonic() - self._state_kept > STATE_EVERY:
                 self._keep_state(self.run.state_folder, step)
         if "stop" in wants:
@@ -85,11 +94,21 @@ class Milestones:
             return
         file = self._file(stem)
         self.report.stage("saving", detail=file.name)
-        self.method.save(file, self.metadata.at(step, -(-step // self.plan.steps_per_epoch)))
+        with self.resting():
+            self.method.save(file, self.metadata.at(step, -(-step // self.plan.steps_per_epoch)))
         self.report.event(Checkpoint(file=str(file), step=step, final=final))
         if with_state:
             self._keep_state(file.with_name(state_name(stem)), step)
         self._go_on(step)
+
+    def _drop(self, named: Callable[[int], str], past: Past) -> None:
+        """Delete the run's own file and state that Save last N … leaves behind now."""
+        if not self.accelerator.is_main_process:
+            return
+        if past.file:
+            self._file(named(past.file)).unlink(missing_ok=True)
+        if past.state:
+            delete_state(self._file(named(past.state)).with_name(state_name(named(past.state))))
 
     def _file(self, stem: str) -> Path:
         return Path(self.settings.folders.output_dir) / f"{stem}.{self.settings.source_model.save_model_as}"
@@ -106,7 +125,8 @@ class Milestones:
 
     def _draw(self, step: int, epoch: int | None = None) -> None:
         if self.sampler and self.accelerator.is_main_process:
-            self.sampler.draw(self.report, step, epoch)
+            with self.resting():
+                self.sampler.draw(self.report, step, epoch)
             self._go_on(step)
         self.accelerator.wait_for_everyone()
 
@@ -118,6 +138,35 @@ class Milestones:
     def _requests(self) -> set[str]:
         """What was asked for since the last step; all processes get the same answer."""
         return of_first_process(self._control.take() if self.accelerator.is_main_process else set())
+
+
+@dataclass(frozen=True)
+class Past:
+    """Numbers of the epochs, or steps, whose file and whose state are no longer kept; 0 for none."""
+
+    file: int
+    state: int
+
+
+def past_epochs(epoch: int, saving: Saving) -> Past:
+    """After saving `epoch`: the one that falls out of the last N saved ones."""
+    kept, kept_state = saving.save_last_n_epochs, saving.save_last_n_epochs_state or saving.save_last_n_epochs
+
+    def out(count: int) -> int:
+        return max(0, epoch - count * saving.save_every_n_epochs) if count else 0
+
+    return Past(out(kept), out(kept_state))
+
+
+def past_steps(step: int, saving: Saving) -> Past:
+    """After saving `step`: the newest saved one that lies more than N steps back, as sd-scripts counts it."""
+    kept, kept_state = saving.save_last_n_steps, saving.save_last_n_steps_state or saving.save_last_n_steps
+
+    def out(count: int) -> int:
+        last = step - count - 1
+        return max(0, last - last % saving.save_every_n_steps) if count else 0
+
+    return Past(out(kept), out(kept_state))
 
 
 def due(count: int | None, every: int) -> bool:

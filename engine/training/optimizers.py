@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,20 +12,84 @@ import torch
 from engine.failure import Failure
 from engine.settings.optimizer import Optimizer as OptimizerSettings
 
+_CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
+    # name: ("module:class", arguments that the name implies; the user's own go over them)
+    "AdamW": ("torch.optim:AdamW", {}),
+    "AdamW8bit": ("bitsandbytes.optim:AdamW8bit", {}),
+    "PagedAdamW8bit": ("bitsandbytes.optim:PagedAdamW8bit", {}),
+    "PagedAdamW32bit": ("bitsandbytes.optim:PagedAdamW32bit", {}),
+    "Lion": ("lion_pytorch:Lion", {}),
+    "Lion8bit": ("bitsandbytes.optim:Lion8bit", {}),
+    "PagedLion8bit": ("bitsandbytes.optim:PagedLion8bit", {}),
+    "SGDNesterov": ("torch.optim:SGD", {"nesterov": True, "momentum": 0.9}),
+    "SGDNesterov8bit": ("bitsandbytes.optim:SGD8bit", {"nesterov": True, "momentum": 0.9}),
+    "bitsandbytes.optim.AdEMAMix8bit": ("bitsandbytes.optim:AdEMAMix8bit", {}),
+    "bitsandbytes.optim.PagedAdEMAMix8bit": ("bitsandbytes.optim:PagedAdEMAMix8bit", {}),
+    "Adafactor": ("transformers.optimization:Adafactor", {"relative_step": True}),
+    "DAdaptation": ("dadaptation.experimental:DAdaptAdamPreprint", {}),
+    "DAdaptAdamPreprint": ("dadaptation.experimental:DAdaptAdamPreprint", {}),
+    "DAdaptAdaGrad": ("dadaptation:DAdaptAdaGrad", {}),
+    "DAdaptAdam": ("dadaptation:DAdaptAdam", {}),
+    "DAdaptAdan": ("dadaptation:DAdaptAdan", {}),
+    "DAdaptAdanIP": ("dadaptation.experimental:DAdaptAdanIP", {}),
+    "DAdaptLion": ("dadaptation:DAdaptLion", {}),
+    "DAdaptSGD": ("dadaptation:DAdaptSGD", {}),
+    "Prodigy": ("prodigyopt:Prodigy", {}),
+    "prodigyplus.ProdigyPlusScheduleFree": ("prodigyplus:ProdigyPlusScheduleFree", {}),
+    "pytorch_optimizer.CAME": ("pytorch_optimizer:CAME", {}),
+    "AdamWScheduleFree": ("schedulefree:AdamWScheduleFree", {}),
+    "RAdamScheduleFree": ("schedulefree:RAdamScheduleFree", {}),
+    "SGDScheduleFree": ("schedulefree:SGDScheduleFree", {}),
+}
+
 
 def make_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """The optimizer over parameter groups that carry their own "lr".
+    """The optimizer over parameter groups that carry their own "lr", ready for its first step.
 
     Raises Failure where the library is missing or refuses the extra arguments.
     """
+    place, implied = _CLASSES[settings.optimizer]
+    # Some classes ask for a rate though every group has its own.
+    arguments = {"lr": groups[0]["lr"], **implied, **settings.extra_arguments()}
+    if arguments.get("relative_step"):
+        # Adafactor then makes its own rates and takes none (Shazeer & Stern 2018, arXiv:1804.04235, section 8).
+        groups = [{**group, "lr": None} for group in groups]
+        arguments["lr"] = None
     try:
-        return _class_of(settings.optimizer)(groups, **settings.extra_arguments())
-    except (TypeError, ValueError) as error:
+        optimizer: torch.optim.Optimizer = _class_at(place, settings.optimizer)(groups, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise Failure(
-            f"{settings.optimizer} does not take these extra arguments ({settings.optimizer_args}): {error}.",
-            "Empty the field Optimizer extra arguments, or correct it.",
+            f"{settings.optimizer} does not take these settings ({settings.optimizer_args or 'no extra arguments'}): "
+            f"{str(error).rstrip('.')}.",
+            "Correct Optimizer extra arguments or the learning rates, or choose another optimizer.",
             "optimizer_args",
         ) from error
+    if hasattr(optimizer, "train"):  # schedule-free ones begin at rest
+        optimizer.train()
+    return optimizer
+
+
+@contextmanager
+def resting_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Within the block the parameters are those to be used and saved.
+
+    Schedule-free optimizers train on weights of which these are a running mean (Defazio et al. 2024,
+    arXiv:2405.15682). The way there and back rounds, so what was trained on is put back as it was: a run that
+    stops to draw samples ends in the same bits as one that does not.
+    """
+    if not hasattr(optimizer, "eval"):
+        yield
+        return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    trained = [p.detach().clone() for p in parameters]
+    optimizer.eval()
+    try:
+        yield
+    finally:
+        optimizer.train()  # type: ignore[attr-defined]
+        with torch.no_grad():
+            for parameter, before in zip(parameters, trained, strict=True):
+                parameter.copy_(before)
 
 
 def full_name(optimizer: torch.optim.Optimizer, settings: OptimizerSettings) -> str:
@@ -32,15 +99,13 @@ def full_name(optimizer: torch.optim.Optimizer, settings: OptimizerSettings) -> 
     return f"{kind.__module__}.{kind.__name__}" + (f"({arguments})" if arguments else "")
 
 
-def _class_of(name: str) -> Any:
-    if name == "AdamW":
-        return torch.optim.AdamW
+def _class_at(place: str, name: str) -> Any:
+    module, _, class_name = place.partition(":")
     try:
-        from bitsandbytes.optim import AdamW8bit
+        return getattr(importlib.import_module(module), class_name)
     except Exception as error:  # a missing CUDA library shows as any kind of error
         raise Failure(
-            f"AdamW8bit needs the bitsandbytes library, which does not work here: {error}.",
+            f"{name} needs the {module.partition('.')[0]} library, which does not work here: {error}.",
             "Choose AdamW as the optimizer.",
             "optimizer",
         ) from error
-    return AdamW8bit

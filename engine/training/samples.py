@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from engine.models.family import Family, Parts
+from engine.models.family import Family, Parts, Reading
 from engine.runs.events import Sample
 from engine.runs.folder import RunFolder
 from engine.settings.samples import SamplePrompt
@@ -37,9 +37,10 @@ class Sampler:
         run: RunFolder,
         seed: int,
         autocast: Autocast,
+        reading: Reading,
     ) -> None:
         self._family, self._parts, self._settings, self._run = family, parts, settings, run
-        self._seed, self._autocast = seed, autocast
+        self._seed, self._autocast, self._reading = seed, autocast, reading
         self._prompts = settings.samples.prompts()
 
     def __bool__(self) -> bool:
@@ -76,7 +77,7 @@ class Sampler:
             width=prompt.width or width,
             height=prompt.height or height,
             seed=seed,
-            clip_skip=self._settings.objective.clip_skip,
+            reading=self._reading,
         )
         place = f"e{epoch:06d}" if epoch is not None else f"{step:06d}"
         name = f"{self._settings.folders.output_name}_{place}_{index:02d}_{datetime.now():%Y%m%d%H%M%S}_{seed}"

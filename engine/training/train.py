@@ -17,11 +17,9 @@ from engine.data.folders import scan
 from engine.data.steps import plan_steps
 from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
-from engine.models.family import Family, Parts
+from engine.models.family import Family, Parts, Reading
 from engine.models.sd1 import StableDiffusion1
-from engine.objective.loss import squared_error
-from engine.objective.noise import add_noise
-from engine.objective.timesteps import uniform_timesteps
+from engine.objective.noise_prediction import NoisePrediction
 from engine.runs.events import Planned
 from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, find_state
@@ -38,7 +36,7 @@ from engine.training.hardware import (
 from engine.training.lora_method import LoraMethod
 from engine.training.metadata import RunMetadata
 from engine.training.milestones import Milestones
-from engine.training.optimizers import full_name, make_optimizer
+from engine.training.optimizers import full_name, make_optimizer, resting_weights
 from engine.training.report import Report
 from engine.training.samples import Sampler
 from engine.training.schedules import make_schedule
@@ -102,13 +100,14 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         parts.vae.to("cpu")
 
     torch.manual_seed(seed)
-    method = LoraMethod(family, parts, settings)
+    method = LoraMethod(family, parts, settings, plan.steps)
     parts.unet.to(device).train()
     parts.text_encoder.to(device).train()
     if settings.hardware.gradient_checkpointing:
         save_memory(parts.unet, parts.text_encoder)
+    reading = Reading(settings.objective.clip_skip, int(settings.captions.max_token_length))
     captions = [item.caption for item in items]
-    conditioning = Conditioning(family, parts, captions, settings.objective.clip_skip, method.trains_text_encoder)
+    conditioning = Conditioning(family, parts, captions, reading, method.trains_text_encoder)
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
     schedule = make_schedule(optimizer.optimizer, settings.optimizer, plan.steps)
     memory = _Memory(optimizer, schedule, accelerator.scaler)
@@ -136,24 +135,34 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         method.metadata(),
         full_name(optimizer.optimizer, settings.optimizer),
     )
-    sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast)
-    milestones = Milestones(settings, run, plan, method, metadata, sampler, report, accelerator, memory.state_dict)
-    alphas_cumprod = parts.alphas_cumprod.to(device)
+    sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
+    milestones = Milestones(
+        settings,
+        run,
+        plan,
+        method,
+        metadata,
+        sampler,
+        report,
+        accelerator,
+        memory.state_dict,
+        partial(resting_weights, optimizer.optimizer),
+    )
+    objective = NoisePrediction(settings.objective, parts.alphas_cumprod.to(device))
 
     def loss_of(batch: MicroBatch) -> Tensor:
         torch.manual_seed(batch.seed)
-        clean = latents.batch(batch.pictures).to(device, torch.float32)
-        noise = torch.randn_like(clean)
-        timesteps = uniform_timesteps(len(clean), len(alphas_cumprod), device)
-        noisy = add_noise(clean, noise, timesteps, alphas_cumprod)
+        corrupted = objective.corrupt(latents.batch(batch.pictures).to(device, torch.float32))
         with accelerator.autocast():
-            prediction = family.predict(parts, noisy.to(dtype), timesteps, conditioning.of(batch.pictures))
-        return squared_error(prediction, noise).mean() * batch.weight
+            text = conditioning.of(batch.pictures)
+            prediction = family.predict(parts, corrupted.noisy.to(dtype), corrupted.timesteps, text)
+        return objective.loss(prediction, corrupted).mean() * batch.weight
 
     if start == 0:
         milestones.before_first_step()
     report.stage("training", start, plan.steps)
     for step in range(start + 1, plan.steps + 1):
+        method.before_step(step)
         step_batches = batches.at(step - 1)
         step_loss = torch.zeros((), device=device)
         for batch in step_batches:
@@ -163,6 +172,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         average_gradients(method.parameters(), accelerator)
         grad_norm = accelerator.clip_grad_norm_(method.parameters(), settings.optimizer.max_grad_norm or math.inf)
         optimizer.step()
+        method.after_step()
         optimizer.zero_grad()
         report.step(
             step,

@@ -90,6 +90,7 @@ def test_nothing_is_replaced(tmp_path: Path):
     assert len(list(tmp_path.rglob("*.png"))) == 4
 
 
+@pytest.mark.shows("caption_extension")
 def test_a_picture_has_the_first_line_of_its_caption_or_its_folders_words(tmp_path: Path):
     picture = tmp_path / "a.b.png"
     assert caption_of(picture, ".txt", "sks cat") == "sks cat"

@@ -53,6 +53,7 @@ def encode(pixels: torch.Tensor, generator: torch.Generator | None) -> torch.Ten
     return pixels.mean(dim=(2, 3)) + torch.randn(len(pixels), 3, generator=generator)
 
 
+@pytest.mark.shows("vae_batch_size")
 def test_cached_latents_depend_on_seed_and_place_alone(tmp_path: Path):
     items = []
     for number in range(7):

@@ -30,6 +30,7 @@ def test_epochs_give_kohyas_number_of_steps(pictures, batch, accumulation, epoch
     assert plan_steps(pictures, settings).steps == expected
 
 
+@pytest.mark.shows("max_train_steps", "max_train_epochs")
 def test_max_train_steps_wins_over_epoch_and_max_train_epoch_over_both():
     assert plan_steps(100, Optimizer(epoch=3, max_train_steps=50)).steps == 50
     assert plan_steps(100, Optimizer(epoch=3, max_train_steps=50, max_train_epochs=2)).steps == 200

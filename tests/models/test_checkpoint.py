@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from engine.demo.demo import MODEL_FOLDER
 from engine.failure import Failure
 from engine.models import checkpoint
+from engine.models.family import Reading
 from engine.models.sd1 import StableDiffusion1
 from engine.settings.source_model import SourceModel
 from tests.models.original_layout import original_layout
@@ -54,7 +55,7 @@ def same_answer(a: object, b: object) -> None:
     torch.manual_seed(0)
     noisy, t, pixels = torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.no_grad():
-        texts = [family.encode_text(parts, ["a red star"], 1) for parts in (a, b)]
+        texts = [family.encode_text(parts, ["a red star"], Reading(1)) for parts in (a, b)]
         torch.testing.assert_close(*texts)
         torch.testing.assert_close(*(family.predict(p, noisy, t, texts[0]) for p in (a, b)), atol=1e-4, rtol=1e-4)
         latents = [family.encode_images(p, pixels, torch.Generator().manual_seed(1)) for p in (a, b)]
@@ -108,6 +109,7 @@ def test_a_file_that_was_not_downloaded_completely_is_named(single_file: Path, a
         load(single_file)
 
 
+@pytest.mark.shows("vae")
 def test_another_vae_takes_the_place_of_the_models_own(tmp_path: Path, pipeline: StableDiffusionPipeline):
     other = pipeline.vae.from_config(pipeline.vae.config)
     other.save_pretrained(tmp_path / "vae")

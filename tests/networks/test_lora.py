@@ -17,10 +17,11 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.models.checkpoint import SD1_CONFIGS
-from engine.models.family import Parts
+from engine.models.family import Parts, Reading
 from engine.models.sd1 import StableDiffusion1
+from engine.networks.dropout import Dropouts
 from engine.networks.kohya_format import save_lora
-from engine.networks.lora import LoraNetwork
+from engine.networks.lora import LoraNetwork, rank_and_alpha
 from engine.settings.source_model import SourceModel
 
 SD_SCRIPTS_FINGERPRINT = "60edf0b7f830b06adf65239debb44038a9be2cda888bc68b9a70e8dc89a7a516"
@@ -99,6 +100,7 @@ def randomised(network: LoraNetwork) -> LoraNetwork:
     return network
 
 
+@pytest.mark.shows("network_dim", "network_alpha")
 def test_each_module_computes_its_weight_plus_alpha_over_rank_times_up_times_down(parts: Parts):
     family = StableDiffusion1()
     original = copy.deepcopy(parts)
@@ -113,8 +115,8 @@ def test_each_module_computes_its_weight_plus_alpha_over_rank_times_up_times_dow
             weight.data += 2 / 4 * (up.flatten(1) @ down.flatten(1)).view_as(weight)
     noisy, t, captions = torch.randn(1, 4, 8, 8), torch.tensor([500]), ["a red circle"]
     with torch.no_grad():
-        ours = family.predict(parts, noisy, t, family.encode_text(parts, captions, 1))
-        by_hand = family.predict(original, noisy, t, family.encode_text(original, captions, 1))
+        ours = family.predict(parts, noisy, t, family.encode_text(parts, captions, Reading(1)))
+        by_hand = family.predict(original, noisy, t, family.encode_text(original, captions, Reading(1)))
     torch.testing.assert_close(ours, by_hand, atol=2e-4, rtol=2e-4)
 
 
@@ -186,3 +188,94 @@ def test_a_failed_save_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pyte
         save_lora({"a": torch.zeros(2)}, {}, file, torch.float32)
     assert [f.name for f in tmp_path.iterdir()] == ["a.safetensors"]
     assert file.read_bytes() == before
+
+
+class TestDropout:
+    """sd-scripts' dropouts: they act in training alone, on what lies between down and up."""
+
+    INPUTS = (torch.randn(64, 4, 8, 8), torch.full((64,), 500), torch.randn(64, 77, 64))
+
+    def layer(self, parts: Parts, **dropouts: float) -> torch.nn.Module:
+        """One module whose down and up make every value 1 between them and rank 4 in the end."""
+        family = StableDiffusion1()
+        network = LoraNetwork(parts, family.lora_targets(parts), rank=4, alpha=4, dropouts=Dropouts(**dropouts))
+        layer = network._all_layers()["lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"]
+        with torch.no_grad():
+            layer.base_layer.weight.zero_()
+            layer.lora_A["default"].weight.fill_(1 / layer.in_features)
+            layer.lora_B["default"].weight.fill_(1)
+        return layer
+
+    def outputs(self, layer: torch.nn.Module, training: bool = True) -> torch.Tensor:
+        """For 500 samples of 3 tokens: (500, 3), one value for each."""
+        torch.manual_seed(0)
+        layer.train(training)
+        with torch.no_grad():
+            return layer(torch.ones(500, 3, layer.in_features))[..., 0]
+
+    @pytest.mark.shows("network_dropout")
+    def test_network_dropout_takes_single_values(self, parts: Parts):
+        layer = self.layer(parts, network=0.5)
+        values = self.outputs(layer)
+        # Of 4 values each is 0 or 2: sums of 0, 2, 4, 6, 8, differing between the tokens of a sample.
+        assert set(values.flatten().round().tolist()) == {0, 2, 4, 6, 8}
+        assert (values != values[:, :1]).any()
+        assert values.mean().item() == pytest.approx(4, rel=0.1)
+        assert self.outputs(layer, training=False).unique().tolist() == pytest.approx([4])
+
+    @pytest.mark.shows("rank_dropout")
+    def test_rank_dropout_takes_whole_ranks_of_a_sample(self, parts: Parts):
+        values = self.outputs(self.layer(parts, rank=0.5))
+        assert set(values.flatten().round().tolist()) == {0, 2, 4, 6, 8}
+        assert torch.equal(values, values[:, :1].expand_as(values))
+
+    @pytest.mark.shows("module_dropout")
+    def test_module_dropout_takes_the_whole_module_for_a_step(self, parts: Parts):
+        layer = self.layer(parts, module=0.5)
+        layer.train()
+        torch.manual_seed(0)
+        with torch.no_grad():
+            answers = [layer(torch.ones(2, 1, layer.in_features)).unique().tolist() for _ in range(200)]
+        assert all(len(answer) == 1 for answer in answers)
+        left_out = sum(answer == [0] for answer in answers)
+        assert 70 < left_out < 130  # 100 expected, deviation 7
+
+    def test_convolutions_drop_ranks_too(self, parts: Parts):
+        family = StableDiffusion1()
+        LoraNetwork(parts, family.lora_targets(parts), rank=4, alpha=4, dropouts=Dropouts(rank=0.3, network=0.1))
+        parts.unet.train()
+        assert family.predict(parts, *self.INPUTS).isfinite().all()
+
+
+@pytest.mark.shows("scale_weight_norms")
+def test_norms_are_limited_by_shortening_both_factors_alike(parts: Parts):
+    network = randomised(LoraNetwork(parts, StableDiffusion1().lora_targets(parts), rank=4, alpha=2))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.limit_norms(1.0)
+    after = network.state_dict()
+    for name in {key.partition(".")[0] for key in before}:
+        down, up = (before[f"{name}.lora_{side}.weight"] for side in ("down", "up"))
+        norm = (2 / 4 * up.flatten(1) @ down.flatten(1)).norm()
+        factor = 1 if norm <= 1 else (1 / norm).sqrt()
+        torch.testing.assert_close(after[f"{name}.lora_down.weight"], down * factor)
+        torch.testing.assert_close(after[f"{name}.lora_up.weight"], up * factor)
+
+
+@pytest.mark.shows("network_weights")
+def test_a_network_that_begins_from_a_file_acts_as_the_file_does_at_another_alpha(parts: Parts):
+    family = StableDiffusion1()
+    trained = copy.deepcopy(parts)
+    file = randomised(LoraNetwork(trained, family.lora_targets(trained), rank=4, alpha=4)).state_dict()
+    network = LoraNetwork(parts, family.lora_targets(parts), rank=4, alpha=1)
+    assert network.begin_from(file) == len(file) // 3
+    inputs = torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.randn(1, 77, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(family.predict(parts, *inputs), family.predict(trained, *inputs))
+
+
+def test_rank_and_alpha_are_read_off_a_file():
+    down, up = torch.ones(6, 10), torch.ones(10, 6)
+    file = {"a.lora_down.weight": down, "a.lora_up.weight": up}
+    assert rank_and_alpha({**file, "a.alpha": torch.tensor(3.0)}) == (6, 3.0)
+    assert rank_and_alpha(file) == rank_and_alpha({**file, "a.alpha": torch.tensor(0.0)}) == (6, 6.0)
+    assert rank_and_alpha({"unet.weight": down}) is None

@@ -82,11 +82,11 @@ def test_empty_text_means_unset():
 
 
 def test_keys_without_effect_are_listed_and_still_there_after_saving(tmp_path: Path):
-    loaded = from_kohya(OLD_TUTORIAL | {"model_list": "custom", "flip_aug": True, "min_snr_gamma": "5"})
+    loaded = from_kohya(OLD_TUTORIAL | {"model_list": "custom", "flip_aug": True, "masked_loss": "true"})
     assert loaded.bad == {}
     assert loaded.report() == [
         "Kept, but waiting for buckets and augmentation: Flip augmentation (true).",
-        "Kept, but waiting for noise and loss options: Min SNR gamma (5).",
+        "Kept, but waiting for masked loss: Masked loss (true).",
         'Kept, but without meaning here: Model list ("custom"). It remembers the entry chosen in kohya_ss\'s list of '
         "models; Pretrained model name or path alone says which model.",
         "Kept, but unknown to this version: a_key_of_tomorrow ([1, 2]).",

@@ -11,7 +11,7 @@ import pytest
 from engine.__main__ import _parser
 from engine.settings.files import from_kohya, to_kohya
 from engine.settings.option import EVERY_METHOD, Group, Option, option, options_of, sections_of
-from engine.settings.reference import reference_page
+from engine.settings.reference import reference_page, shown_by_tests
 from engine.settings.training import BadValues, TrainingSettings, training_options
 from ui.form import Form
 
@@ -133,9 +133,15 @@ def test_sections_stand_in_order_with_those_within_them_behind():
 
 
 def test_a_single_choice_may_wait_while_the_others_act():
-    optimizer = next(item for item in training_options() if item.name == "optimizer")
-    assert optimizer.standing_of("AdamW").kind == "acts"
-    assert optimizer.standing_of("Prodigy").text() == "waits for more optimizers"
+    lora_type = next(item for item in training_options() if item.name == "lora_type")
+    assert lora_type.standing_of("Standard").kind == "acts"
+    assert lora_type.standing_of("LyCORIS/LoHa").text() == "waits for LyCORIS networks"
+
+
+def test_every_option_that_acts_has_a_test_that_shows_it():
+    """The reference page names it; one that names no option, or one that does not act, is a slip of the pen."""
+    acting = {item.name for item in training_options() if item.acts}
+    assert set(shown_by_tests(ROOT / "tests")) == acting
 
 
 def test_two_options_of_one_name_are_refused():

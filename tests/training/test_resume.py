@@ -71,6 +71,7 @@ LONG = {
 }  # fmt: skip
 
 
+@pytest.mark.shows("cache_latents")
 @pytest.mark.parametrize("optimizer", ["AdamW", "AdamW8bit"])
 def test_a_stopped_run_goes_on_to_the_same_bits(start_run, tmp_path: Path, optimizer: str):
     whole = start_run(output_name="whole", optimizer=optimizer, **LONG)
@@ -111,6 +112,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(start_run, tmp_path: Path, optimi
     assert_same_bits(weights(tmp_path, "killed"), weights(tmp_path, "whole"))
 
 
+@pytest.mark.shows("sample_every_n_steps", "sample_at_first", "sample_prompts")
 def test_samples_and_saves_on_the_way_change_nothing(start_run, tmp_path: Path):
     ended(start_run(output_name="plain", save_precision="float", epoch=1))
     run = start_run(output_name="busy", save_precision="float", epoch=1, save_every_n_steps=3, save_state=True,
@@ -120,6 +122,7 @@ def test_samples_and_saves_on_the_way_change_nothing(start_run, tmp_path: Path):
     assert_same_bits(weights(tmp_path, "busy"), weights(tmp_path, "plain"))
 
 
+@pytest.mark.shows("resume", "save_state_on_train_end")
 def test_another_run_goes_on_from_a_saved_state(start_run, tmp_path: Path):
     ended(start_run(output_name="whole", max_train_steps=12, lr_scheduler="constant", save_precision="float"))
     ended(start_run(output_name="first", max_train_steps=6, lr_scheduler="constant", save_state_on_train_end=True))

@@ -45,11 +45,13 @@ def test_linear_falls_to_0():
     assert rates(lr_scheduler="linear", lr_warmup=0) == pytest.approx([1 - n / TOTAL for n in range(TOTAL)])
 
 
+@pytest.mark.shows("lr_scheduler")
 def test_cosine_is_half_a_wave():
     expected = [0.5 * (1 + math.cos(math.pi * n / TOTAL)) for n in range(TOTAL)]
     assert rates(lr_scheduler="cosine", lr_warmup=0) == pytest.approx(expected)
 
 
+@pytest.mark.shows("lr_scheduler_num_cycles")
 def test_restarts_begin_anew_at_the_full_rate():
     found = rates(lr_scheduler="cosine_with_restarts", lr_warmup=0, lr_scheduler_num_cycles=2)
     assert found[0] == pytest.approx(1)
@@ -57,12 +59,42 @@ def test_restarts_begin_anew_at_the_full_rate():
     assert found[49] < 0.01
 
 
+@pytest.mark.shows("lr_scheduler_power")
 def test_polynomial_has_its_power():
     """diffusers' polynomial ends at 1e-7: (1 − 1e-7)(1 − n/N)² + 1e-7."""
     found = rates(lr_scheduler="polynomial", lr_warmup=0, lr_scheduler_power=2)
     assert found == pytest.approx([(1 - 1e-7) * (1 - n / TOTAL) ** 2 + 1e-7 for n in range(TOTAL)])
 
 
+@pytest.mark.shows("lr_scheduler_args")
+def test_schedules_with_arguments_of_their_own():
+    stable = rates(lr_scheduler="warmup_stable_decay", lr_warmup=10, lr_scheduler_args="num_decay_steps=20")
+    assert stable[10:80] == [1.0] * 70
+    assert stable[99] < 0.05
+    assert rates(lr_scheduler="warmup_stable_decay", lr_warmup=0)[:80] == [1.0] * 80  # four fifths
+    assert rates(lr_scheduler="cosine_with_min_lr", lr_warmup=0, lr_scheduler_args="min_lr_rate=0.2")[99] > 0.2
+    pieces = rates(lr_scheduler="piecewise_constant", lr_scheduler_args="step_rules='1:30,0.5:60,0.1'")
+    assert [pieces[n] for n in (0, 29, 30, 59, 60, 99)] == [1, 1, 0.5, 0.5, 0.1, 0.1]
+    # 1/√(n + shift) with the warmup of 10 as timescale: half of it after 30 steps more.
+    assert rates(lr_scheduler="inverse_sqrt", lr_warmup=10)[40] == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.shows("lr_scheduler_type")
+def test_a_class_of_torch_by_its_name():
+    found = rates(lr_scheduler_type="StepLR", lr_scheduler_args="step_size=50 gamma=0.1")
+    assert [found[49], found[50]] == pytest.approx([1, 0.1])
+    full_name = rates(lr_scheduler_type="torch.optim.lr_scheduler.StepLR", lr_scheduler_args="step_size=50 gamma=0.1")
+    assert full_name == found
+
+
+@pytest.mark.parametrize("changes", [{"lr_scheduler_type": "NoSuchLR"}, {"lr_scheduler_args": "nonsense=1"}])
+def test_a_schedule_that_cannot_be_made_is_said_in_words(changes: dict[str, str]):
+    with pytest.raises(Failure, match="cannot be made") as caught:
+        rates(**changes)
+    assert caught.value.option == "lr_scheduler_args"
+
+
+@pytest.mark.shows("lr_warmup", "lr_warmup_steps")
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -87,7 +119,7 @@ def test_optimizers_take_their_extra_arguments(name: str):
 
 def test_an_argument_that_the_optimizer_does_not_take_is_said_in_words():
     groups = [{"params": [torch.nn.Parameter(torch.zeros(4))], "lr": 1e-3}]
-    with pytest.raises(Failure, match="AdamW does not take these extra arguments") as failed:
+    with pytest.raises(Failure, match="AdamW does not take these settings") as failed:
         make_optimizer(groups, Optimizer(optimizer="AdamW", optimizer_args="magic=1"))
     assert failed.value.option == "optimizer_args"
 
