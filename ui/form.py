@@ -6,9 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from engine.settings.files import to_kohya
 from engine.settings.option import Option, sections_of
 from engine.settings.training import BadValues, TrainingSettings, training_options
+
+DEEPEST_TAB = 2
+"""Levels of sections that are tabs; below them are accordions."""
 
 
 class Form:
@@ -76,14 +78,14 @@ class Form:
         """Component values that show the settings, in the order of inputs."""
         return [item.value_in(settings) for item in self.options.values()]
 
-    def remembered(self, values: tuple[Any, ...], base: TrainingSettings) -> dict[str, Any]:
-        """The form and its base for the browser to keep: kohya's dictionary, wrong values left out."""
+    def readable(self, values: tuple[Any, ...], base: TrainingSettings) -> TrainingSettings:
+        """The settings with every wrong value at its default."""
         try:
-            return to_kohya(self.settings(values, base))
+            return self.settings(values, base)
         except BadValues as error:
             given = dict(zip(self.options, values, strict=True))
             fresh = TrainingSettings().values()
-            return to_kohya(base.with_values(given | {name: fresh[name] for name in error.problems}))
+            return base.with_values(given | {name: fresh[name] for name in error.problems})
 
     def _sections(self) -> list[str]:
         return sections_of(tuple(self.options.values()))
@@ -130,8 +132,18 @@ def draw_option(item: Option, visible: bool = True) -> gr.components.Component:
         kind: Any = "password" if item.widget == "secret" else "text"
         return gr.Textbox(item.default, lines=4 if item.widget == "lines" else 1, type=kind, **common)
     if item.widget == "slider":
-        return gr.Slider(item.at_least, item.at_most, value=item.default, step=item.step, **common)
+        return gr.Slider(item.at_least, item.at_most, value=item.default, step=item.step, buttons=[], **common)
     return gr.Number(item.default, precision=0 if item.kind is int else None, **common)
+
+
+def way_to(section: str) -> list[tuple[str, str]]:
+    """What to open, from the outside in, to see a section: ("tab", its id) and ("accordion", its element's id)."""
+    parts = section.split("/")
+    sections = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    return [
+        ("tab", name) if depth < DEEPEST_TAB else ("accordion", f"section-{_slug(name)}")
+        for depth, name in enumerate(sections)
+    ]
 
 
 def _shown(item: Option, choice: str) -> str:

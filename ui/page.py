@@ -1,4 +1,4 @@
-"""The page: its tabs, its looks, and the little JavaScript that brings problems to their fields."""
+"""The page: its tabs, its looks, and the little JavaScript that leads to fields and marks them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from ui import about_tab, utility_tab
+from ui import about_tab, search, utility_tab
 from ui.training_tab import TrainingTab
 
 ASSETS = Path(__file__).parent / "assets"
+SCRIPTS = ("page.js", "search.js")
 SYSTEM_FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 
 
@@ -34,11 +35,11 @@ def looks() -> dict[str, Any]:
         font=SYSTEM_FONT,
         font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
     )
-    script = (ASSETS / "page.js").read_text(encoding="utf-8")
+    scripts = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS)
     return {
         "theme": theme,
         "css": (ASSETS / "page.css").read_text(encoding="utf-8"),
-        "head": f"<script>{script}</script>",
+        "head": search.embedded() + scripts,
     }
 
 

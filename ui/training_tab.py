@@ -21,10 +21,13 @@ from engine.data.items import items_of
 from engine.data.steps import plan_of
 from engine.demo.demo import write_demo
 from engine.runs.folder import runs_root
-from engine.settings.files import SettingsFileError, from_kohya, read_settings, save_kohya
+from engine.settings.files import SettingsFileError, from_kohya, read_settings, save_kohya, to_kohya
 from engine.settings.paths import typed_path
-from engine.settings.training import BadValues, TrainingSettings
+from engine.settings.training import BadValues, TrainingSettings, training_options
+from ui import search
+from ui.changed_view import changed_table
 from ui.form import Form
+from ui.presets_panel import PresetsPanel, preview
 from ui.runs_panel import RunsPanel
 
 Values = tuple[Any, ...]
@@ -38,18 +41,29 @@ class TrainingTab:
 
     def __init__(self, start_file: Path | None = None) -> None:
         self.form = Form()
+        self.presets = PresetsPanel(self.form)
         self._start_file = start_file
 
     def draw(self, further_tabs: Callable[[], None]) -> None:
         """further_tabs: draws the tabs that stand after the form's."""
         self.base = gr.State(TrainingSettings())  # carries what the form has no field for
         self.problems = gr.JSON([], visible=False)  # not a State: the page's script reads it
+        self.before: Any = gr.State(None)  # the settings before the form was filled anew
         self.kept = gr.BrowserState(None, storage_key="darkroom-form", secret="darkroom")
         with gr.Row(elem_classes="page"):
             with gr.Column(scale=6, min_width=420):
                 with gr.Tabs(elem_id="methods"):
                     gr.Tab("LoRA", id="lora")
+                with gr.Row(elem_classes="finders"):
+                    self.presets.draw_chooser()
+                    gr.HTML(search.BOX, min_width=180)
+                self.presets.draw_preview()
+                self.presets.draw_keeping()
                 self._draw_files()
+                with gr.Row(elem_classes="outcome"):
+                    self.said = gr.Markdown(elem_id="said", elem_classes="said")
+                    self.undo = gr.Button("Undo", visible=False, elem_id="undo", size="sm", min_width=80, scale=0)
+                self.changed = gr.HTML(changed_table(TrainingSettings()), elem_id="changed", js_on_load=RESET_CLICKS)
                 with gr.Tabs(elem_id="settings"):
                     for tab in self.form.tabs():
                         with gr.Tab(tab, id=tab):
@@ -66,7 +80,8 @@ class TrainingTab:
         silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         form.connect_visibility()
 
-        shown = [*values, self.base, self.said]
+        filled = [self.base, *values]
+        shown = [*values, self.base, self.said, self.before, self.undo]
         gr.on(
             [blocks.load],
             self._first_values,
@@ -74,34 +89,33 @@ class TrainingTab:
             shown,
             **silent,
         )
-        self.load.click(self._load, [self.path], shown, **silent)
-        self.path.submit(self._load, [self.path], shown, **silent)
-        self.upload.upload(self._load_upload, [self.upload], shown, **silent)
-        self.save.click(self._save, [self.path, self.base, *values], [self.said], **silent)
-        self.download.click(self._download, [self.base, *values], [self.download], **silent)
-        self.reset.click(self._reset, None, shown, **silent)
-        self.demo.click(self._demo, None, shown, **silent)
-        gr.on(
-            [component.change for component in values],
-            self._changed,
-            [self.base, *values],
-            [self.steps, self.kept],
-            trigger_mode="always_last",
-            queue=False,
-            **silent,
-        )
+        self.load.click(self._load, [self.path, *filled], shown, **silent)
+        self.path.submit(self._load, [self.path, *filled], shown, **silent)
+        self.upload.upload(self._load, [self.upload, *filled], shown, **silent)
+        self.save.click(self._save, [self.path, *filled], [self.said], **silent)
+        self.download.click(self._download, filled, [self.download], **silent)
+        self.reset.click(self._reset, filled, shown, **silent)
+        self.demo.click(self._demo, filled, shown, **silent)
+        self.undo.click(self._undo, [self.before], shown, **silent)
+        self.changed.click(self._reset_one, [self.base], [*values, self.base], **silent)
+        self.presets.connect(blocks, self.base, self.said, shown, self._shown)
+        changed: dict[str, Any] = {
+            "fn": self._changed,
+            "inputs": [self.presets.chosen, *filled],
+            "outputs": [self.steps, self.kept, self.changed, self.presets.preview],
+            "queue": False,
+        }
+        gr.on([component.change for component in values], **changed, trigger_mode="always_last", **silent)
 
         findings = [self.problems, self.findings, self.fix]
-        self.check.click(self._check, [self.base, *values], findings, **silent).then(
-            None, [self.problems], None, js=SHOW_PROBLEMS
-        )
-        started = self.start.click(self._start, [self.base, *values], [*findings, panel.chosen], **silent)
+        self.check.click(self._check, filled, findings, **silent).then(None, [self.problems], None, js=SHOW_PROBLEMS)
+        started = self.start.click(self._start, filled, [*findings, panel.chosen], **silent)
         started.then(None, [self.problems], None, js=SHOW_PROBLEMS).then(
             panel.tick, [panel.chosen, panel.seen], panel.outputs, **silent
         )
-        self.fix.click(self._mend, [self.problems, self.base, *values], [*shown, *findings], **silent).then(
-            self._check, [self.base, *values], findings, **silent
-        ).then(None, [self.problems], None, js=SHOW_PROBLEMS)
+        self.fix.click(self._mend, [self.problems, *filled], [*shown, *findings], **silent).then(
+            self._check, filled, findings, **silent
+        ).then(None, [self.problems], None, js=SHOW_PROBLEMS).then(**changed, **silent)
         panel.connect(blocks)
 
     # ── drawing ───────────────────────────────────────────────────────────────────────────────────
@@ -121,7 +135,6 @@ class TrainingTab:
                 self.upload = gr.UploadButton("Open a file from this computer", file_types=[".json"], elem_id="upload")
                 self.download = gr.DownloadButton("Download as a file", elem_id="download")
                 self.reset = gr.Button("Back to the defaults", elem_id="reset")
-        self.said = gr.Markdown(elem_id="said", elem_classes="said")
 
     def _draw_buttons(self) -> None:
         with gr.Row(elem_classes="actions"):
@@ -141,25 +154,38 @@ class TrainingTab:
         """
         start_file, self._start_file = self._start_file, None
         if start_file is not None:
-            return self._load(str(start_file))
+            start = TrainingSettings()
+            return [*self._load(str(start_file), start, *self.form.updates(start))[:-2], None, gr.update(visible=False)]
         settings = from_kohya(kept).settings if isinstance(kept, dict) else TrainingSettings()
         return self._shown(settings, "")
 
-    def _shown(self, settings: TrainingSettings, said: str) -> list[Any]:
-        return [*self.form.updates(settings), settings, said]
+    def _shown(
+        self, settings: TrainingSettings | None, said: str, before: TrainingSettings | None = None, undo: str = ""
+    ) -> list[Any]:
+        """Updates that show the settings, or leave the form as it is; `before` is where the button `undo` leads."""
+        if settings is None:
+            return [*(gr.skip() for _ in self.form.inputs), gr.skip(), said, gr.skip(), gr.skip()]
+        return [*self.form.updates(settings), settings, said, before, gr.update(value=undo, visible=bool(undo))]
 
-    def _untouched(self, said: str) -> list[Any]:
-        return [*(gr.skip() for _ in self.form.inputs), gr.skip(), said]
-
-    def _load(self, path: str) -> list[Any]:
+    def _load(self, path: str, base: TrainingSettings, *values: Any) -> list[Any]:
         try:
             loaded = read_settings(typed_path(path))
         except SettingsFileError as error:
-            return self._untouched(f"**Not loaded.** {error}")
-        return self._shown(loaded.settings, _bullets(f"Loaded {Path(path).name}.", loaded.report()))
+            return self._shown(None, f"**Not loaded.** {error}")
+        said = _bullets(f"Loaded {Path(path).name}.", loaded.report())
+        return self._shown(loaded.settings, said, self.form.readable(values, base), "Undo Load")
 
-    def _load_upload(self, path: str) -> list[Any]:
-        return self._load(path)
+    def _undo(self, before: TrainingSettings | None) -> list[Any]:
+        return self._shown(before, "The form is as it was before.")
+
+    def _reset_one(self, base: TrainingSettings, click: gr.EventData) -> list[Any]:
+        """Put the option whose button was clicked back to its default."""
+        name = str(click.option)
+        fields = [
+            gr.update(value=item.default) if item.name == name else gr.skip() for item in self.form.options.values()
+        ]
+        known = {item.name: item.default for item in training_options()}
+        return [*fields, base.with_values({name: known[name]}) if name in known else gr.skip()]
 
     def _save(self, path: str, base: TrainingSettings, *values: Any) -> str:
         if not path.strip():
@@ -179,15 +205,19 @@ class TrainingTab:
         name = re.sub(r"[^\w. -]+", "-", settings.folders.output_name).strip(". -") or "settings"
         return str(save_kohya(settings, Path(tempfile.mkdtemp()) / name[:100]))
 
-    def _reset(self) -> list[Any]:
-        return self._shown(TrainingSettings(), "The form is back at its defaults.")
+    def _reset(self, base: TrainingSettings, *values: Any) -> list[Any]:
+        before = self.form.readable(values, base)
+        return self._shown(TrainingSettings(), "The form is back at its defaults.", before, "Undo the reset")
 
-    def _demo(self) -> list[Any]:
+    def _demo(self, base: TrainingSettings, *values: Any) -> list[Any]:
         settings = with_free_name(write_demo(runs_root().with_name("demo")))
-        return self._shown(settings, "Filled with the built-in model and its pictures. Press **Start training**.")
+        said = "Filled with the built-in model and its pictures. Press **Start training**."
+        return self._shown(settings, said, self.form.readable(values, base), "Undo Try it now")
 
-    def _changed(self, base: TrainingSettings, *values: Any) -> tuple[str, dict[str, Any]]:
-        return self._steps_line(base, values), self.form.remembered(values, base)
+    def _changed(self, preset: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
+        """All that follows the form: the steps, what the browser keeps, what differs, what the preset would change."""
+        settings = self.form.readable(values, base)
+        return [self._steps_line(base, values), to_kohya(settings), changed_table(settings), preview(preset, settings)]
 
     def _steps_line(self, base: TrainingSettings, values: Values) -> str:
         """The arithmetic of the steps, or nothing where the pictures cannot be counted yet."""
@@ -219,11 +249,11 @@ class TrainingTab:
     def _mend(self, problems: list[dict[str, Any]], base: TrainingSettings, *values: Any) -> list[Any]:
         problem = next((Problem(**plain) for plain in problems if plain["fix"]), None)
         if problem is None:
-            return [*self._untouched(""), gr.skip(), gr.skip(), gr.skip()]
+            return [*self._shown(None, ""), gr.skip(), gr.skip(), gr.skip()]
         try:
             settings = mended(problem, self.form.settings(values, base))
         except (BadValues, OSError) as error:
-            return [*self._untouched(f"**Not done.** {error}"), gr.skip(), gr.skip(), gr.skip()]
+            return [*self._shown(None, f"**Not done.** {error}"), gr.skip(), gr.skip(), gr.skip()]
         return [*self._shown(settings, ""), [], "", gr.update(visible=False)]
 
     def _start(self, base: TrainingSettings, *values: Any) -> list[Any]:
@@ -255,7 +285,7 @@ def findings_html(checked: Checked, form: Form) -> str:
 
 
 def _label(form: Form, option: str) -> str:
-    return form.options[option].label.partition(" (")[0] + ":" if option in form.options else ""
+    return form.options[option].short_label + ":" if option in form.options else ""
 
 
 def _bad_values(error: BadValues) -> Checked:
@@ -267,3 +297,8 @@ def _bullets(head: str, sentences: list[str]) -> str:
 
 
 SHOW_PROBLEMS = "(problems) => darkroom.showProblems(problems)"
+
+RESET_CLICKS = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-reset]');
+  if (button) trigger('click', { option: button.dataset.reset });
+});"""

@@ -76,6 +76,7 @@ RETIRED: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "conv_alphas": lambda value: {"conv_block_alphas": value},
     "create_caption": lambda value: {"generate_caption_database": value},
     "create_buckets": lambda value: {"generate_image_buckets": value},
+    "darkroom_description": lambda value: {},  # a preset's sentence about itself
     "save_as_bool": lambda value: {},  # a note of kohya_ss's own; save_model_as says how to save
 }
 

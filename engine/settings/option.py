@@ -111,6 +111,11 @@ class Option:
     def acts(self) -> bool:
         return self.standing.kind == "acts"
 
+    @property
+    def short_label(self) -> str:
+        """The label without what stands in brackets behind it."""
+        return self.label.partition(" (")[0]
+
     def standing_of(self, value: Any) -> Standing:
         """The option's standing where it has this value: a single choice may wait while the others act."""
         return later(self.not_yet[value]) if self.not_yet and value in self.not_yet else self.standing
@@ -124,6 +129,16 @@ class Option:
     def applies(self, values: Mapping[str, Any]) -> bool:
         """Whether the option means anything beside the other options' values; one not among them does not hinder."""
         return all(values[name] in allowed for name, allowed in (self.applies_when or {}).items() if name in values)
+
+    def value_text(self, value: Any) -> str:
+        """A value for people: "on", "8", "(none)"; secrets stay unseen."""
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if value == "":
+            return "(none)"
+        if isinstance(value, float):
+            return f"{value:.10f}".rstrip("0").rstrip(".") if 1e-8 <= abs(value) < 1e8 else f"{value:g}"
+        return "…" if self.widget == "secret" else str(value)
 
     def range_text(self) -> str:
         """What is allowed, for people: "1 to 512", "one of a, b", or nothing."""

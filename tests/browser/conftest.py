@@ -98,7 +98,12 @@ class Driver:
         """The input of an option."""
         return self.page.locator(f"#option-{option} :is(textarea, input)").first
 
+    def open_field(self, option: str) -> None:
+        """Open the tabs around an option's field; a tab's fields are drawn when it is first opened."""
+        self.page.evaluate("option => darkroom.goTo(option)", option)
+
     def value(self, option: str) -> str:
+        self.open_field(option)
         return self.field(option).input_value()
 
     def problem(self, option: str) -> Any:

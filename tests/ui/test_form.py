@@ -8,7 +8,7 @@ import sys
 import gradio as gr
 import pytest
 
-from engine.settings.files import from_kohya
+from engine.settings.files import from_kohya, to_kohya
 from engine.settings.option import Group, option, options_of, sections_of
 from engine.settings.training import BadValues, TrainingSettings, training_options
 from ui.form import Form
@@ -108,9 +108,9 @@ def test_a_wrong_value_is_one_sentence_by_its_label(form: Form):
     }
 
 
-def test_what_the_browser_remembers_leaves_wrong_values_out(form: Form):
+def test_what_can_be_read_has_wrong_values_at_their_defaults(form: Form):
     base = from_kohya({"max_data_loader_n_workers": 5, "a_key_of_tomorrow": 1}).settings
-    kept = form.remembered(values_of(form, train_batch_size=1000, epoch=7), base)
+    kept = to_kohya(form.readable(values_of(form, train_batch_size=1000, epoch=7), base))
     assert kept["train_batch_size"] == TrainingSettings().optimizer.train_batch_size
     assert (kept["epoch"], kept["max_data_loader_n_workers"], kept["a_key_of_tomorrow"]) == (7, 5, 1)
 

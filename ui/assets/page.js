@@ -1,28 +1,112 @@
-// Brings what the check found to the fields that it is about.
+// Fields of options: leads to them, and shows beside them what is wrong, what was changed, and kohya's key.
+// Gradio draws a tab's fields when the tab is first opened, so fields are dressed whenever they appear.
+function readIndex() {
+  const index = JSON.parse(document.getElementById("option-index").textContent);
+  for (const [name, option] of Object.entries(index.options)) {
+    option.key ??= name;
+    option.standing = index.standings[option.standing]; // undefined for an option that acts
+  }
+  return index;
+}
+
 window.darkroom = {
+  problems: [],
+  index: readIndex(),
+
   showProblems(problems) {
-    document.querySelectorAll(".option-problem").forEach((old) => old.remove());
-    for (const problem of problems || []) {
-      const field = document.getElementById("option-" + problem.option);
-      if (!field) continue;
-      const note = document.createElement("div");
-      note.className = "option-problem" + (problem.blocking ? "" : " advice");
-      note.textContent = problem.what + " " + problem.mend;
-      field.appendChild(note);
+    this.problems = problems || [];
+    this.dressFields();
+  },
+
+  // Opens the tabs and accordions around an option's field, then scrolls to it.  Where the field is hidden,
+  // for it means nothing beside another option's value, this leads to the other option.
+  async goTo(name) {
+    const option = this.index.options[name];
+    if (!option || option.standing) return;
+    for (const [kind, id] of this.index.ways[option.section]) {
+      if (kind === "tab") await this.openTab(id);
+      else (await this.shown(`#${id} > button:not(.open)`, 0))?.click();
+    }
+    const field = await this.shown(`#option-${name}`, option.needs ? 400 : 4000);
+    const controller = Object.keys(option.needs || {})[0];
+    if (!field) return controller && this.goTo(controller);
+    field.scrollIntoView({ behavior: "smooth", block: "center" });
+    field.classList.add("found");
+    setTimeout(() => field.classList.remove("found"), 2500);
+    field.querySelector('input:not([role="listbox"]), textarea')?.focus({ preventScroll: true });
+  },
+
+  // A tab that finds no room on a narrow page stands in a menu, where it has only its words.
+  async openTab(id) {
+    const label = id.split("/").at(-1);
+    const tab =
+      (await this.shown(`[role="tab"][data-tab-id="${id}"]`, 1000)) ||
+      [...document.querySelectorAll(".overflow-dropdown button")].find((button) => button.textContent.trim() === label);
+    if (tab?.getAttribute("aria-selected") !== "true") tab?.click();
+  },
+
+  // The first element that the selector names, once it can be seen; null after so many milliseconds.
+  async shown(selector, patience) {
+    const until = Date.now() + patience;
+    for (;;) {
+      const element = [...document.querySelectorAll(selector)].find((found) => found.getClientRects().length);
+      if (element || Date.now() > until) return element || null;
+      await new Promise((resolve) => setTimeout(resolve, 30));
     }
   },
 
-  // Opens the tabs that a field stands in, then scrolls to it.
-  goTo(option) {
-    const field = document.getElementById("option-" + option);
-    if (!field) return;
-    for (let panel = field.closest('[role="tabpanel"]'); panel; panel = panel.parentElement.closest('[role="tabpanel"]')) {
-      const tab = document.querySelector(`[role="tab"][aria-controls="${panel.id}"]`);
-      if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
+  dressFields() {
+    const resets = new Map([...document.querySelectorAll("#changed [data-reset]")].map((b) => [b.dataset.reset, b]));
+    for (const field of document.querySelectorAll('[id^="option-"].option')) {
+      const name = field.id.slice("option-".length);
+      const option = this.index.options[name];
+      if (!option) continue;
+      const facts = [`kohya_ss: ${option.key}`, `default: ${option.standard}`, option.range];
+      field.title ||= [option.help, facts.filter(Boolean).join(" · ")].join("\n");
+      this.dressReset(field, resets.get(name));
+      this.dressProblems(field, this.problems.filter((problem) => problem.option === name));
     }
-    setTimeout(() => {
-      field.scrollIntoView({ behavior: "smooth", block: "center" });
-      field.querySelector("input, textarea")?.focus({ preventScroll: true });
-    }, 150);
+  },
+
+  // A button that puts the field back, for as long as it differs from its default.
+  dressReset(field, inTable) {
+    const old = field.querySelector(":scope > .option-reset");
+    if (!inTable === !old) return;
+    if (old) return old.remove();
+    const button = Object.assign(document.createElement("button"), { className: "option-reset", textContent: "↺" });
+    button.title = inTable.title;
+    button.setAttribute("aria-label", inTable.getAttribute("aria-label"));
+    button.onclick = () => document.querySelector(`#changed [data-reset="${inTable.dataset.reset}"]`)?.click();
+    field.appendChild(button);
+  },
+
+  dressProblems(field, problems) {
+    const notes = [...field.querySelectorAll(":scope > .option-problem")];
+    const wanted = problems.map((problem) => `${problem.what} ${problem.mend}`);
+    if (notes.map((note) => note.textContent).join("\n") === wanted.join("\n")) return;
+    notes.forEach((note) => note.remove());
+    problems.forEach((problem, number) => {
+      const className = problem.blocking ? "option-problem" : "option-problem advice";
+      field.appendChild(Object.assign(document.createElement("div"), { className, textContent: wanted[number] }));
+    });
   },
 };
+
+// The list of changes is drawn anew with each change; it stays as open as it was.
+let changesOpen = false;
+document.addEventListener("click", (event) => {
+  const summary = event.target.closest?.("details.changed > summary");
+  if (summary) changesOpen = !summary.parentElement.open; // it opens or closes right after the click
+});
+
+let isPlanned = false;
+new MutationObserver(() => {
+  if (isPlanned) return;
+  isPlanned = true;
+  setTimeout(() => {
+    isPlanned = false;
+    const changes = document.querySelector("details.changed");
+    if (changes && changes.open !== changesOpen) changes.open = changesOpen;
+    darkroom.dressFields();
+  }, 50);
+}).observe(document.documentElement, { childList: true, subtree: true });

@@ -1,0 +1,78 @@
+"""What the page's script knows of the options."""
+
+from __future__ import annotations
+
+import gradio as gr
+import pytest
+
+from engine.settings.option import Group, option, options_of
+from engine.settings.training import training_options
+from ui import search
+from ui.form import Form
+
+
+def test_every_option_can_be_found_by_its_names_and_help():
+    options = search.index()["options"]
+    assert list(options) == [item.name for item in training_options()]
+    for item in training_options():
+        entry = options[item.name]
+        assert (entry["label"], entry["help"], entry.get("key", item.name)) == (item.label, item.help, item.kohya)
+        assert tuple(entry.get("also", ())) == item.also
+
+
+def test_an_option_without_a_field_says_why():
+    index = search.index()
+    for item in training_options():
+        entry = index["options"][item.name]
+        said = index["standings"][entry["standing"]] if "standing" in entry else ""
+        assert said == ("" if item.acts else item.standing.text())
+
+
+def test_a_choice_that_waits_says_for_what():
+    choices = search.index()["options"]["optimizer"]["choices"]
+    assert choices["AdamW"] == ""
+    waiting = {choice: why for choice, why in choices.items() if why}
+    assert waiting == dict(next(item for item in training_options() if item.name == "optimizer").not_yet)
+
+
+def test_the_way_to_a_field_is_through_the_tabs_and_accordions_that_the_form_draws(monkeypatch: pytest.MonkeyPatch):
+    class Some(Group):
+        plain: int = option(1, label="Plain", section="Source Model", help="Plain.")
+        inner: int = option(1, label="Inner", section="Parameters/Basic/Deep/Deeper", help="Inner.")
+
+    monkeypatch.setattr("ui.form.training_options", lambda: tuple(options_of(Some)))
+    monkeypatch.setattr("ui.search.training_options", lambda: tuple(options_of(Some)))
+    with gr.Blocks():
+        form = Form()
+        for tab in form.tabs():
+            with gr.Tab(tab, id=tab):
+                form.draw(tab)
+    search.index.cache_clear()
+    ways = search.index()["ways"]
+    search.index.cache_clear()
+    for item in form.options.values():
+        around = []
+        block = form.components[item.name].parent
+        while block is not None:
+            around += [("tab", block.id)] if isinstance(block, gr.Tab) else []
+            around += [("accordion", block.elem_id)] if isinstance(block, gr.Accordion) else []
+            block = block.parent
+        assert ways[item.section] == around[::-1]
+    assert len(ways["Parameters/Basic/Deep/Deeper"]) == 4
+
+
+def test_an_option_that_is_shown_beside_certain_values_only_says_which():
+    assert search.index()["options"]["lr_scheduler_power"]["needs"] == {
+        "lr_scheduler": "shown where LR Scheduler is polynomial"
+    }
+
+
+def test_a_help_text_cannot_end_the_script_that_holds_it(monkeypatch: pytest.MonkeyPatch):
+    class Some(Group):
+        odd: int = option(1, label="Odd", section="A", help="</script><b>")
+
+    monkeypatch.setattr("ui.search.training_options", lambda: tuple(options_of(Some)))
+    search.index.cache_clear()
+    text = search.embedded()
+    search.index.cache_clear()
+    assert text.count("</") == 1

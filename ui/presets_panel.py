@@ -1,0 +1,210 @@
+"""Presets on the page: choose one, see what it would change, apply it; keep, rename, delete and import one's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from engine.runs.folder import runs_root
+from engine.settings.presets import Preset, PresetError, PresetExists, Presets
+from engine.settings.training import BadValues, TrainingSettings
+from ui.changed_view import preview_table
+from ui.form import Form
+
+Settle = Callable[..., list[Any]]
+"""Shows settings in the form: (settings or None, sentence, settings before, name of the way back) → updates."""
+
+
+def own_presets() -> Path:
+    """Where the user's presets are kept: DARKROOM_PRESETS, or my-presets/ beside the runs."""
+    return Path(os.environ.get("DARKROOM_PRESETS") or runs_root().with_name("my-presets")).absolute()
+
+
+class PresetsPanel:
+    """Draws itself in three places within gr.Blocks; a preset is known by "ours/NAME" or "own/NAME".
+
+    What takes something away (delete, rename, replace) is asked first: `asked` holds what the question is about.
+    """
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+
+    def draw_chooser(self) -> None:
+        self.chosen = gr.Dropdown(
+            _choices(), value=None, label="Preset: a recipe to begin with", elem_id="preset", min_width=180
+        )
+
+    def draw_preview(self) -> None:
+        with gr.Column(visible=False, elem_id="preset-box") as self.box:
+            self.preview = gr.HTML(elem_id="preset-preview")
+            with gr.Row(elem_classes="actions"):
+                self.apply = gr.Button("Apply", variant="primary", elem_id="preset-apply", size="md", min_width=80)
+                self.rename = gr.Button("Rename", elem_id="preset-rename", size="md", min_width=80, visible=False)
+                self.delete = gr.Button("Delete", elem_id="preset-delete", size="md", min_width=80, visible=False)
+                self.close = gr.Button("Close", elem_id="preset-close", size="md", min_width=80)
+        self.asked: Any = gr.State(None)
+        with gr.Row(visible=False, elem_id="preset-question") as self.question_row:
+            self.question = gr.Markdown()
+            self.answer = gr.Textbox(show_label=False, elem_id="preset-new-name", container=False, min_width=140)
+            self.yes = gr.Button("Yes", variant="stop", elem_id="preset-yes", size="md", min_width=80, scale=0)
+            self.no = gr.Button("No", elem_id="preset-no", size="md", min_width=80, scale=0)
+
+    def draw_keeping(self) -> None:
+        with gr.Accordion("My presets", open=False, elem_id="my-presets"):
+            with gr.Row():
+                self.name = gr.Textbox(label="Name", elem_id="preset-name", scale=2, min_width=140)
+                self.sentence = gr.Textbox(
+                    label="When to use it", placeholder="a sentence, if you like", elem_id="preset-sentence", scale=4
+                )
+                self.save = gr.Button("Save as preset", elem_id="preset-save", min_width=160)
+            self.file = gr.File(
+                label="Drop a preset or settings file of anybody's here to keep it as one of yours",
+                file_types=[".json"],
+                height=160,
+                elem_id="preset-file",
+            )
+            gr.Markdown(
+                "A preset keeps the recipe: what differs from the defaults, without your model, folders, names, "
+                "prompts, metadata and machine. To rename or delete one of yours, choose it above."
+            )
+
+    def connect(self, blocks: gr.Blocks, base: gr.State, said: gr.Markdown, shown: list[Any], settle: Settle) -> None:
+        """said: where sentences go.  shown: what `settle` fills."""
+        self._settle = settle
+        form = [base, *self._form.inputs]
+        outcome = [said, self.chosen, self.asked, self.question, self.answer, self.question_row]
+        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        look: dict[str, Any] = {
+            "fn": self._look,
+            "inputs": [self.chosen, *form],
+            "outputs": [self.box, self.preview, self.rename, self.delete],
+        }
+        gr.on([blocks.load, self.chosen.focus], _relisted, [self.chosen], [self.chosen], **silent)
+        self.chosen.change(**look, **silent)
+        self.apply.click(self._apply, [self.chosen, *form], [*shown, self.chosen], **silent)
+        self.close.click(lambda: None, None, [self.chosen], **silent)
+        self.save.click(self._save, [self.name, self.sentence, *form], outcome, **silent)
+        self.rename.click(_ask_to_rename, [self.chosen], outcome, **silent)
+        self.delete.click(_ask_to_delete, [self.chosen], outcome, **silent)
+        self.no.click(_outcome, None, outcome, **silent)
+        gr.on(
+            [self.yes.click, self.answer.submit], self._answered, [self.asked, self.answer, *form], outcome, **silent
+        ).then(**look, **silent)
+        self.file.upload(_import, [self.file], [*outcome, self.file], **silent)
+
+    def _look(self, chosen: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
+        """The chosen preset's box: what it would change, and what can be done with it."""
+        own = gr.update(visible=bool(chosen) and str(chosen).startswith("own/"))
+        return [gr.update(visible=bool(chosen)), preview(chosen, self._form.readable(values, base)), own, own]
+
+    def _apply(self, chosen: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
+        before = self._form.readable(values, base)
+        try:
+            preset = _found(chosen)
+            recipe = _presets().load(preset)
+        except PresetError as error:
+            return [*self._settle(None, f"**Not applied.** {error}"), gr.skip()]
+        sentence = "\n".join([f"Applied {preset.name}.", *(f"- {line}" for line in recipe.report)])
+        return [*self._settle(recipe.applied_to(before), sentence, before, f"Undo {preset.name}"), None]
+
+    def _save(self, name: str, sentence: str, base: TrainingSettings, *values: Any) -> list[Any]:
+        try:
+            return _kept(_presets().save(name, self._form.settings(values, base), sentence))
+        except PresetExists as error:
+            return _asking(("replace", name, sentence), f"{error} Replace it?")
+        except (PresetError, BadValues) as error:
+            return _outcome(f"**Not saved.** {error}")
+
+    def _answered(self, asked: tuple[str, ...] | None, answer: str, base: TrainingSettings, *values: Any) -> list[Any]:
+        """Do what was asked about."""
+        presets = _presets()
+        try:
+            if asked is None:
+                return _outcome()
+            if asked[0] == "replace":
+                return _kept(presets.save(asked[1], self._form.settings(values, base), asked[2], replace=True))
+            preset = _found(asked[1])
+            if asked[0] == "rename":
+                renamed = presets.rename(preset, answer)
+                return _outcome(f"Renamed {preset.name} to {renamed.name}.", _chosen(renamed))
+            presets.delete(preset)
+        except (PresetError, BadValues) as error:
+            return _outcome(f"**Not done.** {error}")
+        return _outcome(f"Deleted {preset.name}.", gr.update(choices=_choices(), value=None))
+
+
+def preview(chosen: str | None, before: TrainingSettings) -> str:
+    """When to use the chosen preset and what it would change, as HTML; nothing where none is chosen."""
+    if not chosen:
+        return ""
+    try:
+        recipe = _presets().load(_found(chosen))
+    except PresetError as error:
+        return f"<p>{escape(str(error))}</p>"
+    notes = "".join(f"<li>{escape(line)}</li>" for line in recipe.report)
+    table = preview_table(before, recipe.applied_to(before))
+    return f'<p class="when">{escape(recipe.description)}</p>{table}' + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _ask_to_rename(chosen: str) -> list[Any]:
+    name = chosen.partition("/")[2]
+    return _asking(("rename", chosen), f"New name for “{name}”:", name)
+
+
+def _ask_to_delete(chosen: str) -> list[Any]:
+    return _asking(("delete", chosen), f"Delete “{chosen.partition('/')[2]}”?")
+
+
+def _import(path: str) -> list[Any]:
+    try:
+        preset, said = _presets().import_file(Path(path))
+    except PresetError as error:
+        return [*_outcome(f"**Not kept.** {error}"), None]
+    sentence = "\n".join([f"Kept {preset.name} among your presets.", *(f"- {line}" for line in said)])
+    return [*_outcome(sentence, _chosen(preset)), None]
+
+
+def _kept(preset: Preset) -> list[Any]:
+    return _outcome(f"Saved the preset {preset.name}.", _chosen(preset))
+
+
+def _asking(asked: tuple[str, ...], question: str, answer: str | None = None) -> list[Any]:
+    answer_field = gr.update(value=answer or "", visible=answer is not None)
+    return [gr.skip(), gr.skip(), asked, question, answer_field, gr.update(visible=True)]
+
+
+def _outcome(said: Any = None, chosen: Any = None) -> list[Any]:
+    """The question is over; what there is to say, and a new choice, where there is one."""
+    return [said or gr.skip(), chosen or gr.skip(), None, "", gr.update(visible=False), gr.update(visible=False)]
+
+
+def _presets() -> Presets:
+    return Presets(own_presets())
+
+
+def _found(chosen: str | None) -> Preset:
+    """Raises PresetError."""
+    whose, _, name = (chosen or "").partition("/")
+    return _presets().find(name, ours=whose == "ours")
+
+
+def _id(preset: Preset) -> str:
+    return f"{'ours' if preset.ours else 'own'}/{preset.name}"
+
+
+def _choices() -> list[tuple[str, str]]:
+    return [(preset.name if preset.ours else f"{preset.name} (yours)", _id(preset)) for preset in _presets().all()]
+
+
+def _chosen(preset: Preset) -> Any:
+    return gr.update(choices=_choices(), value=_id(preset))
+
+
+def _relisted(chosen: str | None) -> Any:
+    choices = _choices()
+    return gr.update(choices=choices, value=chosen if chosen in [value for _, value in choices] else None)

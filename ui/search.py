@@ -1,0 +1,63 @@
+"""The search over options: an index of the declarations for the page's script, and the box to type into."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from engine.settings.option import Option
+from engine.settings.training import training_options
+from ui.form import way_to
+
+BOX = """<div class="search" role="search"><label for="option-search">Find an option</label>
+<input id="option-search" type="search" placeholder="name, kohya_ss key, words" autocomplete="off"
+ role="combobox" aria-expanded="false" aria-controls="option-hits">
+<ul id="option-hits" role="listbox" hidden></ul></div>"""
+
+
+@cache
+def index() -> dict[str, Any]:
+    """What the page's script knows: every option by its name, and the tabs and accordions that lead to a section.
+
+    What is said often is said once: a standing is a number in `standings`, a key like the name is left out.
+    """
+    options = training_options()
+    labels = {item.name: item.short_label for item in options}
+    standings = list(dict.fromkeys(item.standing.text() for item in options if not item.acts))
+    return {
+        "options": {item.name: _entry(item, labels, standings) for item in options},
+        "standings": standings,
+        "ways": {item.section: way_to(item.section) for item in options if item.acts},
+    }
+
+
+def embedded() -> str:
+    """The index for the page's head; `</` would end the script that holds it."""
+    text = json.dumps(index(), ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    return f'<script type="application/json" id="option-index">{text}</script>'
+
+
+def _entry(item: Option, labels: dict[str, str], standings: list[str]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "label": item.label,
+        "key": item.kohya if item.kohya != item.name else "",
+        "section": item.section,
+        "help": item.help,
+        "also": item.also,
+        "choices": {choice: item.not_yet.get(choice, "") for choice in item.choices if choice},
+    }
+    if item.acts:
+        range_text = "" if item.choices else item.range_text()
+        facts |= {"standard": item.value_text(item.default), "range": range_text, "needs": _needs(item, labels)}
+    else:
+        facts |= {"standing": standings.index(item.standing.text())}
+    return {name: fact for name, fact in facts.items() if fact not in ("", (), {})}
+
+
+def _needs(item: Option, labels: dict[str, str]) -> dict[str, str]:
+    """By option, what its value must be for this one to have a field on the page."""
+    return {
+        name: f"shown where {labels.get(name, name)} is {' or '.join(map(str, values))}"
+        for name, values in (item.applies_when or {}).items()
+    }
