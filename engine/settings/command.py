@@ -15,11 +15,13 @@ from engine.settings.option import Option
 from engine.settings.sd_scripts import ELSEWHERE, LAUNCH
 from engine.settings.sd_scripts_read import Read, from_arguments
 from engine.settings.sd_scripts_write import Written, to_arguments
-from engine.settings.shell_words import arguments_in, lines_of_words, quoted, words_from
+from engine.settings.shell_words import Sign, arguments_in, lines_of_words, quoted, words_from
 from engine.settings.toml_files import flat, is_dataset, parse_toml
 from engine.settings.training import TrainingSettings, training_options
 
-_CUTS = {"&&", "||", ";", "|", "&", ">", ">>", "2>&1", "2>"}
+LARGEST_COMMAND = 2**18
+"""Characters; more is no command line and no .bat file."""
+
 _SCRIPT = re.compile(r"\w*(?:train|fine_tune)\w*\.py", re.IGNORECASE)
 _VARIABLE = re.compile(r"%\w+%|\$\{?[A-Za-z_]\w*|![A-Za-z_]\w*!")
 _SET = re.compile(r"(?:\$env:)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
@@ -27,7 +29,7 @@ _SET = re.compile(r"(?:\$env:)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 def looks_like_command(text: str) -> bool:
     """Whether a line of the text starts a script or our engine, or gives nothing but arguments."""
-    return any(_is_command(line) for line in _lines(text))
+    return len(text) <= LARGEST_COMMAND and any(_is_command(line) for line in _lines(text))
 
 
 def is_only_command(text: str) -> bool:
@@ -112,7 +114,7 @@ def _script_at(words: list[str]) -> int | None:
 
 def _until_cut(words: list[str]) -> list[str]:
     """The command up to what a shell takes for the next one or for a place to write to."""
-    end = next((at for at, word in enumerate(words) if word in _CUTS), len(words))
+    end = next((at for at, word in enumerate(words) if isinstance(word, Sign)), len(words))
     return words[:end]
 
 

@@ -50,8 +50,8 @@ def save(converted: Converted, target: Target, output: Path) -> None:
     if output.exists() and (found := kind_of(output)) != target:
         described = f"it is {found}" if found else "it is no settings file"
         raise SettingsFileError(f"{output} is not replaced, for {described} and not {target}.")
-    if converted.prompts and converted.prompts[0].exists() and not _is_prompts(converted.prompts[0]):
-        raise SettingsFileError(f"{converted.prompts[0]} is not replaced, for it is no file of sample prompts.")
+    if converted.prompts and converted.prompts[0].exists() and not _may_replace(converted.prompts, output):
+        raise SettingsFileError(f"{converted.prompts[0]} is not replaced, for {output.name} does not name it so far.")
     for file, text in filter(None, [converted.prompts, (output, converted.text)]):
         try:
             write_text_whole(file, text)
@@ -162,9 +162,10 @@ def _prompts(file: Path | None, settings: TrainingSettings) -> tuple[Path, str] 
     return (file, settings.samples.sample_prompts) if file else None
 
 
-def _is_prompts(file: Path) -> bool:
-    """Whether a file can be one of prompts that an earlier call wrote: a text file and small."""
+def _may_replace(prompts: tuple[Path, str], output: Path) -> bool:
+    """Whether a file of sample prompts that is there says the same, or is the one that the output named before."""
+    file, text = prompts
     try:
-        return file.stat().st_size <= 2**20 and "\0" not in file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8") == text or (output.exists() and file.name in read_text(output))
     except (OSError, ValueError):
         return False

@@ -95,9 +95,9 @@ def write_dataset(settings: TrainingSettings) -> tuple[str, list[str]]:
             notes.append(f"{folder} cannot be looked into on this machine, so its sub-folders are missing.")
             continue
         for child in children:
-            name = _FOLDER_NAME.fullmatch(child.name)
-            if name and int(name[1]) > 0:
-                subset = {"image_dir": str(child), "num_repeats": int(name[1]), "class_tokens": name[2].strip()}
+            if repeats := _repeats(child.name):
+                words = child.name.partition("_")[2].strip()
+                subset = {"image_dir": str(child), "num_repeats": repeats, "class_tokens": words}
                 subsets.append(subset | ({"is_reg": True} if is_reg else {}))
     if not subsets:
         notes.append("No image folder is listed: a sub-folder named REPEATS_WORDS is needed.")
@@ -138,10 +138,16 @@ def _also_there(parent: str, subsets: list[dict[str, Any]]) -> list[str]:
         found = sorted(child.name for child in Path(parent).iterdir() if child.is_dir())
     except (OSError, ValueError):
         return []
-    more = [name for name in found if _FOLDER_NAME.fullmatch(name) and name not in listed]
+    more = [name for name in found if name not in listed and _repeats(name)]
     return (
         [f"{parent} holds {', '.join(more)} too, which the config leaves out and training here takes."] if more else []
     )
+
+
+def _repeats(folder_name: str) -> int:
+    """0 for a folder whose pictures are not trained on."""
+    name = _FOLDER_NAME.fullmatch(folder_name)
+    return int(name[1]) if name else 0
 
 
 def _path(text: str) -> PurePath:

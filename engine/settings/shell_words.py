@@ -18,10 +18,17 @@ _COMMON = r"""
 _POSIX = re.compile(rf'{_COMMON} | "(?P<double>(?:\\.|[^"\\])*)" | \\(?P<escaped>.) | (?P<other>.)', re.X | re.S)
 # A backslash before a closing quote is a folder's, where an argument or nothing follows.
 _WINDOWS = re.compile(
-    rf'{_COMMON} | "(?P<double>(?:\\"(?!\s+--|\s*$)|[^"])*)" | \^(?P<escaped>[&|<>^%]) | (?P<other>.)',
+    rf'{_COMMON} | "(?P<double>(?:\\"(?!\s+(?:--|[–—^`|>&])|\s*$)|[^"])*)" | \^(?P<escaped>[&|<>^%]) | (?P<other>.)',
     re.X | re.S | re.M,
 )
 _WRITTEN_DASHES = re.compile(r"^(?:[–—]-?|-[–—])(?=[A-Za-z])")
+
+
+class Sign(str):
+    """A word that is the shell's own: what follows is another command, where to write to, or a remark."""
+
+
+_SIGNS = {"&&", "||", ";", "|", "&", ">", ">>", "2>", "2>&1"}
 
 
 def lines_of_words(text: str) -> list[list[str]]:
@@ -32,22 +39,24 @@ def lines_of_words(text: str) -> list[list[str]]:
     """
     lines: list[list[str]] = [[]]
     word: str | None = None
-    for piece, quoted, ends_line in _pieces(text):
+    bare = begins_bare = True
+    for piece, in_quotes, ends_line in [*_pieces(text), (None, False, True)]:
         if piece is not None:
+            begins_bare = not in_quotes if word is None else begins_bare
+            bare = not in_quotes and (bare or word is None)
             word = (word or "") + piece
             continue
         if word is not None:
-            lines[-1].append(word)
-            word = None
-        if ends_line and not quoted and lines[-1]:
+            word = _WRITTEN_DASHES.sub("--", word) if begins_bare else word
+            lines[-1].append(Sign(word) if bare and (word in _SIGNS or word.startswith("#")) else word)
+            word, bare = None, True
+        if ends_line:
             lines.append([])
-    if word is not None:
-        lines[-1].append(word)
-    return [[_WRITTEN_DASHES.sub("--", word) for word in line] for line in lines if line]
+    return [line for line in lines if line]
 
 
 def _pieces(text: str) -> Iterator[tuple[str | None, bool, bool]]:
-    """(text of a word or None between words, whether it stood in quotes, whether a line ends there)."""
+    """(part of a word or None between words, whether it stood in quotes, whether a line ends there)."""
     windows = bool(_LOOKS_LIKE_WINDOWS.search(text))
     pattern = _WINDOWS if windows else _POSIX
     before, at = " ", 0
