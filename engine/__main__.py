@@ -1,4 +1,4 @@
-"""The command line: python -m engine train|check|demo|resume|options."""
+"""The command line: python -m engine train|check|demo|resume|convert|options."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from engine.check.mend import with_free_name
 from engine.check.problem import Checked
 from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs
+from engine.settings.convert import TARGETS, convert, save
 from engine.settings.files import Loaded, SettingsFileError, read_settings
 from engine.settings.option import Option, sections_of
 from engine.settings.reference import reference_page
 from engine.settings.training import BadValues, TrainingSettings, training_options
+
+FILE_HELP = "settings of Darkroom, kohya_ss or sd-scripts: JSON, TOML, or a text file with a command line"
 
 CANNOT_START = 2
 """Exit code where the settings are wrong, as argparse has it for wrong arguments."""
@@ -37,12 +40,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train as a settings file says")
-    train.add_argument("file", nargs="?", type=Path, help="a JSON of Darkroom or kohya_ss")
+    train.add_argument("file", nargs="?", type=Path, help=FILE_HELP)
     _add_options(train)
     train.set_defaults(command=_train)
 
     checking = commands.add_parser("check", help="say what is wrong with a settings file, and start nothing")
-    checking.add_argument("file", nargs="?", type=Path, help="a JSON of Darkroom or kohya_ss")
+    checking.add_argument("file", nargs="?", type=Path, help=FILE_HELP)
     checking.add_argument("--json", action="store_true", help="print the problems as JSON")
     _add_options(checking)
     checking.set_defaults(command=_check)
@@ -55,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     resume = commands.add_parser("resume", help="go on with a run that was stopped or killed")
     resume.add_argument("run", help="the run's folder, or its name within runs/")
     resume.set_defaults(command=_resume)
+
+    converting = commands.add_parser("convert", help="write a settings file in another form")
+    converting.add_argument("file", type=Path, help=FILE_HELP)
+    converting.add_argument("--to", required=True, choices=TARGETS, help="the form")
+    converting.add_argument("--output", type=Path, metavar="FILE", help="where to; without it, it is printed")
+    converting.set_defaults(command=_convert)
 
     options = commands.add_parser("options", help="print the reference page of all options (docs/options.md)")
     options.set_defaults(command=lambda _: print(reference_page(), end="") or 0)
@@ -156,6 +165,18 @@ def _check(given: argparse.Namespace) -> int:
             print(checked.plan.arithmetic())
         print("Ready to start." if checked.can_start else "Not ready to start.")
     return 0 if checked.can_start else CANNOT_START
+
+
+def _convert(given: argparse.Namespace) -> int:
+    loaded = read_settings(given.file)
+    converted = convert(loaded.settings, given.to, given.output)
+    if given.output:
+        save(converted, given.to, given.output)
+    else:
+        print(converted.text, end="")
+    for sentence in [*loaded.report(), *converted.notes]:
+        print(sentence, file=sys.stderr)
+    return 0
 
 
 def _print_problems(checked: Checked, stream: TextIO) -> None:

@@ -12,7 +12,8 @@ import pytest
 from engine.__main__ import CANNOT_START, _parser, _settings, main
 from engine.runs.events import Finished, Planned, Sample, Step
 from engine.runs.folder import all_runs
-from engine.settings.files import save_kohya
+from engine.settings.convert import TARGETS
+from engine.settings.files import read_settings, save_kohya
 from engine.settings.training import TrainingSettings, training_options
 
 ROOT = Path(__file__).parents[1]
@@ -121,3 +122,75 @@ def test_a_run_that_fails_says_why_and_returns_1(settings: TrainingSettings, fil
 def test_a_run_that_is_not_there_cannot_be_resumed(capsys: pytest.CaptureFixture[str]):
     assert main(["resume", "none"]) == CANNOT_START
     assert "There is no run 'none'" in capsys.readouterr().err
+
+
+def test_check_and_train_take_toml_and_a_command_too(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for target, name in (("kohya-toml", "a.toml"), ("command", "a.txt"), ("sd-scripts-command", "a.sh")):
+        assert main(["convert", str(file), "--to", target, "--output", str(tmp_path / name)]) == 0
+        capsys.readouterr()
+        assert main(["check", str(tmp_path / name)]) == 0
+        assert "= 10 steps" in capsys.readouterr().out
+    assert main(["train", str(tmp_path / "a.toml"), "--train_data_dir", "/gone"]) == CANNOT_START
+    assert '"/gone" does not exist' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_form_is_written_in_its_own_place_only(
+    target: str, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["convert", str(file), "--to", target]) == 0
+    printed = capsys.readouterr().out
+    out = tmp_path / "new"
+    for _ in range(2):  # one of its own kind is replaced
+        assert main(["convert", str(file), "--to", target, "--output", str(out)]) == 0
+        assert out.read_text(encoding="utf-8") == printed
+        assert capsys.readouterr().out == ""
+    others = {
+        "other.json": "[1]",
+        "notes.toml": 'title = "mine"',
+        "run.sh": "rm -r x\npython train_db.py --seed 1",
+    }
+    for name, content in others.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        assert main(["convert", str(file), "--to", target, "--output", str(tmp_path / name)]) == CANNOT_START
+        assert "is not replaced, for it is no settings file" in capsys.readouterr().err
+        assert (tmp_path / name).read_text(encoding="utf-8") == content
+    if target != "kohya-json":
+        assert main(["convert", str(file), "--to", target, "--output", str(file)]) == CANNOT_START
+        assert f"for it is kohya-json and not {target}" in capsys.readouterr().err
+
+
+def test_converted_there_and_back_a_file_is_the_same(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    settings = read_settings(file).settings
+    before = file
+    for target, name in (
+        ("kohya-toml", "1.toml"),
+        ("darkroom", "2.json"),
+        ("command", "3.txt"),
+        ("kohya-json", "4.json"),
+    ):
+        assert main(["convert", str(before), "--to", target, "--output", str(tmp_path / name)]) == 0
+        before = tmp_path / name
+    assert read_settings(before).settings == settings
+    assert json.loads(before.read_text(encoding="utf-8")) == json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_what_a_form_has_no_word_for_is_said_beside_the_result(file: Path, capsys: pytest.CaptureFixture[str]):
+    save_kohya(read_settings(file).settings.with_values({"overwrite": True, "sample_prompts": "a cat"}), file)
+    assert main(["convert", str(file), "--to", "sd-scripts-command"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("accelerate launch ")
+    assert "Overwrite files of the same name (True), Sample prompts (a cat)" in said.err
+    assert "with --output, one is written beside it" in said.err
+
+
+def test_prompts_never_take_the_place_of_another_file(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    save_kohya(read_settings(file).settings.with_values({"sample_prompts": "a cat"}), file)
+    (tmp_path / "x-prompts.txt").write_text("mine", encoding="utf-8")
+    assert main(["convert", str(file), "--to", "kohya-toml", "--output", str(tmp_path / "x.toml")]) == CANNOT_START
+    assert "x-prompts.txt is not replaced" in capsys.readouterr().err
+    assert not (tmp_path / "x.toml").exists()
+    for prompt in ("a cat", "a dog"):  # its own it replaces
+        save_kohya(read_settings(file).settings.with_values({"sample_prompts": prompt}), file)
+        assert main(["convert", str(file), "--to", "kohya-toml", "--output", str(tmp_path / "y.toml")]) == 0
+        assert (tmp_path / "y-prompts.txt").read_text(encoding="utf-8") == prompt

@@ -125,14 +125,16 @@ class TrainingTab:
             with gr.Row():
                 self.path = gr.Textbox(
                     label="Settings file",
-                    placeholder="path of a .json file, kohya_ss's or ours",
+                    placeholder="path of a .json or .toml file, kohya_ss's or ours",
                     elem_id="settings-path",
                     scale=4,
                 )
                 self.load = gr.Button("Load", elem_id="load", min_width=80)
                 self.save = gr.Button("Save", elem_id="save", min_width=80)
             with gr.Row():
-                self.upload = gr.UploadButton("Open a file from this computer", file_types=[".json"], elem_id="upload")
+                self.upload = gr.UploadButton(
+                    "Open a file from this computer", file_types=[".json", ".toml", ".txt"], elem_id="upload"
+                )
                 self.download = gr.DownloadButton("Download as a file", elem_id="download")
                 self.reset = gr.Button("Back to the defaults", elem_id="reset")
 

@@ -1,4 +1,4 @@
-"""Settings files, in and out: kohya_ss's JSON and Darkroom's own.
+"""Settings files, in and out: kohya_ss's JSON and Darkroom's own.  Read are sd-scripts' TOML and commands too.
 
 kohya_ss writes one flat dictionary with every value under its key. Files that users exchange hold
 numbers as text, "" for unset, and keys that have come and gone over the years.
@@ -10,12 +10,17 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from engine.disk import write_text_whole
+from engine.settings.command import looks_like_command, read_command
+from engine.settings.dataset_toml import read_dataset
+from engine.settings.errors import SettingsFileError
 from engine.settings.option import Option
+from engine.settings.sd_scripts_read import Read
+from engine.settings.toml_files import is_dataset, looks_like_toml, parse_toml, read_config
 from engine.settings.training import BadValues, TrainingSettings, training_options
 
 LARGEST_FILE = 4 * 2**20
@@ -26,10 +31,6 @@ DEEPEST = 20
 """Levels of lists and dictionaries; settings have three."""
 
 
-class SettingsFileError(ValueError):
-    """A file cannot be read as settings; the message is one sentence for people."""
-
-
 @dataclass
 class Loaded:
     """Settings read from a file, with what there is to say about it.  Nothing of the file is lost.
@@ -37,6 +38,7 @@ class Loaded:
     bad: a sentence for each value that was not allowed and was left at its default, by option name.
     waiting, idle: options that say something which this version does not follow yet, or never will.
     unknown: keys that no option stands for.
+    notes: sentences on what a file of another program says beside its values.
     """
 
     settings: TrainingSettings
@@ -44,10 +46,11 @@ class Loaded:
     waiting: list[Option] = field(default_factory=list)
     idle: list[Option] = field(default_factory=list)
     unknown: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def report(self) -> list[str]:
         """The same as sentences for people, none where all is well."""
-        sentences = list(self.bad.values())
+        sentences = [*self.bad.values(), *self.notes]
         for why, listed in self._by_reason(self.waiting).items():
             sentences.append(f"Kept, but waiting for {why}: {listed}.")
         for why, listed in self._by_reason(self.idle).items():
@@ -87,25 +90,72 @@ OLD_VALUES: Mapping[str, Mapping[str, str]] = {
 
 
 def read_settings(path: Path) -> Loaded:
-    """Read either dialect from a file.  Raises SettingsFileError."""
+    """Read any dialect from a file.  Raises SettingsFileError."""
+    return parse_settings(read_text(path), path.name, path.parent)
+
+
+def read_text(path: Path) -> str:
+    """A settings file's text.  Raises SettingsFileError."""
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE:
             raise SettingsFileError(f"{path.name} has {size / 2**20:.0f} MB; a settings file has a few KB.")
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise SettingsFileError(f"There is no file {path}.") from None
     except IsADirectoryError:
-        raise SettingsFileError(f"{path} is a folder; choose a .json file in it.") from None
+        raise SettingsFileError(f"{path} is a folder; choose a .json or .toml file in it.") from None
     except UnicodeDecodeError:
-        raise SettingsFileError(f"{path.name} is not a text file; a settings file is JSON.") from None
+        raise SettingsFileError(f"{path.name} is not a text file; a settings file is JSON or TOML.") from None
     except (OSError, ValueError) as error:
         raise SettingsFileError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    return parse_settings(text, path.name)
 
 
-def parse_settings(text: str, name: str = "The file") -> Loaded:
-    """Read either dialect from text.  Raises SettingsFileError."""
+def parse_settings(text: str, name: str = "The file", folder: Path | None = None) -> Loaded:
+    """Read any dialect from text.  folder: where relative paths in it begin.  Raises SettingsFileError."""
+    kind = dialect(text, name)
+    if kind == "command":
+        read, file = read_command(text, folder)
+        return _laid_over((folder or Path()) / file, read) if file else _loaded(read)
+    if kind == "toml":
+        tables = parse_toml(text, name)
+        _check_shape(tables, name)
+        read = read_dataset(tables) if is_dataset(tables) else read_config(tables, folder)
+        return _loaded(read)
+    data = _parse_json(text, name)
+    if isinstance(data.get("source_model"), dict):
+        return _parse_own(data, name)
+    return from_kohya(data)
+
+
+def dialect(text: str, name: str) -> Literal["json", "toml", "command"]:
+    """What a text is written in, as it begins, and as its name ends where that does not tell."""
+    begins, ending = text.lstrip("\ufeff \t\r\n")[:1], Path(name).suffix.lower()
+    if begins == "{" or ending == ".json":
+        return "json"
+    if ending == ".toml":
+        return "toml"
+    if looks_like_toml(text):
+        return "toml"
+    return "command" if looks_like_command(text) else "json"
+
+
+def _laid_over(file: Path, command: Read) -> Loaded:
+    """A file's settings with what a command of ours says over them."""
+    text = read_text(file)
+    if dialect(text, file.name) == "command":
+        raise SettingsFileError(f"The command names {file}, which holds a command again.")
+    base = parse_settings(text, file.name, file.parent)
+    return _loaded(Read(to_kohya(base.settings) | command.data, base.notes + command.notes))
+
+
+def _loaded(read: Read) -> Loaded:
+    loaded = from_kohya(read.data)
+    loaded.notes = read.notes
+    return loaded
+
+
+def _parse_json(text: str, name: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
     except RecursionError:
@@ -113,19 +163,21 @@ def parse_settings(text: str, name: str = "The file") -> Loaded:
     except ValueError as error:
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise SettingsFileError(f"{name} is not valid JSON{where}; it may be cut off or edited wrongly.") from None
+    _check_shape(data, name)
+    if not isinstance(data, dict):
+        raise SettingsFileError(f"{name} holds a {type(data).__name__}, not a settings object {{…}}.")
+    return data
+
+
+def _check_shape(data: Any, name: str) -> None:
+    """Half a character, and nesting without end, can be read but never be written again."""
     try:
-        # Half a character, and nesting without end, can be read but never be written again.
         json.dumps(data, ensure_ascii=False).encode()
         too_deep = _depth(data) > DEEPEST
     except (RecursionError, UnicodeEncodeError):
         too_deep = True
     if too_deep:
         raise SettingsFileError(f"{name} is not a settings file: it is nested too deeply or holds half characters.")
-    if not isinstance(data, dict):
-        raise SettingsFileError(f"{name} holds a {type(data).__name__}, not a settings object {{…}}.")
-    if isinstance(data.get("source_model"), dict):
-        return _parse_own(data, name)
-    return from_kohya(data)
 
 
 def _parse_own(data: dict[str, Any], name: str) -> Loaded:

@@ -1,0 +1,135 @@
+"""LoRA types as sd-scripts has them: a network_module, and KEY=VALUE in network_args."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.settings.option import Option
+from engine.settings.sd_scripts import place_of
+from engine.settings.training import training_options
+
+LYCORIS = "lycoris.kohya"
+
+TYPES: Mapping[str, tuple[str, str]] = {
+    # LoRA type: (network_module, algo).
+    "Standard": ("networks.lora", ""),
+    "Kohya LoCon": ("networks.lora", ""),
+    "Kohya DyLoRA": ("networks.dylora", ""),
+    "Kohya LoHa": ("networks.loha", ""),
+    "Kohya LoKr": ("networks.lokr", ""),
+    "LoRA-FA": ("networks.lora_fa", ""),
+    "Flux1": ("networks.lora_flux", ""),
+    "Flux1 OFT": ("networks.oft_flux", ""),
+    "HunyuanImage-2.1": ("networks.lora_hunyuan_image", ""),
+    "Anima": ("networks.lora_anima", ""),
+    "Lumina": ("networks.lora_lumina", ""),
+    "LyCORIS/iA3": (LYCORIS, "ia3"),
+    "LyCORIS/BOFT": (LYCORIS, "boft"),
+    "LyCORIS/Diag-OFT": (LYCORIS, "diag-oft"),
+    "LyCORIS/DyLoRA": (LYCORIS, "dylora"),
+    "LyCORIS/GLoRA": (LYCORIS, "glora"),
+    "LyCORIS/LoCon": (LYCORIS, "locon"),
+    "LyCORIS/LoHa": (LYCORIS, "loha"),
+    "LyCORIS/LoKr": (LYCORIS, "lokr"),
+    "LyCORIS/Native Fine-Tuning": (LYCORIS, "full"),
+}
+
+OTHER_NAMES: Mapping[tuple[str, str], str] = {
+    ("networks.lora_sd3", ""): "Standard",
+    ("locon.locon_kohya", ""): "LyCORIS/LoCon",
+    (LYCORIS, ""): "LyCORIS/LoCon",
+    (LYCORIS, "lora"): "LyCORIS/LoCon",
+}
+"""Further modules that are read and not written, but for Stable Diffusion 3's."""
+
+FAMILY_OF_MODULE: Mapping[str, str] = {
+    "networks.lora_sd3": "sd3",
+    "networks.lora_flux": "flux",
+    "networks.oft_flux": "flux",
+    "networks.lora_hunyuan_image": "hunyuan_image",
+    "networks.lora_anima": "anima",
+    "networks.lora_lumina": "lumina",
+}
+
+_BLOCKS = ("blocks",)
+_TAKES: Mapping[str, tuple[str, ...]] = {
+    # Options, and groups of options, that a LoRA type's network has a use for; the LyCORIS ones say so themselves.
+    "Standard": _BLOCKS,
+    "LoRA-FA": _BLOCKS,
+    "Kohya LoCon": ("conv_dim", "conv_alpha", *_BLOCKS),
+    "Kohya DyLoRA": ("conv_dim", "conv_alpha", "dylora_unit", *_BLOCKS),
+    "Kohya LoHa": ("conv_dim", "conv_alpha", "use_tucker"),
+    "Kohya LoKr": ("conv_dim", "conv_alpha", "use_tucker", "lokr_factor"),
+    "Flux1": ("flux_ranks", "train_blocks", "split_qkv", "train_t5xxl", "ggpo_sigma", "ggpo_beta"),
+    "Flux1 OFT": ("enable_all_linear",),
+}
+_ALL_TAKE = (
+    "rank_dropout", "module_dropout", "loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio",
+)  # fmt: skip
+_ALWAYS = ("conv_dim", "conv_alpha", "ggpo_sigma", "ggpo_beta")
+"""Written even at their defaults: without them the network has no convolutions, or others."""
+
+
+def takes(item: Option, values: Mapping[str, Any]) -> bool:
+    """Whether the network of the LoRA type among the values has a use for an option."""
+    kind = values["lora_type"]
+    if item.name in _ALL_TAKE:
+        return True
+    if TYPES[kind][0] == LYCORIS:
+        conv = item.name in ("conv_dim", "conv_alpha") and kind != "LyCORIS/Native Fine-Tuning"
+        return conv or (item.path[0] == "lycoris" and item.applies(values))
+    ours = _TAKES.get(kind, ())
+    return (item.name in ours or item.path[0] in ours) and not (
+        item.name.startswith("ggpo") and not values["train_lora_ggpo"]
+    )
+
+
+def write_network(values: Mapping[str, Any], family: str) -> tuple[str, list[str]]:
+    """(network_module, network_args) for the values' LoRA type."""
+    module, algo = TYPES[values["lora_type"]]
+    if values["lora_type"] == "Standard" and family == "sd3":
+        module = "networks.lora_sd3"
+    parts = [f"algo={algo}"] if algo else []
+    for item in training_options():
+        place, value = place_of(item), values[item.name]
+        if place.kind == "network" and takes(item, values) and (value != item.default or item.name in _ALWAYS):
+            parts.append(f"{_key(item, module)}={_text(value)}")
+    return module, parts
+
+
+def read_network(module: str, parts: Sequence[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """(kohya_ss's keys and values, the parts that no option stands for) of a network_module and its network_args.
+
+    given: the script's arguments, for what LyCORIS takes from them where a part is missing.
+    """
+    pairs = {key.strip(): value.strip().strip("\"'") for key, _, value in (part.partition("=") for part in parts)}
+    algo = pairs.pop("algo", "").lower() if module == LYCORIS else ""
+    kinds = {
+        place: kind for kind, place in reversed(list(TYPES.items()))
+    }  # Standard before the LoCon of the same module
+    kind = OTHER_NAMES.get((module, algo)) or kinds.get((module, algo), module + (f" {algo}" if algo else ""))
+    if kind == "Standard" and pairs.get("conv_dim", "0") not in ("0", ""):
+        kind = "Kohya LoCon"
+    data: dict[str, Any] = {"LoRA_type": kind}
+    if kind.startswith("LyCORIS/"):
+        data |= {"conv_dim": given.get("network_dim", 4), "conv_alpha": given.get("network_alpha", 1)}
+    elif kind in ("Kohya DyLoRA", "Kohya LoHa", "Kohya LoKr"):
+        data["conv_dim"] = 0
+    for item in training_options():
+        key = _key(item, module)
+        if place_of(item).kind == "network" and key in pairs:
+            data[item.kohya] = pairs.pop(key)
+    if "ggpo_sigma" in data or "ggpo_beta" in data:
+        data["train_lora_ggpo"] = True
+    return data, [f"{key}={value}" for key, value in pairs.items()]
+
+
+def _key(item: Option, module: str) -> str:
+    return "block_size" if item.name == "dylora_unit" and module == LYCORIS else place_of(item).name
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "".join(str(value).split())

@@ -1,0 +1,205 @@
+"""sd-scripts' names for our options: its scripts, its arguments, its defaults.
+
+An option's argument has the name of its kohya_ss key, without the prefix of its family. Everything else
+stands in ELSEWHERE. What sd-scripts does where an argument is missing stands in ABSENT, where that is not
+the option's default here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from engine.settings.option import Option
+from engine.settings.training import training_options
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where sd-scripts has what an option says.
+
+    kind: "argument": an argument of its script. "network": KEY=VALUE of its network_args. "launch": an
+    argument of accelerate. "script": the script's name says it. "together": several options and arguments say
+    it together, see arguments.py. "nowhere": it has no word for it.
+    """
+
+    kind: Literal["argument", "network", "launch", "script", "together", "nowhere"]
+    name: str = ""
+
+
+LAUNCH = Place("launch")
+NETWORK = Place("network")
+SCRIPT = Place("script")
+TOGETHER = Place("together")
+NOWHERE = Place("nowhere")
+
+ELSEWHERE: Mapping[str, Place] = {
+    "max_resolution": Place("argument", "resolution"),
+    "optimizer": Place("argument", "optimizer_type"),
+    "image_folder": Place("argument", "train_data_dir"),
+    "lycoris_preset": Place("network", "preset"),
+    "oft_constrain": Place("network", "constraint"),
+    **dict.fromkeys(
+        (
+            "sdxl", "sdxl_checkbox", "flux1_checkbox", "sd3_checkbox", "lumina_checkbox", "hunyuan_image_checkbox",
+            "anima_checkbox",
+        ),
+        SCRIPT,
+    ),
+    **dict.fromkeys(
+        (
+            "num_cpu_threads_per_process", "num_processes", "num_machines", "multi_gpu", "gpu_ids",
+            "main_process_port", "dynamo_backend", "dynamo_mode", "dynamo_use_fullgraph", "dynamo_use_dynamic",
+        ),
+        LAUNCH,
+    ),
+    **dict.fromkeys(
+        (
+            "lokr_factor", "decompose_both", "bypass_mode", "dora_wd", "use_cp", "use_tucker", "use_scalar",
+            "rank_dropout_scale", "oft_rescaled", "train_norm", "train_on_input", "dylora_unit",
+            "conv_dim", "conv_alpha", "rank_dropout", "module_dropout",
+            "down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_lr_zero_threshold",
+            "block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas",
+            "loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio",
+            "ggpo_sigma", "ggpo_beta", "train_blocks", "split_qkv", "train_t5xxl", "enable_all_linear",
+            "img_attn_dim", "txt_attn_dim", "img_mlp_dim", "txt_mlp_dim", "img_mod_dim", "txt_mod_dim",
+            "single_dim", "single_mod_dim", "in_dims", "train_double_block_indices", "train_single_block_indices",
+        ),
+        NETWORK,
+    ),
+    **dict.fromkeys(
+        (
+            "lora_type", "train_lora_ggpo", "cross_attention", "learning_rate", "text_encoder_lr", "unet_lr",
+            "t5xxl_lr", "epoch", "max_train_epochs", "max_train_steps", "lr_warmup", "lr_warmup_steps",
+            "sample_prompts", "resume", "resume_from_huggingface", "caption_template", "noise_offset_type",
+            "optimizer_args", "lr_scheduler_args", "mixed_precision", "extra_accelerate_launch_args",
+            "additional_parameters",
+        ),
+        TOGETHER,
+    ),
+    **dict.fromkeys(
+        (
+            "overwrite", "model_list", "lowvram", "stop_text_encoder_training", "stop_text_encoder_training_pct",
+            "train_dir", "preparation_batch_size", "generate_caption_database", "generate_image_buckets",
+            "use_latent_files", "caption_metadata_filename", "latent_metadata_filename", "metadata_full_path",
+        ),
+        NOWHERE,
+    ),
+}  # fmt: skip
+
+ABSENT: Mapping[str, Any] = {
+    # What sd-scripts does where the argument is missing, by option, where that is not the default here.
+    "caption_extension": ".caption",
+    "cache_latents": False,
+    "enable_bucket": False,
+    "bucket_no_upscale": False,
+    "max_bucket_reso": 1024,
+    "max_data_loader_n_workers": 8,
+    "network_dim": 4,
+    "optimizer": "AdamW",
+    "lr_scheduler": "constant",
+    "save_every_n_epochs": 0,
+    "save_precision": "float",
+    "sample_sampler": "ddim",
+    "weighting_scheme": "uniform",
+    "dataset_repeats": 1,
+    "train_text_encoder": False,
+}
+
+ONLY_THERE = frozenset(
+    (
+        "alpha_mask", "base_weights", "base_weights_multiplier", "cache_info", "cache_text_encoder_outputs_to_disk",
+        "caption_prefix", "caption_separator", "caption_suffix", "caption_tag_dropout_rate", "conditioning_data_dir",
+        "console_log_file", "console_log_level", "console_log_simple", "control_net_lr", "cond_emb_dim",
+        "cross_attn_lr", "dataset_class", "ddp_gradient_as_bucket_view", "ddp_static_graph", "ddp_timeout",
+        "debug_dataset", "deepspeed", "diffusers_xformers", "enable_wildcard", "face_crop_aug_range",
+        "fp16_master_weights_and_gradients", "in_json", "initial_epoch", "initial_step", "keep_tokens_separator",
+        "learning_rate_te3", "llm_adapter_lr", "log_prefix", "lowram", "lr_decay_steps", "lr_scheduler_min_lr_ratio",
+        "lr_scheduler_timescale", "max_validation_steps", "metadata_is_negative_embedding", "metadata_merged_from",
+        "metadata_preprocessor", "metadata_thumbnail", "metadata_trigger_phrase", "metadata_usage_hint", "mlp_lr",
+        "mod_lr", "no_metadata", "num_last_block_to_freeze", "offload_optimizer_device", "offload_optimizer_nvme_path",
+        "offload_param_device", "offload_param_nvme_path", "resize_interpolation", "sample_batch_size",
+        "save_n_epoch_ratio", "secondary_separator", "self_attn_lr", "skip_until_initial_step",
+        "skip_latents_validity_check", "stop_text_encoder_training", "text_encoder_batch_size", "token_warmup_min",
+        "token_warmup_step", "tokenizer_cache_dir", "torch_compile", "training_shift", "use_safetensors",
+        "use_t5xxl_cache_only", "validate_every_n_epochs", "validate_every_n_steps", "validation_seed",
+        "validation_split", "zero3_init_flag", "zero3_save_16bit_model", "zero_stage", "zero_terminal_snr",
+        "apply_lg_attn_mask",
+    )
+)  # fmt: skip
+"""Arguments of sd-scripts that no option stands for; they go into Additional parameters."""
+
+
+class Family(NamedTuple):
+    """flag: the option that says so.  prefixes: of its options' keys.  telling: arguments that only it has."""
+
+    flag: str
+    prefixes: tuple[str, ...]
+    telling: tuple[str, ...]
+
+
+FAMILIES: Mapping[str, Family] = {
+    "sdxl": Family("sdxl", ("sdxl_",), ("no_half_vae",)),
+    "lumina": Family("lumina_checkbox", ("lumina_",), ("gemma2",)),
+    "sd3": Family("sd3_checkbox", ("sd3_",), ("clip_g",)),
+    "flux": Family("flux1_checkbox", ("flux1_", "flux_"), ("ae", "t5xxl", "apply_t5_attn_mask")),
+    "hunyuan_image": Family("hunyuan_image_checkbox", ("hunyuan_image_", "hunyuan_"), ("byt5",)),
+    "anima": Family("anima_checkbox", ("anima_",), ("qwen3",)),
+}
+"""By the prefix of their scripts; Stable Diffusion 1 and 2, whose scripts have none, are ""."""
+
+SCRIPTS: Mapping[str, tuple[str, str]] = {
+    "train_db": ("dreambooth", ""),
+    "fine_tune": ("finetune", ""),
+    "train_network": ("lora", ""),
+    "train_textual_inversion": ("textual_inversion", ""),
+    "sdxl_train": ("finetune", "sdxl"),
+    "sdxl_train_textual_inversion": ("textual_inversion", "sdxl"),
+    **{f"{family}_train_network": ("lora", family) for family in FAMILIES},
+    **{f"{family}_train": ("finetune", family) for family in ("flux", "sd3", "lumina", "anima")},
+}
+"""What a script trains, as (method, family), by its name without .py."""
+
+
+def place_of(item: Option) -> Place:
+    """Where sd-scripts has it, with the name that it has there."""
+    place = ELSEWHERE.get(item.name, Place("argument"))
+    return place if place.name else Place(place.kind, _without_prefix(item))
+
+
+def family_of_option(item: Option) -> str | None:
+    """The family that an option belongs to, None where it is not one's own."""
+    condition = item.applies_when or {}
+    return next((name for name, family in FAMILIES.items() if family.flag in condition), None)
+
+
+def family_of_values(values: Mapping[str, Any]) -> str:
+    if values.get("sdxl_checkbox"):
+        return "sdxl"
+    return next((name for name, family in FAMILIES.items() if values.get(family.flag)), "")
+
+
+def option_for(argument: str, family: str, method: str) -> Option | None:
+    """The option that an argument sets in a family's script: the family's own one before the common one."""
+    fitting = [
+        item
+        for item in training_options()
+        if (place := place_of(item)).kind == "argument"
+        and place.name == argument
+        and method in item.methods
+        and family_of_option(item) in (None, family)
+    ]
+    return max(fitting, key=lambda item: family_of_option(item) is not None, default=None)
+
+
+def absent(item: Option) -> Any:
+    return ABSENT.get(item.name, item.default)
+
+
+def _without_prefix(item: Option) -> str:
+    family = family_of_option(item)
+    for prefix in FAMILIES[family].prefixes if family else ():
+        if item.kohya.startswith(prefix):
+            return item.kohya.removeprefix(prefix)
+    return item.kohya

@@ -1,0 +1,118 @@
+"""sd-scripts' dataset_config, as far as one image folder can say it; the rest is told and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.settings.convert import convert
+from engine.settings.errors import SettingsFileError
+from engine.settings.files import parse_settings, to_kohya
+from engine.settings.training import TrainingSettings
+
+TWO_CONCEPTS = """
+[general]
+shuffle_caption = true
+caption_extension = ".txt"
+keep_tokens = 1
+
+[[datasets]]
+resolution = [768, 512]
+batch_size = 4
+enable_bucket = true
+max_bucket_reso = 1024
+
+  [[datasets.subsets]]
+  image_dir = "/data/img/10_sks cat"
+  class_tokens = "sks cat"
+  num_repeats = 10
+
+  [[datasets.subsets]]
+  image_dir = "/data/img/2_dog"
+  class_tokens = "dog"
+  num_repeats = 2
+
+  [[datasets.subsets]]
+  image_dir = "/data/reg/1_cat"
+  class_tokens = "cat"
+  is_reg = true
+"""
+
+
+def test_folders_named_repeats_words_are_one_image_folder():
+    loaded = parse_settings(TWO_CONCEPTS, "data.toml")
+    s = loaded.settings
+    assert (s.folders.train_data_dir, s.folders.reg_data_dir) == ("/data/img", "/data/reg")
+    assert (s.dataset.max_resolution, s.optimizer.train_batch_size) == ("768,512", 4)
+    assert (s.dataset.enable_bucket, s.dataset.max_bucket_reso) == (True, 1024)
+    assert (s.captions.shuffle_caption, s.captions.keep_tokens) == (True, 1)
+    assert s.kohya_extra == {}
+    # What the config leaves out is not its to say.
+    assert s.optimizer.lr_scheduler == TrainingSettings().optimizer.lr_scheduler
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("/data/img/2_dog", "/data/other/2_dog", "the folders lie in"),
+        ("/data/img/2_dog", "/data/img/dogs", "/data/img/dogs is to be renamed 2_dog"),
+        ("num_repeats = 10", "num_repeats = 3", "is to be renamed 3_sks cat"),
+        ("num_repeats = 2\n", "num_repeats = 2\nkeep_tokens = 2\n", "keep_tokens differs between the image folders"),
+        ("batch_size = 4", "batch_size = 4\nnetwork_multiplier = 0.5", "network_multiplier of the dataset config"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_said_is_told_and_kept(old: str, new: str, sentence: str):
+    assert old in TWO_CONCEPTS
+    loaded = parse_settings(TWO_CONCEPTS.replace(old, new), "data.toml")
+    assert sentence in " ".join(loaded.report())
+    assert "datasets" in to_kohya(loaded.settings)
+
+
+def test_words_of_sd_scripts_alone_become_additional_parameters():
+    loaded = parse_settings(TWO_CONCEPTS.replace("[general]", '[general]\ncaption_prefix = "photo, "'), "data.toml")
+    assert loaded.settings.hardware.additional_parameters == "--caption_prefix 'photo, '"
+    assert "--caption_prefix 'photo, '" in " ".join(loaded.report())
+
+
+def test_windows_folders_are_told_apart_on_any_machine():
+    text = "[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'D:\\lora\\img\\3_cat'\nnum_repeats = 3\n"
+    assert parse_settings(text, "data.toml").settings.folders.train_data_dir == "D:\\lora\\img"
+
+
+def test_a_folder_beside_the_listed_ones_is_told(tmp_path: Path):
+    for name in ("1_cat", "5_secret"):
+        (tmp_path / name).mkdir()
+    text = f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{tmp_path / '1_cat'}'\n"
+    assert "holds 5_secret too" in " ".join(parse_settings(text, "data.toml").report())
+
+
+def test_the_folders_that_are_there_are_written_and_come_back(tmp_path: Path):
+    for name in ("10_sks cat", "2_dog", "notes", "0_off"):
+        (tmp_path / "img" / name).mkdir(parents=True)
+    s = TrainingSettings().with_values(
+        {"train_data_dir": str(tmp_path / "img"), "max_resolution": "640", "flip_aug": True, "enable_bucket": False}
+    )
+    converted = convert(s, "dataset-toml")
+    assert converted.notes == []
+    again = parse_settings(converted.text, "data.toml")
+    assert again.settings == s
+    assert again.report() == [
+        "Kept, but waiting for buckets and augmentation: Enable buckets (false), Flip augmentation (true)."
+    ]
+
+
+def test_what_a_dataset_config_does_not_say_is_listed(tmp_path: Path):
+    converted = convert(TrainingSettings().with_values({"train_data_dir": "/gone", "network_dim": 64}), "dataset-toml")
+    assert converted.notes == [
+        "/gone cannot be looked into on this machine, so its sub-folders are missing.",
+        "No image folder is listed: a sub-folder named REPEATS_WORDS is needed.",
+        "Not said by a dataset config: Network Rank (Dimension) (64).",
+    ]
+    with pytest.raises(SettingsFileError, match="Max resolution is 'wide'"):
+        convert(TrainingSettings().with_values({"max_resolution": "wide"}), "dataset-toml")
+
+
+@pytest.mark.parametrize("text", ["[general]\n", "datasets = []\n", "datasets = [1]\n", "[[datasets]]\nsubsets = 3\n"])
+def test_an_empty_or_odd_config_is_told(text: str):
+    assert "names no image folder" in " ".join(parse_settings(text, "data.toml").report())

@@ -1,0 +1,344 @@
+"""sd-scripts' arguments in TOML and on command lines: the same settings, and nothing dropped without a word.
+
+What sd-scripts does, and calls, is its documentation's and its --help's.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.settings.command import write_command
+from engine.settings.convert import convert, save
+from engine.settings.errors import SettingsFileError
+from engine.settings.files import from_kohya, parse_settings, read_settings, save_kohya, to_kohya
+from engine.settings.option import Option
+from engine.settings.sd_networks import TYPES
+from engine.settings.sd_scripts import ABSENT, ELSEWHERE, FAMILIES, ONLY_THERE, option_for, place_of
+from engine.settings.sd_scripts_write import to_arguments
+from engine.settings.toml_files import parse_toml
+from engine.settings.training import TrainingSettings, training_options
+from tests.settings.test_files import OLD_TUTORIAL, another_value
+
+OLD_BATCH_FILE = r"""
+@echo off
+REM LoRA of my cat
+call venv\Scripts\activate.bat
+accelerate launch --num_cpu_threads_per_process=4 --multi_gpu --num_processes 2 --rdzv_backend static ^
+  "D:\kohya ss\sd-scripts\sdxl_train_network.py" ^
+  --pretrained_model_name_or_path="D:/models/sd xl.safetensors" --train_data_dir="D:\lora\img\" ^
+  --output_dir "D:\lora\out" --output_name='my cat' --resolution=1024,768 –enable_bucket ^
+  --network_module=lycoris.kohya --network_args "algo=lokr" "factor=8" "preset=attn-mlp" "new_trick=1" ^
+  --network_dim=16 --network_alpha=8 --unet_lr=1e-4 --text_encoder_lr 5e-5 --optimizer_type=prodigy ^
+  --optimizer_args decouple=True "weight_decay=0.01" --lr_warmup_steps=0.05 --lr_scheduler="cosine" ^
+  --max_train_epochs=10 --xformers --cache_latents --no_half_vae --caption_prefix "a photo, " ^
+  --mixed_precision="bf16" --save_precision=bf16 --seed=42 --config_file=gone > log.txt
+pause
+"""
+
+
+def read(text: str) -> TrainingSettings:
+    return parse_settings(text).settings
+
+
+def arguments_of(values: dict[str, Any]) -> dict[str, Any]:
+    return to_arguments(TrainingSettings().with_values(values)).arguments
+
+
+def test_a_batch_file_of_sd_scripts_says_what_it_said():
+    loaded = parse_settings(OLD_BATCH_FILE, "train.bat")
+    s = loaded.settings
+    assert loaded.bad == {}
+    assert s.source_model.pretrained_model_name_or_path == "D:/models/sd xl.safetensors"
+    assert s.families.sdxl is True
+    assert s.folders.train_data_dir == "D:\\lora\\img\\"
+    assert s.folders.output_dir == "D:\\lora\\out"
+    assert s.folders.output_name == "my cat"
+    assert s.dataset.max_resolution == "1024,768"
+    assert (s.dataset.enable_bucket, s.dataset.cache_latents) == (True, True)
+    assert (s.network.lora_type, s.network.network_dim, s.network.network_alpha) == ("LyCORIS/LoKr", 16, 8)
+    assert (s.lycoris.lokr_factor, s.lycoris.lycoris_preset) == (8, "attn-mlp")
+    assert s.optimizer.rates() == (1e-4, 5e-5)
+    assert (s.optimizer.optimizer, s.optimizer.lr_scheduler) == ("Prodigy", "cosine")
+    assert s.optimizer.optimizer_args == "decouple=True weight_decay=0.01"
+    assert (s.optimizer.lr_warmup, s.optimizer.lr_warmup_steps) == (5, 0)
+    assert (s.optimizer.max_train_epochs, s.optimizer.max_train_steps) == (10, 0)
+    assert s.memory.cross_attention == "xformers"
+    assert s.sdxl.sdxl_no_half_vae is True
+    assert (s.hardware.mixed_precision, s.source_model.save_precision) == ("bf16", "bf16")
+    assert (s.hardware.num_cpu_threads_per_process, s.hardware.num_processes) == (4, 2)
+    assert s.hardware.multi_gpu is True
+    # What no option says is kept where kohya_ss and sd-scripts still find it, and talked about.
+    assert s.hardware.extra_accelerate_launch_args == "--rdzv_backend static"
+    assert shlex.split(s.hardware.additional_parameters) == ["--caption_prefix", "a photo, "]
+    assert s.kohya_extra == {"network_args": ["new_trick=1"]}
+    said = " ".join(loaded.report())
+    for part in ("--caption_prefix", "new_trick=1", "gone", "activate.bat", "Sample sampler (ddim)"):
+        assert part in said
+    # LyCORIS gives convolutions the rank and alpha of the others where it is told none.
+    assert (s.network.conv_dim, s.network.conv_alpha) == (16, 8)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "accelerate launch train_network.py --network_dim 16 --output_name 'my cat'",
+        'accelerate launch train_network.py \\\n --network_dim=16 \\\n --output_name="my cat"',
+        'accelerate launch train_network.py ^\n --network_dim=16 ^  \n --output_name="my cat"',
+        'accelerate launch train_network.py `\n --network_dim=16 `\n --output_name "my cat"',
+        "accelerate launch train_network.py\n--network_dim 16\n--output_name 'my cat'",
+        "accelerate launch train_network.py —network_dim 16 –output_name “my cat”",
+        r"accelerate launch ./sd-scripts/train_network.py --network_dim 16 --output_name my\ cat && echo done",
+        'venv\\Scripts\\python.exe .\\train_network.py --network_dim 16 --output_name "my cat" | tee log.txt',
+        "python -m accelerate.commands.launch train_network.py --network_dim 16 --output_name 'my cat' # soon",
+        "# mine\ncd sd-scripts\nCUDA_VISIBLE_DEVICES=0 accelerate launch train_network.py --network_dim 16 "
+        "--output_name 'my cat'",
+        "--network_dim 16 --output_name 'my cat'",
+    ],
+)
+def test_a_command_is_read_as_shells_and_web_pages_write_it(command: str):
+    s = read(command)
+    assert (s.network.network_dim, s.folders.output_name) == (16, "my cat")
+
+
+def test_the_scripts_name_says_the_family_and_what_it_does_not_do_here_is_told():
+    for family, facts in FAMILIES.items():
+        assert getattr(read(f"accelerate launch {family}_train_network.py --seed 1").families, facts.flag) is True
+    assert read("accelerate launch sdxl_train.py --in_json a.json").families.sdxl_checkbox is True
+    for script in ("train_db.py", "flux_train.py", "train_textual_inversion.py"):
+        assert f"{script} does not train a LoRA" in parse_settings(f"python {script} --seed 1").report()[0]
+    assert "my_train.py is not known here" in parse_settings("python my_train.py --seed 1").report()[0]
+
+
+def test_what_sd_scripts_is_not_told_is_as_sd_scripts_does_it():
+    """Its own defaults, from its --help: no LoRA at the page's defaults would be the one that was trained."""
+    loaded = parse_settings("accelerate launch train_network.py --network_module networks.lora")
+    s = loaded.settings
+    assert (s.optimizer.optimizer, s.optimizer.lr_scheduler, s.optimizer.lr_warmup) == ("AdamW", "constant", 0)
+    assert (s.optimizer.learning_rate, s.optimizer.max_train_steps) == (2e-6, 1600)
+    assert s.optimizer.rates() == (2e-6, 2e-6)
+    assert (s.network.network_dim, s.hardware.mixed_precision, s.memory.cross_attention) == (4, "no", "none")
+    assert s.dataset.caption_extension == ".caption"
+    assert "Learning rate (2e-06)" in loaded.report()[0]
+
+
+@pytest.mark.parametrize(
+    ("rates", "arguments"),
+    [
+        ({"unet_lr": 1e-4, "text_encoder_lr": 5e-5}, {"unet_lr": 1e-4, "text_encoder_lr": [5e-5]}),
+        ({"unet_lr": 1e-4, "text_encoder_lr": 0}, {"unet_lr": 1e-4, "network_train_unet_only": True}),
+        ({"unet_lr": 0, "text_encoder_lr": 5e-5}, {"text_encoder_lr": [5e-5], "network_train_text_encoder_only": True}),
+        ({"unet_lr": 0, "text_encoder_lr": 0}, {}),
+        ({"flux1_checkbox": True, "text_encoder_lr": 5e-5, "t5xxl_lr": 1e-5}, {"text_encoder_lr": [5e-5, 1e-5]}),
+        ({"sd3_checkbox": True, "text_encoder_lr": 5e-5, "t5xxl_lr": 1e-5}, {"text_encoder_lr": [5e-5, 5e-5, 1e-5]}),
+        ({"lr_warmup": 10}, {"lr_warmup_steps": 0.1}),
+        ({"lr_warmup_steps": 100}, {"lr_warmup_steps": 100}),
+        ({"epoch": 3}, {"max_train_epochs": 3}),
+        ({"epoch": 3, "max_train_steps": 500}, {"max_train_steps": 500}),
+        ({"epoch": 3, "max_train_steps": 500, "max_train_epochs": 7}, {"max_train_epochs": 7}),
+        ({"cross_attention": "sdpa"}, {"sdpa": True}),
+        ({"max_resolution": "768,512"}, {"resolution": "768,512"}),
+        ({"optimizer_args": 'a=1 "b=2 3"'}, {"optimizer_args": ["a=1", "b=2 3"]}),
+        ({"max_token_length": "150"}, {"max_token_length": 150}),
+        ({"lora_type": "Kohya LoCon", "conv_dim": 4}, {"network_args": ["conv_dim=4", "conv_alpha=1"]}),
+        ({"resume_from_huggingface": "me/run"}, {"resume": "me/run", "resume_from_huggingface": True}),
+        ({"lumina_checkbox": True, "lumina_ae": "ae.safetensors"}, {"ae": "ae.safetensors"}),
+        ({"anima_checkbox": True, "anima_discrete_flow_shift": 2.5}, {"discrete_flow_shift": 2.5}),
+        ({"additional_parameters": "--zero_terminal_snr --lr_decay_steps 5"}, {"lr_decay_steps": "5"}),
+    ],
+)
+def test_options_that_kohya_ss_calls_otherwise_are_written_as_sd_scripts_has_them(rates: dict, arguments: dict):
+    written = arguments_of(rates)
+    assert arguments.items() <= written.items()
+    rate_arguments = {"unet_lr", "text_encoder_lr", "network_train_unet_only", "network_train_text_encoder_only"}
+    if {"unet_lr", "text_encoder_lr"} <= set(rates):
+        assert rate_arguments & set(written) == rate_arguments & set(arguments)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_lora_type_comes_back(kind: str):
+    assert (
+        kind
+        == read(
+            convert(TrainingSettings().with_values({"lora_type": kind}), "sd-scripts-command").text
+        ).network.lora_type
+    )
+
+
+def test_several_rates_for_text_encoders_that_here_have_one_are_kept():
+    s = read("accelerate launch sdxl_train_network.py --text_encoder_lr 1e-5 2e-5 --unet_lr 1e-4")
+    assert s.hardware.additional_parameters == "--text_encoder_lr 1e-5 2e-5"
+    assert to_arguments(s).arguments["text_encoder_lr"] == ["1e-5", "2e-5"]
+
+
+def test_sample_prompts_are_read_from_their_file_and_written_into_one(tmp_path: Path):
+    (tmp_path / "p.txt").write_text("a cat --w 512\na dog\n", encoding="utf-8")
+    (tmp_path / "a.toml").write_text('network_module = "networks.lora"\nsample_prompts = "p.txt"\n', encoding="utf-8")
+    loaded = read_settings(tmp_path / "a.toml")
+    assert loaded.settings.samples.sample_prompts == "a cat --w 512\na dog"
+
+    out = tmp_path / "b.toml"
+    save(convert(loaded.settings, "kohya-toml", out), "kohya-toml", out)
+    assert (tmp_path / "b-prompts.txt").read_text(encoding="utf-8") == "a cat --w 512\na dog"
+    assert parse_toml(out.read_text(encoding="utf-8"))["sample_prompts"] == str(tmp_path / "b-prompts.txt")
+    assert read_settings(out).settings.samples == loaded.settings.samples
+
+    gone = parse_settings("accelerate launch train_network.py --sample_prompts gone.txt")
+    assert gone.settings.hardware.additional_parameters == "--sample_prompts gone.txt"
+    assert "gone.txt, which was not read" in " ".join(gone.report())
+
+
+def test_a_commands_config_file_counts_below_its_own_arguments(tmp_path: Path):
+    (tmp_path / "c.toml").write_text('network_dim = 64\nnetwork_alpha = 32\nresolution = "768,768"\n', encoding="utf-8")
+    (tmp_path / "run.sh").write_text("accelerate launch train_network.py --config_file c.toml --network_dim 8\n")
+    s = read_settings(tmp_path / "run.sh").settings
+    assert (s.network.network_dim, s.network.network_alpha, s.dataset.max_resolution) == (8, 32, "768,768")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "network_dim = 16\nseed = 7\n",
+        "[network]\nnetwork_dim = 16\n\n[whatever]\nseed = 7\n",
+        "# mine\nseed=7\nnetwork_dim=16",
+    ],
+)
+def test_toml_is_read_flat_or_in_sections_by_its_ending_or_its_content(text: str, tmp_path: Path):
+    for name in ("a.toml", "a", "a.txt"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        s = read_settings(tmp_path / name).settings
+        assert (s.network.network_dim, s.optimizer.seed) == (16, 7)
+
+
+def test_keys_that_nobody_knows_are_kept_and_listed():
+    loaded = parse_settings('new_key = [1, 2]\nday = 2024-05-12\nepoch = 4\nLoRA_type = "LoRA-FA"\n', "a.toml")
+    assert loaded.unknown == {"new_key": [1, 2], "day": "2024-05-12"}
+    assert to_kohya(loaded.settings)["new_key"] == [1, 2]
+    # The form's own names, which kohya_ss writes into its TOML beside the arguments.
+    assert (loaded.settings.optimizer.epoch, loaded.settings.network.lora_type) == (4, "LoRA-FA")
+
+
+def test_a_wrong_value_is_reported_and_kept():
+    loaded = parse_settings('network_dim = "wide"\n', "a.toml")
+    assert "Network Rank (Dimension) is 'wide'" in loaded.bad["network_dim"]
+    assert to_kohya(loaded.settings)["network_dim"] == "wide"
+
+
+some_options = st.lists(st.sampled_from(training_options()), max_size=12, unique_by=lambda item: item.name)
+
+
+@given(some_options, st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_the_settings_they_come_back_from_toml_and_from_our_command(items: list[Option], data: st.DataObject):
+    values = {item.name: data.draw(another_value(item)) for item in items}
+    changed = TrainingSettings().with_values(values)
+    loaded = parse_settings(convert(changed, "kohya-toml").text, "a.toml")
+    assert loaded.settings == changed
+    assert loaded.bad == {}
+    assert read(convert(changed, "command").text) == changed
+
+
+@given(some_options, st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_command_of_sd_scripts_that_was_read_is_written_again_the_same(items: list[Option], data: st.DataObject):
+    values = {item.name: data.draw(another_value(item)) for item in items}
+    values.pop("additional_parameters", None)
+    values.pop("extra_accelerate_launch_args", None)
+    once = read(convert(TrainingSettings().with_values(values), "sd-scripts-command").text)
+    text = convert(once, "sd-scripts-command").text
+    assert convert(read(text), "sd-scripts-command").text == text
+
+
+def test_kohyas_json_over_toml_is_the_same_settings(tmp_path: Path):
+    loaded = from_kohya(OLD_TUTORIAL).settings
+    text = convert(loaded, "kohya-toml").text
+    assert read(text) == loaded
+    assert to_kohya(read(text)) == to_kohya(loaded)
+
+
+def test_sd_scripts_finds_no_key_of_ours_among_its_arguments():
+    """It joins the sections into one dictionary of arguments; what lies deeper it never looks at."""
+    tables = parse_toml(
+        convert(TrainingSettings().with_values({"lora_type": "LoRA-FA", "epoch": 3}), "kohya-toml").text
+    )
+    assert set(tables["darkroom"]) <= {"script", "kept"}
+    assert isinstance(tables["darkroom"]["kept"], dict)
+    assert not {"epoch", "LoRA_type", "lr_warmup"} & set(tables)
+
+
+def test_what_has_no_argument_is_listed():
+    s = TrainingSettings().with_values({"overwrite": True, "stop_text_encoder_training": 20, "num_processes": 2})
+    assert convert(s, "sd-scripts-command").notes == [
+        "sd-scripts has no argument for: Overwrite files of the same name (True), Stop TE (% of total steps) (20)."
+    ]
+    assert "Number of processes (2)" in convert(s, "kohya-toml").notes[0]
+    extra = from_kohya({"a_key_of_tomorrow": 1, "wandb_api_key": "secret", "log_with": "wandb"}).settings
+    said = " ".join(convert(extra, "command").notes)
+    assert "a_key_of_tomorrow" in said
+    assert "WANDB API Key" in said
+    assert "secret " not in said.replace("a secret", "")
+
+
+def test_the_tables_name_options_that_there_are_and_every_argument_has_one_option():
+    names = {item.name for item in training_options()}
+    assert set(ELSEWHERE) <= names
+    assert set(ABSENT) <= names
+    for family in ("", *FAMILIES):
+        for item in training_options():
+            place = place_of(item)
+            chosen = option_for(place.name, family, "lora") if place.kind == "argument" else None
+            assert chosen is None or place_of(chosen).name == place.name
+    assert not ONLY_THERE & {place_of(item).name for item in training_options() if place_of(item).kind == "network"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"seed = 1\nlearning_rate = ", "is not valid TOML; it may be cut off or edited wrongly."),
+        (
+            b'output_dir = "D:\\lora"\n',
+            "is not valid TOML in line 1; a path with backslashes stands between single quotes",
+        ),
+        (b"[a]\nx = 1\n[a]\n", "is not valid TOML in line 3"),
+        (b"x = " + b"[" * 100_000, "nested too deeply"),
+        (b"\xff\xfe\x00\x81", "is not a text file; a settings file is JSON or TOML."),
+        (b"just some words", "is not valid TOML in line 1"),
+    ],
+)
+def test_a_broken_toml_is_one_sentence(tmp_path: Path, content: bytes, sentence: str):
+    (tmp_path / "broken.toml").write_bytes(content)
+    with pytest.raises(SettingsFileError) as refused:
+        read_settings(tmp_path / "broken.toml")
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_huge_toml_is_refused(tmp_path: Path):
+    with (tmp_path / "huge.toml").open("wb") as stream:
+        stream.truncate(50 * 2**20)
+    with pytest.raises(SettingsFileError, match="50 MB"):
+        read_settings(tmp_path / "huge.toml")
+
+
+def test_our_own_command_may_lay_options_over_a_file(tmp_path: Path):
+    save_kohya(TrainingSettings().with_values({"network_dim": 64, "epoch": 5}), tmp_path / "a.json")
+    (tmp_path / "run.txt").write_text(".venv/bin/python -m engine train a.json --epoch 7 --flip_aug\n")
+    s = read_settings(tmp_path / "run.txt").settings
+    assert (s.network.network_dim, s.optimizer.epoch, s.dataset.flip_aug) == (64, 7, True)
+    (tmp_path / "round.txt").write_text("python -m engine train round.txt\n")
+    with pytest.raises(SettingsFileError, match="holds a command again"):
+        read_settings(tmp_path / "round.txt")
+
+
+@pytest.mark.parametrize("windows", [False, True])
+@pytest.mark.parametrize(
+    "folder", ["D:\\my pictures\\", "C:\\img", "/home/me/it's", '//server/a "b" c', "a\\b^c", "x|y & z"]
+)
+def test_our_command_is_quoted_for_either_kind_of_shell(folder: str, windows: bool):
+    s = TrainingSettings().with_values({"train_data_dir": folder, "output_name": "-x", "init_word": ""})
+    assert read(write_command(s, windows)) == s
