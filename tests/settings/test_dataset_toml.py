@@ -97,9 +97,7 @@ def test_the_folders_that_are_there_are_written_and_come_back(tmp_path: Path):
     assert converted.notes == []
     again = parse_settings(converted.text, "data.toml")
     assert again.settings == s
-    assert again.report() == [
-        "Kept, but waiting for buckets and augmentation: Enable buckets (false), Flip augmentation (true)."
-    ]
+    assert again.report() == []
 
 
 def test_what_a_dataset_config_does_not_say_is_listed(tmp_path: Path):
