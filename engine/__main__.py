@@ -142,7 +142,7 @@ def _start(settings: TrainingSettings) -> int:
 def _resume(given: argparse.Namespace) -> int:
     from engine.terminal import follow
 
-    run = next((run for run in all_runs() if run.name == given.run), RunFolder(Path(given.run).absolute()))
+    run = next((run for run in all_runs() if run.name == given.run), RunFolder(Path(given.run).resolve()))
     if not run.settings_file.exists():
         raise SettingsFileError(f"There is no run {given.run!r}.")
     settings = resumable_settings(run)

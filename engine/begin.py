@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from engine.check.check import check
+from engine.check.check import Resumed, check
 from engine.check.problem import Checked, Problem
+from engine.data.output_names import state_name
 from engine.runs import process
-from engine.runs.folder import RunFolder, all_runs
+from engine.runs.folder import RunFolder, all_runs, runs_root
 from engine.runs.history import History
 from engine.runs.saved_state import saved_progress
 from engine.settings.files import SettingsFileError, read_settings
 from engine.settings.paths import with_whole_paths
-from engine.settings.training import TrainingSettings
+from engine.settings.training import TrainingSettings, training_options
 
 
 class CannotResume(RuntimeError):
@@ -21,13 +23,25 @@ class CannotResume(RuntimeError):
 
 def begin(settings: TrainingSettings) -> tuple[Checked, RunFolder | None]:
     """Check, and start a new run where nothing speaks against it; None where something does."""
-    settings = with_whole_paths(settings)
+    settings = without_secrets(with_whole_paths(settings))
     checked = check(settings)
+    if checked.can_start and (rival := _rival(settings)):
+        checked = Checked([*checked.problems, rival], checked.plan)
     if not checked.can_start or checked.plan is None:
         return checked, None
-    run = RunFolder.create("train", settings.model_dump_json(indent=2), settings.folders.output_name)
-    process.start(run, settings)
+    try:
+        run = RunFolder.create("train", settings.model_dump_json(indent=2), settings.folders.output_name)
+        process.start(run, settings)
+    except OSError as error:
+        mend = f"Allow writing to {runs_root()}, or free some space."
+        problem = Problem("", f"The run cannot be started: {error}.", mend)
+        return Checked([*checked.problems, problem], checked.plan), None
     return checked, run
+
+
+def without_secrets(settings: TrainingSettings) -> TrainingSettings:
+    """Tokens and keys are not written into a run's folder, which the page shows to everyone who can open it."""
+    return settings.with_values({item.name: "" for item in training_options() if item.widget == "secret"})
 
 
 def going_on() -> RunFolder | None:
@@ -51,16 +65,42 @@ def resumable_settings(run: RunFolder) -> TrainingSettings:
     history = History(run).update()
     if history.status == "done":
         raise CannotResume(f"The run {run.name} is done. To train further, start a new run from its settings.")
-    had_state = history.state_step is not None or bool(history.checkpoints)
-    if had_state and saved_progress(run.state_folder) is None:
+    run_has_state = saved_progress(run.state_folder) is not None
+    if (history.state_step is not None or history.checkpoints) and not run_has_state:
         raise CannotResume(
             f"The training state of {run.name} is gone, so it would begin again at step 0. Start a new run instead."
         )
-    checked = check(settings, own_files={Path(checkpoint.file) for checkpoint in history.checkpoints})
-    blocking = [problem for problem in checked.problems if problem.blocking]
+    checked = check(settings, Resumed(_written_by(history, settings), has_state=run_has_state))
+    rival = _rival(settings, but=run)
+    blocking = [problem for problem in [*checked.problems, *filter(None, [rival])] if problem.blocking]
     if blocking:
         raise CannotResume(" ".join(f"{p.what} {p.mend}".strip() for p in blocking))
     return settings
+
+
+def _written_by(history: History, settings: TrainingSettings) -> set[Path]:
+    """The files and states in the output folder that are the run's own."""
+    folder = Path(settings.folders.output_dir)
+    files = {Path(checkpoint.file) for checkpoint in history.checkpoints} | {
+        folder / name for name in history.begun_files
+    }
+    return files | {file.with_name(state_name(file.stem)) for file in files}
+
+
+def _rival(settings: TrainingSettings, but: RunFolder | None = None) -> Problem | None:
+    """A run that is going on and will write the same files."""
+    for run in all_runs():
+        if run == but or not run.is_alive():
+            continue
+        with suppress(SettingsFileError):
+            folders = read_settings(run.settings_file).settings.folders
+            if (folders.output_dir, folders.output_name) == (settings.folders.output_dir, settings.folders.output_name):
+                return Problem(
+                    "output_name",
+                    f"The run {run.name}, which is still going on, writes files of this name.",
+                    "Choose another name, or wait until it is done.",
+                )
+    return None
 
 
 def resume_step(run: RunFolder, settings: TrainingSettings | None = None) -> int:

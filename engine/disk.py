@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+
+MOST_TRIES = 20
+
+LEFT_BEHIND = 3600.0
+"""Seconds after which what another process began to write counts as left behind: it may run on another machine, which
+shares the folder and has process numbers of its own."""
 
 _ASIDE = re.compile(r"\..+\.(\d+)\.new")
 
@@ -30,10 +37,23 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         yield new
         to_disk(new)
-        os.replace(new, path)
+        moved(new, path)
         to_disk(path.parent)
     finally:
         new.unlink(missing_ok=True)
+
+
+def moved(source: Path, target: Path) -> None:
+    """Rename; on Windows again for a while where another program, such as a virus scanner, has the file open."""
+    for _ in range(MOST_TRIES - 1):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if os.name != "nt":
+                raise
+            time.sleep(0.1)
+    os.replace(source, target)
 
 
 def write_text_whole(path: Path, text: str) -> None:
@@ -67,7 +87,7 @@ def remove_leftovers(folder: Path) -> None:
         return
     for entry in folder.iterdir():
         named = _ASIDE.fullmatch(entry.name)
-        if named and not psutil.pid_exists(int(named[1])):
+        if named and not psutil.pid_exists(int(named[1])) and time.time() - entry.stat().st_mtime > LEFT_BEHIND:
             if entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
             else:

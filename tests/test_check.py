@@ -203,6 +203,23 @@ class TestNumbers:
     def test_wrong_optimizer_arguments(self, settings: TrainingSettings):
         assert problems(settings, optimizer_args="nonsense")["optimizer_args"].blocking
 
+    @pytest.mark.parametrize(
+        ("option", "changes"),
+        [
+            ("min_timestep", {"min_timestep": 500, "max_timestep": 500}),
+            ("stop_text_encoder_training", {"unet_lr": 0, "stop_text_encoder_training": 50}),
+            ("rank_dropout", {"rank_dropout": 1}),
+            ("huber_scale", {"loss_type": "huber", "huber_schedule": "constant", "huber_scale": 0}),
+            ("network_weights", {"network_weights": "/gone.safetensors"}),
+            ("lr_scheduler_type", {"lr_scheduler_type": "pydoc.pipepager"}),
+            ("loraplus_lr_ratio", {"optimizer": "DAdaptAdam", "loraplus_lr_ratio": 16}),
+            ("text_encoder_lr", {"optimizer": "DAdaptAdam", "unet_lr": 1, "text_encoder_lr": 0.5}),
+            ("pretrained_model_name_or_path", {"pretrained_model_name_or_path": "owner/my model"}),
+        ],
+    )
+    def test_what_could_not_train_does_not_start(self, settings: TrainingSettings, option: str, changes: dict):
+        assert problems(settings, **changes)[option].blocking
+
 
 class TestSamples:
     def test_a_size_that_is_not_divisible_by_8(self, settings: TrainingSettings):

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from engine.begin import resume_step
 from engine.runs.events import Sample
+from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from ui.chart import loss_chart
 
@@ -77,10 +78,10 @@ def log(history: History | None) -> str:
     return history.run.log_tail() if history else ""
 
 
-def run_choice(history: History) -> str:
+def run_choice(run: RunFolder) -> str:
     """How a run is named in the list of runs: with how it ended, for what is said of a living one is soon past."""
-    status = history.status
-    return f"{history.run.name} · {STATUS_WORDS[status].lower()}" if status in ENDED else history.run.name
+    status = run.status(run.last_event(), run.events_size())
+    return f"{run.name} · {STATUS_WORDS[status].lower()}" if status in ENDED else run.name
 
 
 def _stage_words(history: History, status: str) -> str:

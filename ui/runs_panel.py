@@ -111,7 +111,7 @@ class RunsPanel:
         return gr.update(choices=_choices(), value=name)
 
 
-@lru_cache(maxsize=2 * MOST_LISTED)
+@lru_cache(maxsize=8)
 def _cached_history(name: str, root: str) -> History:
     return History(RunFolder(runs_root() / name))
 
@@ -125,7 +125,7 @@ def _history(name: str | None) -> History | None:
 
 def _choices() -> list[tuple[str, str]]:
     runs = [run for run, _ in zip(all_runs(), range(MOST_LISTED), strict=False)]
-    return [(run_view.run_choice(_cached_history(run.name, str(runs_root())).update()), run.name) for run in runs]
+    return [(run_view.run_choice(run), run.name) for run in runs]
 
 
 def _log_size(run: RunFolder) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.check.choices import check_choices
@@ -18,12 +19,23 @@ from engine.failure import Failure
 from engine.settings.paths import why_unusable, with_whole_paths
 from engine.settings.training import TrainingSettings, training_options
 
+ONLY_AT_THE_BEGINNING = ("resume", "network_weights")
+"""What a run that has a state of its own looks at no more."""
 
-def check(settings: TrainingSettings, own_files: Collection[Path] = ()) -> Checked:
-    """Look at everything that can be known before a start.
 
-    own_files: what the run wrote before, where it is to go on; it may write these again.
+@dataclass(frozen=True)
+class Resumed:
+    """A run that is to go on.  own_files: what it wrote before, which it may write again.
+
+    has_state: it goes on from a state of its own, and needs no longer what it began from.
     """
+
+    own_files: Collection[Path]
+    has_state: bool
+
+
+def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked:
+    """Look at everything that can be known before a start, or before `resumed` goes on."""
     unusable = [
         Problem(item.name, f"{item.label} {why}.", "Correct the path.")
         for item in training_options()
@@ -46,11 +58,13 @@ def check(settings: TrainingSettings, own_files: Collection[Path] = ()) -> Check
         *(check_pictures(folder, settings, "train_data_dir") if folder else []),
         *regularisation_problems,
         *(check_pictures(regularisation, settings, "reg_data_dir") if regularisation else []),
-        *check_output(settings, plan, own_files),
+        *check_output(settings, plan, resumed.own_files if resumed else ()),
         *check_numbers(settings),
         *check_samples(settings),
         *check_resume(settings, plan),
     ]
+    if resumed and resumed.has_state:
+        problems = [problem for problem in problems if problem.option not in ONLY_AT_THE_BEGINNING]
     return Checked(problems, plan)
 
 

@@ -22,7 +22,7 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
         return settings
     folder = typed_path(str(settings.values()[problem.option]))
     if problem.fix == MAKE_FOLDER:
-        move_into_concept(folder, words=words_for(settings))
+        move_into_concept(folder, settings.dataset.caption_ending(), words=words_for(settings))
     elif problem.fix == ADD_NUMBERS:
         for unnumbered in scan(folder).unnumbered:
             add_number(unnumbered)

@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.check.problem import Problem, as_problem
 from engine.data.steps import StepPlan
 from engine.runs.saved_state import saved_progress
-from engine.settings.optimizer import FINDS_ITS_OWN_RATE
+from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TORCH_SCHEDULES
 from engine.settings.training import TrainingSettings
 
 LARGEST_SIDE = 4096
@@ -36,6 +36,13 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
         )
     yield from as_problem("optimizer_args", optimizer.extra_arguments)
     yield from as_problem("lr_scheduler_args", optimizer.schedule_arguments)
+    if not optimizer.lr_scheduler_type.removeprefix(TORCH_SCHEDULES).isidentifier() and optimizer.lr_scheduler_type:
+        yield Problem(
+            "lr_scheduler_type",
+            f'"{optimizer.lr_scheduler_type}" is no schedule of PyTorch\'s; others are not loaded.',
+            "Give the name of a class in torch.optim.lr_scheduler, such as StepLR, or leave it empty.",
+        )
+    yield from _together(settings)
     yield from _own_rate(settings)
     sized = list(as_problem("max_resolution", settings.dataset.size))
     yield from sized
@@ -55,12 +62,50 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
             )
 
 
+def _together(settings: TrainingSettings) -> Iterator[Problem]:
+    """Values that are sound alone and leave nothing to train beside each other."""
+    objective, network, optimizer = settings.objective, settings.network, settings.optimizer
+    if objective.min_timestep >= objective.max_timestep:
+        yield Problem(
+            "min_timestep",
+            f"Min Timestep {objective.min_timestep} is not below Max Timestep {objective.max_timestep}.",
+            "0 and 1000 train on all of them.",
+        )
+    if optimizer.stop_text_encoder_training > 0 and optimizer.rates()[0] == 0:
+        yield Problem(
+            "stop_text_encoder_training",
+            "The text encoder alone is trained, so nothing would be after it stops.",
+            "Set it to 0, or train the UNet too.",
+        )
+    for name in ("network_dropout", "rank_dropout", "module_dropout"):
+        if settings.values()[name] == 1:
+            yield Problem(name, "A dropout of 1 leaves nothing to learn.", "0.1 to 0.3 is usual; 0 for none.")
+    if (
+        objective.loss_type in ("huber", "smooth_l1")
+        and objective.huber_scale == 0
+        and objective.huber_schedule != "snr"
+    ):
+        yield Problem("huber_scale", "A Huber scale of 0 makes every error cost nothing.", "1 is usual.")
+    if network.network_weights and not Path(network.network_weights).is_file():
+        yield Problem(
+            "network_weights", f'There is no file "{network.network_weights}".', "Correct the path, or empty the field."
+        )
+
+
 def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
     optimizer = settings.optimizer
     rates = {rate for rate in optimizer.rates() if rate}
     if not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         return
-    if len(rates) > 1 and optimizer.optimizer.startswith("DAdapt"):
+    network = settings.network
+    ratios = (network.loraplus_lr_ratio, network.loraplus_unet_lr_ratio, network.loraplus_text_encoder_lr_ratio)
+    if optimizer.optimizer.startswith("DAdapt") and any(ratio not in (0, 1) for ratio in ratios):
+        yield Problem(
+            "loraplus_lr_ratio",
+            f"{optimizer.optimizer} takes one learning rate for all parts.",
+            "Set the LoRA+ ratios to 0.",
+        )
+    elif len(rates) > 1 and optimizer.optimizer.startswith("DAdapt"):
         yield Problem(
             "text_encoder_lr",
             f"{optimizer.optimizer} takes one learning rate for all parts; {min(rates):g} and {max(rates):g} are set.",

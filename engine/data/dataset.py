@@ -13,8 +13,8 @@ from engine.data.batches import derived_seed
 from engine.data.buckets import Placed, Size
 from engine.data.pictures import read_picture
 
-Encode = Callable[[Tensor, torch.Generator | None], Tensor]
-"""Pixels (B, 3, H, W) in [-1, 1] and the noise source of the VAE's draw → latents (B, C, h, w)."""
+Encode = Callable[[Tensor, list[torch.Generator] | None], Tensor]
+"""Pixels (B, 3, H, W) in [-1, 1] and each one's noise source for the VAE's draw → latents (B, C, h, w)."""
 
 FLIP_CHANCE = 0.5
 
@@ -38,8 +38,10 @@ class Latents:
         with ThreadPoolExecutor(max_workers=2) as pool:
             for group, pixels in _ahead(pool, self._read, self._groups(batch_size)):
                 for flipped in (False, True) if self._flips else (False,):
-                    generator = torch.Generator().manual_seed(derived_seed(seed, "latents", group[0], flipped))
-                    encoded = self._encode(pixels.flip(-1) if flipped else pixels, generator).cpu()
+                    noise = [
+                        torch.Generator().manual_seed(derived_seed(seed, "latents", index, flipped)) for index in group
+                    ]
+                    encoded = self._encode(pixels.flip(-1) if flipped else pixels, noise).cpu()
                     self._cached |= {(index, flipped): one for index, one in zip(group, encoded, strict=True)}
                 done += len(group)
                 progress(done, len(self._pictures))

@@ -115,15 +115,17 @@ def _decode(picture: Path, _modified: int, size: int) -> str:
     return ""
 
 
-def move_into_concept(folder: Path, repeats: int = 10, words: str = "concept") -> Path:
-    """Put loose pictures and their captions into a new sub-folder REPEATS_WORDS; returns it.
+def move_into_concept(folder: Path, caption_ending: str, repeats: int = 10, words: str = "concept") -> Path:
+    """Put loose pictures and their captions into a sub-folder REPEATS_WORDS; returns it.
 
-    Nothing is replaced: the sub-folder is new, and a file that cannot be moved stays where it is.
+    Nothing is replaced: the sub-folder is new or empty, else OSError; a file that cannot be moved stays where it is.
     """
     target = folder / f"{repeats}_{words}"
-    target.mkdir(exist_ok=False)
+    if not target.is_dir() or any(target.iterdir()):
+        target.mkdir(exist_ok=False)
+    endings = dict.fromkeys([caption_ending, ".txt", ".caption", ".cap"])
     for picture in pictures_in(folder):
-        for companion in (picture, *(picture.with_suffix(ending) for ending in (".txt", ".caption", ".cap"))):
+        for companion in (picture, *(picture.with_name(picture.stem + ending) for ending in endings)):
             if companion.exists():
                 companion.rename(target / companion.name)
     return target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 from engine.data.steps import StepPlan
@@ -36,11 +37,17 @@ def free_name(file: Path) -> Path:
     return free
 
 
+def _alike(name: str) -> str:
+    """One text for names that Windows and macOS take for the same; elsewhere a question too many does no harm."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 class OutputFiles:
     """The trained files that a whole run will write: known by rule, however many they are."""
 
     def __init__(self, settings: TrainingSettings, plan: StepPlan) -> None:
-        self._name, self._saving, self._plan = settings.folders.output_name, settings.saving, plan
+        self._saving, self._plan = settings.saving, plan
+        self._name = _alike(settings.folders.output_name)
         self._folder = Path(settings.folders.output_dir)
         self._ending = f".{settings.source_model.save_model_as}"
         name = re.escape(self._name)
@@ -52,9 +59,6 @@ class OutputFiles:
         epochs, steps = self._saving.save_every_n_epochs, self._saving.save_every_n_steps
         return 1 + (last // (epochs * self._plan.steps_per_epoch) if epochs else 0) + (last // steps if steps else 0)
 
-    def final(self) -> Path:
-        return self._folder / f"{self._name}{self._ending}"
-
     def existing(self) -> list[Path]:
         """What is in the output folder already under a name that the run will use: files, and states beside them."""
         if not self._folder.is_dir():
@@ -62,6 +66,7 @@ class OutputFiles:
         return sorted(Path(entry.path) for entry in os.scandir(self._folder) if self._will_write(entry.name))
 
     def _will_write(self, file_name: str) -> bool:
+        file_name = _alike(file_name)
         if file_name.endswith(self._ending):
             stem = file_name.removesuffix(self._ending)
             return stem == self._name or self._is_on_the_way(stem)

@@ -44,9 +44,10 @@ class StepPlan:
         if self.decided_by == "max_train_steps":
             return f"{self.steps} steps, as Max train steps says ({self.epochs_run} epochs of {self.steps_per_epoch})"
         accumulation = f" ÷ accumulation {self.accumulation}" if self.accumulation > 1 else ""
+        beside = f" of {self.processes} batches, one for each process" if self.processes > 1 else ""
         return (
             f"{self.pictures} (pictures × repeats) ÷ batch {self.batch}{accumulation} "
-            f"× {self.epochs} epoch{'s' if self.epochs != 1 else ''} = {self.steps} steps"
+            f"× {self.epochs} epoch{'s' if self.epochs != 1 else ''} = {self.steps} steps{beside}"
         )
 
 

@@ -74,7 +74,7 @@ def _from_folder(pipeline_class: Any, folder: Path, dtype: torch.dtype) -> Any:
             "Choose the folder that holds model_index.json, or a single file inside this one.",
             MODEL_FIELD,
         )
-    kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name", "")
+    kind = _class_name(index)
     if kind != pipeline_class.__name__:
         raise Failure(
             f"{folder} holds a {kind.removesuffix('Pipeline')} model, not a Stable Diffusion 1 model.",
@@ -85,6 +85,14 @@ def _from_folder(pipeline_class: Any, folder: Path, dtype: torch.dtype) -> Any:
         return pipeline_class.from_pretrained(folder, torch_dtype=dtype, local_files_only=True, **_WITHOUT_CHECKER)
     except Exception as error:
         raise Failure(f"{folder} cannot be loaded: {_first_line(error)}.", option=MODEL_FIELD) from error
+
+
+def _class_name(index: Path) -> str:
+    """The pipeline's class that a model_index.json names."""
+    try:
+        return str(json.loads(index.read_text(encoding="utf-8"))["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Failure(f"{index} is damaged: it names no pipeline.", "Download the model again.", MODEL_FIELD) from error
 
 
 def _from_single_file(pipeline_class: Any, file: Path, dtype: torch.dtype, configs: Path) -> Any:

@@ -76,7 +76,7 @@ class Family(Protocol):
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Tensor:
         """Captions → (B, tokens, channels).  Raises Failure."""
 
-    def encode_images(self, parts: Parts, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
+    def encode_images(self, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
         """(B, 3, H, W) in [-1, 1] → (B, C, h, w), scaled to about unit variance."""
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, conditioning: Tensor) -> Tensor:

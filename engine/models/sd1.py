@@ -64,7 +64,7 @@ class StableDiffusion1:
         words = state[:, :, 1:-1].flatten(1, 2)
         return torch.cat([state[:, 0, :1], words, state[:, -1, -1:]], dim=1)
 
-    def encode_images(self, parts: Parts, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
+    def encode_images(self, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
         """A draw from the VAE's distribution, times its scaling factor (0.18215 for SD 1)."""
         vae: Any = parts.vae
         posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist

@@ -64,8 +64,8 @@ class LoraNetwork:
     @torch.no_grad()
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
         for name, layer in self._all_layers().items():
-            layer.lora_A[ADAPTER].weight.copy_(weights[f"{name}.lora_down.weight"])
-            layer.lora_B[ADAPTER].weight.copy_(weights[f"{name}.lora_up.weight"])
+            _fill(name, layer.lora_A[ADAPTER].weight, weights[f"{name}.lora_down.weight"])
+            _fill(name, layer.lora_B[ADAPTER].weight, weights[f"{name}.lora_up.weight"])
 
     @torch.no_grad()
     def begin_from(self, weights: dict[str, Tensor]) -> int:
@@ -76,8 +76,8 @@ class LoraNetwork:
                 continue
             # The file's strength, where it differs from this network's, goes into up: the picture stays the same.
             strength = _alpha_of(name, weights) / len(down) / (self.alpha / self.rank)
-            layer.lora_A[ADAPTER].weight.copy_(down)
-            layer.lora_B[ADAPTER].weight.copy_(up * strength)
+            _fill(name, layer.lora_A[ADAPTER].weight, down)
+            _fill(name, layer.lora_B[ADAPTER].weight, up * strength)
             begun += 1
         return begun
 
@@ -105,6 +105,13 @@ class LoraNetwork:
 
     def _all_layers(self) -> dict[str, LoraLayer]:
         return {name: layer for group in self._layers.values() for name, layer in group.items()}
+
+
+def _fill(name: str, parameter: nn.Parameter, weights: Tensor) -> None:
+    """copy_() alone would stretch a rank of 1 over all ranks."""
+    if weights.shape != parameter.shape:
+        raise RuntimeError(f"{name} is of shape {tuple(weights.shape)}, not {tuple(parameter.shape)}")
+    parameter.copy_(weights)
 
 
 def rank_and_alpha(weights: dict[str, Tensor]) -> tuple[int, float] | None:

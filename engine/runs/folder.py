@@ -30,10 +30,13 @@ import psutil
 from filelock import FileLock, Timeout
 
 from engine.disk import write_text_whole
-from engine.runs.events import AnyEvent, EventReader, EventWriter, Finished
+from engine.runs.events import AnyEvent, EventReader, EventWriter, Finished, parse_event
 
 Request = Literal["stop", "save", "sample"]
 Status = Literal["starting", "running", "silent", "ending", "done", "stopped", "failed", "died"]
+
+LONGEST_EVENT = 64_000
+"""Bytes; a line of steps has some 300."""
 
 SILENT_AFTER = 60.0
 """Seconds without a heartbeat after which a living process counts as silent."""
@@ -41,7 +44,7 @@ SILENT_AFTER = 60.0
 
 def runs_root() -> Path:
     """Where runs are kept: DARKROOM_RUNS, or runs/ beside the program."""
-    return Path(os.environ.get("DARKROOM_RUNS") or Path(__file__).parents[2] / "runs").absolute()
+    return Path(os.environ.get("DARKROOM_RUNS") or Path(__file__).parents[2] / "runs").resolve()
 
 
 class RunIsHeld(RuntimeError):
@@ -106,6 +109,16 @@ class RunFolder:
     def events(self) -> EventReader:
         return EventReader(self.events_file)
 
+    def last_event(self) -> AnyEvent | None:
+        """The last complete event, found from the end of the file: a long run has a hundred thousand before it."""
+        try:
+            with self.events_file.open("rb") as stream:
+                stream.seek(max(0, self.events_size() - LONGEST_EVENT))
+                lines = stream.read().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return None
+        return next((event for line in reversed(lines) if (event := parse_event(line)) is not None), None)
+
     def writer(self) -> EventWriter:
         return EventWriter(self.events_file)
 
@@ -134,9 +147,9 @@ class RunFolder:
 
     # ── the process ───────────────────────────────────────────────────────────────────────────────
 
-    def set_process(self, pid: int) -> None:
-        """Note the process that was started on the run, and where the events stood when it was."""
-        noted = {"pid": pid, "events_before": self._events_size()}
+    def set_process(self, pid: int, events_before: int) -> None:
+        """Note the process that was started on the run, and how many bytes of events there were before."""
+        noted = {"pid": pid, "events_before": events_before}
         write_text_whole(self.path / "process.json", json.dumps(noted))
 
     def forget_process(self) -> None:
@@ -203,7 +216,7 @@ class RunFolder:
             return {}
         return noted if isinstance(noted, dict) else {}
 
-    def _events_size(self) -> int:
+    def events_size(self) -> int:
         return self.events_file.stat().st_size if self.events_file.exists() else 0
 
     def beat(self) -> None:

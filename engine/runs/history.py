@@ -22,7 +22,11 @@ from engine.runs.folder import RunFolder, Status
 
 @dataclass
 class History:
-    """Call update() before looking.  version: grows with every event read, so that a page sees news cheaply."""
+    """Call update() before looking.
+
+    version: grows with every event read, so that a page sees news cheaply.  begun_files: names of all files that the
+    run began to write; one of which no checkpoint tells may be there nevertheless, after a kill in between.
+    """
 
     run: RunFolder
     version: int = 0
@@ -31,6 +35,7 @@ class History:
     steps: list[Step] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    begun_files: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
     problem: Problem | None = None
     state_step: int | None = None
@@ -76,6 +81,8 @@ class History:
             self.samples = [s for s in self.samples if s.step <= event.first_step]
         elif isinstance(event, Stage):
             self.stage = event
+            if event.name == "saving":
+                self.begun_files.add(event.detail)
         elif isinstance(event, Step):
             self.steps.append(event)
         elif isinstance(event, Sample):

@@ -28,6 +28,7 @@ def start(run: RunFolder, settings: TrainingSettings) -> int:
     process, a closed terminal, and the browser.
     """
     run.forget_process()
+    events_before = run.events_size()
     with run.log_file.open("ab") as log:
         child = subprocess.Popen(
             command(run, settings),
@@ -39,7 +40,7 @@ def start(run: RunFolder, settings: TrainingSettings) -> int:
             **_own_group(),
         )
     _children.append(child)
-    run.set_process(child.pid)
+    run.set_process(child.pid, events_before)
     return child.pid
 
 

@@ -24,6 +24,9 @@ Schedule = Literal[
     "piecewise_constant", "polynomial", "cosine_with_min_lr", "inverse_sqrt", "warmup_stable_decay",
 ]  # fmt: skip
 
+TORCH_SCHEDULES = "torch.optim.lr_scheduler."
+"""What may stand before the name of a schedule of PyTorch's."""
+
 FINDS_ITS_OWN_RATE = ("DAdapt", "Prodigy", "prodigyplus")
 """What the names of optimizers begin with whose learning rates are factors, usually 1, on a rate of their own."""
 

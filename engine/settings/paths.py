@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from engine.settings.option import Option
 from engine.settings.training import TrainingSettings, training_options
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+"""The hub allows letters, digits, and . _ - in both names."""
 
 MODEL_ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth")
 
@@ -30,7 +34,7 @@ def is_hub_name(name: str) -> bool:
     """Whether a text reads as OWNER/MODEL of the Hugging Face hub rather than as a path."""
     path = Path(name)
     looks_like_path = path.is_absolute() or name[0] in ".~" or "\\" in name or path.suffix in MODEL_ENDINGS
-    return name.count("/") == 1 and not looks_like_path
+    return bool(_HUB_NAME.fullmatch(name)) and not looks_like_path
 
 
 def _whole(item: Option, text: str) -> str:

@@ -22,11 +22,13 @@ def read_metadata(file: Path) -> dict[str, Any]:
                 raise ValueError(f"{file.name} is not a .safetensors file.")
             header = json.loads(stream.read(length))
         metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+        if not isinstance(metadata, dict):
+            raise ValueError(f"{file.name} has metadata of another form than .safetensors files have.")
     except FileNotFoundError:
         raise ValueError(f"There is no file {file}.") from None
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         raise ValueError(f"{file.name} is not a .safetensors file, or is cut off.") from None
     return {key: _unfolded(value) for key, value in sorted(metadata.items())}
 
@@ -35,6 +37,6 @@ def _unfolded(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in "{[":
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value

@@ -109,10 +109,16 @@ def _begin_from(network: Network, weights: dict[str, Tensor], settings: NetworkS
         begun = network.begin_from(weights)
     except RuntimeError as error:
         found = rank_and_alpha(weights)
+        if found and not settings.dim_from_weights and found[0] != settings.network_dim:
+            raise Failure(
+                f"{settings.network_weights} has rank {found[0]}, not {settings.network_dim}.",
+                "Turn on DIM from weights, or set Network Rank to it.",
+                "network_dim",
+            ) from error
         raise Failure(
-            f"{settings.network_weights} has rank {found[0] if found else '?'}, not {settings.network_dim}.",
-            "Turn on DIM from weights, or set Network Rank to it.",
-            "network_dim",
+            f"{settings.network_weights} does not fit this model: {error}.",
+            "It has several ranks, or was trained on a model of another size. Choose another file.",
+            "network_weights",
         ) from error
     if not begun:
         raise Failure(

@@ -22,7 +22,7 @@ from engine.settings.training import TrainingSettings
 from engine.training.hardware import of_first_process
 from engine.training.lora_method import LoraMethod
 from engine.training.metadata import RunMetadata
-from engine.training.report import Report
+from engine.training.report import Report, broken_down
 from engine.training.samples import Sampler
 from engine.training.state import save_state
 
@@ -92,6 +92,7 @@ class Milestones:
     def _save(self, stem: str, step: int, with_state: bool, final: bool = False) -> None:
         if not self.accelerator.is_main_process:
             return
+        self._refuse_broken_weights(step)
         file = self._file(stem)
         self.report.stage("saving", detail=file.name)
         with self.resting():
@@ -100,6 +101,11 @@ class Milestones:
         if with_state:
             self._keep_state(file.with_name(state_name(stem)), step)
         self._go_on(step)
+
+    def _refuse_broken_weights(self, step: int) -> None:
+        """Raise Failure rather than write over sound files, and a sound state, with weights that are no numbers."""
+        if not all(weights.isfinite().all() for weights in self.method.state_dict().values()):
+            raise broken_down(step)
 
     def _drop(self, named: Callable[[int], str], past: Past) -> None:
         """Delete the run's own file and state that Save last N … leaves behind now."""
@@ -116,6 +122,7 @@ class Milestones:
     def _keep_state(self, folder: Path, step: int) -> None:
         if not self.accelerator.is_main_process:
             return
+        self._refuse_broken_weights(step)
         self.report.flush()
         progress = Progress(step, self.plan.steps, self.metadata.seed, self.report.smoothed_loss)
         save_state(folder, self.method.state_dict(), self.memory(), progress)

@@ -129,11 +129,7 @@ class Report:
         for loss in losses:
             self._broken_losses = 0 if math.isfinite(loss) else self._broken_losses + 1
             if self._broken_losses >= 5:
-                raise Failure(
-                    f"The loss is no longer a number (NaN) since about step {step - 4}: the training has broken down.",
-                    "Lower the learning rates, or set Mixed precision to bf16 or no. Files saved before are sound.",
-                    "learning_rate",
-                )
+                raise broken_down(step - 4)
 
     def _show(self, events: list[Step]) -> None:
         last = events[-1]
@@ -147,6 +143,14 @@ class Report:
                 for group, value in event.learning_rates.items():
                     self._board.add_scalar(f"lr/{group}", value, event.step)
             self._board.flush()
+
+
+def broken_down(step: int) -> Failure:
+    return Failure(
+        f"The loss is no longer a number (NaN) since about step {step}: the training has broken down.",
+        "Lower the learning rates, or set Mixed precision to bf16 or no. Files saved before are sound.",
+        "learning_rate",
+    )
 
 
 def memory_in_use(device: torch.device) -> int:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import diffusers.optimization
 import transformers.optimization
-from torch.optim import Optimizer
+from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
 from engine.failure import Failure
+from engine.settings.optimizer import TORCH_SCHEDULES
 from engine.settings.optimizer import Optimizer as OptimizerSettings
 
 STABLE_SHARE = 0.8
@@ -23,13 +23,13 @@ def make_schedule(optimizer: Optimizer, settings: OptimizerSettings, total_steps
     Raises Failure where the schedule refuses its extra arguments.
     """
     try:
-        if any(group["lr"] is None for group in optimizer.param_groups):
+        if not has_given_rates(optimizer):
             return transformers.optimization.AdafactorSchedule(optimizer)
         arguments = settings.schedule_arguments()
         if settings.lr_scheduler_type:
             return _class_named(settings.lr_scheduler_type)(optimizer, **arguments)
         return _by_name(optimizer, settings, total_steps, arguments)
-    except (TypeError, ValueError, AttributeError, ImportError) as error:
+    except (TypeError, ValueError) as error:
         name = settings.lr_scheduler_type or settings.lr_scheduler
         raise Failure(
             f"The schedule {name} cannot be made ({settings.lr_scheduler_args or 'no extra arguments'}): "
@@ -37,6 +37,20 @@ def make_schedule(optimizer: Optimizer, settings: OptimizerSettings, total_steps
             "Correct LR scheduler extra arguments, or choose another schedule.",
             "lr_scheduler_args",
         ) from error
+
+
+def has_given_rates(optimizer: Optimizer) -> bool:
+    """False for Adafactor where it makes its own."""
+    return not optimizer.defaults.get("relative_step")
+
+
+def learning_rates(optimizer: Optimizer, schedule: LRScheduler) -> list[float]:
+    """Of every group in the step that is about to be made."""
+    if has_given_rates(optimizer):
+        return [float(rate) for rate in schedule.get_last_lr()]
+    # Adafactor's rate in step t: min(0.01, 1/√t) times the weights' size (Shazeer & Stern 2018, algorithm 5); its
+    # schedule knows it only while gradients are there.
+    return [float(rate) for rate in schedule.get_lr()]
 
 
 def warmup_steps(settings: OptimizerSettings, total_steps: int) -> int:
@@ -77,6 +91,11 @@ def _by_name(
 
 
 def _class_named(name: str) -> Any:
-    """A class of torch.optim.lr_scheduler, or of another module by its full name."""
-    module, _, class_name = name.rpartition(".")
-    return getattr(importlib.import_module(module or "torch.optim.lr_scheduler"), class_name)
+    """A schedule of torch.optim.lr_scheduler by its class's name.
+
+    No other module's: settings files go from hand to hand, and a name must not be able to run anything.
+    """
+    found = getattr(lr_scheduler, name.removeprefix(TORCH_SCHEDULES), None)
+    if not (isinstance(found, type) and issubclass(found, lr_scheduler.LRScheduler)) or name.endswith("OnPlateau"):
+        raise ValueError(f"torch has no schedule {name} that goes by steps alone")
+    return found

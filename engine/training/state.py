@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from engine.disk import aside, to_disk
+from engine.disk import aside, moved, to_disk
 from engine.failure import Failure
 from engine.runs.saved_state import PROGRESS, Progress, find_state, moved_aside
 
@@ -36,11 +36,12 @@ def save_state(folder: Path, weights: dict[str, Tensor], optimizer: dict[str, An
     (new / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
     for file in new.iterdir():
         to_disk(file)
-    # A folder cannot be replaced in one move: between these two, find_state() takes the old one.
-    shutil.rmtree(old, ignore_errors=True)
+    # A folder cannot be replaced in one move: between these two, find_state() takes the old one. Where a save was
+    # killed just there, the old one is all there is, and stays until the new one has taken its place.
     if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        moved(folder, old)
+    moved(new, folder)
     to_disk(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 

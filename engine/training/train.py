@@ -41,7 +41,7 @@ from engine.training.milestones import Milestones
 from engine.training.optimizers import full_name, make_optimizer, resting_weights
 from engine.training.report import Report
 from engine.training.samples import Sampler
-from engine.training.schedules import make_schedule
+from engine.training.schedules import has_given_rates, learning_rates, make_schedule
 from engine.training.state import load_state
 
 Saved = tuple[dict[str, Tensor], dict[str, Any], Progress]
@@ -92,7 +92,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
 
     def cached(done: int, total: int) -> None:
         report.stage("caching", done, total)
-        if run.stop_requested():
+        if of_first_process(run.stop_requested()):
             raise Stopped
 
     pictures = [item.picture for item in items]
@@ -117,7 +117,8 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     if saved:
         _take_up(saved, method, memory)
         report.resume(saved[2].smoothed_loss)
-        if schedule.base_lrs != [group["lr"] for group in method.parameter_groups()]:
+        wanted = [group["lr"] for group in method.parameter_groups()]
+        if has_given_rates(optimizer.optimizer) and schedule.base_lrs != wanted:
             report.warn("The learning rates go on as they were in the saved state; those in the settings are not used.")
 
     batches = Batches(
@@ -181,6 +182,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             step_loss += loss.detach()
         average_gradients(method.parameters(), accelerator)
         grad_norm = accelerator.clip_grad_norm_(method.parameters(), settings.optimizer.max_grad_norm or math.inf)
+        rates = learning_rates(optimizer.optimizer, schedule)
         optimizer.step()
         method.after_step()
         optimizer.zero_grad()
@@ -191,7 +193,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             pictures=accelerator.num_processes * sum(len(batch.pictures) for batch in step_batches if batch.weight),
             loss=accelerator.reduce(step_loss, "mean"),
             grad_norm=grad_norm,
-            learning_rates=dict(zip(method.group_names(), map(float, schedule.get_last_lr()), strict=True)),
+            learning_rates=dict(zip(method.group_names(), rates, strict=True)),
         )
         schedule.step()
         if milestones.after(step):
@@ -227,7 +229,7 @@ def _take_up(saved: Saved, method: LoraMethod, memory: _Memory) -> None:
 
 
 @torch.no_grad()
-def _encode(family: Family, parts: Parts, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
+def _encode(family: Family, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
     return family.encode_images(parts, pixels, generator).float()
 
 

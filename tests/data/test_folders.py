@@ -72,7 +72,7 @@ def test_caption_files_without_a_picture_are_found(tmp_path: Path):
 def test_loose_pictures_move_with_their_captions(tmp_path: Path):
     draw_pictures(tmp_path, 2)
     (tmp_path / "notes.md").write_text("mine")
-    target = move_into_concept(tmp_path, repeats=5, words="cat")
+    target = move_into_concept(tmp_path, ".txt", repeats=5, words="cat")
     assert sorted(file.name for file in target.iterdir()) == ["00.png", "00.txt", "01.png", "01.txt"]
     assert (tmp_path / "notes.md").exists()
     assert scan(tmp_path).weight == 10
@@ -82,7 +82,7 @@ def test_nothing_is_replaced(tmp_path: Path):
     draw_pictures(tmp_path, 1)
     draw_pictures(tmp_path / "10_concept", 1)
     with pytest.raises(FileExistsError):
-        move_into_concept(tmp_path)
+        move_into_concept(tmp_path, ".txt")
     draw_pictures(tmp_path / "cat", 1)
     draw_pictures(tmp_path / "10_cat", 1)
     with pytest.raises(FileExistsError):
@@ -104,3 +104,11 @@ def test_a_caption_that_is_no_text_is_named(tmp_path: Path):
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(Failure, match=r"a\.txt is not UTF-8"):
         caption_of(tmp_path / "a.png", ".txt", "")
+
+
+def test_captions_of_any_ending_move_too_and_an_empty_folder_is_used(tmp_path: Path):
+    draw_pictures(tmp_path, 1, caption=False)
+    (tmp_path / "00.tags").write_text("a cat")
+    (tmp_path / "10_cat").mkdir()
+    target = move_into_concept(tmp_path, ".tags", words="cat")
+    assert sorted(file.name for file in target.iterdir()) == ["00.png", "00.tags"]

@@ -51,9 +51,10 @@ def test_a_broken_picture_is_named(tmp_path: Path):
         read_picture(tmp_path / "broken.png", Placed((32, 32), (32, 32)))
 
 
-def encode(pixels: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+def encode(pixels: torch.Tensor, generators: list[torch.Generator] | None) -> torch.Tensor:
     """A VAE's stand-in: the mean colour, with a draw of noise."""
-    return pixels.mean(dim=(2, 3)) + torch.randn(len(pixels), 3, generator=generator)
+    assert generators is not None
+    return pixels.mean(dim=(2, 3)) + torch.stack([torch.randn(3, generator=generator) for generator in generators])
 
 
 @pytest.mark.shows("vae_batch_size")
@@ -63,13 +64,14 @@ def test_cached_latents_depend_on_seed_and_place_alone(tmp_path: Path):
         Image.new("RGB", (8, 8), (number * 30, 0, 0)).save(tmp_path / f"{number}.png")
         items.append(tmp_path / f"{number}.png")
 
-    def cached(seed: int) -> torch.Tensor:
+    def cached(seed: int, batch_size: int = 2) -> torch.Tensor:
         latents, seen = Latents(items, [Placed((8, 8), (8, 8))] * 7, encode), []
-        latents.cache(2, seed, lambda done, total: seen.append((done, total)))
-        assert seen == [(2, 7), (4, 7), (6, 7), (7, 7)]
+        latents.cache(batch_size, seed, lambda done, total: seen.append((done, total)))
+        assert seen == ([(2, 7), (4, 7), (6, 7), (7, 7)] if batch_size == 2 else [(7, 7)])
         return latents.batch(tuple(range(7)))
 
     assert torch.equal(cached(1), cached(1))
+    assert torch.equal(cached(1), cached(1, batch_size=7))
     assert not torch.equal(cached(1), cached(2))
 
 
@@ -95,7 +97,7 @@ def test_pictures_keep_their_shape_in_buckets_and_are_cropped_to_one_without(tmp
 def test_half_of_the_pictures_are_shown_mirrored(tmp_path: Path):
     two_halves(8, 8).save(tmp_path / "a.png")
 
-    def left_colours(pixels: torch.Tensor, _: torch.Generator | None) -> torch.Tensor:
+    def left_colours(pixels: torch.Tensor, _: list[torch.Generator] | None) -> torch.Tensor:
         return pixels[:, :, 0, 0]
 
     for cached in (True, False):

@@ -84,6 +84,11 @@ class TestOutputFiles:
         assert [file.name for file in self.files(tmp_path).existing()] == list(self.WRITTEN)
         assert self.files(tmp_path / "not there").existing() == []
 
+    @pytest.mark.parametrize("name", ["Cat.safetensors", "CAT-000001.SAFETENSORS"])
+    def test_names_that_some_systems_take_for_the_same_are_found(self, tmp_path: Path, name: str):
+        (tmp_path / name).touch()
+        assert [file.name for file in self.files(tmp_path).existing()] == [name]
+
     def test_states_are_found_where_states_are_saved(self, tmp_path: Path):
         for name in ("cat-000001-state", "cat-state", "cat-000003-state"):
             (tmp_path / name).mkdir()

@@ -279,3 +279,13 @@ def test_rank_and_alpha_are_read_off_a_file():
     assert rank_and_alpha({**file, "a.alpha": torch.tensor(3.0)}) == (6, 3.0)
     assert rank_and_alpha(file) == rank_and_alpha({**file, "a.alpha": torch.tensor(0.0)}) == (6, 6.0)
     assert rank_and_alpha({"unet.weight": down}) is None
+
+
+@pytest.mark.parametrize("take_over", ["begin_from", "load_state_dict"])
+def test_a_rank_of_1_is_not_stretched_over_all_ranks(parts: Parts, take_over: str):
+    family = StableDiffusion1()
+    narrow = copy.deepcopy(parts)
+    weights = LoraNetwork(narrow, family.lora_targets(narrow), rank=1, alpha=1).state_dict()
+    network = LoraNetwork(parts, family.lora_targets(parts), rank=4, alpha=4)
+    with pytest.raises(RuntimeError, match="is of shape"):
+        getattr(network, take_over)(weights)

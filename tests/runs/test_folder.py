@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.runs.events import AnyEvent, Finished, Stage
-from engine.runs.folder import SILENT_AFTER, RunFolder, RunIsHeld, Status, all_runs
+from engine.runs.folder import LONGEST_EVENT, SILENT_AFTER, RunFolder, RunIsHeld, Status, all_runs
 from engine.runs.process import kill, processes_of
 
 
@@ -73,14 +73,14 @@ def test_a_run_without_an_engine_whose_last_word_was_no_end_has_died(run: RunFol
 
 
 def test_a_living_engine_is_starting_until_it_beats_and_speaks(run: RunFolder, sleeper: subprocess.Popen):
-    run.set_process(sleeper.pid)
+    run.set_process(sleeper.pid, 0)
     assert status(run, None, spoken=False) == "starting"
     run.beat()
     assert status(run, Stage(name="loading")) == "running"
 
 
 def test_an_engine_that_beats_no_more_is_silent(run: RunFolder, sleeper: subprocess.Popen):
-    run.set_process(sleeper.pid)
+    run.set_process(sleeper.pid, 0)
     run.beat()
     long_ago = time.time() - SILENT_AFTER - 5
     os.utime(run.path / "heartbeat", (long_ago, long_ago))
@@ -88,13 +88,13 @@ def test_an_engine_that_beats_no_more_is_silent(run: RunFolder, sleeper: subproc
 
 
 def test_an_engine_that_has_said_its_last_word_but_lives_on_is_ending(run: RunFolder, sleeper: subprocess.Popen):
-    run.set_process(sleeper.pid)
+    run.set_process(sleeper.pid, 0)
     run.beat()
     assert status(run, Finished(how="done")) == "ending"
 
 
 def test_after_a_kill_the_run_has_died(run: RunFolder, sleeper: subprocess.Popen):
-    run.set_process(sleeper.pid)
+    run.set_process(sleeper.pid, 0)
     run.beat()
     sleeper.kill()
     sleeper.wait()
@@ -103,7 +103,7 @@ def test_after_a_kill_the_run_has_died(run: RunFolder, sleeper: subprocess.Popen
 
 def test_another_process_of_the_same_number_is_not_the_runs(run: RunFolder):
     """After a restart of the machine the number may belong to anything, even to this test."""
-    run.set_process(os.getpid())
+    run.set_process(os.getpid(), 0)
     assert not run.is_alive()
     assert status(run, Stage(name="training")) == "died"
 
@@ -128,7 +128,7 @@ def test_the_processes_of_a_run_are_found_without_knowing_their_numbers(run: Run
 
 def test_a_resumed_run_is_not_taken_for_finished_by_its_earlier_end(run: RunFolder, sleeper: subprocess.Popen):
     run.events_file.write_text("x" * 500)
-    run.set_process(sleeper.pid)
+    run.set_process(sleeper.pid, 500)
     assert run.status(Finished(how="stopped"), heard=500) == "starting"
     sleeper.kill()
     sleeper.wait()
@@ -169,3 +169,14 @@ def test_folders_that_are_no_runs_are_not_listed(run: RunFolder, runs: Path):
     (runs / "something else").mkdir()
     (runs / "file").touch()
     assert [found.name for found in all_runs()] == [run.name]
+
+
+def test_the_last_event_is_found_from_the_end(run: RunFolder):
+    assert run.last_event() is None
+    run.writer().write(*(Stage(name="caching", done=n) for n in range(3000)), Finished(how="done", step=7))
+    with run.events_file.open("a") as stream:
+        stream.write('{"kind": "of tomorrow"}\n{"kind": "half')
+    assert run.events_file.stat().st_size > 2 * LONGEST_EVENT
+    last = run.last_event()
+    assert isinstance(last, Finished)
+    assert last.step == 7

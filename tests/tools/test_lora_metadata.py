@@ -40,3 +40,23 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
         read_metadata(tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match="cannot be read"):
         read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize("metadata", ["[]", "null", '"text"'])
+def test_metadata_of_another_form_is_said_in_words(tmp_path: Path, metadata: str):
+    header = f'{{"__metadata__": {metadata}}}'.encode()
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ValueError, match="metadata of another form"):
+        read_metadata(tmp_path / "a.safetensors")
+
+
+def test_nesting_without_end_is_no_crash(tmp_path: Path):
+    deep = "[" * 100_000
+
+    def read(header: str) -> dict:
+        (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
+        return read_metadata(tmp_path / "a.safetensors")
+
+    assert read(json.dumps({"__metadata__": {"ss_tag_frequency": deep}})) == {"ss_tag_frequency": deep}
+    with pytest.raises(ValueError, match=r"not a \.safetensors file"):
+        read(deep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 
 from engine.failure import Failure
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE, Optimizer, OptimizerName
-from engine.training.optimizers import full_name, make_optimizer, resting_weights
-from engine.training.schedules import make_schedule
+from engine.training.optimizers import _CLASSES, full_name, make_optimizer, resting_weights
+from engine.training.schedules import learning_rates, make_schedule
 
 NAMES = get_args(OptimizerName)
 ON_GPU_ONLY = "bitsandbytes keeps these in memory that only CUDA has"
@@ -68,6 +69,15 @@ def test_it_comes_nearer_to_its_goal(name: str):
         assert distance(weight) < before * 0.97
 
 
+def test_every_library_is_declared():
+    """An optimizer that can be chosen must be there after an ordinary install."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    declared = text.partition("optional-dependencies")[0].replace("-", "_")
+    providers = {"prodigyplus": "prodigy_plus_schedule_free"}
+    modules = {place.partition(":")[0].partition(".")[0] for place, _ in _CLASSES.values()}
+    assert {module for module in modules if f'"{providers.get(module, module)}' not in declared} == set()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_saved_and_loaded_it_goes_on_to_the_same_bits(name: str):
     alone = parameter()
@@ -110,8 +120,12 @@ def test_extra_arguments_reach_the_optimizer():
 
 def test_adafactor_makes_its_own_rates_unless_told_not_to():
     weight = parameter()
-    own, _ = begun("Adafactor", weight)
-    assert own.param_groups[0]["lr"] is None or own.defaults["relative_step"]
+    own, own_schedule = begun("Adafactor", weight)
+    assert own.defaults["relative_step"]
+    weight.square().sum().backward()
+    own.step()
+    # In step 1 it is min(0.01, 1/√1) times the root mean square of the weights, here of −1 … 1 evenly: 1/√3.
+    assert learning_rates(own, own_schedule) == pytest.approx([0.01 / 3**0.5], rel=0.02)
     given, schedule = begun("Adafactor", weight, "relative_step=False scale_parameter=False")
     assert schedule.get_last_lr() == [0.01]
     assert not given.defaults["relative_step"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,11 @@ from engine import begin
 from engine.__main__ import main
 from engine.failure import Failure
 from engine.runs import process
-from engine.runs.events import Finished, StateSaved, Step
+from engine.runs.events import Checkpoint, Finished, Stage, StateSaved, Step
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from engine.runs.saved_state import Progress, delete_state, find_state
+from engine.settings.training import TrainingSettings
 from engine.training.state import load_state, save_state
 
 PATIENCE = 240
@@ -76,7 +79,7 @@ LONG = {
 def test_a_stopped_run_goes_on_to_the_same_bits(start_run, tmp_path: Path, optimizer: str):
     whole = start_run(output_name="whole", optimizer=optimizer, **LONG)
     left_alone = ended(whole)
-    stopped = start_run(output_name="stopped", optimizer=optimizer, **LONG)
+    stopped = start_run(output_name="stopped", optimizer=optimizer, save_state=True, **LONG)
     wait_for_step(stopped, 7)
     process.stop(stopped)
     story = ended(stopped)
@@ -200,6 +203,56 @@ def test_what_must_not_be_resumed_is_refused(start_run, tmp_path: Path):
         begin.resume(stopped)
 
 
+class TestWhatARunMayWriteAgain:
+    """A run that was stopped, told of by its events alone."""
+
+    def resumable(self, settings: TrainingSettings, tmp_path: Path, **changes: object) -> RunFolder:
+        told = settings.with_values({"save_every_n_steps": 2, "save_state": True, **changes})
+        run = RunFolder.create("train", told.model_dump_json(), "shapes")
+        run.state_folder.mkdir()
+        (run.state_folder / "progress.json").write_text(json.dumps(asdict(Progress(4, 10, 7))))
+        run.writer().write(Finished(how="stopped", step=4))
+        (tmp_path / "out").mkdir()
+        return run
+
+    def test_its_files_and_states_and_one_that_a_kill_left_untold(self, settings: TrainingSettings, tmp_path: Path):
+        run = self.resumable(settings, tmp_path)
+        out = tmp_path / "out"
+        for name in ("shapes-step00000002", "shapes-step00000004"):
+            (out / f"{name}.safetensors").touch()
+        (out / "shapes-step00000002-state").mkdir()
+        run.writer().write(
+            Checkpoint(file=str(out / "shapes-step00000002.safetensors"), step=2),
+            Stage(name="saving", detail="shapes-step00000004.safetensors"),
+        )
+        assert begin.resumable_settings(run).folders.output_name == "shapes"
+        (out / "shapes-step00000006.safetensors").touch()
+        with pytest.raises(begin.CannotResume, match="step00000006"):
+            begin.resumable_settings(run)
+
+    def test_what_it_began_from_may_be_gone(self, settings: TrainingSettings, tmp_path: Path):
+        run = self.resumable(settings, tmp_path, resume="/gone-state", network_weights="/gone.safetensors")
+        assert begin.resumable_settings(run).saving.resume == "/gone-state"
+
+
+def test_two_runs_never_write_the_same_files(start_run, settings: TrainingSettings):
+    first = start_run(epoch=60)
+    wait_for_step(first, 1)
+    checked, run = begin.begin(settings)
+    assert run is None
+    assert [p.option for p in checked.problems if p.blocking] == ["output_name"]
+    assert first.name in checked.problems[-1].what
+    process.stop(first)
+    ended(first)
+
+
+def test_keys_are_not_written_into_a_runs_folder(settings: TrainingSettings):
+    checked, run = begin.begin(settings.with_values({"huggingface_token": "hf_x", "max_train_steps": 1}))
+    assert run is not None, checked.problems
+    assert "hf_x" not in run.settings_file.read_text()
+    ended(run)
+
+
 def test_a_state_of_another_network_is_refused_in_words(start_run, tmp_path: Path):
     ended(start_run(output_name="first", max_train_steps=2, save_state_on_train_end=True))
     state = str(tmp_path / "out" / "first-state")
@@ -222,6 +275,20 @@ class TestStateFolder:
         save_state(tmp_path / "state", *self.STATE)
         (tmp_path / "state").rename(tmp_path / ".state.old")
         assert find_state(tmp_path / "state") == tmp_path / ".state.old"
+        assert load_state(tmp_path / "state")[2].step == 3
+
+    def test_killed_twice_between_the_moves_the_old_one_is_still_found(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        save_state(tmp_path / "state", *self.STATE)
+        (tmp_path / "state").rename(tmp_path / ".state.old")
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("engine.training.state.moved", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_state(tmp_path / "state", {"a": torch.zeros(2)}, {}, Progress(4, 10, 7))
         assert load_state(tmp_path / "state")[2].step == 3
 
     def test_a_save_that_fails_leaves_the_old_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -87,7 +87,15 @@ def test_a_class_of_torch_by_its_name():
     assert full_name == found
 
 
-@pytest.mark.parametrize("changes", [{"lr_scheduler_type": "NoSuchLR"}, {"lr_scheduler_args": "nonsense=1"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lr_scheduler_type": "NoSuchLR"},
+        {"lr_scheduler_type": "pydoc.pipepager"},  # a name in a file must not be able to run anything
+        {"lr_scheduler_type": "ReduceLROnPlateau"},
+        {"lr_scheduler_args": "nonsense=1"},
+    ],
+)
 def test_a_schedule_that_cannot_be_made_is_said_in_words(changes: dict[str, str]):
     with pytest.raises(Failure, match="cannot be made") as caught:
         rates(**changes)

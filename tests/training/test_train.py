@@ -189,9 +189,14 @@ def test_two_processes_stop_together(start_run):
 
 def test_training_that_breaks_down_says_so(start_run, tmp_path: Path):
     """A negative weight decay multiplies the weights by a thousand at every step, until they are no numbers."""
-    history = ended(start_run(epoch=20, save_every_n_epochs=0, lr_scheduler="constant", optimizer="Lion",
-                              optimizer_args="weight_decay=-1e6"))  # fmt: skip
+    run = start_run(epoch=20, save_every_n_epochs=0, save_every_n_steps=1, lr_scheduler="constant",
+                    optimizer="Lion", optimizer_args="weight_decay=-1e6", save_precision="float")  # fmt: skip
+    history = ended(run)
     assert history.last.how == "failed"
+    kept = [Path(checkpoint.file) for checkpoint in history.checkpoints]
+    kept.append(run.state_folder / "weights.safetensors")
+    assert len(kept) > 2
+    assert all(weights.isfinite().all() for file in kept for weights in load_file(file).values())
     assert "no longer a number (NaN)" in history.problem.what
     assert history.problem.option == "learning_rate"
 

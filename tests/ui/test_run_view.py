@@ -35,7 +35,7 @@ def history() -> History:
 def alive(history: History):
     """The same run, with a living process that has spoken."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *history.run.work_arguments()])
-    history.run.set_process(child.pid)
+    history.run.set_process(child.pid, history.run.events_size())
     history.run.beat()
     history.run.writer().write(Started())
     yield history
