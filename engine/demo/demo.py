@@ -36,6 +36,8 @@ def demo_settings(folder: Path) -> TrainingSettings:
             "network_dim": 8,
             "network_alpha": 8,
             "mixed_precision": "no",
+            # Its layers are so small that a second thread gains a tenth, and takes the core that the browser needs.
+            "num_cpu_threads_per_process": 1,
             "seed": 42,
             "sample_every_n_steps": 50,
             "sample_at_first": True,
