@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from ui import about_tab, search, utility_tab
+from ui import search
 from ui.training_tab import TrainingTab
 
 ASSETS = Path(__file__).parent / "assets"
@@ -22,7 +22,7 @@ def build(start_file: Path | None = None) -> gr.Blocks:
             '<header class="masthead"><b>Darkroom</b><span>train diffusion models, and watch them learn</span></header>'
         )
         training = TrainingTab(start_file)
-        training.draw(_further_tabs)
+        training.draw()
         training.connect(page)
     return page
 
@@ -41,10 +41,3 @@ def looks() -> dict[str, Any]:
         "css": (ASSETS / "page.css").read_text(encoding="utf-8"),
         "head": search.embedded() + scripts,
     }
-
-
-def _further_tabs() -> None:
-    with gr.Tab("Utilities", id="Utilities"):
-        utility_tab.draw()
-    with gr.Tab("About", id="About"):
-        about_tab.draw()

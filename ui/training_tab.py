@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
-from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +21,14 @@ from engine.runs.folder import runs_root
 from engine.settings.files import SettingsFileError, from_kohya, read_settings, save_kohya, to_kohya
 from engine.settings.paths import typed_path
 from engine.settings.training import BadValues, TrainingSettings, training_options
-from ui import search
+from ui import about_tab, search
 from ui.changed_view import changed_table
+from ui.command_panel import CommandPanel
+from ui.findings import bad_values, findings_html
 from ui.form import Form
 from ui.presets_panel import PresetsPanel, preview
 from ui.runs_panel import RunsPanel
+from ui.utility_tab import UtilityTab
 
 Values = tuple[Any, ...]
 
@@ -42,10 +42,11 @@ class TrainingTab:
     def __init__(self, start_file: Path | None = None) -> None:
         self.form = Form()
         self.presets = PresetsPanel(self.form)
+        self.commands = CommandPanel(self.form)
+        self.utilities = UtilityTab(self.form)
         self._start_file = start_file
 
-    def draw(self, further_tabs: Callable[[], None]) -> None:
-        """further_tabs: draws the tabs that stand after the form's."""
+    def draw(self) -> None:
         self.base = gr.State(TrainingSettings())  # carries what the form has no field for
         self.problems = gr.JSON([], visible=False)  # not a State: the page's script reads it
         self.before: Any = gr.State(None)  # the settings before the form was filled anew
@@ -68,7 +69,10 @@ class TrainingTab:
                     for tab in self.form.tabs():
                         with gr.Tab(tab, id=tab):
                             self.form.draw(tab)
-                    further_tabs()
+                    with gr.Tab("Utilities", id="Utilities"):
+                        self.utilities.draw()
+                    with gr.Tab("About", id="About"):
+                        about_tab.draw()
             with gr.Column(scale=5, min_width=380, elem_classes="run-column"):
                 self._draw_buttons()
                 self.panel = RunsPanel()
@@ -98,6 +102,8 @@ class TrainingTab:
         self.demo.click(self._demo, filled, shown, **silent)
         self.undo.click(self._undo, [self.before], shown, **silent)
         self.changed.click(self._reset_one, [self.base], [*values, self.base], **silent)
+        self.commands.connect(filled, shown, self._shown)
+        self.utilities.connect(filled, shown, self._shown)
         self.presets.connect(blocks, self.base, self.said, shown, self._shown)
         changed: dict[str, Any] = {
             "fn": self._changed,
@@ -137,6 +143,7 @@ class TrainingTab:
                 )
                 self.download = gr.DownloadButton("Download as a file", elem_id="download")
                 self.reset = gr.Button("Back to the defaults", elem_id="reset")
+            self.commands.draw()
 
     def _draw_buttons(self) -> None:
         with gr.Row(elem_classes="actions"):
@@ -241,7 +248,7 @@ class TrainingTab:
         try:
             return self._findings(check(self.form.settings(values, base)))
         except BadValues as error:
-            return self._findings(_bad_values(error))
+            return self._findings(bad_values(error))
 
     def _findings(self, checked: Checked) -> list[Any]:
         fixes = [problem.fix for problem in checked.problems if problem.fix]
@@ -262,7 +269,7 @@ class TrainingTab:
         try:
             settings = self.form.settings(values, base)
         except BadValues as error:
-            return [*self._findings(_bad_values(error)), gr.skip()]
+            return [*self._findings(bad_values(error)), gr.skip()]
         busy = busy_problem()
         if busy is not None:
             return [*self._findings(Checked([busy], None)), gr.skip()]
@@ -270,28 +277,6 @@ class TrainingTab:
         if run is None:
             return [*self._findings(checked), gr.skip()]
         return [[], "", gr.update(visible=False), self.panel.choose(run)]
-
-
-def findings_html(checked: Checked, form: Form) -> str:
-    """The list of what is wrong; each line leads to its field."""
-    if not checked.problems:
-        return '<div class="findings good">Ready to start.</div>'
-    lines = "".join(
-        f'<li class="{"blocking" if p.blocking else "advice"}">'
-        f'<a onclick="darkroom.goTo({escape(json.dumps(p.option))})">{escape(_label(form, p.option))}</a> '
-        f"{escape(p.what)} <i>{escape(p.mend)}</i></li>"
-        for p in checked.problems
-    )
-    head = "You can start, but look at this:" if checked.can_start else "Before this can start:"
-    return f'<div class="findings"><b>{head}</b><ul>{lines}</ul></div>'
-
-
-def _label(form: Form, option: str) -> str:
-    return form.options[option].short_label + ":" if option in form.options else ""
-
-
-def _bad_values(error: BadValues) -> Checked:
-    return Checked([Problem(name, sentence) for name, sentence in error.problems.items()], None)
 
 
 def _bullets(head: str, sentences: list[str]) -> str:

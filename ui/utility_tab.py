@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
+from engine.settings.from_metadata import from_metadata
 from engine.settings.paths import typed_path
+from engine.settings.training import TrainingSettings
 from engine.tools.lora_metadata import read_metadata
+from ui.form import Form
 
 
-def draw() -> None:
-    with gr.Tabs(), gr.Tab("LoRA metadata", id="utility-lora-metadata"):
-        gr.Markdown("What a trained file says about itself: how it was made, from which pictures, and when.")
-        with gr.Row():
-            path = gr.Textbox(label="LoRA file (.safetensors)", elem_id="metadata-path", scale=4)
-            show = gr.Button("Show", elem_id="metadata-show", min_width=90)
-        said = gr.Markdown()
-        table = gr.Code(language="json", label="Metadata", elem_id="metadata", interactive=False)
-    for event in (show.click, path.submit):
-        event(_show, [path], [said, table], show_progress="hidden", api_visibility="private")
+class UtilityTab:
+    """Draws itself within gr.Blocks."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+
+    def draw(self) -> None:
+        with gr.Tabs(), gr.Tab("LoRA metadata", id="utility-lora-metadata"):
+            gr.Markdown("What a trained file says about itself: how it was made, from which pictures, and when.")
+            with gr.Row():
+                self.path = gr.Textbox(label="LoRA file (.safetensors)", elem_id="metadata-path", scale=4)
+                self.show = gr.Button("Show", elem_id="metadata-show", min_width=90)
+                self.again = gr.Button("Train like this one", elem_id="metadata-again", min_width=150)
+            self.said = gr.Markdown()
+            self.table = gr.Code(language="json", label="Metadata", elem_id="metadata", interactive=False)
+
+    def connect(self, filled: list[Any], shown: list[Any], show: Callable[..., list[Any]]) -> None:
+        """filled: inputs that say what the form holds.  shown, show: outputs that fill it, and what makes them."""
+        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        for event in (self.show.click, self.path.submit):
+            event(_show, [self.path], [self.said, self.table], **silent)
+
+        def again(path: str, base: TrainingSettings, *values: Any) -> list[Any]:
+            before = self._form.readable(values, base)
+            try:
+                loaded, notes = from_metadata(read_metadata(typed_path(path)), before)
+            except ValueError as error:
+                return show(None, f"**Not filled.** {error}")
+            said = ["The form is as the run was that made this file.", *(f"- {n}" for n in [*notes, *loaded.report()])]
+            return show(loaded.settings, "\n".join(said), before, "Undo Train like this one")
+
+        self.again.click(again, [self.path, *filled], shown, **silent)
 
 
 def _show(path: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from tests.browser.conftest import PATIENCE
 def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
     page = open_page()
     page.button("Try it now").click()
-    expect(page.page.locator("#steps")).to_contain_text("= 416 steps", timeout=PATIENCE)
+    expect(page.page.locator("#steps")).to_contain_text("= 408 steps", timeout=PATIENCE)
     page.button("Start training").click()
     page.wait_for_step(55)
     first = page.step()
@@ -74,7 +74,7 @@ def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
 def test_a_killed_engine_is_called_dead_and_the_run_goes_on(open_page):
     page = open_page()
     page.button("Try it now").click()
-    expect(page.page.locator("#steps")).to_contain_text("416", timeout=PATIENCE)
+    expect(page.page.locator("#steps")).to_contain_text("408", timeout=PATIENCE)
     page.tab("Parameters", "Advanced")
     page.field("save_every_n_steps").fill("5")
     page.button("Start training").click()

@@ -72,7 +72,7 @@ def test_load_reset_and_try_it_now_can_be_undone(open_page, tmp_path: Path):
     for done, undo, epoch in (
         ("Load", "Undo Load", "9"),
         ("Back to the defaults", "Undo the reset", "1"),
-        ("Try it now", "Undo Try it now", "13"),
+        ("Try it now", "Undo Try it now", "17"),
     ):
         page.button(done).click()
         expect(page.button(undo)).to_be_visible()
