@@ -199,7 +199,7 @@ def _picture(history: History, sample: Sample | None) -> str:
     preview = quote(str(history.run.previews_folder / sample.preview))
     title = escape(f"{sample.prompt} (step {sample.step}, seed {sample.seed})", quote=True)
     url = f"gradio_api/file={preview}"
-    return f'<a href="{url}" target="_blank"><img src="{url}" alt="{title}" title="{title}" loading="lazy"></a>'
+    return f'<a href="{url}" target="_blank"><img src="{url}" alt="{title}" title="{title}"></a>'
 
 
 def _spread(steps: list[int]) -> list[int]:

@@ -165,8 +165,9 @@ class TrainingTab:
         if start_file is not None:
             start = TrainingSettings()
             return [*self._load(str(start_file), start, *self.form.updates(start))[:-2], None, gr.update(visible=False)]
-        settings = from_kohya(kept).settings if isinstance(kept, dict) else TrainingSettings()
-        return self._shown(settings, "")
+        if not isinstance(kept, dict):
+            return self._shown(None, "")  # the defaults stand there already, and what was typed meanwhile stays
+        return self._shown(from_kohya(kept).settings, "")
 
     def _shown(
         self, settings: TrainingSettings | None, said: str, before: TrainingSettings | None = None, undo: str = ""

@@ -38,6 +38,11 @@ def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
     page.wait_for_step(before)
     assert page.points() >= 10
     assert page.value("output_name") == "heart"  # and so is the form
+    page.page.get_by_role("button", name="Configuration").click()
+    page.page.locator("#settings-path textarea, #settings-path input").fill(str(runs.parent / "mine.json"))
+    page.button("Save").click()
+    expect(page.page.locator("#said")).to_contain_text("Saved", timeout=PATIENCE)
+    assert json.loads((runs.parent / "mine.json").read_text(encoding="utf-8"))["output_name"] == "heart"
 
     other = open_page()
     other.wait_for_step(before)
@@ -57,12 +62,6 @@ def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
     assert Path(saved).name == f"heart-step{stopped_at:08d}.safetensors"
     assert Path(saved).exists()
     assert process.wait(run, 60)
-
-    page.page.get_by_role("button", name="Configuration").click()
-    page.page.locator("#settings-path textarea, #settings-path input").fill(str(runs.parent / "mine.json"))
-    page.button("Save").click()
-    expect(page.page.locator("#said")).to_contain_text("Saved", timeout=PATIENCE)
-    assert json.loads((runs.parent / "mine.json").read_text(encoding="utf-8"))["output_name"] == "heart"
 
     page.button("Resume").click()
     page.wait_for_step(stopped_at + 2)

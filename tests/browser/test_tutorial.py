@@ -16,6 +16,7 @@ from tests.pictures import draw_pictures
 WORDS: dict[str, str | None] = {
     # What tutorials call a control, in the order in which one walks through them: the value to give it, or None
     # where it is only looked at.  Controls without a field are below.
+    "Model Quick Pick": None,
     "Pretrained model name or path": str(MODEL_FOLDER),
     "Save trained model as": None,
     "Save precision": None,
@@ -86,7 +87,6 @@ BESIDE_OTHERS = {"LR number of cycles", "LR power", "Multires noise iterations",
 """They have a meaning, and a field, only where another option has a certain value."""
 
 WITHOUT_A_FIELD = {
-    "Model Quick Pick": "has no meaning here",
     "v2": "maps: the model family",
     "v_parameterization": "waits for models that predict velocity",
     "SDXL model": "maps: the model family",
@@ -119,6 +119,7 @@ def test_the_walk_through_finds_every_control_and_trains(open_page, tmp_path: Pa
             continue
         page.page.keyboard.press("Enter")
         expect(page.page.locator(f"#option-{option}"), words).to_be_in_viewport(timeout=10_000)
+        expect(page.field(option), words).to_be_focused(timeout=10_000)
         if value is not None:
             page.field(option).fill(value.format(folder=tmp_path))
             page.field(option).press("Tab")
