@@ -3,7 +3,7 @@
 python -m benchmarks.training [--size sd15|pocket] [--steps 12] [--resolution 256] [--precision no|fp16|bf16]
 
 Each side is a process of its own, measured in turn: seconds from its start to its first step, seconds
-a step (median, the first two left out), and its peak memory.
+a step (mean, the first two left out), and its peak memory.
 """
 
 from __future__ import annotations
