@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from engine.settings.files import Loaded, from_kohya, to_kohya
 from engine.settings.optimizer import OptimizerName
+from engine.settings.sd_networks import read_network
+from engine.settings.sd_scripts import FAMILIES
 from engine.settings.training import TrainingSettings, training_options
 
 SAME_NAME = (
@@ -38,9 +40,6 @@ OTHER_NAME = {
     "modelspec.tags": "metadata_tags",
 }
 
-FAMILY_SWITCH = {"sdxl": "sdxl", "sd_v2": "v2", "sd3": "sd3_checkbox", "flux": "flux1_checkbox"}
-"""What ss_base_model_version begins with, and the switch that stands for it."""
-
 NOT_SAID = "The file does not say where model and pictures lay: those fields stay as they were."
 
 
@@ -53,8 +52,12 @@ def from_metadata(metadata: Mapping[str, str], base: TrainingSettings) -> tuple[
         raise ValueError("This file says nothing about how it was trained: it has no ss_ entries.")
     given = {**_defaults_but_paths(base), **_plain(metadata), **_derived(metadata)}
     kohya = {item.name: item.kohya for item in training_options()}
-    loaded = from_kohya({kohya[name]: value for name, value in given.items() if name in kohya})
+    data = {kohya[name]: value for name, value in given.items() if name in kohya}
+    network, unread = _network(metadata, data)
+    loaded = from_kohya(data | network)
     notes = [NOT_SAID]
+    if unread:
+        notes.append(f"No option says these arguments of its network: {', '.join(unread)}.")
     if name := metadata.get("ss_sd_model_name"):
         notes.append(f"It was trained on {name}.")
     if folders := _json(metadata.get("ss_dataset_dirs", "")):
@@ -76,7 +79,7 @@ def _plain(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def _derived(metadata: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for read in (_rates, _size, _optimizer, _network, _family, _lengths):
+    for read in (_rates, _size, _optimizer, _family, _lengths):
         found |= read(metadata)
     return found
 
@@ -119,36 +122,17 @@ def _optimizer(metadata: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _network(metadata: Mapping[str, str]) -> dict[str, Any]:
+def _network(metadata: Mapping[str, str], data: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """LoRA type and its own options by kohya_ss's keys, and what no option stands for."""
     arguments = _json(metadata.get("ss_network_args", ""))
-    found: dict[str, Any] = {
-        name: arguments[name]
-        for name in ("rank_dropout", "module_dropout", "conv_dim", "conv_alpha")
-        if name in arguments
-    }
     module = metadata.get("ss_network_module", "networks.lora")
-    kinds: dict[str, Callable[[], str]] = {
-        "networks.lora": lambda: "Kohya LoCon" if "conv_dim" in arguments else "Standard",
-        "networks.lora_fa": lambda: "LoRA-FA",
-        "networks.dylora": lambda: "Kohya DyLoRA",
-        "networks.lora_flux": lambda: "Flux1",
-        "networks.oft_flux": lambda: "Flux1 OFT",
-        "lycoris.kohya": lambda: _lycoris(str(arguments.get("algo", "lora"))),
-    }
-    return {**found, "lora_type": kinds[module]() if module in kinds else module}
-
-
-def _lycoris(algorithm: str) -> str:
-    names = {
-        "lora": "LoCon", "locon": "LoCon", "loha": "LoHa", "lokr": "LoKr", "ia3": "iA3", "dylora": "DyLoRA",
-        "glora": "GLoRA", "diag-oft": "Diag-OFT", "boft": "BOFT", "full": "Native Fine-Tuning",
-    }  # fmt: skip
-    return f"LyCORIS/{names.get(algorithm, algorithm)}"
+    return read_network(module, [f"{name}={value}" for name, value in arguments.items()], data)
 
 
 def _family(metadata: Mapping[str, str]) -> dict[str, Any]:
     version = metadata.get("ss_base_model_version", "")
-    return {switch: True for start, switch in FAMILY_SWITCH.items() if version.startswith(start)}
+    switches = {name: family.flag for name, family in FAMILIES.items()} | {"sd_v2": "v2"}
+    return {switch: True for name, switch in switches.items() if version.startswith(name)}
 
 
 def _lengths(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Place:
 
     kind: "argument": an argument of its script. "network": KEY=VALUE of its network_args. "launch": an
     argument of accelerate. "script": the script's name says it. "together": several options and arguments say
-    it together, see arguments.py. "nowhere": it has no word for it.
+    it together, see sd_scripts_read.py and sd_scripts_write.py. "nowhere": it has no word for it.
     """
 
     kind: Literal["argument", "network", "launch", "script", "together", "nowhere"]

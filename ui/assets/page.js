@@ -30,10 +30,25 @@ window.darkroom = {
     const field = await this.shown(`#option-${name}`, option.needs ? 400 : 4000);
     const controller = Object.keys(option.needs || {})[0];
     if (!field) return controller && this.goTo(controller);
-    field.scrollIntoView({ behavior: "smooth", block: "center" });
     field.classList.add("found");
     setTimeout(() => field.classList.remove("found"), 2500);
     field.querySelector('input:not([role="listbox"]), textarea')?.focus({ preventScroll: true });
+    await this.bringIntoView(field);
+  },
+
+  // What opens above a field while its tab is drawn pushes it out of sight again: so it is looked after for a
+  // second, or until the user scrolls.  Gliding there would be broken off by each of these pushes.
+  async bringIntoView(field) {
+    field.scrollIntoView({ block: "center" });
+    const userScrolls = new AbortController();
+    for (const kind of ["wheel", "touchmove", "keydown", "mousedown"])
+      document.addEventListener(kind, () => userScrolls.abort(), { signal: userScrolls.signal, passive: true });
+    for (const until = Date.now() + 1000; Date.now() < until && !userScrolls.signal.aborted; ) {
+      const { top, bottom } = field.getBoundingClientRect();
+      if (top < 0 || bottom > innerHeight) field.scrollIntoView({ block: "center" });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    userScrolls.abort();
   },
 
   // A tab that finds no room on a narrow page stands in a menu, where it has only its words.
