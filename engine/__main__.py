@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from engine.begin import CannotResume, begin, resumable_settings
+from engine.begin import CannotResume, begin, resume
 from engine.check.check import check
 from engine.check.mend import with_free_name
 from engine.check.problem import Checked
-from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs
 from engine.settings.convert import TARGETS, convert, save
 from engine.settings.files import Loaded, SettingsFileError, read_settings
@@ -145,10 +144,9 @@ def _resume(given: argparse.Namespace) -> int:
     run = next((run for run in all_runs() if run.name == given.run), RunFolder(Path(given.run).resolve()))
     if not run.settings_file.exists():
         raise SettingsFileError(f"There is no run {given.run!r}.")
-    settings = resumable_settings(run)
     reader = run.events()
     reader.read()
-    process.start(run, settings)
+    resume(run)
     return follow(run, reader)
 
 

@@ -103,14 +103,9 @@ def _rival(settings: TrainingSettings, but: RunFolder | None = None) -> Problem 
     return None
 
 
-def resume_step(run: RunFolder, settings: TrainingSettings | None = None) -> int:
-    """The step that a run would go on from; 0 is the beginning.
-
-    settings: the run's, which may name another run's state to begin with.
-    """
+def resume_step(run: RunFolder) -> int:
+    """The step that a run would go on from; 0 is the beginning."""
     progress = saved_progress(run.state_folder)
-    if progress is None and settings is not None and settings.saving.resume:
-        progress = saved_progress(Path(settings.saving.resume))
     return progress.step if progress else 0
 
 

@@ -61,6 +61,13 @@ def write_text_whole(path: Path, text: str) -> None:
         new.write_text(text, encoding="utf-8")
 
 
+def why_not(error: OSError | ValueError) -> str:
+    """Why a file could not be written or read, in a few words that end a sentence."""
+    if isinstance(error, UnicodeEncodeError):
+        return "a field holds half a character"
+    return getattr(error, "strerror", None) or str(error)
+
+
 def to_disk(path: Path) -> None:
     """Wait until a file, or a folder's list of names, is on the disk itself.
 

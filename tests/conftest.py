@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it: no test asks the hub
@@ -16,6 +17,13 @@ from engine.runs import process
 from engine.runs.folder import RunFolder
 from engine.settings.training import TrainingSettings
 from tests.pictures import draw_pictures
+
+# The same examples each time: a search that may find something new belongs where somebody looks at what it finds
+# (--hypothesis-profile=explore), not in the check of a change that has nothing to do with it.
+STEADY = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
+hypothesis.settings.register_profile("steady", derandomize=True, max_examples=25, **STEADY)
+hypothesis.settings.register_profile("explore", max_examples=1000, print_blob=True, **STEADY)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

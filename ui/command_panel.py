@@ -11,7 +11,8 @@ from engine.settings.convert import convert
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings
 from engine.settings.training import BadValues, TrainingSettings
-from ui.form import Form
+from ui.findings import bullets
+from ui.form import SILENT, Form
 
 
 class CommandPanel:
@@ -35,7 +36,6 @@ class CommandPanel:
 
     def connect(self, filled: list[Any], shown: list[Any], show: Callable[..., list[Any]]) -> None:
         """filled: inputs that say what the form holds.  shown, show: outputs that fill it, and what makes them."""
-        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
         def fill(text: str, base: TrainingSettings, *values: Any) -> list[Any]:
             before = self._form.readable(values, base)
@@ -43,11 +43,11 @@ class CommandPanel:
                 loaded = parse_settings(text, "The pasted text")
             except SettingsFileError as error:
                 return show(None, f"**Not filled.** {error}")
-            said = "\n".join(["Filled with what was pasted.", *(f"- {sentence}" for sentence in loaded.report())])
+            said = bullets("Filled with what was pasted.", loaded.report())
             return show(loaded.settings, said, before, "Undo Paste")
 
-        self.fill.click(fill, [self.pasted, *filled], shown, **silent)
-        self.show.click(self._print, filled, [self.commands], **silent)
+        self.fill.click(fill, [self.pasted, *filled], shown, **SILENT)
+        self.show.click(self._print, filled, [self.commands], **SILENT)
 
     def _print(self, base: TrainingSettings, *values: Any) -> Any:
         try:

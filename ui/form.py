@@ -9,6 +9,9 @@ import gradio as gr
 from engine.settings.option import Option, sections_of
 from engine.settings.training import BadValues, TrainingSettings, training_options
 
+SILENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+"""For every event of the page: no veil over what it fills, and no entry in Gradio's public interface."""
+
 DEEPEST_TAB = 2
 """Levels of sections that are tabs; below them are accordions."""
 
@@ -65,9 +68,8 @@ class Form:
                 visibility,
                 inputs,
                 [self.components[item.name] for item in items],
-                show_progress="hidden",
                 queue=False,
-                api_visibility="private",
+                **SILENT,
             )
 
     def settings(self, values: tuple[Any, ...], base: TrainingSettings) -> TrainingSettings:

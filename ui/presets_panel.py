@@ -14,7 +14,8 @@ from engine.runs.folder import runs_root
 from engine.settings.presets import Preset, PresetError, PresetExists, Presets
 from engine.settings.training import BadValues, TrainingSettings
 from ui.changed_view import preview_table
-from ui.form import Form
+from ui.findings import bullets
+from ui.form import SILENT, Form
 
 Settle = Callable[..., list[Any]]
 """Shows settings in the form: (settings or None, sentence, settings before, name of the way back) → updates."""
@@ -78,24 +79,23 @@ class PresetsPanel:
         self._settle = settle
         form = [base, *self._form.inputs]
         outcome = [said, self.chosen, self.asked, self.question, self.answer, self.question_row]
-        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         look: dict[str, Any] = {
             "fn": self._look,
             "inputs": [self.chosen, *form],
             "outputs": [self.box, self.preview, self.rename, self.delete],
         }
-        gr.on([blocks.load, self.chosen.focus], _relisted, [self.chosen], [self.chosen], **silent)
-        self.chosen.change(**look, **silent)
-        self.apply.click(self._apply, [self.chosen, *form], [*shown, self.chosen], **silent)
-        self.close.click(lambda: None, None, [self.chosen], **silent)
-        self.save.click(self._save, [self.name, self.sentence, *form], outcome, **silent)
-        self.rename.click(_ask_to_rename, [self.chosen], outcome, **silent)
-        self.delete.click(_ask_to_delete, [self.chosen], outcome, **silent)
-        self.no.click(_outcome, None, outcome, **silent)
+        gr.on([blocks.load, self.chosen.focus], _relisted, [self.chosen], [self.chosen], **SILENT)
+        self.chosen.change(**look, **SILENT)
+        self.apply.click(self._apply, [self.chosen, *form], [*shown, self.chosen], **SILENT)
+        self.close.click(lambda: None, None, [self.chosen], **SILENT)
+        self.save.click(self._save, [self.name, self.sentence, *form], outcome, **SILENT)
+        self.rename.click(_ask_to_rename, [self.chosen], outcome, **SILENT)
+        self.delete.click(_ask_to_delete, [self.chosen], outcome, **SILENT)
+        self.no.click(_outcome, None, outcome, **SILENT)
         gr.on(
-            [self.yes.click, self.answer.submit], self._answered, [self.asked, self.answer, *form], outcome, **silent
-        ).then(**look, **silent)
-        self.file.upload(_import, [self.file], [*outcome, self.file], **silent)
+            [self.yes.click, self.answer.submit], self._answered, [self.asked, self.answer, *form], outcome, **SILENT
+        ).then(**look, **SILENT)
+        self.file.upload(_import, [self.file], [*outcome, self.file], **SILENT)
 
     def _look(self, chosen: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
         """The chosen preset's box: what it would change, and what can be done with it."""
@@ -109,7 +109,7 @@ class PresetsPanel:
             recipe = _presets().load(preset)
         except PresetError as error:
             return [*self._settle(None, f"**Not applied.** {error}"), gr.skip()]
-        sentence = "\n".join([f"Applied {preset.name}.", *(f"- {line}" for line in recipe.report)])
+        sentence = bullets(f"Applied {preset.name}.", recipe.report)
         return [*self._settle(recipe.applied_to(before), sentence, before, f"Undo {preset.name}"), None]
 
     def _save(self, name: str, sentence: str, base: TrainingSettings, *values: Any) -> list[Any]:
@@ -165,7 +165,7 @@ def _import(path: str) -> list[Any]:
         preset, said = _presets().import_file(Path(path))
     except PresetError as error:
         return [*_outcome(f"**Not kept.** {error}"), None]
-    sentence = "\n".join([f"Kept {preset.name} among your presets.", *(f"- {line}" for line in said)])
+    sentence = bullets(f"Kept {preset.name} among your presets.", said)
     return [*_outcome(sentence, _chosen(preset)), None]
 
 

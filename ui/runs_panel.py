@@ -12,6 +12,7 @@ from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs, runs_root
 from engine.runs.history import History
 from ui import run_view
+from ui.form import SILENT
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the shown run."""
@@ -47,16 +48,15 @@ class RunsPanel:
         return [self.seen, self.overview, self.chart, self.samples, self.log, *buttons]
 
     def connect(self, blocks: gr.Blocks) -> None:
-        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         look = {"fn": self.tick, "inputs": [self.chosen, self.seen], "outputs": self.outputs}
-        blocks.load(self._newest, None, [self.chosen], **silent).then(**look, **silent)
-        self.timer.tick(**look, queue=False, **silent)
-        self.chosen.focus(self._relist, [self.chosen], [self.chosen], **silent)
-        self.chosen.change(self._look_anew, [self.chosen], self.outputs, **silent)
+        blocks.load(self._newest, None, [self.chosen], **SILENT).then(**look, **SILENT)
+        self.timer.tick(**look, queue=False, **SILENT)
+        self.chosen.focus(self._relist, [self.chosen], [self.chosen], **SILENT)
+        self.chosen.change(self._look_anew, [self.chosen], self.outputs, **SILENT)
         for button, request in ((self.stop, "stop"), (self.save, "save"), (self.sample, "sample")):
-            button.click(_asking(request), [self.chosen], None, **silent).then(**look, **silent)
-        self.kill.click(_kill, [self.chosen], None, **silent).then(**look, **silent)
-        self.resume.click(_resume, [self.chosen], None, **silent).then(**look, **silent)
+            button.click(_asking(request), [self.chosen], None, **SILENT).then(**look, **SILENT)
+        self.kill.click(_kill, [self.chosen], None, **SILENT).then(**look, **SILENT)
+        self.resume.click(_resume, [self.chosen], None, **SILENT).then(**look, **SILENT)
 
     def choose(self, run: RunFolder) -> Any:
         """An update of the list of runs that shows this one."""

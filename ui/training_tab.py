@@ -20,12 +20,12 @@ from engine.demo.demo import write_demo
 from engine.runs.folder import runs_root
 from engine.settings.files import SettingsFileError, from_kohya, read_settings, save_kohya, to_kohya
 from engine.settings.paths import typed_path
-from engine.settings.training import BadValues, TrainingSettings, training_options
+from engine.settings.training import BadValues, TrainingSettings
 from ui import about_tab, search
 from ui.changed_view import changed_table
 from ui.command_panel import CommandPanel
-from ui.findings import bad_values, findings_html
-from ui.form import Form
+from ui.findings import bad_values, bullets, findings_html
+from ui.form import SILENT, Form
 from ui.presets_panel import PresetsPanel, preview
 from ui.runs_panel import RunsPanel
 from ui.utility_tab import UtilityTab
@@ -81,7 +81,6 @@ class TrainingTab:
     def connect(self, blocks: gr.Blocks) -> None:
         form, panel = self.form, self.panel
         values = form.inputs
-        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         form.connect_visibility()
 
         filled = [self.base, *values]
@@ -91,17 +90,17 @@ class TrainingTab:
             self._first_values,
             [self.kept],
             shown,
-            **silent,
+            **SILENT,
         )
-        self.load.click(self._load, [self.path, *filled], shown, **silent)
-        self.path.submit(self._load, [self.path, *filled], shown, **silent)
-        self.upload.upload(self._load, [self.upload, *filled], shown, **silent)
-        self.save.click(self._save, [self.path, *filled], [self.said], **silent)
-        self.download.click(self._download, filled, [self.download], **silent)
-        self.reset.click(self._reset, filled, shown, **silent)
-        self.demo.click(self._demo, filled, shown, **silent)
-        self.undo.click(self._undo, [self.before], shown, **silent)
-        self.changed.click(self._reset_one, [self.base], [*values, self.base], **silent)
+        self.load.click(self._load, [self.path, *filled], shown, **SILENT)
+        self.path.submit(self._load, [self.path, *filled], shown, **SILENT)
+        self.upload.upload(self._load, [self.upload, *filled], shown, **SILENT)
+        self.save.click(self._save, [self.path, *filled], [self.said], **SILENT)
+        self.download.click(self._download, filled, [self.download], **SILENT)
+        self.reset.click(self._reset, filled, shown, **SILENT)
+        self.demo.click(self._demo, filled, shown, **SILENT)
+        self.undo.click(self._undo, [self.before], shown, **SILENT)
+        self.changed.click(self._reset_one, [self.base], [*values, self.base], **SILENT)
         self.commands.connect(filled, shown, self._shown)
         self.utilities.connect(filled, shown, self._shown)
         self.presets.connect(blocks, self.base, self.said, shown, self._shown)
@@ -111,17 +110,17 @@ class TrainingTab:
             "outputs": [self.steps, self.kept, self.changed, self.presets.preview],
             "queue": False,
         }
-        gr.on([component.change for component in values], **changed, trigger_mode="always_last", **silent)
+        gr.on([component.change for component in values], **changed, trigger_mode="always_last", **SILENT)
 
         findings = [self.problems, self.findings, self.fix]
-        self.check.click(self._check, filled, findings, **silent).then(None, [self.problems], None, js=SHOW_PROBLEMS)
-        started = self.start.click(self._start, filled, [*findings, panel.chosen], **silent)
+        self.check.click(self._check, filled, findings, **SILENT).then(None, [self.problems], None, js=SHOW_PROBLEMS)
+        started = self.start.click(self._start, filled, [*findings, panel.chosen], **SILENT)
         started.then(None, [self.problems], None, js=SHOW_PROBLEMS).then(
-            panel.tick, [panel.chosen, panel.seen], panel.outputs, **silent
+            panel.tick, [panel.chosen, panel.seen], panel.outputs, **SILENT
         )
-        self.fix.click(self._mend, [self.problems, *filled], [*shown, *findings], **silent).then(
-            self._check, filled, findings, **silent
-        ).then(None, [self.problems], None, js=SHOW_PROBLEMS).then(**changed, **silent)
+        self.fix.click(self._mend, [self.problems, *filled], [*shown, *findings], **SILENT).then(
+            self._check, filled, findings, **SILENT
+        ).then(None, [self.problems], None, js=SHOW_PROBLEMS).then(**changed, **SILENT)
         panel.connect(blocks)
 
     # ── drawing ───────────────────────────────────────────────────────────────────────────────────
@@ -182,7 +181,7 @@ class TrainingTab:
             loaded = read_settings(typed_path(path))
         except SettingsFileError as error:
             return self._shown(None, f"**Not loaded.** {error}")
-        said = _bullets(f"Loaded {Path(path).name}.", loaded.report())
+        said = bullets(f"Loaded {Path(path).name}.", loaded.report())
         return self._shown(loaded.settings, said, self.form.readable(values, base), "Undo Load")
 
     def _undo(self, before: TrainingSettings | None) -> list[Any]:
@@ -194,7 +193,7 @@ class TrainingTab:
         fields = [
             gr.update(value=item.default) if item.name == name else gr.skip() for item in self.form.options.values()
         ]
-        known = {item.name: item.default for item in training_options()}
+        known = TrainingSettings().values()
         return [*fields, base.with_values({name: known[name]}) if name in known else gr.skip()]
 
     def _save(self, path: str, base: TrainingSettings, *values: Any) -> str:
@@ -278,10 +277,6 @@ class TrainingTab:
         if run is None:
             return [*self._findings(checked), gr.skip()]
         return [[], "", gr.update(visible=False), self.panel.choose(run)]
-
-
-def _bullets(head: str, sentences: list[str]) -> str:
-    return "\n".join([head, *(f"- {sentence}" for sentence in sentences)])
 
 
 SHOW_PROBLEMS = "(problems) => darkroom.showProblems(problems)"

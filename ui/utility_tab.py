@@ -12,7 +12,8 @@ from engine.settings.from_metadata import from_metadata
 from engine.settings.paths import typed_path
 from engine.settings.training import TrainingSettings
 from engine.tools.lora_metadata import read_metadata
-from ui.form import Form
+from ui.findings import bullets
+from ui.form import SILENT, Form
 
 
 class UtilityTab:
@@ -33,9 +34,8 @@ class UtilityTab:
 
     def connect(self, filled: list[Any], shown: list[Any], show: Callable[..., list[Any]]) -> None:
         """filled: inputs that say what the form holds.  shown, show: outputs that fill it, and what makes them."""
-        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         for event in (self.show.click, self.path.submit):
-            event(_show, [self.path], [self.said, self.table], **silent)
+            event(_show, [self.path], [self.said, self.table], **SILENT)
 
         def again(path: str, base: TrainingSettings, *values: Any) -> list[Any]:
             before = self._form.readable(values, base)
@@ -43,10 +43,10 @@ class UtilityTab:
                 loaded, notes = from_metadata(read_metadata(typed_path(path)), before)
             except ValueError as error:
                 return show(None, f"**Not filled.** {error}")
-            said = ["The form is as the run was that made this file.", *(f"- {n}" for n in [*notes, *loaded.report()])]
-            return show(loaded.settings, "\n".join(said), before, "Undo Train like this one")
+            said = bullets("The form is as the run was that made this file.", [*notes, *loaded.report()])
+            return show(loaded.settings, said, before, "Undo Train like this one")
 
-        self.again.click(again, [self.path, *filled], shown, **silent)
+        self.again.click(again, [self.path, *filled], shown, **SILENT)
 
 
 def _show(path: str) -> tuple[str, str]:

@@ -61,9 +61,6 @@ class Batches:
         """The epoch that a step belongs to; both count from 0."""
         return step // self.steps_per_epoch
 
-    def ends_epoch(self, step: int) -> bool:
-        return (step + 1) % self.steps_per_epoch == 0
-
     def at(self, step: int) -> list[MicroBatch]:
         """What this process computes in a step, counted from 0; as many batches as every other process."""
         epoch = self._epoch(self.epoch_of(step))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from engine.runs.events import (
     AnyEvent,
     Checkpoint,
-    Finished,
     Planned,
     Problem,
     Sample,
@@ -97,7 +96,3 @@ class History:
             self.problem = event
         elif event.kind == "started":
             self.problem, self.warnings, self.stage = None, [], None
-
-    @property
-    def finished(self) -> Finished | None:
-        return self.last if isinstance(self.last, Finished) else None

@@ -77,6 +77,8 @@ def write_sd_scripts_command(
 ) -> tuple[str, Written]:
     """(sd-scripts' command, what it was made of)."""
     written = to_arguments(settings, prompts_file)
+    if written.arguments.get("lr_warmup_steps") == 1.0 and not settings.optimizer.lr_warmup_steps:
+        written.arguments["lr_warmup_steps"] = "100%"  # on a command line 1 and 1.0 are one step
     words = ["accelerate", "launch", *words_from(written.launch), written.script, *words_from(written.arguments)]
     return quoted(words, windows), written
 

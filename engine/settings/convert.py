@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from engine.disk import write_text_whole
+from engine.disk import why_not, write_text_whole
 from engine.settings.command import is_only_command, is_our_command, write_command, write_sd_scripts_command
 from engine.settings.dataset_toml import OPTIONS, write_dataset
 from engine.settings.errors import SettingsFileError
@@ -56,7 +56,7 @@ def save(converted: Converted, target: Target, output: Path) -> None:
         try:
             write_text_whole(file, text)
         except (OSError, ValueError) as error:
-            raise SettingsFileError(f"{file} cannot be written: {getattr(error, 'strerror', None) or error}.") from None
+            raise SettingsFileError(f"{file} cannot be written: {why_not(error)}.") from None
 
 
 def kind_of(path: Path) -> Target | None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from engine.disk import write_text_whole
+from engine.disk import why_not, write_text_whole
 from engine.settings.command import looks_like_command, read_command
 from engine.settings.dataset_toml import read_dataset
 from engine.settings.errors import SettingsFileError
@@ -108,7 +108,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError:
         raise SettingsFileError(f"{path.name} is not a text file; a settings file is JSON or TOML.") from None
     except (OSError, ValueError) as error:
-        raise SettingsFileError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+        raise SettingsFileError(f"{path} cannot be read: {why_not(error)}.") from None
 
 
 def parse_settings(text: str, name: str = "The file", folder: Path | None = None) -> Loaded:
@@ -265,10 +265,8 @@ def save_kohya(settings: TrainingSettings, path: Path) -> Path:
             raise SettingsFileError(f"{file} is not replaced, for it is no settings file: {error}") from None
     try:
         write_text_whole(file, json.dumps(to_kohya(settings), indent=2, ensure_ascii=False))
-    except UnicodeEncodeError:
-        raise SettingsFileError(f"{file} cannot be written: a field holds half a character.") from None
     except (OSError, ValueError) as error:
-        raise SettingsFileError(f"{file} cannot be written: {getattr(error, 'strerror', None) or error}.") from None
+        raise SettingsFileError(f"{file} cannot be written: {why_not(error)}.") from None
     return file
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.disk import write_text_whole
+from engine.disk import why_not, write_text_whole
 from engine.settings.files import RETIRED, Loaded, SettingsFileError, read_settings, to_kohya
 from engine.settings.option import Option
 from engine.settings.training import TrainingSettings, training_options
@@ -162,10 +162,8 @@ class Presets:
     def _write(self, file: Path, settings: TrainingSettings, description: str) -> Preset:
         try:
             write_text_whole(file, json.dumps(as_preset(settings, description), indent=2, ensure_ascii=False) + "\n")
-        except UnicodeEncodeError:
-            raise PresetError("The preset cannot be written: a field holds half a character.") from None
-        except OSError as error:
-            raise PresetError(f"{file} cannot be written: {error.strerror}.") from None
+        except (OSError, ValueError) as error:
+            raise PresetError(f"{file} cannot be written: {why_not(error)}.") from None
         return Preset(file)
 
     def _file(self, name: str) -> Path:

@@ -175,10 +175,11 @@ def _network(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _warmup(steps: Any) -> dict[str, Any]:
-    """A number with a point is a share of the steps, else it counts them."""
-    number = _number(steps)
-    share = number is not None and 0 < number < 1
-    percent = round(float(number or 0) * 100, 9)
+    """Below 1, with a percent sign, or 1.0 in TOML: a share of the steps; else it counts them."""
+    in_percent = isinstance(steps, str) and steps.strip().endswith("%")
+    number = _number(steps.strip()[:-1]) if in_percent else _number(steps)
+    share = number is not None and (in_percent or 0 < number < 1 or (isinstance(steps, float) and number == 1))
+    percent = round(float(number or 0) * (1 if in_percent else 100), 9)
     return {"lr_warmup": percent if share else 0, "lr_warmup_steps": 0 if share else steps}
 
 

@@ -63,16 +63,20 @@ class Milestones:
         wants = self._requests()
         if step < self.plan.steps:
             by_step, by_epoch = due(step, saving.save_every_n_steps), due(epoch, saving.save_every_n_epochs)
+            asked = bool(wants & {"save", "stop"})
+            keeps_state = by_step or by_epoch or asked or time.monotonic() - self._state_kept > STATE_EVERY
+            if keeps_state:
+                self._refuse_broken_weights(step)
             if by_step:
                 self._save(step_name(name, step), step, with_state=saving.save_state)
                 self._drop(partial(step_name, name), past_steps(step, saving))
-            elif "save" in wants or "stop" in wants:
+            elif asked:
                 # Nobody could foresee this name before the start, so nobody was asked about overwriting it.
                 self._save(free_name(self._file(step_name(name, step))).stem, step, with_state=False)
             if by_epoch and epoch:
                 self._save(epoch_name(name, epoch), step, with_state=saving.save_state)
                 self._drop(partial(epoch_name, name), past_epochs(epoch, saving))
-            if by_step or by_epoch or wants & {"save", "stop"} or time.monotonic() - self._state_kept > STATE_EVERY:
+            if keeps_state:
                 self._keep_state(self.run.state_folder, step)
         if "stop" in wants:
             return step < self.plan.steps
@@ -85,6 +89,7 @@ class Milestones:
     def after_last_step(self) -> None:
         saving, name = self.settings.saving, self.settings.folders.output_name
         at_end = saving.save_state or saving.save_state_on_train_end
+        self._refuse_broken_weights(self.plan.steps)
         self._save(name, self.plan.steps, with_state=at_end, final=True)
         if self.accelerator.is_main_process:
             delete_state(self.run.state_folder)
@@ -92,7 +97,6 @@ class Milestones:
     def _save(self, stem: str, step: int, with_state: bool, final: bool = False) -> None:
         if not self.accelerator.is_main_process:
             return
-        self._refuse_broken_weights(step)
         file = self._file(stem)
         self.report.stage("saving", detail=file.name)
         with self.resting():
@@ -104,7 +108,9 @@ class Milestones:
 
     def _refuse_broken_weights(self, step: int) -> None:
         """Raise Failure rather than write over sound files, and a sound state, with weights that are no numbers."""
-        if not all(weights.isfinite().all() for weights in self.method.state_dict().values()):
+        if self.accelerator.is_main_process and not all(
+            weights.isfinite().all() for weights in self.method.state_dict().values()
+        ):
             raise broken_down(step)
 
     def _drop(self, named: Callable[[int], str], past: Past) -> None:
@@ -122,7 +128,6 @@ class Milestones:
     def _keep_state(self, folder: Path, step: int) -> None:
         if not self.accelerator.is_main_process:
             return
-        self._refuse_broken_weights(step)
         self.report.flush()
         progress = Progress(step, self.plan.steps, self.metadata.seed, self.report.smoothed_loss)
         save_state(folder, self.method.state_dict(), self.memory(), progress)

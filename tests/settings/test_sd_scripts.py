@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.settings.command import write_command
@@ -104,6 +104,21 @@ def test_a_batch_file_of_sd_scripts_says_what_it_said():
 def test_a_command_is_read_as_shells_and_web_pages_write_it(command: str):
     s = read(command)
     assert (s.network.network_dim, s.folders.output_name) == (16, "my cat")
+
+
+@pytest.mark.parametrize(
+    ("said", "share", "steps"), [("0.1", 10, 0), ("5%", 5, 0), ("100%", 100, 0), ("1", 0, 1), ("250", 0, 250)]
+)
+def test_warmup_is_a_share_or_a_count_as_sd_scripts_takes_it(said: str, share: float, steps: int):
+    warmup = read(f"accelerate launch train_network.py --lr_warmup_steps {said}").optimizer
+    assert (warmup.lr_warmup, warmup.lr_warmup_steps) == (share, steps)
+
+
+def test_warmup_over_all_steps_is_not_taken_for_one_step():
+    whole = TrainingSettings().with_values({"lr_warmup": 100})
+    assert "--lr_warmup_steps 100%" in convert(whole, "sd-scripts-command").text
+    for target in ("sd-scripts-command", "kohya-toml"):
+        assert read(convert(whole, target).text).optimizer.lr_warmup == 100
 
 
 def test_the_scripts_name_says_the_family_and_what_it_does_not_do_here_is_told():
@@ -233,7 +248,6 @@ some_options = st.lists(st.sampled_from(training_options()), max_size=12, unique
 
 
 @given(some_options, st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_the_settings_they_come_back_from_toml_and_from_our_command(items: list[Option], data: st.DataObject):
     values = {item.name: data.draw(another_value(item)) for item in items}
     changed = TrainingSettings().with_values(values)
@@ -244,7 +258,6 @@ def test_whatever_the_settings_they_come_back_from_toml_and_from_our_command(ite
 
 
 @given(some_options, st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_command_of_sd_scripts_that_was_read_is_written_again_the_same(items: list[Option], data: st.DataObject):
     values = {item.name: data.draw(another_value(item)) for item in items}
     values.pop("additional_parameters", None)
