@@ -39,16 +39,16 @@ def make_model(folder: Path, size: str) -> None:
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    from engine.models.checkpoint import SD1_CONFIGS
+    from engine.models.sd import CONFIGS
 
     torch.manual_seed(0)
     tokenizer = CLIPTokenizer.from_pretrained(MODEL_FOLDER / "tokenizer")
     StableDiffusionPipeline(
-        vae=AutoencoderKL.from_config(AutoencoderKL.load_config(SD1_CONFIGS / "vae")),
-        unet=UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(SD1_CONFIGS / "unet")),
-        text_encoder=CLIPTextModel(CLIPTextConfig.from_pretrained(SD1_CONFIGS / "text_encoder")),
+        vae=AutoencoderKL.from_config(AutoencoderKL.load_config(CONFIGS[1] / "vae")),
+        unet=UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(CONFIGS[1] / "unet")),
+        text_encoder=CLIPTextModel(CLIPTextConfig.from_pretrained(CONFIGS[1] / "text_encoder")),
         tokenizer=tokenizer,
-        scheduler=DDIMScheduler.from_config(DDIMScheduler.load_config(SD1_CONFIGS / "scheduler")),
+        scheduler=DDIMScheduler.from_config(DDIMScheduler.load_config(CONFIGS[1] / "scheduler")),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -12,9 +12,9 @@ import pytest
 from engine.check.check import check
 from engine.check.mend import mended, with_free_name
 from engine.check.problem import Problem
+from engine.settings.families import SWITCHES
 from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings, training_options
-from engine.settings.waiting import FAMILY
 from tests.pictures import draw_pictures
 
 
@@ -62,17 +62,20 @@ def test_a_missing_vae(settings: TrainingSettings):
     assert "no VAE at" in problems(settings, vae="/gone.safetensors")["vae"].what
 
 
-@pytest.mark.parametrize("name", [item.name for item in training_options() if item.standing == FAMILY])
-def test_a_file_made_for_another_family_does_not_train_the_wrong_one(settings: TrainingSettings, name: str):
+@pytest.mark.parametrize("name", SWITCHES)
+def test_settings_made_for_another_family_do_not_train_the_wrong_one(settings: TrainingSettings, name: str):
     other = settings.with_values({name: True})
     problem = problems(other)["pretrained_model_name_or_path"]
     assert problem.blocking
-    assert f"({name} is on)" in problem.what
+    assert "is a Stable Diffusion 1 model, but the settings are for" in problem.what
     assert mended(problem, other) == settings
 
 
-def test_a_model_that_predicts_velocity_is_not_trained_to_predict_noise(settings: TrainingSettings):
-    assert problems(settings, v_parameterization=True)["pretrained_model_name_or_path"].blocking
+def test_a_model_that_predicts_noise_is_not_trained_to_predict_velocity(settings: TrainingSettings):
+    other = settings.with_values({"v_parameterization": True})
+    problem = problems(other)["v_parameterization"]
+    assert problem.blocking
+    assert mended(problem, other) == settings
 
 
 NOT_YET = [(item.name, value) for item in training_options() if item.acts for value in item.not_yet]
@@ -292,9 +295,9 @@ def test_a_resume_folder_that_is_none(settings: TrainingSettings, tmp_path: Path
 
 
 def test_flags_for_other_models_are_left_out_and_told(settings: TrainingSettings):
-    problem = problems(settings, sample_prompts="a cat --g 3.5 --W 64", sample_every_n_steps=1)["sample_prompts"]
+    problem = problems(settings, sample_prompts="a cat --fs 3.5 --W 64", sample_every_n_steps=1)["sample_prompts"]
     assert not problem.blocking
-    assert "--g has no meaning" in problem.what
+    assert "--fs has no meaning" in problem.what
 
 
 def test_captions_that_are_no_text(settings: TrainingSettings, tmp_path: Path):

@@ -52,7 +52,7 @@ class Form:
         """Show an option only beside values of others that give it a meaning."""
         dependents: dict[tuple[str, ...], list[Option]] = {}
         for item in self.options.values():
-            controllers = tuple(name for name in item.applies_when or {} if name in self.components)
+            controllers = tuple(name for name in item.controllers if name in self.components)
             if controllers:
                 dependents.setdefault(controllers, []).append(item)
         for controllers, items in dependents.items():

@@ -57,7 +57,10 @@ def _entry(item: Option, labels: dict[str, str], standings: list[str]) -> dict[s
 
 def _needs(item: Option, labels: dict[str, str]) -> dict[str, str]:
     """By option, what its value must be for this one to have a field on the page."""
-    return {
-        name: f"shown where {labels.get(name, name)} is {' or '.join(map(str, values))}"
-        for name, values in (item.applies_when or {}).items()
+    needed = {
+        name: f"{labels.get(name, name)} is {' or '.join(item.value_text(value) for value in values)}"
+        for condition in (item.applies_when, item.also_when)
+        for name, values in (condition or {}).items()
     }
+    joint = "or" if item.also_when else "shown"
+    return {name: f"{joint if place else 'shown'} where {text}" for place, (name, text) in enumerate(needed.items())}

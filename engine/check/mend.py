@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from engine.check.check import check
-from engine.check.model import TURN_OFF
+from engine.check.model import SET_FAMILY, switches_of
 from engine.check.output import NEW_NAME
 from engine.check.pictures import ADD_NUMBERS, MAKE_FOLDER, USE_PARENT, words_for
 from engine.check.problem import Problem
 from engine.data.folders import add_number, move_into_concept, scan
+from engine.models.recognise import recognise
 from engine.settings.paths import typed_path
 from engine.settings.training import TrainingSettings
 
@@ -30,8 +31,9 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
         return settings.with_values({problem.option: str(folder.parent)})
     elif problem.fix.startswith(NEW_NAME):
         return settings.with_values({"output_name": problem.fix.removeprefix(NEW_NAME).strip('"')})
-    elif problem.fix.startswith(TURN_OFF):
-        return settings.with_values({problem.fix.removeprefix(TURN_OFF): False})
+    elif problem.fix == SET_FAMILY:
+        found = recognise(settings.source_model.pretrained_model_name_or_path)
+        return settings.with_values(switches_of(found)) if found else settings
     return settings
 
 

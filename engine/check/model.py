@@ -1,4 +1,4 @@
-"""Is there a model, and is it one that this version trains?"""
+"""Is there a model, is it one that this version trains, and do the settings say the same of it?"""
 
 from __future__ import annotations
 
@@ -6,50 +6,95 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.check.problem import Problem
+from engine.models.recognise import Found, NoModel, recognise
+from engine.settings.families import SWITCHES, TITLES, FamilyName
 from engine.settings.paths import is_hub_name
 from engine.settings.training import TrainingSettings
 
-TURN_OFF = "My model is a Stable Diffusion 1: turn off "
+MODEL = "pretrained_model_name_or_path"
 
-OTHER_FAMILIES = {
-    "v2": "Stable Diffusion 2",
-    "v_parameterization": "velocity-predicting",
-    "sdxl": "SDXL",
-    "sdxl_checkbox": "SDXL",
-    "sd3_checkbox": "Stable Diffusion 3",
-    "flux1_checkbox": "FLUX.1",
-    "lumina_checkbox": "Lumina Image 2.0",
-    "hunyuan_image_checkbox": "HunyuanImage-2.1",
-    "anima_checkbox": "Anima",
-}
-"""The options that say which family the model is of, each with the family's name."""
+TRAINED: tuple[FamilyName, ...] = ("sd1", "sd2", "sdxl", "sd3", "flux")
+"""What this version trains."""
+
+IN_SEVERAL_FILES: tuple[FamilyName, ...] = ("sd3", "flux")
+"""Families whose text encoders and VAE commonly lie in files of their own."""
+
+SET_FAMILY = "Set the form for this model"
 
 
 def check_model(settings: TrainingSettings) -> Iterator[Problem]:
     source = settings.source_model
-    name = source.pretrained_model_name_or_path
+    yield from _base_model(settings, source.pretrained_model_name_or_path)
+    if source.vae and not Path(source.vae).exists() and not is_hub_name(source.vae):
+        yield Problem("vae", f'There is no VAE at "{source.vae}".', "Correct the path, or empty the field.")
+
+
+def _base_model(settings: TrainingSettings, name: str) -> Iterator[Problem]:
     if not name:
-        yield Problem("pretrained_model_name_or_path", "No model is chosen.", "Type or choose one.")
+        yield Problem(MODEL, "No model is chosen.", "Type or choose one.")
     elif not Path(name).exists() and not is_hub_name(name):
         yield Problem(
-            "pretrained_model_name_or_path",
+            MODEL,
             f'There is no model at "{name}".',
             "Give a diffusers folder, a .safetensors or .ckpt file, or a Hugging Face name such as owner/model.",
         )
     elif Path(name).is_dir() and not (Path(name) / "model_index.json").exists():
         yield Problem(
-            "pretrained_model_name_or_path",
+            MODEL,
             f'"{name}" is a folder without a model_index.json, so not a diffusers model.',
             "Choose the folder that holds model_index.json, or a file.",
         )
-    if source.vae and not Path(source.vae).exists() and not is_hub_name(source.vae):
-        yield Problem("vae", f'There is no VAE at "{source.vae}".', "Correct the path, or empty the field.")
-    values = settings.values()
-    for option, family in OTHER_FAMILIES.items():
-        if values[option]:
-            yield Problem(
-                "pretrained_model_name_or_path",
-                f"The settings are for {family} models ({option} is on), which this version does not train.",
-                "Choose a Stable Diffusion 1 model and settings made for it.",
-                fix=f"{TURN_OFF}{option}",
-            )
+    else:
+        try:
+            yield from _family(settings, recognise(name))
+        except NoModel as error:
+            yield Problem(MODEL, str(error), "Download it again, or choose another file.")
+
+
+def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem]:
+    said = settings.families.said()
+    if found is None:  # the files are not at hand yet, or only torch can read them
+        if said not in TRAINED:
+            yield Problem(MODEL, f"The settings are for {TITLES[said]} models, which this version does not train.",
+                          "Choose a model and settings of another family.")  # fmt: skip
+        return
+    if found.kind == "unknown":
+        yield Problem(MODEL, "This file holds no model that is known here.", "Choose another one.")
+    elif found.kind not in ("model", "denoiser"):
+        yield Problem(MODEL, f"This file is a {found.title}, not a base model.", "Choose the model it was made for.")
+    elif found.family not in TRAINED:
+        yield Problem(MODEL, f"This is a {found.title}, which this version does not train.", "Choose another model.")
+    elif found.channels != 4:
+        yield Problem(
+            MODEL,
+            f"This model's UNet takes {found.channels} channels: it is an inpainting or depth variant, which this "
+            "version does not train.",
+            "Choose an ordinary model.",
+        )
+    elif found.kind == "denoiser" and found.family not in IN_SEVERAL_FILES:
+        yield Problem(
+            MODEL,
+            f"This file is the UNet of a {TITLES[found.family]} model alone, without text encoder and VAE.",
+            "Choose a whole model.",
+        )
+    elif said != found.family:
+        yield Problem(
+            MODEL,
+            f"This is a {found.title}, but the settings are for {TITLES[said]}.",
+            "Set the switches v2 and SDXL to what it is.",
+            fix=SET_FAMILY,
+        )
+    elif settings.families.v_parameterization and found.prediction == "epsilon":
+        yield Problem(
+            "v_parameterization",
+            "The model's own files say that it predicts noise, not velocity.",
+            "Turn it off.",
+            fix=SET_FAMILY,
+        )
+
+
+def switches_of(found: Found) -> dict[str, bool]:
+    """The options that say of what family the model is, as they are right for it."""
+    first = {family: switch for switch, family in reversed(SWITCHES.items())}
+    right = {switch: switch == first.get(found.family or "sd1") for switch in SWITCHES}
+    return right if found.prediction is None else right | {"v_parameterization": found.prediction == "v_prediction"}

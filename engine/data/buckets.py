@@ -6,7 +6,7 @@ All sizes are (width, height) in pixels.  Needs no torch: the page counts with i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 Size = tuple[int, int]
@@ -14,10 +14,29 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Placed:
-    """bucket: the size trained at.  resized: what the picture is scaled to before it is cropped to the bucket."""
+    """bucket: the size trained at.  resized: what the picture is scaled to before it is cropped to the bucket.
+
+    original: the size of its file.
+    """
 
     bucket: Size
     resized: Size
+    original: Size = field(default=(0, 0), compare=False)
+
+    def told(self, flipped: bool = False) -> tuple[int, int, int, int, int, int]:
+        """What SDXL is told of the picture: height and width of the file, top and left of the crop, height and width
+        trained at.
+
+        Top and left as sd-scripts counts them: of the largest rectangle of the picture's shape within the bucket.
+        Source: Podell et al. 2023, arXiv:2307.01952, section 2.2.
+        """
+        width, height = self.bucket
+        aspect = self.original[0] / max(1, self.original[1])
+        inner = (height * aspect, height) if width / height > aspect else (width, width / (aspect or 1))
+        left, top = ((side - within) // 2 for side, within in zip(self.bucket, inner, strict=True))
+        if flipped:
+            left = width - (left + inner[0])
+        return self.original[1], self.original[0], int(top), int(left), height, width
 
     def cropped_away(self) -> float:
         """Share of the scaled picture that the crop leaves out, in [0, 1)."""

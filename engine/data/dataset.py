@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,6 +18,14 @@ Encode = Callable[[Tensor, list[torch.Generator] | None], Tensor]
 """Pixels (B, 3, H, W) in [-1, 1] and each one's noise source for the VAE's draw → latents (B, C, h, w)."""
 
 FLIP_CHANCE = 0.5
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a model is shown of some pictures.  latents: (B, C, h, w).  sizes: (B, 6), see Placed.told()."""
+
+    latents: Tensor
+    sizes: Tensor
 
 
 class Latents:
@@ -46,14 +55,15 @@ class Latents:
                 done += len(group)
                 progress(done, len(self._pictures))
 
-    def batch(self, indices: tuple[int, ...]) -> Tensor:
-        """(B, C, h, w), on the CPU where cached.  Which are mirrored is drawn from torch's generator."""
+    def batch(self, indices: tuple[int, ...]) -> Shown:
+        """Latents on the CPU where cached.  Which are mirrored is drawn from torch's generator."""
         flipped = (torch.rand(len(indices)) < FLIP_CHANCE).tolist() if self._flips else [False] * len(indices)
+        sizes = torch.tensor([self._places[index].told(flip) for index, flip in zip(indices, flipped, strict=True)])
         if self._cached:
-            return torch.stack([self._cached[index] for index in zip(indices, flipped, strict=True)])
+            return Shown(torch.stack([self._cached[index] for index in zip(indices, flipped, strict=True)]), sizes)
         pixels = self._read(indices)
         mirrored = [one.flip(-1) if flip else one for one, flip in zip(pixels, flipped, strict=True)]
-        return self._encode(torch.stack(mirrored), None)
+        return Shown(self._encode(torch.stack(mirrored), None), sizes)
 
     def _groups(self, batch_size: int) -> list[tuple[int, ...]]:
         """Indices of pictures of one bucket, to be encoded together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def placed(pictures: list[Path], settings: Dataset) -> list[Placed]:
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         sizes = list(pool.map(upright_size, pictures))
     place = buckets_of(settings).place if settings.enable_bucket else lambda size: covering(size, settings.size())
-    return [place(size) for size in sizes]
+    return [replace(place(size), original=size) for size in sizes]
 
 
 def buckets_of(settings: Dataset) -> Buckets:

@@ -1,61 +1,108 @@
-"""Gets a model from where it lies: a diffusers folder, a single file, or the Hugging Face hub."""
+"""Gets the pieces of a model from where they lie: a diffusers folder, a single file, or the Hugging Face hub."""
 
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DDPMScheduler
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
+from torch import Tensor
 
 from engine.failure import Failure
+from engine.models.family import Parts, Prediction
+from engine.models.layouts.entry import Entry
+from engine.models.layouts.vae import PREFIX as VAE_PREFIX
+from engine.models.layouts.vae import vae_entries
+from engine.models.recognise import MOVED
+from engine.models.single_file import SINGLE_FILE_ENDINGS, Weights, first_line, module_from
+from engine.objective.noise import without_a_trace_of_signal
+from engine.settings.training import TrainingSettings
 
-SINGLE_FILE_ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth")
-SD1_CONFIGS = Path(__file__).parent / "configs" / "sd1"
-"""What a single file of SD 1 lacks: the configuration of its parts."""
+CONFIGS = Path(__file__).parent / "configs"
+"""What single files lack: the configuration of their parts, a folder a family."""
 
 CLIP = "openai/clip-vit-large-patch14"
 
 MODEL_FIELD = "pretrained_model_name_or_path"
 
-MOVED = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
-"""Models that stand under another name on the hub since the presets of kohya's users were written."""
+FromFile = Callable[[Weights, torch.dtype], dict[str, Any]]
 
 
-def load_pipeline(pipeline_class: Any, source: str, dtype: torch.dtype, configs: Path) -> Any:
-    """A diffusers pipeline from a folder, a single file in the original layout, or a hub name.
+def components(pipeline_class: Any, source: str, dtype: torch.dtype, from_file: FromFile) -> dict[str, Any]:
+    """A model's pieces by diffusers' names for them; "scheduler" is its configuration.
 
-    configs: the folder with the configuration of a single file's parts.
+    from_file: makes them of a single file in the original layout.
     Raises Failure with a sentence for people.
     """
     path = Path(source).expanduser()
-    if path.is_dir():
-        return _from_folder(pipeline_class, path, dtype)
     if path.is_file():
-        return _from_single_file(pipeline_class, path, dtype, configs)
-    if path.suffix.lower() in SINGLE_FILE_ENDINGS or path.is_absolute() or source.count("/") != 1:
+        return from_file(Weights(path, MODEL_FIELD), dtype)
+    if path.is_dir():
+        pipeline = _from_folder(pipeline_class, path, dtype)
+    elif path.suffix.lower() in SINGLE_FILE_ENDINGS or path.is_absolute() or source.count("/") != 1:
         raise Failure(
             f"There is no model at {source!r}.", "Give a folder, a file, or a Hugging Face name.", MODEL_FIELD
         )
-    return _from_hub(pipeline_class, MOVED.get(source, source), dtype)
+    else:
+        pipeline = _from_hub(pipeline_class, MOVED.get(source, source), dtype)
+    return {**pipeline.components, "scheduler": dict(pipeline.scheduler.config)}
 
 
-def load_vae(vae_class: Any, source: str, dtype: torch.dtype) -> Any:
-    """A VAE from a file, a folder (its own or a whole model's), or a hub name.  Raises Failure."""
+def frozen(parts: Parts) -> Parts:
+    """Nothing of the base model learns; what does is attached to it, or chosen from it, later."""
+    for module in parts.modules():
+        module.requires_grad_(False)
+    return parts
+
+
+def maker(module_class: Any, config: Path) -> Callable[[], Any]:
+    """Makes a module by the configuration in a folder."""
+    if hasattr(module_class, "load_config"):  # diffusers'
+        return partial(module_class.from_config, module_class.load_config(config))
+    return partial(module_class, module_class.config_class.from_pretrained(config))
+
+
+def scheduler_config(configs: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((configs / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    return found
+
+
+def prediction_of(scheduler: dict[str, Any], settings: TrainingSettings) -> Prediction:
+    """What the model predicts: velocity where its files or the settings say so."""
+    said = scheduler.get("prediction_type", "epsilon")
+    if said not in ("epsilon", "v_prediction"):
+        raise Failure(
+            f"This model predicts {said!r}, which this version does not train.", "Choose another.", MODEL_FIELD
+        )
+    return "v_prediction" if settings.families.v_parameterization else said
+
+
+def alphas_cumprod(scheduler: dict[str, Any]) -> Tensor:
+    """(T,) ᾱ of the model's noise schedule, brought down to no signal at all at its end where its files say so."""
+    names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
+    schedule = DDPMScheduler(**{name: scheduler[name] for name in names if name in scheduler}).alphas_cumprod.float()
+    return without_a_trace_of_signal(schedule) if scheduler.get("rescale_betas_zero_snr") else schedule
+
+
+def load_vae(vae_class: Any, source: str, dtype: torch.dtype, like: Any) -> Any:
+    """A VAE from a file, a folder (its own or a whole model's), or a hub name.  Raises Failure.
+
+    like: the model's own, whose configuration a file's has.
+    """
     path = Path(source).expanduser()
     try:
         if path.is_file():
-            _refuse_unsafe(path, "vae")
-            return vae_class.from_single_file(str(path), config=str(SD1_CONFIGS / "vae"), torch_dtype=dtype)
+            return vae_from_file(Weights(path, "vae"), partial(vae_class.from_config, like.config), dtype)
         if path.is_dir():
             inner = path / "vae" if (path / "vae").is_dir() else path
             return vae_class.from_pretrained(inner, torch_dtype=dtype)
@@ -63,7 +110,21 @@ def load_vae(vae_class: Any, source: str, dtype: torch.dtype) -> Any:
     except Failure:
         raise
     except Exception as error:
-        raise Failure(f"The VAE {source!r} cannot be loaded: {_first_line(error)}.", option="vae") from error
+        raise Failure(f"The VAE {source!r} cannot be loaded: {first_line(error)}.", option="vae") from error
+
+
+def vae_from_file(weights: Weights, make: Callable[[], Any], dtype: torch.dtype, prefix: str | None = None) -> Any:
+    """A VAE from a file of its own, or from that of a whole model.  prefix: before its names, None to look for it."""
+    if prefix is None:
+        prefix = VAE_PREFIX if weights.has(VAE_PREFIX) else ""
+    if weights.has("decoder.up_blocks."):  # a file of diffusers' own
+        return module_from(weights, make, own_names, prefix, dtype, "VAE")
+    return module_from(weights, make, vae_entries, prefix, dtype, "VAE")
+
+
+def own_names(module: Any, prefix: str) -> list[Entry]:
+    """The layout of a file that names everything as it is named here."""
+    return [Entry(prefix + name, (name,)) for name in module.state_dict()]
 
 
 def _from_folder(pipeline_class: Any, folder: Path, dtype: torch.dtype) -> Any:
@@ -74,17 +135,19 @@ def _from_folder(pipeline_class: Any, folder: Path, dtype: torch.dtype) -> Any:
             "Choose the folder that holds model_index.json, or a single file inside this one.",
             MODEL_FIELD,
         )
-    kind = _class_name(index)
+    kind, wanted = _class_name(index), pipeline_class.__name__.removesuffix("Pipeline")
     if kind != pipeline_class.__name__:
         raise Failure(
-            f"{folder} holds a {kind.removesuffix('Pipeline')} model, not a Stable Diffusion 1 model.",
-            "This version trains Stable Diffusion 1 models; choose one.",
+            f"{folder} holds a {kind.removesuffix('Pipeline')} model, not a {wanted} model.",
+            "Choose another model, or set the model family to this one's.",
             MODEL_FIELD,
         )
     try:
-        return pipeline_class.from_pretrained(folder, torch_dtype=dtype, local_files_only=True, **_WITHOUT_CHECKER)
+        return pipeline_class.from_pretrained(
+            folder, torch_dtype=dtype, local_files_only=True, **_without_checker(pipeline_class)
+        )
     except Exception as error:
-        raise Failure(f"{folder} cannot be loaded: {_first_line(error)}.", option=MODEL_FIELD) from error
+        raise Failure(f"{folder} cannot be loaded: {first_line(error)}.", option=MODEL_FIELD) from error
 
 
 def _class_name(index: Path) -> str:
@@ -95,31 +158,10 @@ def _class_name(index: Path) -> str:
         raise Failure(f"{index} is damaged: it names no pipeline.", "Download the model again.", MODEL_FIELD) from error
 
 
-def _from_single_file(pipeline_class: Any, file: Path, dtype: torch.dtype, configs: Path) -> Any:
-    _refuse_unsafe(file)
-    try:
-        return pipeline_class.from_single_file(
-            str(file),
-            config=str(configs),
-            torch_dtype=dtype,
-            tokenizer=_tokenizer(file, configs),
-            safety_checker=None,
-            feature_extractor=None,
-        )
-    except Failure:
-        raise
-    except Exception as error:
-        raise Failure(
-            f"{file.name} cannot be loaded as a Stable Diffusion 1 model: {_first_line(error)}.",
-            "Check that the file is a whole Stable Diffusion 1 model and was downloaded completely.",
-            MODEL_FIELD,
-        ) from error
-
-
 def _from_hub(pipeline_class: Any, name: str, dtype: torch.dtype) -> Any:
     def load(local_files_only: bool) -> Any:
         return pipeline_class.from_pretrained(
-            name, torch_dtype=dtype, local_files_only=local_files_only, **_WITHOUT_CHECKER
+            name, torch_dtype=dtype, local_files_only=local_files_only, **_without_checker(pipeline_class)
         )
 
     try:
@@ -151,56 +193,37 @@ def _local_first(load: Callable[[bool], Any]) -> Any:
         return load(False)
 
 
-_WITHOUT_CHECKER: dict[str, Any] = {
-    "safety_checker": None,
-    "feature_extractor": None,
-    "requires_safety_checker": False,
-}
+def _without_checker(pipeline_class: Any) -> dict[str, Any]:
+    """The pieces of Stable Diffusion 1 and 2 that look at finished pictures are not loaded."""
+    if not pipeline_class.__name__.startswith("StableDiffusionPipeline"):
+        return {}
+    return {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
-def _tokenizer(file: Path, configs: Path) -> Any:
-    """The tokenizer of a single file: a folder beside it, one among the configs, or CLIP's from the hub."""
+def clip_tokenizer(file: Path, configs: Path) -> Any:
+    """CLIP's tokenizer for a single file."""
     from transformers import CLIPTokenizer
 
-    for folder in (file.with_suffix("") / "tokenizer", file.parent / "tokenizer", configs / "tokenizer"):
-        if folder.is_dir():
-            return CLIPTokenizer.from_pretrained(folder)
+    return tokenizer_beside(file, CLIPTokenizer, "tokenizer", CLIP, "vocab.json and merges.txt", configs)
+
+
+def tokenizer_beside(
+    file: Path, tokenizer_class: Any, folder: str, name: str, needed: str, configs: Path | None = None
+) -> Any:
+    """A tokenizer that a single file lacks: of a folder beside it, among the configs, or from the hub.
+
+    name: on the hub.  needed: its files, for people.
+    """
+    places = [file.with_suffix("") / folder, file.parent / folder, *([configs / folder] if configs else [])]
+    for place in places:
+        if place.is_dir():
+            return tokenizer_class.from_pretrained(place)
     try:
-        return _local_first(lambda local: CLIPTokenizer.from_pretrained(CLIP, local_files_only=local))
+        return _local_first(lambda local: tokenizer_class.from_pretrained(name, local_files_only=local))
     except OSError as error:
         raise Failure(
-            f"{file.name} needs CLIP's tokenizer, which is not on this machine, and the Hugging Face hub cannot be "
-            "reached.",
-            f"Connect to the internet once, or put vocab.json and merges.txt of {CLIP} into "
-            f"{file.parent / 'tokenizer'}.",
+            f"{file.name} needs the tokenizer of {name}, which is not on this machine, and the Hugging Face hub cannot "
+            "be reached.",
+            f"Connect to the internet once, or put {needed} of it into {file.parent / folder}.",
             MODEL_FIELD,
         ) from error
-
-
-def _refuse_unsafe(file: Path, option: str = MODEL_FIELD) -> None:
-    """Refuse web pages, and pickles that hold code: they are read through torch's weights-only loader alone."""
-    with file.open("rb") as stream:
-        if stream.read(64).lstrip()[:1] == b"<":
-            raise Failure(
-                f"{file.name} is a web page, not a model: the download brought the site's words instead of the file.",
-                "Download it again; some sites want you to log in first.",
-                option,
-            )
-    if file.suffix.lower() == ".safetensors":
-        return
-    try:
-        # Files from before torch 1.6 are no archives and cannot be mapped into memory.
-        torch.load(file, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(file))
-    except pickle.UnpicklingError as error:
-        raise Failure(
-            f"{file.name} holds more than weights: loading it could run code, so it was not loaded.",
-            "Get the model as a .safetensors file.",
-            option,
-        ) from error
-    except Exception as error:
-        raise Failure(f"{file.name} is not a readable checkpoint: {_first_line(error)}.", option=option) from error
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__).rstrip(".")

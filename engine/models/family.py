@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from engine.objective.objective import TrainingObjective
 from engine.settings.samples import SamplePrompt
-from engine.settings.source_model import SourceModel
+from engine.settings.training import TrainingSettings
+
+Encoded = dict[str, Tensor]
+"""What the text encoders make of captions, by name; the first dimension of each tensor counts the captions."""
+
+Prediction = Literal["epsilon", "v_prediction", "flow"]
+"""What the model answers: the noise, the velocity of Salimans & Ho 2022, or that of a straight flow."""
 
 
 @dataclass
 class Parts:
     """The loaded pieces of a base model.
 
-    alphas_cumprod: (T,) ᾱ of the noise schedule it was trained with.
+    denoiser: the UNet or transformer.  text_encoders, tokenizers: in the order in which the family asks them.
+    alphas_cumprod: (T,) ᾱ of the noise schedule that it was trained with, None for a flow.
     """
 
-    unet: nn.Module
+    denoiser: nn.Module
     vae: nn.Module
-    text_encoder: nn.Module
-    tokenizer: Any
-    alphas_cumprod: Tensor
+    text_encoders: list[nn.Module]
+    tokenizers: list[Any]
+    prediction: Prediction = "epsilon"
+    alphas_cumprod: Tensor | None = None
 
     def modules(self) -> Iterator[nn.Module]:
-        yield from (self.unet, self.vae, self.text_encoder)
+        yield from (self.denoiser, self.vae, *self.text_encoders)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser computes."""
+        return next(self.denoiser.parameters()).device
 
 
 @dataclass(frozen=True)
@@ -43,56 +57,84 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Target:
-    """One part that a network may attach to, and the names that kohya's files use for it.
+class Drawing:
+    """A sample picture to be drawn, width × height pixels."""
 
-    part: the attribute of Parts.  group: "unet" or "text_encoder", whose learning rate it has.
-    prefix: what file names begin with, before the module's own path.
-    modules: the paths of the modules to attach to.
+    prompt: SamplePrompt
+    width: int
+    height: int
+    seed: int
+    reading: Reading = field(default_factory=Reading)
+
+    def guidance(self, usual: float) -> float:
+        """Classifier-free guidance: as the prompt asks, else as is usual with the model."""
+        return usual if self.prompt.guidance_scale is None else self.prompt.guidance_scale
+
+    def generator(self) -> torch.Generator:
+        """Drawn on the CPU, noise is the same on every machine."""
+        return torch.Generator().manual_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """One place in kohya's files for a network's weights.
+
+    name: as in the files.  paths: the module that it is on; several where the original model has one matrix for what
+    stands apart here, stacked in this order.  swapped: the original has the two halves of its rows the other way round.
     """
 
-    part: str
-    group: str
-    prefix: str
-    modules: tuple[str, ...]
+    name: str
+    paths: tuple[str, ...]
+    swapped: bool = False
 
-    def file_name(self, module: str) -> str:
-        """The name of a module in kohya's files: the prefix, then its path with _ for every dot."""
-        return f"{self.prefix}_{module.replace('.', '_')}"
+
+@dataclass(frozen=True)
+class Target:
+    """One module that a network may attach to.
+
+    group: "unet" or "text_encoder", whose learning rate it has.
+    """
+
+    module: nn.Module
+    group: Literal["unet", "text_encoder"]
+    attachments: tuple[Attachment, ...] = field(repr=False)
 
 
 class Family(Protocol):
     """One kind of base model: how to load it, condition it, ask it, and draw with it."""
 
     name: str
-    kohya_version: str
-    """What kohya's metadata call it, such as sd_v1."""
+    """For people, such as SDXL."""
     architecture: str
     """What modelspec calls it, such as stable-diffusion-v1."""
 
-    def load(self, source: SourceModel, dtype: torch.dtype) -> Parts:
+    network_module: str
+    """What sd-scripts calls the LoRA for it, such as networks.lora."""
+
+    def kohya_version(self, parts: Parts) -> str:
+        """What kohya's metadata call it, such as sd_v1."""
+
+    def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         """Load the pieces on the CPU.  Raises Failure."""
 
-    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Tensor:
-        """Captions → (B, tokens, channels).  Raises Failure."""
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+        """What the model is told of the captions.  Raises Failure."""
 
     def encode_images(self, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
         """(B, 3, H, W) in [-1, 1] → (B, C, h, w), scaled to about unit variance."""
 
-    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, conditioning: Tensor) -> Tensor:
-        """The model's answer to noisy latents (B, C, h, w) at timesteps (B,), of the latents' shape."""
+    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
+        """The model's answer to noisy latents (B, C, h, w) at timesteps (B,) in [0, 1000], of the latents' shape.
 
-    def draw(
-        self,
-        parts: Parts,
-        prompt: SamplePrompt,
-        scheduler: Any,
-        width: int,
-        height: int,
-        seed: int,
-        reading: Reading,
-    ) -> Any:
-        """One sample picture as a PIL image, width × height pixels."""
+        sizes: (B, 6) in pixels: height and width of the picture's file, top and left of its crop, height and width
+        trained at.
+        """
+
+    def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
+        """What is asked of the model in training, on the denoiser's device."""
+
+    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
+        """The picture as a PIL image.  scheduler: None for a flow, which has one of its own."""
 
     def lora_targets(self, parts: Parts) -> list[Target]:
         """What a LoRA attaches to, in the order of kohya's files."""

@@ -5,6 +5,7 @@ peft's own lora_dropout acts on the input of the down projection, which is somet
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +26,8 @@ class Dropouts:
     module: float = 0.0
 
 
-def attach(down: nn.Module, up: nn.Module, dropouts: Dropouts) -> None:
-    """Make the two projections drop out while they are in training mode."""
+def attach(down: nn.Module, ups: Iterable[nn.Module], dropouts: Dropouts) -> None:
+    """Make the projections drop out while they are in training mode."""
     if dropouts.network or dropouts.rank:
 
         def between(module: nn.Module, _: Any, output: Tensor) -> Tensor:
@@ -38,7 +39,8 @@ def attach(down: nn.Module, up: nn.Module, dropouts: Dropouts) -> None:
         def whole(module: nn.Module, _: Any, output: Tensor) -> Tensor:
             return output * 0 if module.training and torch.rand(()) < dropouts.module else output
 
-        up.register_forward_hook(whole)
+        for up in ups:
+            up.register_forward_hook(whole)
 
 
 def _without_some(output: Tensor, dropouts: Dropouts) -> Tensor:

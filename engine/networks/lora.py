@@ -10,101 +10,134 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from engine.models.family import Parts, Target
+from engine.models.family import Attachment, Target
 from engine.networks import dropout
 from engine.networks.dropout import Dropouts
 
 ADAPTER = "default"
 
 
+class Pair:
+    """The two matrices at one place of kohya's files: down, (rank, in), and up, (out, rank).
+
+    Where one matrix of the original model stands apart in several modules here, they share down, and each has its
+    rows of up.
+    """
+
+    def __init__(self, attachment: Attachment, layers: list[LoraLayer]) -> None:
+        self._swapped = attachment.swapped
+        self._rows = [layer.lora_B[ADAPTER].weight.shape[0] for layer in layers]
+        # The base may be in half precision; what is trained must not be.
+        self.down = layers[0].lora_A[ADAPTER].float()
+        self.ups = [layer.lora_B[ADAPTER].float() for layer in layers]
+        for layer in layers[1:]:
+            layer.lora_A[ADAPTER] = self.down
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [self.down.weight, *(up.weight for up in self.ups)]
+
+    def up(self) -> Tensor:
+        """As in the file."""
+        whole = torch.cat([up.weight.detach() for up in self.ups])
+        return torch.cat(whole.chunk(2)[::-1]) if self._swapped else whole
+
+    def fill(self, name: str, down: Tensor, up: Tensor) -> None:
+        """Take over a file's matrices.  Raises RuntimeError where they are of another shape."""
+        up = torch.cat(up.chunk(2)[::-1]) if self._swapped else up
+        if len(up) != sum(self._rows):
+            raise RuntimeError(f"{name} has {len(up)} rows, not {sum(self._rows)}")
+        _fill(name, self.down.weight, down)
+        for part, rows in zip(self.ups, up.split(self._rows), strict=True):
+            _fill(name, part.weight, rows)
+
+
 class LoraNetwork:
     """Attached on construction: down begins as Kaiming-uniform (a = √5), up as zeros, both in float32.
 
-    rank: the width of down and up.  alpha: strength times rank.
+    rank: the width of down and up.  alpha: strength times rank.  module: sd-scripts' name for the kind of network.
     """
 
     def __init__(
-        self, parts: Parts, targets: list[Target], rank: int, alpha: float, dropouts: Dropouts | None = None
+        self,
+        targets: list[Target],
+        rank: int,
+        alpha: float,
+        dropouts: Dropouts | None = None,
+        module: str = "networks.lora",
     ) -> None:
-        self.rank, self.alpha, self.dropouts = rank, alpha, dropouts or Dropouts()
-        self._layers: dict[str, dict[str, LoraLayer]] = {}
+        self.rank, self.alpha, self.dropouts, self._module = rank, alpha, dropouts or Dropouts(), module
+        self._pairs: dict[str, dict[str, Pair]] = {}
         for target in targets:
-            module = getattr(parts, target.part)
+            paths = tuple(path for attachment in target.attachments for path in attachment.paths)
             config = LoraConfig(
                 r=rank,
                 lora_alpha=alpha,
-                target_modules=_exactly(target.modules),
+                target_modules=_exactly(paths),
                 lora_dropout=0.0,  # peft's acts on the input of down; kohya's are hooks of ours
                 bias="none",
             )
-            inject_adapter_in_model(config, module, ADAPTER)
-            layers = {target.file_name(path): module.get_submodule(path) for path in target.modules}
-            self._layers.setdefault(target.group, {}).update(layers)
-            for layer in layers.values():
-                # The base may be in half precision; what is trained must not be.
-                layer.lora_A.float()
-                layer.lora_B.float()
-                dropout.attach(layer.lora_A[ADAPTER], layer.lora_B[ADAPTER], self.dropouts)
+            inject_adapter_in_model(config, target.module, ADAPTER)
+            pairs = self._pairs.setdefault(target.group, {})
+            for attachment in target.attachments:
+                pair = Pair(attachment, [target.module.get_submodule(path) for path in attachment.paths])
+                dropout.attach(pair.down, pair.ups, self.dropouts)
+                pairs[attachment.name] = pair
 
     def parameters(self, group: str) -> list[nn.Parameter]:
-        layers = self._layers.get(group, {}).values()
-        return [p for layer in layers for p in (layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight)]
+        return [parameter for pair in self._pairs.get(group, {}).values() for parameter in pair.parameters()]
 
     def fast_parameters(self, group: str) -> list[nn.Parameter]:
-        return [layer.lora_B[ADAPTER].weight for layer in self._layers.get(group, {}).values()]
+        return [up.weight for pair in self._pairs.get(group, {}).values() for up in pair.ups]
 
     def state_dict(self) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = {}
-        for name, layer in self._all_layers().items():
-            weights[f"{name}.lora_down.weight"] = layer.lora_A[ADAPTER].weight.detach()
-            weights[f"{name}.lora_up.weight"] = layer.lora_B[ADAPTER].weight.detach()
+        for name, pair in self._all_pairs().items():
+            weights[f"{name}.lora_down.weight"] = pair.down.weight.detach()
+            weights[f"{name}.lora_up.weight"] = pair.up()
             weights[f"{name}.alpha"] = torch.tensor(float(self.alpha))
         return weights
 
     @torch.no_grad()
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
-        for name, layer in self._all_layers().items():
-            _fill(name, layer.lora_A[ADAPTER].weight, weights[f"{name}.lora_down.weight"])
-            _fill(name, layer.lora_B[ADAPTER].weight, weights[f"{name}.lora_up.weight"])
+        for name, pair in self._all_pairs().items():
+            pair.fill(name, weights[f"{name}.lora_down.weight"], weights[f"{name}.lora_up.weight"])
 
     @torch.no_grad()
     def begin_from(self, weights: dict[str, Tensor]) -> int:
         begun = 0
-        for name, layer in self._all_layers().items():
+        for name, pair in self._all_pairs().items():
             down, up = weights.get(f"{name}.lora_down.weight"), weights.get(f"{name}.lora_up.weight")
             if down is None or up is None:
                 continue
             # The file's strength, where it differs from this network's, goes into up: the picture stays the same.
             strength = _alpha_of(name, weights) / len(down) / (self.alpha / self.rank)
-            _fill(name, layer.lora_A[ADAPTER].weight, down)
-            _fill(name, layer.lora_B[ADAPTER].weight, up * strength)
+            pair.fill(name, down, up * strength)
             begun += 1
         return begun
 
     @torch.no_grad()
     def limit_norms(self, most: float) -> None:
         scale = self.alpha / self.rank
-        for layer in self._all_layers().values():
-            down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
-            norm = (scale * up.flatten(1) @ down.flatten(1)).norm().clamp(min=most / 2)
+        for pair in self._all_pairs().values():
+            norm = (scale * pair.up().flatten(1) @ pair.down.weight.flatten(1)).norm().clamp(min=most / 2)
             # Both factors share the shortening, hence the root; 1 where the norm is small enough.
             shortening = (most / norm).clamp(max=1).sqrt()
-            down.mul_(shortening)
-            up.mul_(shortening)
+            for weight in pair.parameters():
+                weight.mul_(shortening)
 
     def metadata(self) -> dict[str, Any]:
         arguments = {"rank_dropout": self.dropouts.rank, "module_dropout": self.dropouts.module}
         used = {name: str(value) for name, value in arguments.items() if value}
         return {
-            "ss_network_module": "networks.lora",
+            "ss_network_module": self._module,
             "ss_network_dim": self.rank,
             "ss_network_alpha": float(self.alpha),
             "ss_network_dropout": self.dropouts.network or None,
             **({"ss_network_args": json.dumps(used)} if used else {}),
         }
 
-    def _all_layers(self) -> dict[str, LoraLayer]:
-        return {name: layer for group in self._layers.values() for name, layer in group.items()}
+    def _all_pairs(self) -> dict[str, Pair]:
+        return {name: pair for group in self._pairs.values() for name, pair in group.items()}
 
 
 def _fill(name: str, parameter: nn.Parameter, weights: Tensor) -> None:

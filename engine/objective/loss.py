@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor
+
+from engine.settings.objective import LossType
+
+
+def of_type(kind: LossType, prediction: Tensor, target: Tensor, threshold: Callable[[], Tensor]) -> Tensor:
+    """The loss of a name, element by element.  threshold: gives δ, (B,), for those that have one."""
+    if kind == "l2":
+        return squared_error(prediction, target)
+    if kind == "l1":
+        return absolute_error(prediction, target)
+    robust = pseudo_huber if kind == "huber" else smooth_l1
+    return robust(prediction, target, threshold())
 
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:

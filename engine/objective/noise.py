@@ -17,6 +17,16 @@ def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod:
     return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
 
 
+def perturbed(noise: Tensor, gamma: float, random_strength: bool) -> Tensor:
+    """ε + γ · N(0, 1): more noise than the model is told of; random_strength: γ is drawn from [0, γ) each time.
+
+    noise: (B, C, h, w).  Returns (B, C, h, w).  Source: Ning et al. 2023, arXiv:2301.11706.
+    """
+    if not gamma:
+        return noise
+    return noise + gamma * (torch.rand(()) if random_strength else 1.0) * torch.randn_like(noise)
+
+
 def offset_noise(noise: Tensor, strength: Tensor | float) -> Tensor:
     """ε + o · N(0, 1), with one number for each picture and channel: the brightness of a whole picture moves.
 
@@ -48,3 +58,22 @@ def multires_noise(noise: Tensor, iterations: int, discount: float) -> Tensor:
         if 1 in small:
             break
     return noise / noise.std()
+
+
+def velocity(latents: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    """v = √ᾱ_t · ε − √(1 − ᾱ_t) · x₀.
+
+    latents, noise: (B, C, h, w).  timesteps: (B,) integers in [0, T).  alphas_cumprod: (T,).
+    Returns (B, C, h, w).  Source: Salimans & Ho 2022, arXiv:2202.00512, appendix D.
+    """
+    alpha = alphas_cumprod[timesteps].to(latents.dtype).view(-1, 1, 1, 1)
+    return alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+
+
+def without_a_trace_of_signal(alphas_cumprod: Tensor) -> Tensor:
+    """The noise schedule stretched so that its last step has no signal left: √ᾱ is shifted to end at 0 and scaled to
+    begin as before.  (T,) → (T,).  Source: Lin et al. 2023, arXiv:2305.08891, algorithm 1.
+    """
+    roots = alphas_cumprod.sqrt()
+    first, last = roots[0], roots[-1]
+    return ((roots - last) * first / (first - last)).square()

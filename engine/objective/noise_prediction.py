@@ -1,48 +1,38 @@
-"""The objective of models that predict noise: what a batch is turned into, and what the answer costs."""
+"""The objective of models that predict noise or velocity: what a batch is turned into, and what the answer costs."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from engine.objective import loss, noise, weights
+from engine.objective.objective import Corrupted
 from engine.objective.timesteps import uniform_timesteps
 from engine.settings.objective import Objective
 
 
-@dataclass(frozen=True)
-class Corrupted:
-    """noisy: what the model is shown, (B, C, h, w).  target: what it should answer.  timesteps: (B,)."""
-
-    noisy: Tensor
-    target: Tensor
-    timesteps: Tensor
-
-
 class NoisePrediction:
-    """Random numbers come from torch's generator alone, so a seed set before corrupt() decides all of it."""
+    """alphas_cumprod: (T,).  of_velocity: the model answers with the velocity rather than with the noise."""
 
-    def __init__(self, settings: Objective, alphas_cumprod: Tensor) -> None:
-        self._settings, self._alphas_cumprod = settings, alphas_cumprod
+    def __init__(self, settings: Objective, alphas_cumprod: Tensor, of_velocity: bool = False) -> None:
+        self._settings, self._alphas_cumprod, self._of_velocity = settings, alphas_cumprod, of_velocity
 
     def corrupt(self, latents: Tensor) -> Corrupted:
-        """Put noise on clean latents (B, C, h, w), at timesteps of its own choice."""
-        target = self._noise(latents)
+        drawn = self._noise(latents)
         total = len(self._alphas_cumprod)
         s = self._settings
         timesteps = uniform_timesteps(len(latents), s.min_timestep, min(s.max_timestep, total), latents.device)
-        put_on = target
-        if s.ip_noise_gamma:
-            strength = s.ip_noise_gamma * (torch.rand(()) if s.ip_noise_gamma_random_strength else 1.0)
-            put_on = target + strength * torch.randn_like(target)
-        return Corrupted(noise.add_noise(latents, put_on, timesteps, self._alphas_cumprod), target, timesteps)
+        put_on = noise.perturbed(drawn, s.ip_noise_gamma, s.ip_noise_gamma_random_strength)
+        noisy = noise.add_noise(latents, put_on, timesteps, self._alphas_cumprod)
+        target = noise.velocity(latents, drawn, timesteps, self._alphas_cumprod) if self._of_velocity else drawn
+        return Corrupted(noisy, target, timesteps)
 
     def loss(self, prediction: Tensor, corrupted: Corrupted) -> Tensor:
-        """What the prediction costs, by sample: (B,), in float32."""
-        elements = self._elements(prediction.float(), corrupted.target.float(), corrupted.timesteps)
-        return loss.mean_by_sample(elements) * self._weight(corrupted.timesteps)
+        timesteps = corrupted.timesteps
+        elements = loss.of_type(
+            self._settings.loss_type, prediction.float(), corrupted.target.float(), lambda: self._threshold(timesteps)
+        )
+        return loss.mean_by_sample(elements) * self._weight(timesteps)
 
     def _noise(self, latents: Tensor) -> Tensor:
         drawn = torch.randn_like(latents)
@@ -59,15 +49,6 @@ class NoisePrediction:
             drawn = noise.offset_noise(drawn, strength)
         return drawn
 
-    def _elements(self, prediction: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
-        s = self._settings
-        if s.loss_type == "l2":
-            return loss.squared_error(prediction, target)
-        if s.loss_type == "l1":
-            return loss.absolute_error(prediction, target)
-        robust = loss.pseudo_huber if s.loss_type == "huber" else loss.smooth_l1
-        return robust(prediction, target, self._threshold(timesteps))
-
     def _threshold(self, timesteps: Tensor) -> Tensor:
         s = self._settings
         if s.huber_schedule == "constant":
@@ -81,9 +62,11 @@ class NoisePrediction:
         weight = torch.ones_like(snr)
         s = self._settings
         if s.min_snr_gamma:
-            weight = weight * weights.min_snr_weight(snr, s.min_snr_gamma)
-        if s.v_pred_like_loss:
+            weight = weight * weights.min_snr_weight(snr, s.min_snr_gamma, self._of_velocity)
+        if s.scale_v_pred_loss_like_noise_pred and self._of_velocity:
+            weight = weight * weights.noise_like_weight(snr)
+        if s.v_pred_like_loss and not self._of_velocity:
             weight = weight * weights.velocity_like_weight(snr, s.v_pred_like_loss)
         if s.debiased_estimation_loss:
-            weight = weight * weights.debiased_weight(snr)
+            weight = weight * weights.debiased_weight(snr, self._of_velocity)
         return weight

@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
-from engine.settings.option import Group, option
-from engine.settings.waiting import FAMILY, INPAINTING, V_PREDICTION
+from typing import Literal
+
+from engine.settings.option import Group, maps, option
+from engine.settings.waiting import ANIMA, HUNYUAN, INPAINTING, LUMINA
 
 SECTION = "Source Model"
+
+FamilyName = Literal[
+    "sd1", "sd2", "sdxl", "sdxl-refiner", "sd3", "flux", "chroma", "lumina", "hunyuan", "anima", "qwen"
+]
+
+TITLES: dict[FamilyName, str] = {
+    "sd1": "Stable Diffusion 1",
+    "sd2": "Stable Diffusion 2",
+    "sdxl": "SDXL",
+    "sdxl-refiner": "SDXL refiner",
+    "sd3": "Stable Diffusion 3",
+    "flux": "FLUX.1",
+    "chroma": "Chroma",
+    "lumina": "Lumina Image 2.0",
+    "hunyuan": "HunyuanImage-2.1",
+    "anima": "Anima",
+    "qwen": "Qwen-Image",
+}
+
+SWITCHES: dict[str, FamilyName] = {
+    "v2": "sd2",
+    "sdxl": "sdxl",
+    "sdxl_checkbox": "sdxl",
+    "flux1_checkbox": "flux",
+    "sd3_checkbox": "sd3",
+    "lumina_checkbox": "lumina",
+    "hunyuan_image_checkbox": "hunyuan",
+    "anima_checkbox": "anima",
+}
+"""The options that say which family the model is of; without any of them it is Stable Diffusion 1."""
 
 
 class Families(Group):
@@ -14,7 +46,6 @@ class Families(Group):
         label="v2",
         section=SECTION,
         help="The model is a Stable Diffusion 2.",
-        standing=FAMILY,
         also=("SD 2", "Stable Diffusion 2.x"),
     )
     v_parameterization: bool = option(
@@ -24,7 +55,6 @@ class Families(Group):
         help="The model predicts velocity instead of noise, as the 768-pixel Stable Diffusion 2 models and some later "
         "ones do.",
         source="Salimans & Ho 2022, arXiv:2202.00512",
-        standing=V_PREDICTION,
         also=("v_parameterization", "v-prediction"),
     )
     sdxl: bool = option(
@@ -32,7 +62,6 @@ class Families(Group):
         label="SDXL",
         section=SECTION,
         help="The model is an SDXL.",
-        standing=FAMILY,
         also=("SDXL model", "SDXL Model"),
         methods=("dreambooth", "lora", "textual_inversion"),
     )
@@ -41,7 +70,7 @@ class Families(Group):
         label="SDXL",
         section=SECTION,
         help="The same as SDXL, as the fine-tuning tab of kohya_ss saves it.",
-        standing=FAMILY,
+        standing=maps("SDXL, which the other tabs save"),
         also=("SDXL model",),
         methods=("finetune",),
     )
@@ -50,7 +79,6 @@ class Families(Group):
         label="Flux.1",
         section=SECTION,
         help="The model is a FLUX.1.",
-        standing=FAMILY,
         also=("FLUX", "Flux"),
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -59,7 +87,6 @@ class Families(Group):
         label="SD3",
         section=SECTION,
         help="The model is a Stable Diffusion 3 or 3.5.",
-        standing=FAMILY,
         also=("SD 3.5", "Stable Diffusion 3"),
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -68,7 +95,7 @@ class Families(Group):
         label="Lumina",
         section=SECTION,
         help="The model is a Lumina Image 2.0.",
-        standing=FAMILY,
+        standing=LUMINA,
         methods=("lora", "finetune"),
     )
     hunyuan_image_checkbox: bool = option(
@@ -76,7 +103,7 @@ class Families(Group):
         label="HunyuanImage-2.1",
         section=SECTION,
         help="The model is a HunyuanImage-2.1.",
-        standing=FAMILY,
+        standing=HUNYUAN,
         methods=("lora",),
     )
     anima_checkbox: bool = option(
@@ -84,7 +111,7 @@ class Families(Group):
         label="Anima",
         section=SECTION,
         help="The model is an Anima.",
-        standing=FAMILY,
+        standing=ANIMA,
         methods=("lora", "finetune"),
     )
     train_inpainting: bool = option(
@@ -95,3 +122,7 @@ class Families(Group):
         standing=INPAINTING,
         methods=("dreambooth", "lora", "finetune"),
     )
+
+    def said(self) -> FamilyName:
+        """The family that the switches name."""
+        return next((family for switch, family in SWITCHES.items() if getattr(self, switch)), "sd1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, option
-from engine.settings.waiting import FLUX, FLUX_SD3
+from engine.settings.waiting import CAPTIONS_ON_DISK, CAPTIONS_ONCE, CHROMA, NETWORKS, SWAP, T5_TRAINING, WHOLE_MODEL
 
 SECTION = "Parameters/Basic/FLUX.1"
 
@@ -19,7 +19,6 @@ class Flux(Group):
         kohya="ae",
         help="The VAE file, usually ae.safetensors.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
         also=("ae.sft",),
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -30,7 +29,6 @@ class Flux(Group):
         section=SECTION,
         help="The CLIP-L text encoder's file, as the DreamBooth and fine-tuning tabs save it.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
         methods=("dreambooth", "finetune"),
     )
     flux1_t5xxl: str = option(
@@ -40,7 +38,6 @@ class Flux(Group):
         section=SECTION,
         help="The T5-XXL text encoder's file, as the DreamBooth and fine-tuning tabs save it.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
         methods=("dreambooth", "finetune"),
     )
     flux_model_type: Literal["flux", "chroma"] = option(
@@ -50,7 +47,7 @@ class Flux(Group):
         kohya="model_type",
         help="flux for FLUX.1, chroma for Chroma.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        not_yet={"chroma": CHROMA.why},
         methods=("lora",),
     )
     flux1_cache_text_encoder_outputs: bool = option(
@@ -59,7 +56,7 @@ class Flux(Group):
         section=SECTION,
         help="Encode every caption once before training, so that the large text encoders leave the GPU.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=CAPTIONS_ONCE,
         methods=("dreambooth", "lora", "finetune"),
     )
     flux1_cache_text_encoder_outputs_to_disk: bool = option(
@@ -68,7 +65,7 @@ class Flux(Group):
         section=SECTION,
         help="Keep the encoded captions in files beside the pictures.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=CAPTIONS_ON_DISK,
         methods=("dreambooth", "lora", "finetune"),
     )
     timestep_sampling: Literal["flux_shift", "sigma", "shift", "sigmoid", "uniform"] = option(
@@ -78,7 +75,6 @@ class Flux(Group):
         help="How often each amount of noise is trained on. shift, flux_shift and sigmoid favour the middle.",
         source="Esser et al. 2024, arXiv:2403.03206",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
         methods=("dreambooth", "lora", "finetune"),
     )
     discrete_flow_shift: float = option(
@@ -89,7 +85,6 @@ class Flux(Group):
         section=SECTION,
         help="For shift: how far the drawn noise is moved towards more of it; 3 is usual, 1 for not at all.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
         methods=("dreambooth", "lora", "finetune"),
     )
     model_prediction_type: Literal["raw", "additive", "sigma_scaled"] = option(
@@ -98,7 +93,6 @@ class Flux(Group):
         section=SECTION,
         help="How the model's output is read before the loss; raw is usual for FLUX.1.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
         methods=("dreambooth", "lora", "finetune"),
     )
     flux_guidance_scale: float = option(
@@ -110,7 +104,6 @@ class Flux(Group):
         kohya="guidance_scale",
         help="The guidance that FLUX.1-dev is told while training; 1 is usual for a LoRA.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
         methods=("dreambooth", "lora", "finetune"),
     )
     t5xxl_max_token_length: int = option(
@@ -120,7 +113,8 @@ class Flux(Group):
         label="T5-XXL Max Token Length",
         section=SECTION,
         help="How many tokens of a caption T5-XXL reads: 512 for FLUX.1-dev, 256 for schnell and SD 3.",
-        standing=FLUX_SD3,
+        applies_when={"flux1_checkbox": (True,)},
+        also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
     )
     apply_t5_attn_mask: bool = option(
@@ -128,7 +122,8 @@ class Flux(Group):
         label="Apply T5 Attention Mask",
         section=SECTION,
         help="Let the model not look at the empty places after a short caption.",
-        standing=FLUX_SD3,
+        applies_when={"flux1_checkbox": (True,)},
+        also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
     )
     train_blocks: Literal["all", "double", "single"] = option(
@@ -137,7 +132,6 @@ class Flux(Group):
         section=SECTION,
         help="Which of the transformer's blocks are trained.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
         methods=("dreambooth", "lora", "finetune"),
     )
     split_mode: bool = option(
@@ -146,7 +140,7 @@ class Flux(Group):
         section=SECTION,
         help="Train the double and the single blocks by turns, an older way to save memory.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=NETWORKS,
         methods=("dreambooth", "lora", "finetune"),
     )
     split_qkv: bool = option(
@@ -155,7 +149,7 @@ class Flux(Group):
         section=SECTION,
         help="Give queries, keys and values matrices of their own.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=NETWORKS,
         methods=("lora",),
     )
     train_t5xxl: bool = option(
@@ -164,7 +158,7 @@ class Flux(Group):
         section=SECTION,
         help="Train the T5-XXL text encoder too.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=T5_TRAINING,
         methods=("lora",),
     )
     enable_all_linear: bool = option(
@@ -173,7 +167,7 @@ class Flux(Group):
         section=SECTION,
         help="OFT attaches to every linear layer, not to attention alone.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=NETWORKS,
         methods=("lora",),
     )
     cpu_offload_checkpointing: bool = option(
@@ -182,7 +176,7 @@ class Flux(Group):
         section=SECTION,
         help="With Gradient checkpointing: keep what is kept in main memory.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=SWAP,
         methods=("dreambooth", "lora", "finetune"),
     )
     mem_eff_save: bool = option(
@@ -191,7 +185,7 @@ class Flux(Group):
         section=SECTION,
         help="Save a whole model with little main memory.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=WHOLE_MODEL,
         methods=("dreambooth", "lora", "finetune"),
     )
     blockwise_fused_optimizers: bool = option(
@@ -200,7 +194,7 @@ class Flux(Group):
         section=SECTION,
         help="Update each block as soon as its gradients are known, with an optimizer for each.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=WHOLE_MODEL,
         methods=("dreambooth", "finetune"),
     )
     flux_fused_backward_pass: bool = option(
@@ -209,7 +203,7 @@ class Flux(Group):
         section=SECTION,
         help="Update each weight as soon as its gradient is known. With Adafactor only.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=WHOLE_MODEL,
         methods=("dreambooth", "finetune"),
     )
     single_blocks_to_swap: int = option(

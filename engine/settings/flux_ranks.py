@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import FLUX
+from engine.settings.waiting import BY_BLOCK
 
 RANK_FOR_LAYERS = "Parameters/Basic/FLUX.1/Rank for layers"
 BLOCKS_TO_TRAIN = "Parameters/Basic/FLUX.1/Blocks to train"
@@ -16,7 +16,7 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank for the attention over the picture in the double blocks; empty for Network Rank, 0 for none.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=BY_BLOCK,
         methods=("lora",),
     )
     txt_attn_dim: str = option(
@@ -25,7 +25,7 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank for the attention over the text in the double blocks; empty for Network Rank, 0 for none.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=BY_BLOCK,
         methods=("lora",),
     )
     img_mlp_dim: str = option(
@@ -34,7 +34,7 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank for the picture's feed-forward layers in the double blocks; empty for Network Rank, 0 for none.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=BY_BLOCK,
         methods=("lora",),
     )
     txt_mlp_dim: str = option(
@@ -43,7 +43,7 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank for the text's feed-forward layers in the double blocks; empty for Network Rank, 0 for none.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=BY_BLOCK,
         methods=("lora",),
     )
     img_mod_dim: str = option(
@@ -52,7 +52,7 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank for the picture's modulation in the double blocks; empty for Network Rank, 0 for none.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=BY_BLOCK,
         methods=("lora",),
     )
     txt_mod_dim: str = option(
@@ -61,7 +61,7 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank for the text's modulation in the double blocks; empty for Network Rank, 0 for none.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=BY_BLOCK,
         methods=("lora",),
     )
     single_dim: str = option(
@@ -70,7 +70,7 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank for the layers of the single blocks; empty for Network Rank, 0 for none.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=BY_BLOCK,
         methods=("lora",),
     )
     single_mod_dim: str = option(
@@ -79,7 +79,7 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank for the modulation of the single blocks; empty for Network Rank, 0 for none.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=BY_BLOCK,
         methods=("lora",),
     )
     in_dims: str = option(
@@ -88,7 +88,7 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Ranks for the five layers that the model's inputs pass, with commas; empty for none.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=BY_BLOCK,
         methods=("lora",),
     )
     train_double_block_indices: str = option(
@@ -97,7 +97,7 @@ class FluxRanks(Group):
         section=BLOCKS_TO_TRAIN,
         help="Which of the 19 double blocks the network attaches to: all, none, or numbers such as 0,1,5-8.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=BY_BLOCK,
         methods=("lora",),
     )
     train_single_block_indices: str = option(
@@ -106,6 +106,6 @@ class FluxRanks(Group):
         section=BLOCKS_TO_TRAIN,
         help="Which of the 38 single blocks the network attaches to: all, none, or numbers such as 0,1,5-8.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=FLUX,
+        standing=BY_BLOCK,
         methods=("lora",),
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import SHOWN_TIMESTEPS, V_PREDICTION
+from engine.settings.waiting import SHOWN_TIMESTEPS
 
 ADVANCED = "Parameters/Advanced"
+
+
+LossType = Literal["huber", "smooth_l1", "l1", "l2"]
 
 
 class Objective(Group):
@@ -57,7 +60,6 @@ class Objective(Group):
         label="Scale v prediction loss",
         section=ADVANCED,
         help="For models that predict velocity: weigh the timesteps as a model that predicts noise would.",
-        standing=V_PREDICTION,
     )
     v_pred_like_loss: float = option(
         0,
@@ -174,7 +176,7 @@ class Objective(Group):
         section=ADVANCED,
         help="Draw that strength anew each time, between 0 and IP noise gamma.",
     )
-    loss_type: Literal["huber", "smooth_l1", "l1", "l2"] = option(
+    loss_type: LossType = option(
         "l2",
         label="Loss type",
         section="Parameters/Advanced/Scheduled Huber Loss",

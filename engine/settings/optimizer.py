@@ -6,7 +6,7 @@ from typing import Literal
 
 from engine.settings.arguments import Value, read_arguments
 from engine.settings.option import Group, option
-from engine.settings.waiting import FLUX_SD3
+from engine.settings.waiting import T5_TRAINING
 
 BASIC = "Parameters/Basic"
 ADVANCED = "Parameters/Advanced"
@@ -216,7 +216,7 @@ class Optimizer(Group):
         label="T5XXL learning rate",
         section=BASIC,
         help="Learning rate of the T5-XXL text encoder, where it is trained; 0 for the Text Encoder learning rate.",
-        standing=FLUX_SD3,
+        standing=T5_TRAINING,
         methods=("lora",),
     )
 

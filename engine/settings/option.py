@@ -78,7 +78,7 @@ class Option:
     kind: str, bool, int or float.
     section: tab, sub-tab and accordion in the form, such as "Parameters/Basic" or "Parameters/Basic/LyCORIS".
     kohya: the key in kohya_ss's JSON.  kohya_text: a number that kohya_ss writes as text.
-    applies_when: values that other options must have for this one to mean anything.
+    applies_when: values that other options must have for this one to mean anything.  also_when: others that will do.
     standing: what the option does in this version.  not_yet: for single choices what they wait for.
     also: other names that tutorials and older pages have for it.
     suggestions: usual values of a free text.
@@ -100,6 +100,7 @@ class Option:
     widget: Widget = "auto"
     source: str = ""
     applies_when: Mapping[str, tuple[Any, ...]] | None = None
+    also_when: Mapping[str, tuple[Any, ...]] | None = None
     standing: Standing = ACTS
     not_yet: Mapping[str, str] = field(default_factory=dict)
     also: tuple[str, ...] = ()
@@ -128,7 +129,16 @@ class Option:
 
     def applies(self, values: Mapping[str, Any]) -> bool:
         """Whether the option means anything beside the other options' values; one not among them does not hinder."""
-        return all(values[name] in allowed for name, allowed in (self.applies_when or {}).items() if name in values)
+
+        def met(condition: Mapping[str, tuple[Any, ...]]) -> bool:
+            return all(values[name] in allowed for name, allowed in condition.items() if name in values)
+
+        return met(self.applies_when or {}) or (self.also_when is not None and met(self.also_when))
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """The options whose values say whether this one means anything."""
+        return (*(self.applies_when or {}), *(self.also_when or {}))
 
     def value_text(self, value: Any) -> str:
         """A value for people: "on", "8", "(none)"; secrets stay unseen."""
@@ -168,6 +178,7 @@ def option(
     widget: Widget = "auto",
     source: str = "",
     applies_when: Mapping[str, tuple[Any, ...]] | None = None,
+    also_when: Mapping[str, tuple[Any, ...]] | None = None,
     standing: Standing = ACTS,
     not_yet: Mapping[str, str] | None = None,
     also: tuple[str, ...] = (),
@@ -188,6 +199,7 @@ def option(
         "widget": widget,
         "source": source,
         "applies_when": applies_when,
+        "also_when": also_when,
         "standing": standing,
         "not_yet": not_yet or {},
         "also": also,

@@ -69,7 +69,8 @@ class SamplePrompt:
     """One line of Sample prompts.
 
     width, height: pixels, None for the training resolution.  steps: denoising steps.
-    guidance_scale: classifier-free guidance, 1 for none.  seed: None for the run's seed.
+    guidance_scale: classifier-free guidance, 1 for none; None for what is usual with the model.
+    told_guidance: what a FLUX.1-dev is told of it instead.  seed: None for the run's seed.
     ignored: flags that have no meaning for the models trained here.
     """
 
@@ -78,7 +79,8 @@ class SamplePrompt:
     width: int | None = None
     height: int | None = None
     steps: int = 30
-    guidance_scale: float = 7.5
+    guidance_scale: float | None = None
+    told_guidance: float | None = None
     seed: int | None = None
     sampler: str | None = None
     ignored: tuple[str, ...] = ()
@@ -104,14 +106,14 @@ class SamplePrompt:
     def line(self) -> str:
         """The prompt in kohya's syntax again, with all that differs from the defaults."""
         flags = {
-            "w": self.width, "h": self.height, "s": self.steps, "l": self.guidance_scale,
+            "w": self.width, "h": self.height, "s": self.steps, "l": self.guidance_scale, "g": self.told_guidance,
             "d": self.seed, "ss": self.sampler, "n": self.negative or None,
         }  # fmt: skip
         return " ".join([self.text, *(f"--{key} {value}" for key, value in flags.items() if value is not None)])
 
 
-_FOR_OTHER_MODELS = {"g", "cn", "fs", "am"}
-"""FLUX's guidance, the picture of a ControlNet, the flow shift, the strength of a network."""
+_FOR_OTHER_MODELS = {"cn", "fs", "am"}
+"""The picture of a ControlNet, the flow shift, the strength of a network."""
 
 _FLAGS: dict[str, tuple[str, type, float, float]] = {
     # flag: (field, type, least, most)
@@ -119,6 +121,7 @@ _FLAGS: dict[str, tuple[str, type, float, float]] = {
     "h": ("height", int, 8, 8192),
     "s": ("steps", int, 1, 1000),
     "l": ("guidance_scale", float, 0, 100),
+    "g": ("told_guidance", float, 0, 100),
     "d": ("seed", int, 0, 2**63 - 1),
 }
 
@@ -134,7 +137,7 @@ def _read_flag(key: str, value: str, number: int) -> dict[str, object]:
     if key not in _FLAGS:
         raise ValueError(
             f"Sample prompts, line {number}: --{shlex.quote(key)} is not known; "
-            "use --w, --h, --s, --l, --d, --ss and --n."
+            "use --w, --h, --s, --l, --g, --d, --ss and --n."
         )
     field, kind, least, most = _FLAGS[key]
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import FLUX_SD3, SD3
+from engine.settings.waiting import CAPTIONS_ON_DISK, CAPTIONS_ONCE, MMAP, MORE_SD3, WHOLE_MODEL
 
 SECTION = "Parameters/Basic/SD3"
 
@@ -17,7 +17,8 @@ class Sd3(Group):
         label="CLIP-L Path",
         section=SECTION,
         help="The CLIP-L text encoder's file, for FLUX.1 too.",
-        standing=FLUX_SD3,
+        applies_when={"flux1_checkbox": (True,)},
+        also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
     )
     clip_g: str = option(
@@ -27,7 +28,6 @@ class Sd3(Group):
         section=SECTION,
         help="The CLIP-G text encoder's file; empty where the model's file holds it.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
         methods=("dreambooth", "lora", "finetune"),
     )
     t5xxl: str = option(
@@ -36,7 +36,8 @@ class Sd3(Group):
         label="T5-XXL Path",
         section=SECTION,
         help="The T5-XXL text encoder's file, for FLUX.1 too.",
-        standing=FLUX_SD3,
+        applies_when={"flux1_checkbox": (True,)},
+        also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
     )
     sd3_clip_l: str = option(
@@ -46,7 +47,6 @@ class Sd3(Group):
         section=SECTION,
         help="CLIP-L's file once more, as kohya_ss's LoRA tab saves it.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
         methods=("lora",),
     )
     sd3_t5xxl: str = option(
@@ -56,7 +56,6 @@ class Sd3(Group):
         section=SECTION,
         help="T5-XXL's file once more, as kohya_ss's LoRA tab saves it.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
         methods=("lora",),
     )
     t5xxl_device: str = option(
@@ -65,7 +64,7 @@ class Sd3(Group):
         section=SECTION,
         help="Where T5-XXL computes, such as cuda or cpu; empty for where the rest does.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=MORE_SD3,
         methods=("dreambooth", "lora", "finetune"),
     )
     t5xxl_dtype: Literal["float32", "fp16", "bf16"] = option(
@@ -74,7 +73,7 @@ class Sd3(Group):
         section=SECTION,
         help="Number format of T5-XXL.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=MORE_SD3,
         methods=("dreambooth", "lora", "finetune"),
     )
     sd3_text_encoder_batch_size: int = option(
@@ -85,7 +84,7 @@ class Sd3(Group):
         section=SECTION,
         help="Captions encoded at a time.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=MORE_SD3,
         methods=("dreambooth", "lora", "finetune"),
     )
     sd3_cache_text_encoder_outputs: bool = option(
@@ -94,7 +93,7 @@ class Sd3(Group):
         section=SECTION,
         help="Encode every caption once before training, so that the text encoders leave the GPU.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=CAPTIONS_ONCE,
         methods=("dreambooth", "lora", "finetune"),
     )
     sd3_cache_text_encoder_outputs_to_disk: bool = option(
@@ -103,7 +102,7 @@ class Sd3(Group):
         section=SECTION,
         help="Keep the encoded captions in files beside the pictures.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=CAPTIONS_ON_DISK,
         methods=("dreambooth", "lora", "finetune"),
     )
     weighting_scheme: Literal["logit_normal", "sigma_sqrt", "mode", "cosmap", "uniform"] = option(
@@ -113,16 +112,14 @@ class Sd3(Group):
         help="How often, or how much, each amount of noise is trained on; the paper found logit_normal best.",
         source="Esser et al. 2024, arXiv:2403.03206",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
         methods=("dreambooth", "lora", "finetune"),
     )
     logit_mean: float = option(
         0.0,
         label="Logit Mean",
         section=SECTION,
-        help="For logit_normal: above 0 favours more noise, below 0 less.",
+        help="For logit_normal: above 0 favours less noise, below 0 more.",
         applies_when={"sd3_checkbox": (True,), "weighting_scheme": ("logit_normal",)},
-        standing=SD3,
         methods=("dreambooth", "lora", "finetune"),
     )
     logit_std: float = option(
@@ -132,7 +129,6 @@ class Sd3(Group):
         section=SECTION,
         help="For logit_normal: how widely the noise is spread around the favoured amount.",
         applies_when={"sd3_checkbox": (True,), "weighting_scheme": ("logit_normal",)},
-        standing=SD3,
         methods=("dreambooth", "lora", "finetune"),
     )
     mode_scale: float = option(
@@ -141,7 +137,6 @@ class Sd3(Group):
         section=SECTION,
         help="For mode: above 0 favours the middle.",
         applies_when={"sd3_checkbox": (True,), "weighting_scheme": ("mode",)},
-        standing=SD3,
         methods=("dreambooth", "lora", "finetune"),
     )
     sd3_clip_l_dropout_rate: float = option(
@@ -152,7 +147,7 @@ class Sd3(Group):
         section=SECTION,
         help="Share of the pictures for which CLIP-L sees no caption, from 0 to 1.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=MORE_SD3,
         methods=("lora",),
     )
     clip_g_dropout_rate: float = option(
@@ -163,7 +158,7 @@ class Sd3(Group):
         section=SECTION,
         help="Share of the pictures for which CLIP-G sees no caption, from 0 to 1.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=MORE_SD3,
         methods=("lora",),
     )
     sd3_t5_dropout_rate: float = option(
@@ -174,7 +169,7 @@ class Sd3(Group):
         section=SECTION,
         help="Share of the pictures for which T5-XXL sees no caption, from 0 to 1.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=MORE_SD3,
         methods=("lora",),
     )
     sd3_enable_scaled_pos_embed: bool = option(
@@ -183,7 +178,7 @@ class Sd3(Group):
         section=SECTION,
         help="Scale the positions within the picture to its size, for training at several sizes.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=MORE_SD3,
         methods=("lora",),
     )
     pos_emb_random_crop_rate: float = option(
@@ -194,7 +189,7 @@ class Sd3(Group):
         section=SECTION,
         help="Share of the pictures whose positions are cut from a random place, from 0 to 1.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=MORE_SD3,
         methods=("lora",),
     )
     sd3_fused_backward_pass: bool = option(
@@ -203,7 +198,7 @@ class Sd3(Group):
         section=SECTION,
         help="Update each weight as soon as its gradient is known. With Adafactor only.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=WHOLE_MODEL,
         methods=("dreambooth", "lora", "finetune"),
     )
     sd3_disable_mmap_load_safetensors: bool = option(
@@ -212,7 +207,7 @@ class Sd3(Group):
         section=SECTION,
         help="Read model files in one go instead of page by page, which is faster on network drives and in WSL.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=MMAP,
         methods=("lora",),
     )
     save_clip: bool = option(
@@ -221,7 +216,7 @@ class Sd3(Group):
         section=SECTION,
         help="Save CLIP-L and CLIP-G beside the model.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=WHOLE_MODEL,
         methods=("dreambooth", "lora", "finetune"),
     )
     save_t5xxl: bool = option(
@@ -230,6 +225,6 @@ class Sd3(Group):
         section=SECTION,
         help="Save T5-XXL beside the model.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=SD3,
+        standing=WHOLE_MODEL,
         methods=("dreambooth", "lora", "finetune"),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import MMAP, SDXL
+from engine.settings.waiting import CAPTIONS_ONCE, MMAP, WHOLE_MODEL
 
 SECTION = "Parameters/Basic/SDXL"
 
@@ -16,7 +16,7 @@ class Sdxl(Group):
         help="Encode every caption once before training: faster, and the text encoders leave the GPU. They cannot be "
         "trained then.",
         applies_when={"sdxl": (True,)},
-        standing=SDXL,
+        standing=CAPTIONS_ONCE,
         methods=("dreambooth", "lora", "finetune"),
     )
     sdxl_no_half_vae: bool = option(
@@ -25,7 +25,6 @@ class Sdxl(Group):
         section=SECTION,
         help="Keep the VAE in full precision; SDXL's own breaks in fp16.",
         applies_when={"sdxl": (True,)},
-        standing=SDXL,
     )
     fused_backward_pass: bool = option(
         False,
@@ -33,7 +32,7 @@ class Sdxl(Group):
         section=SECTION,
         help="Update each weight as soon as its gradient is known, so that not all gradients are in memory at once. "
         "With Adafactor only.",
-        standing=SDXL,
+        standing=WHOLE_MODEL,
         methods=("dreambooth", "finetune"),
     )
     fused_optimizer_groups: int = option(
@@ -42,7 +41,7 @@ class Sdxl(Group):
         label="Fused optimizer groups",
         section=SECTION,
         help="The same for any optimizer, in so many groups of weights; 4 to 10 is usual, 0 for none.",
-        standing=SDXL,
+        standing=WHOLE_MODEL,
         methods=("dreambooth", "finetune"),
     )
     disable_mmap_load_safetensors: bool = option(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from engine.settings.option import later, maps
 
-FAMILY = maps("the model family; this version trains Stable Diffusion 1 and refuses the others")
 ATTENTION = maps("PyTorch's own attention, which computes the same and is used always")
 
-V_PREDICTION = later("models that predict velocity")
-SDXL = later("SDXL models")
-SD3 = later("Stable Diffusion 3 models")
-FLUX = later("FLUX.1 models")
-FLUX_SD3 = later("FLUX.1 and Stable Diffusion 3 models")
+CAPTIONS_ONCE = maps("captions that are encoded once wherever they stay the same and no text encoder is trained")
+MORE_SD3 = later("more of Stable Diffusion 3's own options")
+T5_TRAINING = later("training T5-XXL")
+CHROMA = later("Chroma models")
 LUMINA = later("Lumina Image 2.0 models")
 HUNYUAN = later("HunyuanImage-2.1 models")
 ANIMA = later("Anima models")
@@ -20,6 +18,7 @@ MMAP = later("reading model files without memory mapping")
 
 DATASET_CONFIG = later("dataset configuration files")
 DISK_CACHE = later("latents cached on disk")
+CAPTIONS_ON_DISK = later("encoded captions cached on disk")
 BUCKETS = later("random crops and colours")
 MASKS = later("masked loss")
 WORKERS = later("reading pictures in processes of their own")

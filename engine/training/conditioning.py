@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 
 import torch
-from torch import Tensor
 
 from engine.data.batches import MicroBatch, derived_seed
 from engine.data.captions import varied
-from engine.models.family import Family, Parts, Reading
+from engine.models.family import Encoded, Family, Parts, Reading
 from engine.settings.captions import Captions
 
 CAPTIONS_AT_A_TIME = 16
@@ -28,14 +27,15 @@ class Conditioning:
     ) -> None:
         self._family, self._parts, self._captions = family, parts, captions
         self._variation, self._reading, self._trained = variation, reading, trained
-        self._device = next(parts.unet.parameters()).device
-        self._encoded: dict[str, Tensor] = {}
+        self._device = parts.device
+        self._encoded: dict[str, Encoded] = {}
         if not trained and not variation.shuffle_caption:
             self._encode_all()
-            parts.text_encoder.to("cpu")
+            for encoder in parts.text_encoders:
+                encoder.to("cpu")
 
-    def of(self, batch: MicroBatch) -> Tensor:
-        """(B, tokens, channels) on the training device."""
+    def of(self, batch: MicroBatch) -> Encoded:
+        """What the model is told of a batch, on the training device."""
         captions = [
             varied(
                 self._captions[index],
@@ -46,7 +46,8 @@ class Conditioning:
             for position, index in enumerate(batch.pictures)
         ]
         if self._encoded:
-            return torch.stack([self._encoded[caption] for caption in captions]).to(self._device)
+            known = [self._encoded[caption] for caption in captions]
+            return {name: torch.stack([one[name] for one in known]).to(self._device) for name in known[0]}
         with torch.set_grad_enabled(self._trained):
             return self._family.encode_text(self._parts, captions, self._reading)
 
@@ -55,5 +56,8 @@ class Conditioning:
         different = list(dict.fromkeys([*self._captions, ""]))
         for begin in range(0, len(different), CAPTIONS_AT_A_TIME):
             some = different[begin : begin + CAPTIONS_AT_A_TIME]
-            encoded = self._family.encode_text(self._parts, some, self._reading).cpu()
-            self._encoded |= dict(zip(some, encoded, strict=True))
+            encoded = self._family.encode_text(self._parts, some, self._reading)
+            told = {name: tensor.cpu() for name, tensor in encoded.items()}
+            self._encoded |= {
+                caption: {name: tensor[place] for name, tensor in told.items()} for place, caption in enumerate(some)
+            }

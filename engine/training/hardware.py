@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -53,10 +53,11 @@ def of_first_process(value: T) -> T:
     return values[0]
 
 
-def save_memory(unet: nn.Module, text_encoder: nn.Module) -> None:
-    """Gradient checkpointing in both; it acts only where gradients are taken."""
-    unet.enable_gradient_checkpointing()  # type: ignore[operator]
-    text_encoder.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+def save_memory(denoiser: Any, *text_encoders: Any) -> None:
+    """Gradient checkpointing in all of them; it acts only where gradients are taken."""
+    denoiser.enable_gradient_checkpointing()
+    for encoder in text_encoders:
+        encoder.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def device_name(device: torch.device) -> str:

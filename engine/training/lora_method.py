@@ -38,7 +38,7 @@ class LoraMethod:
         weights = _weights_to_begin_from(s)
         rank, alpha = (s.dim_from_weights and rank_and_alpha(weights)) or (s.network_dim, s.network_alpha)
         dropouts = Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout)
-        self.network: Network = LoraNetwork(parts, targets, rank, alpha, dropouts)
+        self.network: Network = LoraNetwork(targets, rank, alpha, dropouts, family.network_module)
         if weights:
             _begin_from(self.network, weights, s)
         self._dtype = DTYPES[settings.source_model.save_precision]

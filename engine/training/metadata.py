@@ -18,7 +18,7 @@ from engine import VERSION
 from engine.data.buckets import Placed, Size
 from engine.data.items import Item
 from engine.data.steps import StepPlan
-from engine.models.family import Family
+from engine.models.family import Family, Parts
 from engine.networks.kohya_format import LEGACY_HASH_LENGTH, LEGACY_HASH_OFFSET, as_text
 from engine.settings.objective import Objective
 from engine.settings.training import TrainingSettings
@@ -55,6 +55,7 @@ class RunMetadata:
 
     settings: TrainingSettings
     family: Family
+    parts: Parts
     plan: StepPlan
     items: list[Item]
     captions: list[str]
@@ -105,7 +106,7 @@ class RunMetadata:
             "ss_seed": self.seed,
             "ss_clip_skip": s.objective.clip_skip,
             "ss_cache_latents": s.dataset.cache_latents,
-            "ss_base_model_version": self.family.kohya_version,
+            "ss_base_model_version": self.family.kohya_version(self.parts),
             "ss_training_comment": s.folders.training_comment or None,
             "ss_sd_scripts_commit_hash": "(unknown)",
             "ss_max_token_length": None if s.captions.max_token_length == "75" else s.captions.max_token_length,

@@ -23,14 +23,19 @@ _SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def make_sampler(name: str, alphas_cumprod: Tensor) -> Any:
+LEAST_SIGNAL = 2.0**-24
+"""Samplers divide by the signal's share, which a schedule may end without."""
+
+
+def make_sampler(name: str, alphas_cumprod: Tensor, prediction: str = "epsilon") -> Any:
     """The scheduler for a name, on the noise schedule that the model is trained with.
 
+    prediction: what the model answers, "epsilon" or "v_prediction".
     k_euler and the other k_ names mean the same samplers without k_.
     """
     class_name, arguments = _SAMPLERS[name.removeprefix("k_")]
-    alphas = alphas_cumprod.double()
+    alphas = alphas_cumprod.double().clamp(min=LEAST_SIGNAL)
     betas = 1 - alphas / torch.cat([alphas.new_ones(1), alphas[:-1]])  # ᾱ_t = Π (1 − β)
     return getattr(diffusers, class_name)(
-        num_train_timesteps=len(alphas), trained_betas=betas.float().tolist(), **arguments
+        num_train_timesteps=len(alphas), trained_betas=betas.float().tolist(), prediction_type=prediction, **arguments
     )

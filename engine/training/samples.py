@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from engine.models.family import Family, Parts, Reading
+from engine.models.family import Drawing, Family, Parts, Reading
 from engine.runs.events import Sample
 from engine.runs.folder import RunFolder
 from engine.settings.samples import SamplePrompt
@@ -53,7 +53,7 @@ class Sampler:
         """
         before = [(module, module.training, _device_of(module)) for module in self._parts.modules()]
         for module, _, _ in before:
-            module.eval().to(_device_of(self._parts.unet))
+            module.eval().to(self._parts.device)
         try:
             with torch.no_grad(), self._autocast():
                 for index, prompt in enumerate(self._prompts):
@@ -66,19 +66,18 @@ class Sampler:
                 module.train(was_training).to(device)
             report.pause()
 
+    def _scheduler(self, name: str) -> Any:
+        """None for a flow, which the family follows in its own way."""
+        if self._parts.alphas_cumprod is None:
+            return None
+        return make_sampler(name, self._parts.alphas_cumprod, self._parts.prediction)
+
     def _draw_one(self, prompt: SamplePrompt, index: int, report: Report, step: int, epoch: int | None) -> None:
         width, height = self._settings.dataset.size()
         seed = self._seed if prompt.seed is None else prompt.seed
-        scheduler = make_sampler(prompt.sampler or self._settings.samples.sample_sampler, self._parts.alphas_cumprod)
-        picture = self._family.draw(
-            self._parts,
-            prompt,
-            scheduler,
-            width=prompt.width or width,
-            height=prompt.height or height,
-            seed=seed,
-            reading=self._reading,
-        )
+        scheduler = self._scheduler(prompt.sampler or self._settings.samples.sample_sampler)
+        sample = Drawing(prompt, prompt.width or width, prompt.height or height, seed, self._reading)
+        picture = self._family.draw(self._parts, sample, scheduler)
         place = f"e{epoch:06d}" if epoch is not None else f"{step:06d}"
         name = f"{self._settings.folders.output_name}_{place}_{index:02d}_{datetime.now():%Y%m%d%H%M%S}_{seed}"
         file = Path(self._settings.folders.output_dir) / "sample" / f"{name}.png"

@@ -19,9 +19,8 @@ from engine.data.placing import placed
 from engine.data.steps import plan_of
 from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
+from engine.models.families import family_of
 from engine.models.family import Family, Parts, Reading
-from engine.models.sd1 import StableDiffusion1
-from engine.objective.noise_prediction import NoisePrediction
 from engine.runs.events import Planned
 from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, find_state
@@ -77,9 +76,9 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             "Raise Epoch or Max train steps to train on.",
             "resume",
         )
-    family: Family = StableDiffusion1()
+    family = family_of(settings)
     dtype = weight_dtype(accelerator.mixed_precision)
-    parts = family.load(settings.source_model, dtype)
+    parts = family.load(settings, dtype)
     report.event(
         Planned(
             total_steps=plan.steps,
@@ -105,10 +104,11 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
 
     torch.manual_seed(seed)
     method = LoraMethod(family, parts, settings, plan.steps)
-    parts.unet.to(device).train()
-    parts.text_encoder.to(device).train()
+    learning = [parts.denoiser, *parts.text_encoders]
+    for module in learning:
+        module.to(device).train()
     if settings.hardware.gradient_checkpointing:
-        save_memory(parts.unet, parts.text_encoder)
+        save_memory(*learning)
     reading = Reading(settings.objective.clip_skip, int(settings.captions.max_token_length))
     conditioning = Conditioning(family, parts, captions, settings.captions, reading, method.trains_text_encoder)
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
@@ -136,6 +136,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     metadata = RunMetadata(
         settings,
         family,
+        parts,
         plan,
         items,
         captions,
@@ -158,14 +159,15 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         memory.state_dict,
         partial(resting_weights, optimizer.optimizer),
     )
-    objective = NoisePrediction(settings.objective, parts.alphas_cumprod.to(device))
+    objective = family.objective(settings, parts)
 
     def loss_of(batch: MicroBatch) -> Tensor:
         torch.manual_seed(batch.seed)
-        corrupted = objective.corrupt(latents.batch(batch.pictures).to(device, torch.float32))
+        shown = latents.batch(batch.pictures)
+        corrupted = objective.corrupt(shown.latents.to(device, torch.float32))
         with accelerator.autocast():
-            text = conditioning.of(batch)
-            prediction = family.predict(parts, corrupted.noisy.to(dtype), corrupted.timesteps, text)
+            encoded, sizes = conditioning.of(batch), shown.sizes.to(device)
+            prediction = family.predict(parts, corrupted.noisy.to(dtype), corrupted.timesteps, encoded, sizes)
         losses = objective.loss(prediction, corrupted) * prior_weights[list(batch.pictures)]
         return losses.mean() * batch.weight
 

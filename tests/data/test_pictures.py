@@ -68,7 +68,7 @@ def test_cached_latents_depend_on_seed_and_place_alone(tmp_path: Path):
         latents, seen = Latents(items, [Placed((8, 8), (8, 8))] * 7, encode), []
         latents.cache(batch_size, seed, lambda done, total: seen.append((done, total)))
         assert seen == ([(2, 7), (4, 7), (6, 7), (7, 7)] if batch_size == 2 else [(7, 7)])
-        return latents.batch(tuple(range(7)))
+        return latents.batch(tuple(range(7))).latents
 
     assert torch.equal(cached(1), cached(1))
     assert torch.equal(cached(1), cached(1, batch_size=7))
@@ -105,8 +105,8 @@ def test_half_of_the_pictures_are_shown_mirrored(tmp_path: Path):
         if cached:
             latents.cache(1, 7, lambda done, total: None)
         torch.manual_seed(0)
-        red = latents.batch((0,) * 400)[:, 0]
+        red = latents.batch((0,) * 400).latents[:, 0]
         assert red.unique().tolist() == [-1, 1]
         assert 160 < (red == 1).sum() < 240  # 200 expected, deviation 10
     plain = Latents([tmp_path / "a.png"], [Placed((8, 8), (8, 8))], left_colours)
-    assert plain.batch((0,) * 50)[:, 0].unique().tolist() == [1]
+    assert plain.batch((0,) * 50).latents[:, 0].unique().tolist() == [1]

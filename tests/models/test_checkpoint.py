@@ -15,15 +15,14 @@ from safetensors.torch import save_file
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.failure import Failure
-from engine.models import checkpoint
 from engine.models.family import Reading
-from engine.models.sd1 import StableDiffusion1
-from engine.settings.source_model import SourceModel
+from engine.models.sd import CONFIGS, StableDiffusion
+from tests.models.loading import NO_SIZES, loaded
 from tests.models.original_layout import original_layout
 
 
 def load(name: Path | str, vae: Path | str = "") -> object:
-    return StableDiffusion1().load(SourceModel(pretrained_model_name_or_path=str(name), vae=str(vae)), torch.float32)
+    return loaded(name, vae=str(vae))[1]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def as_small(monkeypatch: pytest.MonkeyPatch, configs: Path) -> None:
     """Single files are taken for ones of the built-in model's size, where real ones are of SD 1.5's."""
-    monkeypatch.setattr(checkpoint, "SD1_CONFIGS", configs)
+    monkeypatch.setitem(CONFIGS, 1, configs)
 
 
 @pytest.fixture
@@ -51,13 +50,15 @@ def single_file(pipeline: StableDiffusionPipeline, tmp_path: Path) -> Path:
 
 
 def same_answer(a: object, b: object) -> None:
-    family = StableDiffusion1()
+    family = StableDiffusion()
     torch.manual_seed(0)
     noisy, t, pixels = torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.no_grad():
         texts = [family.encode_text(parts, ["a red star"], Reading(1)) for parts in (a, b)]
-        torch.testing.assert_close(*texts)
-        torch.testing.assert_close(*(family.predict(p, noisy, t, texts[0]) for p in (a, b)), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(*(text["states"] for text in texts))
+        torch.testing.assert_close(
+            *(family.predict(p, noisy, t, texts[0], NO_SIZES) for p in (a, b)), atol=1e-4, rtol=1e-4
+        )
         latents = [family.encode_images(p, pixels, torch.Generator().manual_seed(1)) for p in (a, b)]
         torch.testing.assert_close(*latents, atol=1e-4, rtol=1e-4)
 
@@ -105,7 +106,7 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes):
 def test_a_file_that_was_not_downloaded_completely_is_named(single_file: Path, as_small: None):
     whole = single_file.read_bytes()
     single_file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(Failure, match=r"model\.safetensors cannot be loaded"):
+    with pytest.raises(Failure, match=r"model\.safetensors was not downloaded completely"):
         load(single_file)
 
 
@@ -134,12 +135,12 @@ def edited_model(folder: Path, file: str, **changes: object) -> Path:
 
 
 def test_models_of_other_kinds_are_refused_by_name(tmp_path: Path):
-    sdxl = edited_model(tmp_path / "xl", "model_index.json", _class_name="StableDiffusionXLPipeline")
-    with pytest.raises(Failure, match="holds a StableDiffusionXL model"):
-        load(sdxl)
-    v2 = edited_model(tmp_path / "v", "scheduler/scheduler_config.json", prediction_type="v_prediction")
-    with pytest.raises(Failure, match="v_prediction"):
-        load(v2)
+    flux = edited_model(tmp_path / "flux", "model_index.json", _class_name="QwenImagePipeline")
+    with pytest.raises(Failure, match="is a Qwen-Image model"):
+        load(flux)
+    unlike = edited_model(tmp_path / "x", "scheduler/scheduler_config.json", prediction_type="sample")
+    with pytest.raises(Failure, match="predicts 'sample'"):
+        load(unlike)
     with pytest.raises(Failure, match=r"no model_index\.json"):
         load(tmp_path)
 
@@ -197,7 +198,7 @@ def test_a_model_downloaded_before_is_loaded_without_asking_the_hub(monkeypatch:
 
 def test_single_files_of_real_size_have_sd15s_configuration():
     for part in ("unet", "vae", "text_encoder", "scheduler"):
-        assert list((checkpoint.SD1_CONFIGS / part).glob("*.json")), part
-    unet = json.loads((checkpoint.SD1_CONFIGS / "unet/config.json").read_text())
+        assert list((CONFIGS[1] / part).glob("*.json")), part
+    unet = json.loads((CONFIGS[1] / "unet/config.json").read_text())
     assert unet["block_out_channels"] == [320, 640, 1280, 1280]
     assert unet["cross_attention_dim"] == 768

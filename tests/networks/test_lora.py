@@ -16,13 +16,12 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from engine.demo.demo import MODEL_FOLDER
-from engine.models.checkpoint import SD1_CONFIGS
 from engine.models.family import Parts, Reading
-from engine.models.sd1 import StableDiffusion1
+from engine.models.sd import CONFIGS, StableDiffusion
 from engine.networks.dropout import Dropouts
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork, rank_and_alpha
-from engine.settings.source_model import SourceModel
+from tests.models.loading import NO_SIZES, loaded, states
 
 SD_SCRIPTS_FINGERPRINT = "60edf0b7f830b06adf65239debb44038a9be2cda888bc68b9a70e8dc89a7a516"
 """SHA-256 of the sorted lines NAME<tab>SHAPE of all matrices in a rank 8 file that sd-scripts wrote for SD 1.5."""
@@ -31,17 +30,16 @@ SD_SCRIPTS_FINGERPRINT = "60edf0b7f830b06adf65239debb44038a9be2cda888bc68b9a70e8
 def sd15_on_meta() -> Parts:
     """SD 1.5's UNet and text encoder at full size, without weights."""
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(SD1_CONFIGS / "unet"))
-        config = CLIPTextConfig.from_pretrained(SD1_CONFIGS / "text_encoder")
+        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(CONFIGS[1] / "unet"))
+        config = CLIPTextConfig.from_pretrained(CONFIGS[1] / "text_encoder")
         text_encoder = CLIPTextModel(config)
-    return Parts(unet=unet, vae=torch.nn.Identity(), text_encoder=text_encoder, tokenizer=None,
-                 alphas_cumprod=torch.ones(1))  # fmt: skip
+    return Parts(denoiser=unet, vae=torch.nn.Identity(), text_encoders=[text_encoder], tokenizers=[None])
 
 
 @pytest.fixture(scope="module")
 def full_size() -> dict[str, torch.Tensor]:
     parts = sd15_on_meta()
-    return LoraNetwork(parts, StableDiffusion1().lora_targets(parts), rank=8, alpha=8).state_dict()
+    return LoraNetwork(StableDiffusion().lora_targets(parts), rank=8, alpha=8).state_dict()
 
 
 def test_at_sd15s_size_there_are_sd_scripts_264_modules(full_size: dict[str, torch.Tensor]):
@@ -80,15 +78,15 @@ def test_some_names_by_hand(full_size: dict[str, torch.Tensor], name: str, shape
 
 @pytest.fixture
 def parts() -> Parts:
-    return StableDiffusion1().load(SourceModel(pretrained_model_name_or_path=str(MODEL_FOLDER)), torch.float32)
+    return loaded()[1]
 
 
 def test_an_untrained_network_changes_nothing(parts: Parts):
-    inputs = torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.randn(1, 77, 64)
-    family = StableDiffusion1()
+    inputs = torch.randn(1, 4, 8, 8), torch.tensor([500]), states(torch.randn(1, 77, 64)), NO_SIZES
+    family = StableDiffusion()
     with torch.no_grad():
         before = family.predict(parts, *inputs)
-        LoraNetwork(parts, family.lora_targets(parts), rank=4, alpha=4)
+        LoraNetwork(family.lora_targets(parts), rank=4, alpha=4)
         assert torch.equal(family.predict(parts, *inputs), before)
 
 
@@ -102,27 +100,25 @@ def randomised(network: LoraNetwork) -> LoraNetwork:
 
 @pytest.mark.shows("network_dim", "network_alpha")
 def test_each_module_computes_its_weight_plus_alpha_over_rank_times_up_times_down(parts: Parts):
-    family = StableDiffusion1()
+    family = StableDiffusion()
     original = copy.deepcopy(parts)
-    network = randomised(LoraNetwork(parts, family.lora_targets(parts), rank=4, alpha=2))
+    network = randomised(LoraNetwork(family.lora_targets(parts), rank=4, alpha=2))
     weights = network.state_dict()
     for target in family.lora_targets(original):
-        module = getattr(original, target.part)
-        for path in target.modules:
-            name = target.file_name(path)
-            up, down = (weights[f"{name}.lora_{side}.weight"] for side in ("up", "down"))
-            weight = module.get_submodule(path).weight
+        for attachment in target.attachments:
+            up, down = (weights[f"{attachment.name}.lora_{side}.weight"] for side in ("up", "down"))
+            weight = target.module.get_submodule(attachment.paths[0]).weight
             weight.data += 2 / 4 * (up.flatten(1) @ down.flatten(1)).view_as(weight)
     noisy, t, captions = torch.randn(1, 4, 8, 8), torch.tensor([500]), ["a red circle"]
     with torch.no_grad():
-        ours = family.predict(parts, noisy, t, family.encode_text(parts, captions, Reading(1)))
-        by_hand = family.predict(original, noisy, t, family.encode_text(original, captions, Reading(1)))
+        ours = family.predict(parts, noisy, t, family.encode_text(parts, captions, Reading(1)), NO_SIZES)
+        by_hand = family.predict(original, noisy, t, family.encode_text(original, captions, Reading(1)), NO_SIZES)
     torch.testing.assert_close(ours, by_hand, atol=2e-4, rtol=2e-4)
 
 
 def test_the_saved_file_loads_in_diffusers_and_changes_the_picture_as_training_saw_it(parts: Parts, tmp_path: Path):
-    family = StableDiffusion1()
-    network = randomised(LoraNetwork(parts, family.lora_targets(parts), rank=4, alpha=4))
+    family = StableDiffusion()
+    network = randomised(LoraNetwork(family.lora_targets(parts), rank=4, alpha=4))
     save_lora(network.state_dict(), {}, tmp_path / "lora.safetensors", torch.float32)
     pipeline = StableDiffusionPipeline.from_pretrained(MODEL_FOLDER, torch_dtype=torch.float32, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
@@ -138,12 +134,12 @@ def test_the_saved_file_loads_in_diffusers_and_changes_the_picture_as_training_s
     assert (after - before).abs().max() > 0.1
 
     pipeline.unload_lora_weights()
-    pipeline.unet, pipeline.text_encoder = parts.unet, parts.text_encoder
+    pipeline.unet, pipeline.text_encoder = parts.denoiser, parts.text_encoders[0]
     torch.testing.assert_close(latents(), after, atol=1e-3, rtol=1e-3)
 
 
 def test_weights_go_out_and_in_again_unchanged(parts: Parts):
-    network = randomised(LoraNetwork(parts, StableDiffusion1().lora_targets(parts), rank=4, alpha=4))
+    network = randomised(LoraNetwork(StableDiffusion().lora_targets(parts), rank=4, alpha=4))
     saved = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     for group in ("unet", "text_encoder"):
         for parameter in network.parameters(group):
@@ -153,11 +149,10 @@ def test_weights_go_out_and_in_again_unchanged(parts: Parts):
 
 
 def test_what_is_trained_is_float32_even_on_a_half_precision_base():
-    source = SourceModel(pretrained_model_name_or_path=str(MODEL_FOLDER))
-    parts = StableDiffusion1().load(source, torch.float16)
-    network = LoraNetwork(parts, StableDiffusion1().lora_targets(parts), rank=4, alpha=4)
+    _, parts = loaded(dtype=torch.float16)
+    network = LoraNetwork(StableDiffusion().lora_targets(parts), rank=4, alpha=4)
     assert {p.dtype for g in ("unet", "text_encoder") for p in network.parameters(g)} == {torch.float32}
-    trainable = {p for module in (parts.unet, parts.text_encoder) for p in module.parameters() if p.requires_grad}
+    trainable = {p for module in (parts.denoiser, *parts.text_encoders) for p in module.parameters() if p.requires_grad}
     assert trainable == {p for g in ("unet", "text_encoder") for p in network.parameters(g)}
 
 
@@ -193,13 +188,13 @@ def test_a_failed_save_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pyte
 class TestDropout:
     """sd-scripts' dropouts: they act in training alone, on what lies between down and up."""
 
-    INPUTS = (torch.randn(64, 4, 8, 8), torch.full((64,), 500), torch.randn(64, 77, 64))
+    INPUTS = (torch.randn(64, 4, 8, 8), torch.full((64,), 500), states(torch.randn(64, 77, 64)), NO_SIZES)
 
     def layer(self, parts: Parts, **dropouts: float) -> torch.nn.Module:
         """One module whose down and up make every value 1 between them and rank 4 in the end."""
-        family = StableDiffusion1()
-        network = LoraNetwork(parts, family.lora_targets(parts), rank=4, alpha=4, dropouts=Dropouts(**dropouts))
-        layer = network._all_layers()["lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"]
+        family = StableDiffusion()
+        LoraNetwork(family.lora_targets(parts), rank=4, alpha=4, dropouts=Dropouts(**dropouts))
+        layer = parts.denoiser.get_submodule("mid_block.attentions.0.transformer_blocks.0.attn1.to_q")
         with torch.no_grad():
             layer.base_layer.weight.zero_()
             layer.lora_A["default"].weight.fill_(1 / layer.in_features)
@@ -241,15 +236,15 @@ class TestDropout:
         assert 70 < left_out < 130  # 100 expected, deviation 7
 
     def test_convolutions_drop_ranks_too(self, parts: Parts):
-        family = StableDiffusion1()
-        LoraNetwork(parts, family.lora_targets(parts), rank=4, alpha=4, dropouts=Dropouts(rank=0.3, network=0.1))
-        parts.unet.train()
+        family = StableDiffusion()
+        LoraNetwork(family.lora_targets(parts), rank=4, alpha=4, dropouts=Dropouts(rank=0.3, network=0.1))
+        parts.denoiser.train()
         assert family.predict(parts, *self.INPUTS).isfinite().all()
 
 
 @pytest.mark.shows("scale_weight_norms")
 def test_norms_are_limited_by_shortening_both_factors_alike(parts: Parts):
-    network = randomised(LoraNetwork(parts, StableDiffusion1().lora_targets(parts), rank=4, alpha=2))
+    network = randomised(LoraNetwork(StableDiffusion().lora_targets(parts), rank=4, alpha=2))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.limit_norms(1.0)
     after = network.state_dict()
@@ -263,12 +258,12 @@ def test_norms_are_limited_by_shortening_both_factors_alike(parts: Parts):
 
 @pytest.mark.shows("network_weights")
 def test_a_network_that_begins_from_a_file_acts_as_the_file_does_at_another_alpha(parts: Parts):
-    family = StableDiffusion1()
+    family = StableDiffusion()
     trained = copy.deepcopy(parts)
-    file = randomised(LoraNetwork(trained, family.lora_targets(trained), rank=4, alpha=4)).state_dict()
-    network = LoraNetwork(parts, family.lora_targets(parts), rank=4, alpha=1)
+    file = randomised(LoraNetwork(family.lora_targets(trained), rank=4, alpha=4)).state_dict()
+    network = LoraNetwork(family.lora_targets(parts), rank=4, alpha=1)
     assert network.begin_from(file) == len(file) // 3
-    inputs = torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.randn(1, 77, 64)
+    inputs = torch.randn(1, 4, 8, 8), torch.tensor([500]), states(torch.randn(1, 77, 64)), NO_SIZES
     with torch.no_grad():
         torch.testing.assert_close(family.predict(parts, *inputs), family.predict(trained, *inputs))
 
@@ -283,9 +278,9 @@ def test_rank_and_alpha_are_read_off_a_file():
 
 @pytest.mark.parametrize("take_over", ["begin_from", "load_state_dict"])
 def test_a_rank_of_1_is_not_stretched_over_all_ranks(parts: Parts, take_over: str):
-    family = StableDiffusion1()
+    family = StableDiffusion()
     narrow = copy.deepcopy(parts)
-    weights = LoraNetwork(narrow, family.lora_targets(narrow), rank=1, alpha=1).state_dict()
-    network = LoraNetwork(parts, family.lora_targets(parts), rank=4, alpha=4)
+    weights = LoraNetwork(family.lora_targets(narrow), rank=1, alpha=1).state_dict()
+    network = LoraNetwork(family.lora_targets(parts), rank=4, alpha=4)
     with pytest.raises(RuntimeError, match="is of shape"):
         getattr(network, take_over)(weights)

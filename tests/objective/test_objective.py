@@ -9,10 +9,12 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
+from engine.models.checkpoint import prediction_of
 from engine.objective import loss, noise, weights
 from engine.objective.noise_prediction import NoisePrediction
 from engine.objective.timesteps import uniform_timesteps
 from engine.settings.objective import Objective
+from engine.settings.training import TrainingSettings
 
 ALPHAS = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
 
@@ -96,6 +98,29 @@ def test_weights_by_hand():
     assert weights.debiased_weight(torch.tensor([1e9])).item() == pytest.approx(1000**-0.5)
 
 
+def test_weights_of_a_velocity_by_hand():
+    snr = torch.tensor([9.0, 1 / 9])
+    assert weights.min_snr_weight(snr, 5, of_velocity=True).tolist() == pytest.approx([5 / 10, (1 / 9) / (10 / 9)])
+    assert weights.debiased_weight(snr, of_velocity=True).tolist() == pytest.approx([1 / 10, 9 / 10])
+    assert weights.noise_like_weight(snr).tolist() == pytest.approx([0.9, 0.1])
+
+
+def test_velocity_is_diffusers_own():
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    latents, drawn = torch.randn(4, 4, 8, 8), torch.randn(4, 4, 8, 8)
+    timesteps = torch.tensor([0, 10, 500, 999])
+    ours = noise.velocity(latents, drawn, timesteps, scheduler.alphas_cumprod)
+    torch.testing.assert_close(ours, scheduler.get_velocity(latents, drawn, timesteps))
+
+
+def test_a_schedule_without_a_trace_of_signal_is_diffusers_own():
+    plain = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    theirs = DDPMScheduler(**plain, rescale_betas_zero_snr=True).alphas_cumprod
+    ours = noise.without_a_trace_of_signal(ALPHAS)
+    assert ours[-1] == 0
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-3)
+
+
 def test_timesteps_are_spread_evenly_over_their_range():
     torch.manual_seed(0)
     drawn = uniform_timesteps(100_000, 200, 700, torch.device("cpu"))
@@ -103,6 +128,37 @@ def test_timesteps_are_spread_evenly_over_their_range():
     # 50 bins of 2000 expected each; χ² with 49 degrees of freedom stays below 85.4 with p = 0.999.
     counts = torch.bincount((drawn - 200) // 10, minlength=50).double()
     assert ((counts - 2000) ** 2 / 2000).sum().item() < 85.4
+
+
+class TestVelocityPrediction:
+    LATENTS = torch.randn(64, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+
+    @pytest.mark.shows("v_parameterization")
+    def test_the_velocity_is_asked_for_in_place_of_the_noise(self):
+        plain, of_velocity = (NoisePrediction(Objective(), ALPHAS, of_velocity=v) for v in (False, True))
+        torch.manual_seed(5)
+        drawn = plain.corrupt(self.LATENTS)
+        torch.manual_seed(5)
+        asked = of_velocity.corrupt(self.LATENTS)
+        assert torch.equal(asked.noisy, drawn.noisy)
+        torch.testing.assert_close(asked.target, noise.velocity(self.LATENTS, drawn.target, drawn.timesteps, ALPHAS))
+        on = TrainingSettings().with_values({"v_parameterization": True})
+        assert prediction_of({"prediction_type": "epsilon"}, on) == "v_prediction"
+        assert prediction_of({"prediction_type": "v_prediction"}, TrainingSettings()) == "v_prediction"
+        assert prediction_of({}, TrainingSettings()) == "epsilon"
+
+    @pytest.mark.shows("scale_v_pred_loss_like_noise_pred")
+    def test_its_loss_may_be_scaled_to_that_of_the_noise(self):
+        """An error of ε is √ᾱ times one of v, so the loss of v times ᾱ is the noise's."""
+        torch.manual_seed(5)
+        objective = NoisePrediction(Objective(scale_v_pred_loss_like_noise_pred=True), ALPHAS, of_velocity=True)
+        batch = objective.corrupt(self.LATENTS)
+        alpha = ALPHAS[batch.timesteps]
+        snr = alpha / (1 - alpha)
+        expected = 0.25 * (snr.clamp(max=1000) / (snr.clamp(max=1000) + 1))
+        torch.testing.assert_close(objective.loss(batch.target + 0.5, batch), expected)
+        of_noise = NoisePrediction(Objective(scale_v_pred_loss_like_noise_pred=True), ALPHAS)
+        assert of_noise.loss(batch.target + 0.5, batch).unique().tolist() == pytest.approx([0.25])
 
 
 class TestNoisePrediction:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from engine.failure import Failure
 from engine.models.family import Reading
-from engine.models.sd1 import StableDiffusion1
+from engine.models.sd import StableDiffusion
 from engine.networks.kohya_format import save_lora
 from engine.runs import process
 from engine.runs.folder import RunFolder
@@ -29,9 +29,9 @@ from engine.training.samples import Sampler
 
 
 def method_of(settings: TrainingSettings, steps: int = 10, **changes: Any) -> LoraMethod:
-    family = StableDiffusion1()
+    family = StableDiffusion()
     changed = settings.with_values(changes)
-    return LoraMethod(family, family.load(changed.source_model, torch.float32), changed, steps)
+    return LoraMethod(family, family.load(changed, torch.float32), changed, steps)
 
 
 def ended(run: RunFolder) -> History:
@@ -120,15 +120,15 @@ def test_samples_are_drawn_with_the_sampler_that_is_chosen(settings: TrainingSet
     """And one prompt may name another."""
     seen = []
 
-    class Family(StableDiffusion1):
-        def draw(self, parts: Any, prompt: Any, scheduler: Any, *_: Any, **__: Any) -> Any:
+    class Family(StableDiffusion):
+        def draw(self, parts: Any, sample: Any, scheduler: Any) -> Any:
             seen.append(type(scheduler).__name__)
             return Image.new("RGB", (64, 64))
 
     family = Family()
     changed = settings.with_values({"sample_sampler": "heun", "sample_prompts": "a cat\na dog --ss ddim"})
     run = RunFolder.create("train", "{}", "cat")
-    parts = family.load(changed.source_model, torch.float32)
+    parts = family.load(changed, torch.float32)
     Sampler(family, parts, changed, run, 1, nullcontext, Reading()).draw(Report(None), 3)
     assert seen == ["HeunDiscreteScheduler", "DDIMScheduler"]
 

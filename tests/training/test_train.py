@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,12 +19,13 @@ from engine.data.folders import scan
 from engine.data.items import captions_of, items_of
 from engine.data.placing import placed
 from engine.models.family import Reading
-from engine.models.sd1 import StableDiffusion1
+from engine.models.sd import StableDiffusion
 from engine.runs import process
 from engine.runs.events import Step
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from engine.settings.training import TrainingSettings
+from tests.models.small import pipeline
 from tests.pictures import draw_pictures
 
 PATIENCE = 300
@@ -134,8 +137,8 @@ def test_fp16_without_a_gpu_is_said_to_be_full_precision(start_run):
 def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_run, settings: TrainingSettings):
     """A new LoRA adds nothing yet, so diffusers' own UNet gives the same losses, averaged over a step's batches."""
     run = start_run(gradient_accumulation_steps=3, train_batch_size=2)
-    family = StableDiffusion1()
-    parts = family.load(settings.source_model, torch.float32)
+    family = StableDiffusion()
+    parts = family.load(settings, torch.float32)
     items = items_of(scan(Path(settings.folders.train_data_dir)))
     pictures, words = [item.picture for item in items], captions_of(items, ".txt")
     places = placed(pictures, settings.dataset)
@@ -145,11 +148,11 @@ def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_r
     with torch.no_grad():
         for batch in Batches([item.repeats for item in items], 2, 3, 7).at(0):
             torch.manual_seed(batch.seed)
-            clean = latents.batch(batch.pictures)
+            clean = latents.batch(batch.pictures).latents
             noise, timesteps = torch.randn_like(clean), torch.randint(0, 1000, (len(clean),))
             alpha = parts.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
-            captions = family.encode_text(parts, [words[i] for i in batch.pictures], Reading(1))
-            answer = parts.unet(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, timesteps, captions).sample
+            captions = family.encode_text(parts, [words[i] for i in batch.pictures], Reading(1))["states"]
+            answer = parts.denoiser(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, timesteps, captions).sample
             losses.append((answer - noise).square().mean().item())
     assert len(losses) == 3
     history = ended(run)
@@ -268,3 +271,32 @@ def test_the_log_holds_what_concerns_the_user_and_no_noise(start_run):
     assert "step 2" in log
     for noise in ("Warning", "torchvision", "kernels", "it/s", "%|"):
         assert noise not in log, log
+
+
+FAMILIES: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "sd2": ({"v2": True, "v_parameterization": True}, {"unet", "te"}),
+    "sdxl": ({"sdxl": True}, {"unet", "te1", "te2"}),
+    "sd3": ({"sd3_checkbox": True}, {"unet", "te1", "te2"}),
+    "flux": (
+        {"flux1_checkbox": True, "model_prediction_type": "raw", "t5xxl_max_token_length": 64},
+        {"unet", "te1"},
+    ),
+}
+"""The settings that each is trained with, and the parts that a LoRA of it trains, as its files name them."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_learns_draws_and_is_saved(start_run, tmp_path: Path, family: str):
+    """Five steps of a LoRA, from a small model of random weights."""
+    pipeline(family).save_pretrained(tmp_path / "model")
+    switches, parts = FAMILIES[family]
+    run = start_run(pretrained_model_name_or_path=str(tmp_path / "model"), max_train_steps=5, **switches,
+                    sample_every_n_steps=5, sample_prompts="a red circle --s 2", save_precision="float")  # fmt: skip
+    history = ended(run)
+    assert history.last.how == "done", run.log_tail()
+    assert len(history.steps) == 5
+    assert all(math.isfinite(step.loss) for step in history.steps)
+    assert len(history.samples) == 1
+    weights = load_file(tmp_path / "out" / "shapes.safetensors")
+    moved = {name.split("_")[1] for name, tensor in weights.items() if "lora_up" in name and tensor.any()}
+    assert moved == parts

@@ -1,0 +1,1 @@
+"""How the original single files name and shape what diffusers and transformers name and shape otherwise."""

@@ -1,0 +1,154 @@
+"""Stable Diffusion 1 and 2: one UNet, one CLIP text encoder; prediction of noise or of velocity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from engine.failure import Failure
+from engine.models import checkpoint
+from engine.models.attachments import clip_attachments, each_alone, linears_within
+from engine.models.clip import hidden_states, joined, last_norm, tokens_in_chunks
+from engine.models.family import Drawing, Encoded, Parts, Reading, Target
+from engine.models.layouts.clip import clip_entries, open_clip_entries
+from engine.models.layouts.unet import PREFIX as UNET
+from engine.models.layouts.unet import unet_entries
+from engine.models.layouts.vae import PREFIX as VAE
+from engine.models.layouts.vae import vae_entries
+from engine.models.single_file import Weights, module_from
+from engine.objective.noise_prediction import NoisePrediction
+from engine.objective.objective import TrainingObjective
+from engine.settings.training import TrainingSettings
+
+CONFIGS = {1: checkpoint.CONFIGS / "sd1", 2: checkpoint.CONFIGS / "sd2"}
+"""What a single file lacks: the configuration of its parts."""
+
+GUIDANCE = 7.5
+"""Classifier-free guidance of samples that ask for none in particular."""
+
+
+class StableDiffusion:
+    """version: 1 or 2."""
+
+    def __init__(self, version: int = 1) -> None:
+        self.version = version
+        self.name = f"Stable Diffusion {version}"
+        self.network_module = "networks.lora"
+        self.architecture = "stable-diffusion-v1" if version == 1 else "stable-diffusion-v2-512"
+
+    def kohya_version(self, parts: Parts) -> str:
+        if self.version == 1:
+            return "sd_v1"
+        return "sd_v2_v" if parts.prediction == "v_prediction" else "sd_v2"
+
+    def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
+        source = settings.source_model
+        found = checkpoint.components(
+            StableDiffusionPipeline, source.pretrained_model_name_or_path, dtype, self._from_file
+        )
+        unet = found["unet"]
+        if unet.config.in_channels != 4:
+            raise Failure(
+                f"This model's UNet takes {unet.config.in_channels} channels: it is an inpainting or depth variant.",
+                "Choose an ordinary Stable Diffusion model.",
+                checkpoint.MODEL_FIELD,
+            )
+        vae = checkpoint.load_vae(AutoencoderKL, source.vae, dtype, found["vae"]) if source.vae else found["vae"]
+        prediction = checkpoint.prediction_of(found["scheduler"], settings)
+        return checkpoint.frozen(
+            Parts(
+                denoiser=unet,
+                vae=vae,
+                text_encoders=[found["text_encoder"]],
+                tokenizers=[found["tokenizer"]],
+                prediction=prediction,
+                alphas_cumprod=checkpoint.alphas_cumprod(found["scheduler"]),
+            )
+        )
+
+    def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
+        configs = CONFIGS[self.version]
+        if self.version == 1:
+            text, prefix = clip_entries, "cond_stage_model.transformer."
+        else:
+            text, prefix = open_clip_entries, "cond_stage_model.model."
+        return {
+            "unet": module_from(
+                weights, checkpoint.maker(UNet2DConditionModel, configs / "unet"), unet_entries, UNET, dtype,
+                f"{self.name} model",
+            ),
+            "vae": module_from(
+                weights, checkpoint.maker(AutoencoderKL, configs / "vae"), vae_entries, VAE, dtype,
+                f"{self.name} model",
+            ),
+            "text_encoder": module_from(
+                weights, checkpoint.maker(CLIPTextModel, configs / "text_encoder"), text, prefix, dtype,
+                f"{self.name} model",
+            ),
+            "tokenizer": checkpoint.clip_tokenizer(weights.file, configs),
+            "scheduler": checkpoint.scheduler_config(configs),
+        }  # fmt: skip
+
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+        """Hidden state `clip_skip` from the end (0 and 1: the last), with the final layer norm applied.
+
+        The text encoder reads 75 tokens at a time, between a begin and an end; what it says of longer captions is
+        joined to one sequence with a single begin and end. Returns "states": (B, tokens + 2, channels).
+        """
+        encoder = parts.text_encoders[0]
+        # OpenCLIP, which SD 2 reads with, fills up with 0 rather than with its end.
+        padding = 0 if self.version == 2 else None
+        chunks = tokens_in_chunks(parts.tokenizers[0], captions, reading.tokens, padding)
+        state, _ = hidden_states(encoder, chunks, reading.clip_skip)
+        return {"states": joined(last_norm(encoder, state), chunks.shape[1])}
+
+    def encode_images(self, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
+        """A draw from the VAE's distribution, times its scaling factor (0.18215 for SD 1 and 2, 0.13025 for SDXL)."""
+        vae: Any = parts.vae
+        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        return posterior.sample(generator) * vae.config.scaling_factor
+
+    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
+        answer: Tensor = parts.denoiser(noisy, timesteps, encoder_hidden_states=encoded["states"], return_dict=False)[0]
+        return answer
+
+    def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
+        assert parts.alphas_cumprod is not None
+        alphas = parts.alphas_cumprod.to(parts.device)
+        return NoisePrediction(settings.objective, alphas, of_velocity=parts.prediction == "v_prediction")
+
+    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
+        pipeline = StableDiffusionPipeline(
+            vae=parts.vae,
+            unet=parts.denoiser,
+            text_encoder=parts.text_encoders[0],
+            tokenizer=parts.tokenizers[0],
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        # Conditioning of our own: it is the one that training uses, clip skip included.
+        states = self.encode_text(parts, [sample.prompt.text, sample.prompt.negative], sample.reading)["states"]
+        return pipeline(
+            prompt_embeds=states[:1],
+            negative_prompt_embeds=states[1:],
+            num_inference_steps=sample.prompt.steps,
+            guidance_scale=sample.guidance(GUIDANCE),
+            width=sample.width,
+            height=sample.height,
+            generator=sample.generator(),
+        ).images[0]
+
+    def lora_targets(self, parts: Parts) -> list[Target]:
+        """sd-scripts' 264 modules at SD 1.5's size: 192 of the UNet, 72 of the text encoder."""
+        encoder, unet = parts.text_encoders[0], parts.denoiser
+        return [
+            Target(encoder, "text_encoder", clip_attachments(encoder, "lora_te")),
+            Target(unet, "unet", each_alone(linears_within(unet, ("Transformer2DModel",)), "lora_unet")),
+        ]

@@ -1,0 +1,211 @@
+"""Stable Diffusion 3 and 3.5: a transformer that follows a flow, told of captions by two CLIPs and T5-XXL.
+
+Source: Esser et al. 2024, arXiv:2403.03206.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+)
+from torch import Tensor, nn
+
+from engine.models import checkpoint, encoders
+from engine.models.attachments import by_layout, clip_attachments
+from engine.models.clip import hidden_states, tokens_in_chunks
+from engine.models.family import Drawing, Encoded, Parts, Reading, Target
+from engine.models.flux import Flux
+from engine.models.layouts.mmdit import PREFIX as TRANSFORMER
+from engine.models.layouts.mmdit import mmdit_entries
+from engine.models.sd import GUIDANCE
+from engine.models.sdxl import LAYER
+from engine.models.single_file import Weights, module_from
+from engine.objective.flow_matching import FlowMatching, FlowRecipe
+from engine.objective.objective import TrainingObjective
+from engine.settings.training import TrainingSettings
+
+CONFIGS = checkpoint.CONFIGS / "sd3"
+
+T5_TOKENS = 256
+"""Of a caption, at most; the option's own default is that of FLUX.1."""
+
+SHIFT = 3.0
+"""How far samples' noise is moved towards more of it."""
+
+
+class StableDiffusion3:
+    name = "Stable Diffusion 3"
+    network_module = "networks.lora_sd3"
+    architecture = "stable-diffusion-3-medium"
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        asked = settings.flux.t5xxl_max_token_length
+        self._t5_tokens = T5_TOKENS if asked == type(settings.flux)().t5xxl_max_token_length else asked
+        self._masks = settings.flux.apply_t5_attn_mask
+
+    def kohya_version(self, parts: Parts) -> str:
+        return "sd3m"
+
+    def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
+        source = settings.source_model
+        from_file = partial(self._from_file, settings)
+        found = checkpoint.components(StableDiffusion3Pipeline, source.pretrained_model_name_or_path, dtype, from_file)
+        vae = checkpoint.load_vae(AutoencoderKL, source.vae, dtype, found["vae"]) if source.vae else found["vae"]
+        names = ("text_encoder", "text_encoder_2", "text_encoder_3")
+        present = [name for name in names if found.get(name) is not None]
+        return checkpoint.frozen(
+            Parts(
+                denoiser=found["transformer"],
+                vae=vae,
+                text_encoders=[found[name] for name in present],
+                tokenizers=[found[name.replace("text_encoder", "tokenizer")] for name in present],
+                prediction="flow",
+            )
+        )
+
+    def _from_file(self, settings: TrainingSettings, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
+        s = settings.sd3
+        place_of, needed = encoders.place_of, encoders.needed
+        clip_l = place_of(s.clip_l or s.sd3_clip_l, "clip_l", weights, encoders.CLIP_L, "CLIP-L")
+        clip_g = place_of(s.clip_g, "clip_g", weights, encoders.CLIP_G, "CLIP-G")
+        t5 = place_of(s.t5xxl or s.sd3_t5xxl, "t5xxl", weights, encoders.T5, "T5-XXL")
+        clip_l = needed(clip_l, "clip_l", weights, "CLIP-L", "clip_l.safetensors")
+        clip_g = needed(clip_g, "clip_g", weights, "CLIP-G", "clip_g.safetensors")
+        return {
+            "transformer": module_from(
+                weights, partial(SD3Transformer2DModel, **_shape_of(weights)), mmdit_entries, TRANSFORMER, dtype,
+                f"{self.name} model",
+            ),
+            "vae": checkpoint.vae_from_file(weights, checkpoint.maker(AutoencoderKL, CONFIGS / "vae"), dtype),
+            "text_encoder": encoders.clip(clip_l, dtype, "CLIP-L", projects=True),
+            "text_encoder_2": encoders.clip(clip_g, dtype, "CLIP-G", projects=True),
+            "text_encoder_3": encoders.t5(t5, dtype, "T5-XXL") if t5 else None,
+            "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
+            "tokenizer_2": checkpoint.clip_tokenizer(weights.file, CONFIGS),
+            "tokenizer_3": encoders.t5_tokenizer(weights.file) if t5 else None,
+        }  # fmt: skip
+
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+        """Returns "states": (B, 77 + T5's tokens, channels): the CLIPs' last layer but one side by side, filled up with
+        zeros to T5's width, then T5's last; and "pooled": (B, channels), both CLIPs' projections of a caption's end.
+
+        Without a T5, its places are zeros.
+        """
+        clips = zip(parts.text_encoders[:2], parts.tokenizers[:2], (None, 0), strict=True)
+        states, pooled = [], []
+        for encoder, tokenizer, padding in clips:
+            state, said = hidden_states(encoder, tokens_in_chunks(tokenizer, captions, 75, padding), LAYER)
+            states.append(state)
+            pooled.append(said.text_embeds)
+        beside = torch.cat(states, dim=-1)
+        transformer: Any = parts.denoiser
+        behind = self._t5_states(parts, captions, beside, transformer.config.joint_attention_dim)
+        beside = F.pad(beside, (0, behind.shape[-1] - beside.shape[-1]))
+        return {"states": torch.cat([beside, behind], dim=1), "pooled": torch.cat(pooled, dim=-1)}
+
+    def _t5_states(self, parts: Parts, captions: list[str], like: Tensor, width: int) -> Tensor:
+        if len(parts.text_encoders) < 3:
+            return like.new_zeros(len(captions), self._t5_tokens, width)
+        t5, tokenizer = cast(Any, parts.text_encoders[2]), parts.tokenizers[2]
+        tokens = tokenizer(
+            captions, padding="max_length", max_length=self._t5_tokens, truncation=True, return_tensors="pt"
+        )
+        mask = tokens.attention_mask.to(t5.device)
+        states: Tensor = t5(tokens.input_ids.to(t5.device), attention_mask=mask if self._masks else None)[0]
+        return states * mask[:, :, None] if self._masks else states
+
+    encode_images = Flux.encode_images
+
+    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
+        answer: Tensor = parts.denoiser(
+            hidden_states=noisy,
+            timestep=timesteps.to(noisy.dtype),
+            encoder_hidden_states=encoded["states"].to(noisy.dtype),
+            pooled_projections=encoded["pooled"].to(noisy.dtype),
+            return_dict=False,
+        )[0]
+        return answer
+
+    def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
+        """As sd-scripts has it for this family: the noise is drawn in steps, and the picture is compared."""
+        s = settings.sd3
+        recipe = FlowRecipe(
+            weighting=s.weighting_scheme,
+            logit_mean=s.logit_mean,
+            logit_std=s.logit_std,
+            mode_scale=s.mode_scale,
+            reading="sigma_scaled",
+        )
+        return FlowMatching(settings.objective, recipe)
+
+    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
+        encoder: list[nn.Module | None] = [*parts.text_encoders, None]
+        tokenizer = [*parts.tokenizers, None]
+        pipeline = StableDiffusion3Pipeline(
+            transformer=parts.denoiser,
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
+            vae=parts.vae,
+            text_encoder=encoder[0],
+            tokenizer=tokenizer[0],
+            text_encoder_2=encoder[1],
+            tokenizer_2=tokenizer[1],
+            text_encoder_3=encoder[2],
+            tokenizer_3=tokenizer[2],
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        encoded = self.encode_text(parts, [sample.prompt.text, sample.prompt.negative], sample.reading)
+        return pipeline(
+            prompt_embeds=encoded["states"][:1],
+            negative_prompt_embeds=encoded["states"][1:],
+            pooled_prompt_embeds=encoded["pooled"][:1],
+            negative_pooled_prompt_embeds=encoded["pooled"][1:],
+            num_inference_steps=sample.prompt.steps,
+            guidance_scale=sample.guidance(GUIDANCE),
+            width=sample.width,
+            height=sample.height,
+            generator=sample.generator(),
+        ).images[0]
+
+    def lora_targets(self, parts: Parts) -> list[Target]:
+        """sd-scripts names the transformer's modules as the original file does; T5 is not trained."""
+        first, second = parts.text_encoders[:2]
+        transformer = parts.denoiser
+        return [
+            Target(first, "text_encoder", clip_attachments(first, "lora_te1")),
+            Target(second, "text_encoder", clip_attachments(second, "lora_te2")),
+            Target(transformer, "unet", by_layout(transformer, mmdit_entries(transformer, ""), ("joint_blocks.",))),
+        ]
+
+
+def _shape_of(weights: Weights) -> dict[str, Any]:
+    """The transformer's configuration, by the shapes of its tensors."""
+    shape, prefix = weights.shape, TRANSFORMER
+    layers = encoders.count(weights, f"{prefix}joint_blocks.")
+    patches = shape(f"{prefix}x_embedder.proj.weight")
+    normed = f"{prefix}joint_blocks.0.x_block.attn.ln_q.weight" in weights
+    width = patches[0]
+    return {
+        "patch_size": patches[2],
+        "in_channels": patches[1],
+        "out_channels": patches[1],
+        "num_layers": layers,
+        "attention_head_dim": encoders.HEAD,
+        "num_attention_heads": width // encoders.HEAD,
+        "caption_projection_dim": width,
+        "joint_attention_dim": shape(f"{prefix}context_embedder.weight")[1],
+        "pooled_projection_dim": shape(f"{prefix}y_embedder.mlp.0.weight")[1],
+        "pos_embed_max_size": math.isqrt(shape(f"{prefix}pos_embed")[1]),
+        "qk_norm": "rms_norm" if normed else None,
+        "dual_attention_layers": tuple(
+            layer for layer in range(layers) if f"{prefix}joint_blocks.{layer}.x_block.attn2.qkv.weight" in weights
+        ),
+    }

@@ -1,0 +1,152 @@
+"""SDXL: a larger UNet, two text encoders, and the sizes of the pictures as a condition (Podell et al. 2023)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+from engine.models import checkpoint
+from engine.models.attachments import clip_attachments, each_alone, linears_within
+from engine.models.clip import hidden_states, joined, tokens_in_chunks
+from engine.models.family import Drawing, Encoded, Parts, Reading, Target
+from engine.models.layouts.clip import clip_entries, open_clip_entries
+from engine.models.layouts.unet import PREFIX as UNET
+from engine.models.layouts.unet import original_name, unet_entries
+from engine.models.layouts.vae import PREFIX as VAE
+from engine.models.layouts.vae import vae_entries
+from engine.models.sd import GUIDANCE, StableDiffusion
+from engine.models.single_file import Weights, module_from
+from engine.settings.training import TrainingSettings
+
+CONFIGS = checkpoint.CONFIGS / "sdxl"
+
+LAYER = 2
+"""Both text encoders are read at the last layer but one, whatever clip skip says, as sd-scripts has it."""
+
+
+class StableDiffusionXL:
+    name = "SDXL"
+    architecture = "stable-diffusion-xl-v1-base"
+    network_module = "networks.lora"
+
+    def kohya_version(self, parts: Parts) -> str:
+        return "sdxl_base_v1-0"
+
+    def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
+        source = settings.source_model
+        found = checkpoint.components(
+            StableDiffusionXLPipeline, source.pretrained_model_name_or_path, dtype, self._from_file
+        )
+        vae = checkpoint.load_vae(AutoencoderKL, source.vae, dtype, found["vae"]) if source.vae else found["vae"]
+        if settings.sdxl.sdxl_no_half_vae:
+            vae = vae.float()
+        return checkpoint.frozen(
+            Parts(
+                denoiser=found["unet"],
+                vae=vae,
+                text_encoders=[found["text_encoder"], found["text_encoder_2"]],
+                tokenizers=[found["tokenizer"], found["tokenizer_2"]],
+                prediction=checkpoint.prediction_of(found["scheduler"], settings),
+                alphas_cumprod=checkpoint.alphas_cumprod(found["scheduler"]),
+            )
+        )
+
+    def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
+        make = partial(module_from, weights, dtype=dtype, what="SDXL model")
+        embedders = "conditioner.embedders"
+        scheduler = checkpoint.scheduler_config(CONFIGS)
+        if "v_pred" in weights:  # an empty tensor by which velocity-predicting fine-tunes say what they are
+            scheduler["prediction_type"] = "v_prediction"
+        if "ztsnr" in weights:
+            scheduler["rescale_betas_zero_snr"] = True
+        return {
+            "unet": make(checkpoint.maker(UNet2DConditionModel, CONFIGS / "unet"), unet_entries, UNET),
+            "vae": make(checkpoint.maker(AutoencoderKL, CONFIGS / "vae"), vae_entries, VAE),
+            "text_encoder": make(
+                checkpoint.maker(CLIPTextModel, CONFIGS / "text_encoder"), clip_entries, f"{embedders}.0.transformer."
+            ),
+            "text_encoder_2": make(
+                checkpoint.maker(CLIPTextModelWithProjection, CONFIGS / "text_encoder_2"),
+                open_clip_entries,
+                f"{embedders}.1.model.",
+            ),
+            "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
+            "tokenizer_2": checkpoint.clip_tokenizer(weights.file, CONFIGS),
+            "scheduler": scheduler,
+        }
+
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+        """Returns "states": (B, tokens + 2, both encoders' channels), the last layer but one without its layer norm,
+        and "pooled": (B, channels), the second encoder's projection of a caption's end.
+
+        Of a caption of several chunks, the first speaks for all in "pooled".
+        """
+        states = []
+        pooled = torch.empty(0)
+        for encoder, tokenizer, padding in zip(parts.text_encoders, parts.tokenizers, (None, 0), strict=True):
+            chunks = tokens_in_chunks(tokenizer, captions, reading.tokens, padding)
+            state, said = hidden_states(encoder, chunks, LAYER)
+            states.append(joined(state, chunks.shape[1]))
+            if encoder is parts.text_encoders[-1]:
+                pooled = said.text_embeds.unflatten(0, (-1, chunks.shape[1]))[:, 0]
+        return {"states": torch.cat(states, dim=-1), "pooled": pooled}
+
+    encode_images = StableDiffusion.encode_images
+    objective = StableDiffusion.objective
+
+    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
+        answer: Tensor = parts.denoiser(
+            noisy,
+            timesteps,
+            encoder_hidden_states=encoded["states"],
+            added_cond_kwargs={"text_embeds": encoded["pooled"], "time_ids": sizes.to(noisy)},
+            return_dict=False,
+        )[0]
+        return answer
+
+    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
+        pipeline = StableDiffusionXLPipeline(
+            vae=parts.vae,
+            unet=parts.denoiser,
+            text_encoder=parts.text_encoders[0],
+            text_encoder_2=parts.text_encoders[1],
+            tokenizer=parts.tokenizers[0],
+            tokenizer_2=parts.tokenizers[1],
+            scheduler=scheduler,
+            add_watermarker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        encoded = self.encode_text(parts, [sample.prompt.text, sample.prompt.negative], sample.reading)
+        states, pooled = encoded["states"], encoded["pooled"]
+        return pipeline(
+            prompt_embeds=states[:1],
+            negative_prompt_embeds=states[1:],
+            pooled_prompt_embeds=pooled[:1],
+            negative_pooled_prompt_embeds=pooled[1:],
+            num_inference_steps=sample.prompt.steps,
+            guidance_scale=sample.guidance(GUIDANCE),
+            width=sample.width,
+            height=sample.height,
+            generator=sample.generator(),
+        ).images[0]
+
+    def lora_targets(self, parts: Parts) -> list[Target]:
+        """sd-scripts names the UNet's modules as the original file does."""
+        unet = parts.denoiser
+        first, second = parts.text_encoders
+        return [
+            Target(first, "text_encoder", clip_attachments(first, "lora_te1")),
+            Target(second, "text_encoder", clip_attachments(second, "lora_te2")),
+            Target(
+                unet,
+                "unet",
+                each_alone(
+                    linears_within(unet, ("Transformer2DModel",)), "lora_unet", lambda path: original_name(unet, path)
+                ),
+            ),
+        ]

@@ -1,0 +1,138 @@
+"""Models in single files of the original layouts: their tensors by name, and modules made of them."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from engine.failure import Failure
+from engine.models.layouts.entry import Entry, from_original
+
+SINGLE_FILE_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth")
+
+Entries = Callable[[nn.Module, str], list[Entry]]
+"""A layout: (module, prefix in the file) → its entries."""
+
+
+class Weights(Mapping[str, Tensor]):
+    """The tensors of a file by name; those of a safetensors file are read when they are asked for.
+
+    Raises Failure where the file is a web page, damaged, or a pickle that holds more than weights: those are read by
+    torch's weights-only loader alone.
+    option: the one that names the file, for the sentence.
+    """
+
+    def __init__(self, file: Path, option: str) -> None:
+        self.file, self.option = file, option
+        _refuse_web_page(file, option)
+        self._tensors: dict[str, Tensor] = {}
+        self._open: Any = None
+        if file.suffix.lower() in (".safetensors", ".sft"):
+            try:
+                self._open = safe_open(file, "pt")
+                self._names = list(self._open.keys())
+            except Exception as error:
+                raise Failure(f"{file.name} is damaged: {first_line(error)}.", "Download it again.", option) from error
+        else:
+            self._tensors = _checkpoint(file, option)
+            self._names = list(self._tensors)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if self._open is None:
+            return self._tensors[name]
+        try:
+            tensor: Tensor = self._open.get_tensor(name)
+        except Exception as error:
+            raise KeyError(name) from error
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def has(self, prefix: str) -> bool:
+        return any(name.startswith(prefix) for name in self._names)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of a tensor, which is not read for it.  Raises KeyError."""
+        if self._open is None:
+            return tuple(self._tensors[name].shape)
+        if name not in self._names:
+            raise KeyError(name)
+        return tuple(self._open.get_slice(name).get_shape())
+
+
+def module_from(
+    weights: Weights, make: Callable[[], Any], entries: Entries, prefix: str, dtype: torch.dtype, what: str
+) -> Any:
+    """A module of a file's tensors below a prefix, in eval mode.
+
+    make: gives the module without weights.  what: its name for people.
+    Raises Failure where the file lacks a tensor, or has one of another shape.
+    """
+    with init_empty_weights():
+        module = make()
+    # What is no parameter, such as a table of positions, has been computed; it keeps its own number format.
+    formats = {name: tensor.dtype if not tensor.is_floating_point() else dtype
+               for name, tensor in module.state_dict().items()}  # fmt: skip
+    wanted = entries(module, prefix)
+    missing = [entry.original for entry in wanted if entry.original not in weights]
+    if missing:
+        raise Failure(
+            f"{weights.file.name} is no whole {what}: it lacks {len(missing)} of its {len(wanted)} tensors, such as "
+            f"{missing[0]}.",
+            "Check that the file is of this kind, and that it was downloaded completely.",
+            weights.option,
+        )
+    try:
+        state = from_original(module, wanted, weights)
+        converted = {name: tensor.to(formats[name]) for name, tensor in state.items()}
+        module.load_state_dict(converted, assign=True, strict=False)  # what no entry names, its maker fills in
+    except RuntimeError as error:
+        raise Failure(
+            f"{weights.file.name} is a {what} of another size than this version knows: {first_line(error)}.",
+            "Choose another file.",
+            weights.option,
+        ) from error
+    return module.eval()
+
+
+def first_line(error: Exception) -> str:
+    text = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (" ".join(text[:2]) if text else type(error).__name__).rstrip(".")
+
+
+def _refuse_web_page(file: Path, option: str) -> None:
+    with file.open("rb") as stream:
+        if stream.read(64).lstrip()[:1] == b"<":
+            raise Failure(
+                f"{file.name} is a web page, not a model: the download brought the site's words instead of the file.",
+                "Download it again; some sites want you to log in first.",
+                option,
+            )
+
+
+def _checkpoint(file: Path, option: str) -> dict[str, Tensor]:
+    try:
+        # Files from before torch 1.6 are no archives and cannot be mapped into memory.
+        loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except pickle.UnpicklingError as error:
+        raise Failure(
+            f"{file.name} holds more than weights: loading it could run code, so it was not loaded.",
+            "Get the model as a .safetensors file.",
+            option,
+        ) from error
+    except Exception as error:
+        raise Failure(f"{file.name} is not a readable checkpoint: {first_line(error)}.", option=option) from error
+    weights = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
+    return {name: tensor for name, tensor in weights.items() if isinstance(tensor, Tensor)}

@@ -1,0 +1,27 @@
+"""The built-in model, or another one, loaded as a run loads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.demo.demo import MODEL_FOLDER
+from engine.models.families import family_of
+from engine.models.family import Encoded, Family, Parts
+from engine.settings.training import TrainingSettings
+
+NO_SIZES = torch.zeros(1, 6)
+"""For families that are not told the sizes of pictures."""
+
+
+def loaded(name: Path | str = MODEL_FOLDER, dtype: torch.dtype = torch.float32, **changes: Any) -> tuple[Family, Parts]:
+    settings = TrainingSettings().with_values({"pretrained_model_name_or_path": str(name), **changes})
+    family = family_of(settings)
+    return family, family.load(settings, dtype)
+
+
+def states(sequence: torch.Tensor) -> Encoded:
+    """A sequence of hidden states as what Stable Diffusion 1 is told."""
+    return {"states": sequence}

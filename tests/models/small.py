@@ -1,0 +1,138 @@
+"""Small models of every family, with random weights: their structure is the real one's, their widths are not."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
+
+from engine.demo.demo import MODEL_FOLDER
+
+SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
+def pipeline(family: str) -> Any:
+    torch.manual_seed(0)
+    return {"sd2": _sd2, "sdxl": _sdxl, "sd3": _sd3, "flux": _flux}[family]()
+
+
+def _sd2() -> StableDiffusionPipeline:
+    """Velocity-predicting, as the 768-pixel ones are."""
+    unet = UNet2DConditionModel(
+        block_out_channels=(32, 64), layers_per_block=2, cross_attention_dim=1024, use_linear_projection=True,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        attention_head_dim=(2, 4), norm_num_groups=8,
+    )  # fmt: skip
+    return StableDiffusionPipeline(
+        vae=_vae(), unet=unet, text_encoder=CLIPTextModel(_clip(1024, layers=2, act="gelu")), tokenizer=_tokenizer("!"),
+        scheduler=DDIMScheduler(**SCHEDULE, prediction_type="v_prediction"), safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def _sdxl() -> StableDiffusionXLPipeline:
+    unet = UNet2DConditionModel(
+        block_out_channels=(32, 32, 64), layers_per_block=2, cross_attention_dim=192, use_linear_projection=True,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 1, 2), attention_head_dim=(2, 2, 4), norm_num_groups=8,
+        addition_embed_type="text_time", addition_time_embed_dim=16, projection_class_embeddings_input_dim=6 * 16 + 128,
+    )  # fmt: skip
+    return StableDiffusionXLPipeline(
+        vae=_vae(), unet=unet, text_encoder=CLIPTextModel(_clip(64)),
+        text_encoder_2=CLIPTextModelWithProjection(_clip(128, act="gelu")), tokenizer=_tokenizer(),
+        tokenizer_2=_tokenizer("!"), scheduler=EulerDiscreteScheduler(**SCHEDULE),
+    )  # fmt: skip
+
+
+def _sd3() -> StableDiffusion3Pipeline:
+    """Of 3.5-medium's kind: normalised queries and keys, and a second attention in some blocks."""
+    transformer = SD3Transformer2DModel(
+        sample_size=16, patch_size=2, in_channels=16, out_channels=16, num_layers=3, attention_head_dim=64,
+        num_attention_heads=1, joint_attention_dim=256, caption_projection_dim=64, pooled_projection_dim=192,
+        pos_embed_max_size=24, qk_norm="rms_norm", dual_attention_layers=(0, 1),
+    )  # fmt: skip
+    return StableDiffusion3Pipeline(
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0), vae=_vae(16),
+        text_encoder=CLIPTextModelWithProjection(_clip(64)), tokenizer=_tokenizer(),
+        text_encoder_2=CLIPTextModelWithProjection(_clip(128)), tokenizer_2=_tokenizer("!"),
+        text_encoder_3=_t5(), tokenizer_3=_t5_tokenizer(),
+    )  # fmt: skip
+
+
+def _flux() -> FluxPipeline:
+    transformer = FluxTransformer2DModel(
+        patch_size=1, in_channels=64, num_layers=2, num_single_layers=2, attention_head_dim=32, num_attention_heads=2,
+        joint_attention_dim=256, pooled_projection_dim=64, guidance_embeds=True, axes_dims_rope=(4, 14, 14),
+    )  # fmt: skip
+    return FluxPipeline(
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        vae=_vae(16), text_encoder=CLIPTextModel(_clip(64)), tokenizer=_tokenizer(), text_encoder_2=_t5(),
+        tokenizer_2=_t5_tokenizer(),
+    )  # fmt: skip
+
+
+def _vae(channels: int = 4) -> AutoencoderKL:
+    """Of 16 channels as SD 3's and FLUX.1's: shifted, and without the convolutions around the latents."""
+    more: dict[str, Any] = {}
+    if channels == 16:
+        more = {"shift_factor": 0.1, "scaling_factor": 0.5, "use_quant_conv": False, "use_post_quant_conv": False}
+    return AutoencoderKL(
+        block_out_channels=(16, 16, 16, 32), down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=channels, norm_num_groups=8, sample_size=64, **more,
+    )  # fmt: skip
+
+
+def _clip(width: int, layers: int = 3, act: str = "quick_gelu") -> CLIPTextConfig:
+    tokenizer = _tokenizer()
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers,
+        num_attention_heads=width // 64, projection_dim=width, hidden_act=act, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+
+
+def _tokenizer(padding: str | None = None) -> CLIPTokenizer:
+    """The built-in model's.  padding: the token that captions are filled up with, its first one for "!"."""
+    tokenizer = CLIPTokenizer.from_pretrained(MODEL_FOLDER / "tokenizer")
+    if padding is not None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0)
+    return tokenizer
+
+
+def _t5() -> T5EncoderModel:
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=len(_t5_tokenizer()), d_model=256, d_kv=64, d_ff=128, num_layers=2, num_heads=2,
+            feed_forward_proj="gated-gelu", is_encoder_decoder=False, use_cache=False, tie_word_embeddings=False,
+        )
+    ).eval()  # fmt: skip
+
+
+def _t5_tokenizer() -> T5TokenizerFast:
+    """Letters, a piece each."""
+    pieces = ["<pad>", "</s>", "<unk>", "▁", *string.ascii_lowercase, *string.digits, ",", "."]
+    return T5TokenizerFast(vocab=[(piece, -1.0 * place) for place, piece in enumerate(pieces)], extra_ids=0)
