@@ -18,7 +18,9 @@ from engine.data.items import items_of
 from engine.data.steps import plan_of
 from engine.demo.demo import write_demo
 from engine.runs.folder import runs_root
-from engine.settings.files import SettingsFileError, from_kohya, read_settings, save_kohya, to_kohya
+from engine.settings.errors import SettingsFileError
+from engine.settings.files import read_settings, save_kohya
+from engine.settings.kohya_json import from_kohya, to_kohya
 from engine.settings.paths import typed_path
 from engine.settings.training import BadValues, TrainingSettings
 from ui import about_tab, search

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from engine.settings.files import Loaded, from_kohya, to_kohya
+from engine.settings.kohya_json import Loaded, from_kohya, to_kohya
 from engine.settings.optimizer import OptimizerName
 from engine.settings.sd_networks import read_network
 from engine.settings.sd_scripts import FAMILIES

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.disk import why_not, write_text_whole
-from engine.settings.files import RETIRED, Loaded, SettingsFileError, read_settings, to_kohya
+from engine.settings.errors import SettingsFileError
+from engine.settings.files import read_settings
+from engine.settings.kohya_json import RETIRED, Loaded, to_kohya
 from engine.settings.option import Option
 from engine.settings.training import TrainingSettings, training_options
 

@@ -8,7 +8,7 @@ import sys
 import gradio as gr
 import pytest
 
-from engine.settings.files import from_kohya, to_kohya
+from engine.settings.kohya_json import from_kohya, to_kohya
 from engine.settings.option import Group, option, options_of, sections_of
 from engine.settings.training import BadValues, TrainingSettings, training_options
 from ui.form import Form
