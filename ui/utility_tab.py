@@ -11,7 +11,7 @@ import gradio as gr
 from engine.settings.from_metadata import from_metadata
 from engine.settings.paths import typed_path
 from engine.settings.training import TrainingSettings
-from engine.tools.lora_metadata import read_metadata
+from engine.tools.lora_metadata import read_metadata, unfolded
 from ui.findings import bullets
 from ui.form import SILENT, Form
 
@@ -54,4 +54,4 @@ def _show(path: str) -> tuple[str, str]:
         metadata = read_metadata(typed_path(path))
     except ValueError as error:
         return f"**{error}**", ""
-    return f"{len(metadata)} entries.", json.dumps(metadata, indent=2, ensure_ascii=False)
+    return f"{len(metadata)} entries.", json.dumps(unfolded(metadata), indent=2, ensure_ascii=False)
