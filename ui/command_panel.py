@@ -41,7 +41,7 @@ class CommandPanel:
             }
             self.ours = gr.Code(label="The same run without the page", **looks)
             self.theirs = gr.Code(label="With sd-scripts", **looks)
-            self.notes = gr.HTML(elem_classes="said", padding=False)
+            self.notes = gr.HTML(elem_classes="said")
 
     def connect(self, filled: list[Any], shown: list[Any], show: Callable[..., list[Any]]) -> None:
         """filled: inputs that say what the form holds.  shown, show: outputs that fill it, and what makes them."""

@@ -50,7 +50,7 @@ class PresetsPanel:
                 self.close = gr.Button("Close", elem_id="preset-close", size="md", min_width=80)
         self.asked: Any = gr.State(None)
         with gr.Row(visible=False, elem_id="preset-question") as self.question_row:
-            self.question = gr.HTML(elem_classes="said", padding=False)
+            self.question = gr.HTML(elem_classes="said")
             self.answer = gr.Textbox(show_label=False, elem_id="preset-new-name", container=False, min_width=140)
             self.yes = gr.Button("Yes", variant="stop", elem_id="preset-yes", size="md", min_width=80, scale=0)
             self.no = gr.Button("No", elem_id="preset-no", size="md", min_width=80, scale=0)

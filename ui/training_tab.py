@@ -66,7 +66,7 @@ class TrainingTab:
                 self.presets.draw_keeping()
                 self._draw_files()
                 with gr.Row(elem_classes="outcome"):
-                    self.said = gr.HTML(elem_id="said", elem_classes="said", padding=False)
+                    self.said = gr.HTML(elem_id="said", elem_classes="said")
                     self.undo = gr.Button("Undo", visible=False, elem_id="undo", size="sm", min_width=80, scale=0)
                 self.changed = gr.HTML(changed_table(TrainingSettings()), elem_id="changed", js_on_load=RESET_CLICKS)
                 with gr.Tabs(elem_id="settings"):
@@ -153,7 +153,7 @@ class TrainingTab:
             self.demo = gr.Button("Try it now", elem_id="try", min_width=100)
             self.check = gr.Button("Check", elem_id="check", min_width=90)
             self.start = gr.Button("Start training", variant="primary", elem_id="start", min_width=130)
-        self.steps = gr.HTML(elem_id="steps", padding=False)
+        self.steps = gr.HTML(elem_id="steps")
         self.findings = gr.HTML(elem_id="findings")
         self.fix = gr.Button("", visible=False, elem_id="fix", variant="secondary")
 

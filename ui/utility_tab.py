@@ -29,7 +29,7 @@ class UtilityTab:
                 self.path = gr.Textbox(label="LoRA file (.safetensors)", elem_id="metadata-path", scale=4)
                 self.show = gr.Button("Show", elem_id="metadata-show", min_width=90)
                 self.again = gr.Button("Train like this one", elem_id="metadata-again", min_width=150)
-            self.said = gr.HTML(elem_id="metadata-said", elem_classes="said", padding=False)
+            self.said = gr.HTML(elem_id="metadata-said", elem_classes="said")
             self.table = gr.Code(language="json", label="Metadata", elem_id="metadata", interactive=False)
 
     def connect(self, filled: list[Any], shown: list[Any], show: Callable[..., list[Any]]) -> None:

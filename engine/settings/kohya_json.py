@@ -112,7 +112,7 @@ def _speaking(settings: TrainingSettings, kind: str) -> list[Option]:
 def to_kohya(settings: TrainingSettings) -> dict[str, Any]:
     """kohya_ss's dictionary: every option under its key, and what was kept from the file loaded before.
 
-    A value that could not be read stands again where it stood, until its option is given another one.
+    A value that could not be read stands again where it stood, until its option is set.
     """
     kept = settings.kohya_extra
     known = {

@@ -76,8 +76,8 @@ class Recipe:
             for item in training_options()
             if not is_users_own(item) or said[item.name] not in ("", item.default)
         }
-        extra = {**current.kohya_extra, **self.settings.kohya_extra}
-        return current.with_values(values).model_copy(update={"kohya_extra": extra})
+        applied = current.with_values(values)
+        return applied.model_copy(update={"kohya_extra": applied.kohya_extra | self.settings.kohya_extra})
 
 
 def is_users_own(item: Option) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.settings.files import parse_settings
+from engine.settings.kohya_json import to_kohya
 from engine.settings.presets import OURS, PresetError, PresetExists, Presets, as_preset, changed, is_users_own
 from engine.settings.training import TrainingSettings, training_options
 
@@ -65,6 +66,13 @@ def test_a_preset_that_names_a_folder_or_the_precision_sets_it(presets: Presets)
     after = presets.load(presets.find("Whole")).applied_to(current).values()
     assert (after["output_dir"], after["mixed_precision"]) == ("/shared/loras", "no")
     assert after["output_name"] == "cat"  # empty says nothing
+
+
+def test_a_preset_replaces_what_a_file_said_wrongly(presets: Presets):
+    current = parse_settings('{"network_dim": "wide", "num_processes": "many", "mine": 1}').settings
+    written(presets, "Mine", {"network_dim": 8})
+    after = to_kohya(presets.load(presets.find("Mine")).applied_to(current))
+    assert (after["network_dim"], after["num_processes"], after["mine"]) == (8, "many", 1)
 
 
 def test_applying_twice_changes_nothing_more(presets: Presets):
