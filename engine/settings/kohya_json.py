@@ -21,7 +21,8 @@ class Loaded:
     bad: a sentence for each value that was not allowed and was left at its default, by option name.
     waiting, idle: options that say something which this version does not follow yet, or never will.
     unknown: keys that no option stands for.
-    notes: sentences on what a file of another program says beside its values.
+    notes: sentences on values that mean another one, and on what a file of another program says beside them.
+    named: the options that the file gives an allowed value, by name.
     """
 
     settings: TrainingSettings
@@ -30,6 +31,7 @@ class Loaded:
     idle: list[Option] = field(default_factory=list)
     unknown: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    named: frozenset[str] = frozenset()
 
     def report(self) -> list[str]:
         """The same as sentences for people, none where all is well."""
@@ -39,7 +41,7 @@ class Loaded:
         for why, listed in self._by_reason(self.idle).items():
             sentences.append(f"Kept, but without meaning here: {listed}. {why}")
         if self.unknown:
-            listed = ", ".join(f"{key} ({shown(value)})" for key, value in sorted(self.unknown.items()))
+            listed = ", ".join(f"{key} ({_shown(value)})" for key, value in sorted(self.unknown.items()))
             sentences.append(f"Kept, but unknown to this version: {listed}.")
         return sentences
 
@@ -48,7 +50,7 @@ class Loaded:
         groups: dict[str, list[str]] = {}
         for item in options:
             value = item.value_in(self.settings)
-            text = "…" if item.widget == "secret" else shown(_as_kohya_writes(item, value))
+            text = "…" if item.widget == "secret" else _shown(_as_kohya_writes(item, value))
             groups.setdefault(item.standing_of(value).why, []).append(f"{item.label} ({text})")
         return {why: ", ".join(listed) for why, listed in groups.items()}
 
@@ -71,6 +73,9 @@ OLD_VALUES: Mapping[str, Mapping[str, str]] = {
     "xformers": {"true": "xformers", "false": "none"},
 }
 
+ZERO_IS_UNSET = ("huber_c", "max_timestep")
+"""Keys whose 0 kohya_ss does not hand on, so that sd-scripts' default holds, which is ours too."""
+
 
 def from_kohya(data: Mapping[str, Any]) -> Loaded:
     """Read kohya_ss's dictionary; what is missing has its default, what is wrong is reported."""
@@ -79,7 +84,7 @@ def from_kohya(data: Mapping[str, Any]) -> Loaded:
     for key, value in data.items():
         if key in RETIRED:
             given |= RETIRED[key](value)
-    given |= {key: value for key, value in data.items() if key in options}
+    given |= {key: value for key, value in data.items() if key in options and not _is_unset(key, value)}
     named = {options[key].name: _in_todays_words(key, value) for key, value in given.items()}
     bad: dict[str, str] = {}
     try:
@@ -87,10 +92,37 @@ def from_kohya(data: Mapping[str, Any]) -> Loaded:
     except BadValues as error:
         bad = error.problems
         settings = TrainingSettings().with_values({name: v for name, v in named.items() if name not in bad})
+    settings, notes = _as_it_was_meant(settings, data)
     kept = {key: value for key, value in data.items() if key not in options or options[key].name in bad}
     settings = settings.model_copy(update={"kohya_extra": kept})
+    said = frozenset(name for name, value in named.items() if name not in bad and value is not None and value != "")
     unknown = {key: v for key, v in data.items() if key not in options and key not in RETIRED and _says_something(v)}
-    return Loaded(settings, bad, _speaking(settings, "later"), _speaking(settings, "idle"), unknown)
+    return Loaded(settings, bad, _speaking(settings, "later"), _speaking(settings, "idle"), unknown, notes, said)
+
+
+def is_known(key: str) -> bool:
+    """Whether kohya_ss has or had the key."""
+    return key in RETIRED or any(item.kohya == key for item in training_options())
+
+
+def _is_unset(key: str, value: Any) -> bool:
+    return key in ZERO_IS_UNSET and str(value).strip() in ("0", "0.0")
+
+
+def _as_it_was_meant(settings: TrainingSettings, data: Mapping[str, Any]) -> tuple[TrainingSettings, list[str]]:
+    """Values that mean others in kohya_ss than they say, and a sentence on each that matters beside the others."""
+    options = {item.kohya: item for item in training_options()}
+    notes = [
+        f"{options[key].label} is 0 in the file, which stands for unset: it is {options[key].default} here."
+        for key, value in data.items()
+        if _is_unset(key, value) and options[key].applies(settings.values())
+    ]
+    cycles, epoch = data.get("lr_scheduler_num_cycles"), settings.optimizer.epoch
+    restarts = settings.optimizer.lr_scheduler == "cosine_with_restarts"
+    if restarts and isinstance(cycles, str) and not cycles.strip() and epoch > 1:
+        settings = settings.with_values({"lr_scheduler_num_cycles": epoch})
+        notes.append(f"LR # cycles is empty in the file, which stands for as many as Epoch: it is {epoch} here.")
+    return settings, notes
 
 
 def _in_todays_words(key: str, value: Any) -> Any:
@@ -141,7 +173,7 @@ def _truthy(value: Any) -> bool:
     return value is True or str(value).strip().lower() in ("true", "1", "yes")
 
 
-def shown(value: Any) -> str:
+def _shown(value: Any) -> str:
     """A value as a file has it, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:57] + "…"
