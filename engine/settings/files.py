@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import ValidationError
+from typing import Any, Literal, get_args
 
 from engine.disk import why_not, write_text_whole
 from engine.settings.command import looks_like_command, read_command
 from engine.settings.dataset_toml import read_dataset
 from engine.settings.errors import SettingsFileError
-from engine.settings.kohya_json import Loaded, from_kohya, shown, to_kohya
+from engine.settings.kohya_json import Loaded, from_kohya, is_known, to_kohya
+from engine.settings.sd_scripts import place_of
 from engine.settings.sd_scripts_read import Read
-from engine.settings.toml_files import is_dataset, looks_like_toml, parse_toml, read_config
-from engine.settings.training import TrainingSettings
+from engine.settings.toml_files import OURS, flat, is_dataset, looks_like_toml, parse_toml, read_config
+from engine.settings.training import Method, TrainingSettings, training_options
 
 LARGEST_FILE = 4 * 2**20
 """Bytes. The largest settings file in the wild has some 20 KB; more is another kind of file."""
@@ -53,14 +53,14 @@ def parse_settings(text: str, name: str = "The file", folder: Path | None = None
         read, file = read_command(text, folder)
         return _laid_over((folder or Path()) / file, read) if file else _loaded(read)
     if kind == "toml":
-        tables = parse_toml(text, name)
-        _check_shape(tables, name)
-        read = read_dataset(tables) if is_dataset(tables) else read_config(tables, folder)
-        return _loaded(read)
+        return _parse_toml(text, name, folder)
     data = _parse_json(text, name)
     if isinstance(data.get("source_model"), dict):
-        return _parse_own(data, name)
-    return from_kohya(data)
+        return _parse_own(data)
+    loaded = from_kohya(data)
+    if data:  # an object with nothing in it says that all is at its default
+        _refuse_strangers(data, loaded, name)
+    return loaded
 
 
 def dialect(text: str, name: str) -> Literal["json", "toml", "command"]:
@@ -86,8 +86,35 @@ def _laid_over(file: Path, command: Read) -> Loaded:
 
 def _loaded(read: Read) -> Loaded:
     loaded = from_kohya(read.data)
-    loaded.notes = read.notes
+    loaded.notes = read.notes + loaded.notes
     return loaded
+
+
+def _parse_toml(text: str, name: str, folder: Path | None) -> Loaded:
+    tables = parse_toml(text, name)
+    _check_shape(tables, name)
+    if is_dataset(tables):
+        return _loaded(read_dataset(tables))
+    keys = {place_of(item).name: item.kohya for item in training_options()}
+    keys |= {item.kohya: item.kohya for item in training_options()}
+    # A table in a value's place is no section, though sd-scripts would take its keys for arguments.
+    wrong = {
+        key: table
+        for key, table in tables.items()
+        if key in keys and isinstance(table, dict) and not any(inner in keys or is_known(inner) for inner in table)
+    }
+    read = read_config({key: value for key, value in tables.items() if key not in wrong}, folder)
+    read.data |= {keys[key]: table for key, table in wrong.items()}
+    loaded = _loaded(read)
+    if OURS not in tables:
+        _refuse_strangers(flat(tables) | wrong, loaded, name)
+    return loaded
+
+
+def _refuse_strangers(names: Iterable[str], loaded: Loaded, name: str) -> None:
+    """A file of another kind would put every option at its default, and be replaced where the form is saved."""
+    if all(key in loaded.settings.kohya_extra and not is_known(key) for key in names):
+        raise SettingsFileError(f"{name} holds no setting that is known here.")
 
 
 def _parse_json(text: str, name: str) -> dict[str, Any]:
@@ -115,16 +142,35 @@ def _check_shape(data: Any, name: str) -> None:
         raise SettingsFileError(f"{name} is not a settings file: it is nested too deeply or holds half characters.")
 
 
-def _parse_own(data: dict[str, Any], name: str) -> Loaded:
-    try:
-        settings = TrainingSettings.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = " → ".join(map(str, first["loc"]))
-        raise SettingsFileError(f"{name}: {where} is {shown(first['input'])}: {first['msg']}.") from None
-    loaded = from_kohya(to_kohya(settings))
-    loaded.settings = loaded.settings.model_copy(update={"method": settings.method})
+def _parse_own(data: dict[str, Any]) -> Loaded:
+    """Our own JSON: what stands in its groups goes under kohya_ss's keys, and is read as leniently."""
+    options = {item.path: item for item in training_options()}
+    groups = {path[:depth] for path in options for depth in range(1, len(path))}
+    extra, method = data.get("kohya_extra"), data.get("method")
+    known = {"kohya_extra": isinstance(extra, dict), "method": method in get_args(Method)}
+    found = dict(extra) if isinstance(extra, dict) else {}
+    for place, value in _leaves({key: value for key, value in data.items() if not known.get(key)}, groups):
+        item = options.get(place)
+        if item is None:
+            found[".".join(place)] = value
+        elif item.kohya not in found or value != item.default:
+            found[item.kohya] = value
+    loaded = from_kohya(found)
+    if known["method"]:
+        loaded.settings = loaded.settings.model_copy(update={"method": method})
     return loaded
+
+
+def _leaves(
+    group: Mapping[str, Any], groups: Container[tuple[str, ...]], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(place, value) of everything in a group and the groups within it."""
+    for key, value in group.items():
+        here = (*place, key)
+        if here in groups and isinstance(value, dict):
+            yield from _leaves(value, groups, here)
+        else:
+            yield here, value
 
 
 def save_kohya(settings: TrainingSettings, path: Path) -> Path:
@@ -135,9 +181,11 @@ def save_kohya(settings: TrainingSettings, path: Path) -> Path:
     file = path if path.suffix.lower() == ".json" else path.with_name(f"{path.name}.json")
     if file.exists():
         try:
-            read_settings(file)
+            there = read_settings(file)
         except SettingsFileError as error:
             raise SettingsFileError(f"{file} is not replaced, for it is no settings file: {error}") from None
+        if there.settings.kohya_extra and not there.named:  # the keys of other programs' files may be among ours
+            raise SettingsFileError(f"{file} is not replaced, for it holds no value of a setting that is known here.")
     try:
         write_text_whole(file, json.dumps(to_kohya(settings), indent=2, ensure_ascii=False))
     except (OSError, ValueError) as error:

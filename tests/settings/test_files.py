@@ -251,7 +251,8 @@ def test_a_wrong_value_is_reported_and_the_others_are_taken():
         (b"\xff\xfe\x00\x81", "not a text file"),
         (b"", "is not valid JSON"),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"source_model": {}, "network": {"network_dim": "x"}}', "network → network_dim"),
+        (b'{"name": "page", "version": "1.0", "scripts": {}}', "holds no setting that is known here"),
+        (b'{"last_node_id": 4, "nodes": [{"id": 1}], "links": []}', "holds no setting that is known here"),
     ],
 )
 def test_a_broken_file_is_one_sentence(tmp_path: Path, content: bytes, sentence: str):
