@@ -65,7 +65,7 @@ class PresetsPanel:
                 self.save = gr.Button("Save as preset", elem_id="preset-save", min_width=160)
             self.file = gr.File(
                 label="Drop a preset or settings file of anybody's here to keep it as one of yours",
-                file_types=[".json"],
+                file_types=[".json", ".toml"],
                 height=160,
                 elem_id="preset-file",
             )

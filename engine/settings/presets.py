@@ -62,11 +62,13 @@ class Recipe:
     """What a preset says.
 
     settings: the defaults with the preset's values over them.  report: what there is to say about its values.
+    named: the options that it gives a value, be it their default.
     """
 
     settings: TrainingSettings
     description: str = ""
     report: tuple[str, ...] = ()
+    named: frozenset[str] = frozenset()
 
     def applied_to(self, current: TrainingSettings) -> TrainingSettings:
         """The recipe for everything but what is the user's own; see the top of this file."""
@@ -74,7 +76,7 @@ class Recipe:
         values = {
             item.name: said[item.name]
             for item in training_options()
-            if not is_users_own(item) or said[item.name] not in ("", item.default)
+            if not is_users_own(item) or item.name in self.named
         }
         applied = current.with_values(values)
         return applied.model_copy(update={"kohya_extra": applied.kohya_extra | self.settings.kohya_extra})
@@ -209,7 +211,8 @@ def _recipe(loaded: Loaded) -> Recipe:
     extra = dict(loaded.settings.kohya_extra)
     description = extra.pop(DESCRIPTION, "")
     settings = loaded.settings.model_copy(update={"kohya_extra": extra})
-    return Recipe(settings, description if isinstance(description, str) else "", tuple(loaded.report()))
+    sentence = description if isinstance(description, str) else ""
+    return Recipe(settings, sentence, tuple(loaded.report()), loaded.named)
 
 
 def _presets_in(folder: Path, ours: bool) -> list[Preset]:
