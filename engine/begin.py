@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from engine.check.check import Resumed, check
 from engine.check.problem import Checked, Problem
 from engine.data.output_names import state_name
@@ -12,7 +14,8 @@ from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs, runs_root
 from engine.runs.history import History
 from engine.runs.saved_state import saved_progress
-from engine.settings.files import SettingsFileError, read_settings
+from engine.settings.errors import SettingsFileError
+from engine.settings.files import read_settings, read_text
 from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings, training_options
 
@@ -59,9 +62,13 @@ def resumable_settings(run: RunFolder) -> TrainingSettings:
     if run.is_alive():
         raise CannotResume(f"The run {run.name} is going on already.")
     try:
-        settings = read_settings(run.settings_file).settings
+        settings = TrainingSettings.model_validate_json(read_text(run.settings_file))
     except SettingsFileError as error:
         raise CannotResume(f"The settings of {run.name} cannot be read: {error}") from None
+    except ValidationError:  # read leniently, it would go on with other settings than it began with
+        raise CannotResume(
+            f"The settings of {run.name} are not those of this version. To train further, start a new run from them."
+        ) from None
     history = History(run).update()
     if history.status == "done":
         raise CannotResume(f"The run {run.name} is done. To train further, start a new run from its settings.")

@@ -11,8 +11,8 @@ from engine.settings.convert import convert
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings
 from engine.settings.training import BadValues, TrainingSettings
-from ui.findings import bullets
 from ui.form import SILENT, Form
+from ui.sentences import listed, refused, said
 
 
 class CommandPanel:
@@ -32,7 +32,16 @@ class CommandPanel:
         with gr.Row():
             self.fill = gr.Button("Fill the form with it", elem_id="fill", min_width=140)
             self.show = gr.Button("Print training command", elem_id="print-command", min_width=140)
-        self.commands = gr.Markdown(elem_id="commands", visible=False)
+        with gr.Column(visible=False, elem_id="commands") as self.commands:
+            looks: dict[str, Any] = {
+                "language": "shell",
+                "interactive": False,
+                "wrap_lines": True,
+                "show_line_numbers": False,
+            }
+            self.ours = gr.Code(label="The same run without the page", **looks)
+            self.theirs = gr.Code(label="With sd-scripts", **looks)
+            self.notes = gr.HTML(elem_classes="said")
 
     def connect(self, filled: list[Any], shown: list[Any], show: Callable[..., list[Any]]) -> None:
         """filled: inputs that say what the form holds.  shown, show: outputs that fill it, and what makes them."""
@@ -42,25 +51,20 @@ class CommandPanel:
             try:
                 loaded = parse_settings(text, "The pasted text")
             except SettingsFileError as error:
-                return show(None, f"**Not filled.** {error}")
-            said = bullets("Filled with what was pasted.", loaded.report())
-            return show(loaded.settings, said, before, "Undo Paste")
+                return show(None, refused("Not filled.", error))
+            sentences = said("Filled with what was pasted.", loaded.report())
+            return show(loaded.settings, sentences, before, "Undo Paste")
 
         self.fill.click(fill, [self.pasted, *filled], shown, **SILENT)
-        self.show.click(self._print, filled, [self.commands], **SILENT)
+        self.show.click(self._print, filled, [self.commands, self.ours, self.theirs, self.notes], **SILENT)
 
-    def _print(self, base: TrainingSettings, *values: Any) -> Any:
+    def _print(self, base: TrainingSettings, *values: Any) -> list[Any]:
+        """Our own command and sd-scripts', and what they cannot say."""
         try:
-            return gr.update(value=commands(self._form.settings(values, base)), visible=True)
+            settings = self._form.settings(values, base)
         except BadValues as error:
-            return gr.update(value=f"**Not printed.** {error}", visible=True)
-
-
-def commands(settings: TrainingSettings) -> str:
-    """Our own command and sd-scripts', as Markdown, with what the latter cannot say."""
-    ours, theirs = convert(settings, "command"), convert(settings, "sd-scripts-command")
-    notes = "\n".join(f"- {note}" for note in dict.fromkeys([*ours.notes, *theirs.notes]))
-    return (
-        f"The same run without the page:\n```bash\n{ours.text.strip()}\n```\n"
-        f"With sd-scripts:\n```bash\n{theirs.text.strip()}\n```\n{notes}"
-    )
+            hidden = gr.update(visible=False)
+            return [gr.update(visible=True), hidden, hidden, refused("Not printed.", error)]
+        ours, theirs = convert(settings, "command"), convert(settings, "sd-scripts-command")
+        printed = [gr.update(value=command.text.strip(), visible=True) for command in (ours, theirs)]
+        return [gr.update(visible=True), *printed, listed(dict.fromkeys([*ours.notes, *theirs.notes]))]

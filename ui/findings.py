@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from html import escape
 
 from engine.check.problem import Checked, Problem
@@ -27,11 +26,6 @@ def findings_html(checked: Checked, form: Form) -> str:
 
 def _label(form: Form, option: str) -> str:
     return form.options[option].short_label + ":" if option in form.options else ""
-
-
-def bullets(head: str, sentences: Iterable[str]) -> str:
-    """A sentence and a list under it, as Markdown."""
-    return "\n".join([head, *(f"- {sentence}" for sentence in sentences)])
 
 
 def bad_values(error: BadValues) -> Checked:

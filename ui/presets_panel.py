@@ -14,11 +14,11 @@ from engine.runs.folder import runs_root
 from engine.settings.presets import Preset, PresetError, PresetExists, Presets
 from engine.settings.training import BadValues, TrainingSettings
 from ui.changed_view import preview_table
-from ui.findings import bullets
 from ui.form import SILENT, Form
+from ui.sentences import NOTHING, Sentences, listed, refused, said
 
 Settle = Callable[..., list[Any]]
-"""Shows settings in the form: (settings or None, sentence, settings before, name of the way back) → updates."""
+"""Shows settings in the form: (settings or None, sentences, settings before, name of the way back) → updates."""
 
 
 def own_presets() -> Path:
@@ -50,7 +50,7 @@ class PresetsPanel:
                 self.close = gr.Button("Close", elem_id="preset-close", size="md", min_width=80)
         self.asked: Any = gr.State(None)
         with gr.Row(visible=False, elem_id="preset-question") as self.question_row:
-            self.question = gr.Markdown()
+            self.question = gr.HTML(elem_classes="said")
             self.answer = gr.Textbox(show_label=False, elem_id="preset-new-name", container=False, min_width=140)
             self.yes = gr.Button("Yes", variant="stop", elem_id="preset-yes", size="md", min_width=80, scale=0)
             self.no = gr.Button("No", elem_id="preset-no", size="md", min_width=80, scale=0)
@@ -65,7 +65,7 @@ class PresetsPanel:
                 self.save = gr.Button("Save as preset", elem_id="preset-save", min_width=160)
             self.file = gr.File(
                 label="Drop a preset or settings file of anybody's here to keep it as one of yours",
-                file_types=[".json"],
+                file_types=[".json", ".toml"],
                 height=160,
                 elem_id="preset-file",
             )
@@ -74,7 +74,7 @@ class PresetsPanel:
                 "prompts, metadata and machine. To rename or delete one of yours, choose it above."
             )
 
-    def connect(self, blocks: gr.Blocks, base: gr.State, said: gr.Markdown, shown: list[Any], settle: Settle) -> None:
+    def connect(self, blocks: gr.Blocks, base: gr.State, said: gr.HTML, shown: list[Any], settle: Settle) -> None:
         """said: where sentences go.  shown: what `settle` fills."""
         self._settle = settle
         form = [base, *self._form.inputs]
@@ -108,9 +108,9 @@ class PresetsPanel:
             preset = _found(chosen)
             recipe = _presets().load(preset)
         except PresetError as error:
-            return [*self._settle(None, f"**Not applied.** {error}"), gr.skip()]
-        sentence = bullets(f"Applied {preset.name}.", recipe.report)
-        return [*self._settle(recipe.applied_to(before), sentence, before, f"Undo {preset.name}"), None]
+            return [*self._settle(None, refused("Not applied.", error)), gr.skip()]
+        sentences = said(f"Applied {preset.name}.", recipe.report)
+        return [*self._settle(recipe.applied_to(before), sentences, before, f"Undo {preset.name}"), None]
 
     def _save(self, name: str, sentence: str, base: TrainingSettings, *values: Any) -> list[Any]:
         try:
@@ -118,7 +118,7 @@ class PresetsPanel:
         except PresetExists as error:
             return _asking(("replace", name, sentence), f"{error} Replace it?")
         except (PresetError, BadValues) as error:
-            return _outcome(f"**Not saved.** {error}")
+            return _outcome(refused("Not saved.", error))
 
     def _answered(self, asked: tuple[str, ...] | None, answer: str, base: TrainingSettings, *values: Any) -> list[Any]:
         """Do what was asked about."""
@@ -131,11 +131,11 @@ class PresetsPanel:
             preset = _found(asked[1])
             if asked[0] == "rename":
                 renamed = presets.rename(preset, answer)
-                return _outcome(f"Renamed {preset.name} to {renamed.name}.", _chosen(renamed))
+                return _outcome(said(f"Renamed {preset.name} to {renamed.name}."), _chosen(renamed))
             presets.delete(preset)
         except (PresetError, BadValues) as error:
-            return _outcome(f"**Not done.** {error}")
-        return _outcome(f"Deleted {preset.name}.", gr.update(choices=_choices(), value=None))
+            return _outcome(refused("Not done.", error))
+        return _outcome(said(f"Deleted {preset.name}."), gr.update(choices=_choices(), value=None))
 
 
 def preview(chosen: str | None, before: TrainingSettings) -> str:
@@ -146,9 +146,8 @@ def preview(chosen: str | None, before: TrainingSettings) -> str:
         recipe = _presets().load(_found(chosen))
     except PresetError as error:
         return f"<p>{escape(str(error))}</p>"
-    notes = "".join(f"<li>{escape(line)}</li>" for line in recipe.report)
     table = preview_table(before, recipe.applied_to(before))
-    return f'<p class="when">{escape(recipe.description)}</p>{table}' + (f"<ul>{notes}</ul>" if notes else "")
+    return f'<p class="when">{escape(recipe.description)}</p>{table}{listed(recipe.report)}'
 
 
 def _ask_to_rename(chosen: str) -> list[Any]:
@@ -162,25 +161,32 @@ def _ask_to_delete(chosen: str) -> list[Any]:
 
 def _import(path: str) -> list[Any]:
     try:
-        preset, said = _presets().import_file(Path(path))
+        preset, report = _presets().import_file(Path(path))
     except PresetError as error:
-        return [*_outcome(f"**Not kept.** {error}"), None]
-    sentence = bullets(f"Kept {preset.name} among your presets.", said)
-    return [*_outcome(sentence, _chosen(preset)), None]
+        return [*_outcome(refused("Not kept.", error)), None]
+    sentences = said(f"Kept {preset.name} among your presets.", report)
+    return [*_outcome(sentences, _chosen(preset)), None]
 
 
 def _kept(preset: Preset) -> list[Any]:
-    return _outcome(f"Saved the preset {preset.name}.", _chosen(preset))
+    return _outcome(said(f"Saved the preset {preset.name}."), _chosen(preset))
 
 
 def _asking(asked: tuple[str, ...], question: str, answer: str | None = None) -> list[Any]:
     answer_field = gr.update(value=answer or "", visible=answer is not None)
-    return [gr.skip(), gr.skip(), asked, question, answer_field, gr.update(visible=True)]
+    return [gr.skip(), gr.skip(), asked, said(question), answer_field, gr.update(visible=True)]
 
 
-def _outcome(said: Any = None, chosen: Any = None) -> list[Any]:
+def _outcome(sentences: Sentences = NOTHING, chosen: Any = None) -> list[Any]:
     """The question is over; what there is to say, and a new choice, where there is one."""
-    return [said or gr.skip(), chosen or gr.skip(), None, "", gr.update(visible=False), gr.update(visible=False)]
+    return [
+        sentences or gr.skip(),
+        chosen or gr.skip(),
+        None,
+        NOTHING,
+        gr.update(visible=False),
+        gr.update(visible=False),
+    ]
 
 
 def _presets() -> Presets:

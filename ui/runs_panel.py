@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -151,9 +152,9 @@ def _resume(name: str | None) -> None:
     if history is None:
         return
     if (busy := busy_problem()) is not None:
-        gr.Warning(f"{busy.what} {busy.mend}")
+        gr.Warning(escape(f"{busy.what} {busy.mend}"))
         return
     try:
         resume(history.run)
     except CannotResume as error:
-        gr.Warning(str(error))
+        gr.Warning(escape(str(error)))

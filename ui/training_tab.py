@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ from engine.data.items import items_of
 from engine.data.steps import plan_of
 from engine.demo.demo import write_demo
 from engine.runs.folder import runs_root
-from engine.settings.files import SettingsFileError, from_kohya, read_settings, save_kohya, to_kohya
+from engine.settings.errors import SettingsFileError
+from engine.settings.files import read_settings, save_kohya
+from engine.settings.kohya_json import from_kohya, to_kohya
 from engine.settings.paths import typed_path
 from engine.settings.training import BadValues, TrainingSettings
 from ui import about_tab, search
 from ui.changed_view import changed_table
 from ui.command_panel import CommandPanel
-from ui.findings import bad_values, bullets, findings_html
+from ui.findings import bad_values, findings_html
 from ui.form import SILENT, Form
 from ui.presets_panel import PresetsPanel, preview
 from ui.runs_panel import RunsPanel
+from ui.sentences import NOTHING, Sentences, refused, said
 from ui.utility_tab import UtilityTab
 
 Values = tuple[Any, ...]
@@ -62,7 +66,7 @@ class TrainingTab:
                 self.presets.draw_keeping()
                 self._draw_files()
                 with gr.Row(elem_classes="outcome"):
-                    self.said = gr.Markdown(elem_id="said", elem_classes="said")
+                    self.said = gr.HTML(elem_id="said", elem_classes="said")
                     self.undo = gr.Button("Undo", visible=False, elem_id="undo", size="sm", min_width=80, scale=0)
                 self.changed = gr.HTML(changed_table(TrainingSettings()), elem_id="changed", js_on_load=RESET_CLICKS)
                 with gr.Tabs(elem_id="settings"):
@@ -149,7 +153,7 @@ class TrainingTab:
             self.demo = gr.Button("Try it now", elem_id="try", min_width=100)
             self.check = gr.Button("Check", elem_id="check", min_width=90)
             self.start = gr.Button("Start training", variant="primary", elem_id="start", min_width=130)
-        self.steps = gr.Markdown(elem_id="steps")
+        self.steps = gr.HTML(elem_id="steps")
         self.findings = gr.HTML(elem_id="findings")
         self.fix = gr.Button("", visible=False, elem_id="fix", variant="secondary")
 
@@ -165,27 +169,31 @@ class TrainingTab:
             start = TrainingSettings()
             return [*self._load(str(start_file), start, *self.form.updates(start))[:-2], None, gr.update(visible=False)]
         if not isinstance(kept, dict):
-            return self._shown(None, "")  # the defaults stand there already, and what was typed meanwhile stays
-        return self._shown(from_kohya(kept).settings, "")
+            return self._shown(None, NOTHING)  # the defaults stand there already, and what was typed meanwhile stays
+        return self._shown(from_kohya(kept).settings, NOTHING)
 
     def _shown(
-        self, settings: TrainingSettings | None, said: str, before: TrainingSettings | None = None, undo: str = ""
+        self,
+        settings: TrainingSettings | None,
+        sentences: Sentences,
+        before: TrainingSettings | None = None,
+        undo: str = "",
     ) -> list[Any]:
         """Updates that show the settings, or leave the form as it is; `before` is where the button `undo` leads."""
         if settings is None:
-            return [*(gr.skip() for _ in self.form.inputs), gr.skip(), said, gr.skip(), gr.skip()]
-        return [*self.form.updates(settings), settings, said, before, gr.update(value=undo, visible=bool(undo))]
+            return [*(gr.skip() for _ in self.form.inputs), gr.skip(), sentences, gr.skip(), gr.skip()]
+        return [*self.form.updates(settings), settings, sentences, before, gr.update(value=undo, visible=bool(undo))]
 
     def _load(self, path: str, base: TrainingSettings, *values: Any) -> list[Any]:
         try:
             loaded = read_settings(typed_path(path))
         except SettingsFileError as error:
-            return self._shown(None, f"**Not loaded.** {error}")
-        said = bullets(f"Loaded {Path(path).name}.", loaded.report())
-        return self._shown(loaded.settings, said, self.form.readable(values, base), "Undo Load")
+            return self._shown(None, refused("Not loaded.", error))
+        sentences = said(f"Loaded {Path(path).name}.", loaded.report())
+        return self._shown(loaded.settings, sentences, self.form.readable(values, base), "Undo Load")
 
     def _undo(self, before: TrainingSettings | None) -> list[Any]:
-        return self._shown(before, "The form is as it was before.")
+        return self._shown(before, said("The form is as it was before."))
 
     def _reset_one(self, base: TrainingSettings, click: gr.EventData) -> list[Any]:
         """Put the option whose button was clicked back to its default."""
@@ -196,39 +204,39 @@ class TrainingTab:
         known = TrainingSettings().values()
         return [*fields, base.with_values({name: known[name]}) if name in known else gr.skip()]
 
-    def _save(self, path: str, base: TrainingSettings, *values: Any) -> str:
+    def _save(self, path: str, base: TrainingSettings, *values: Any) -> Sentences:
         if not path.strip():
-            return "**Not saved.** Write the file's path into Settings file."
+            return refused("Not saved.", "Write the file's path into Settings file.")
         try:
             file = save_kohya(self.form.settings(values, base), typed_path(path))
         except (BadValues, SettingsFileError) as error:
-            return f"**Not saved.** {error}"
-        return f"Saved {file}."
+            return refused("Not saved.", error)
+        return said(f"Saved {file}.")
 
     def _download(self, base: TrainingSettings, *values: Any) -> Any:
         """The file that the browser is given, in a new folder of the system's for such files."""
         try:
             settings = self.form.settings(values, base)
         except BadValues as error:
-            raise gr.Error(f"Nothing was downloaded. {error}", print_exception=False) from None
+            raise gr.Error(escape(f"Nothing was downloaded. {error}"), print_exception=False) from None
         name = re.sub(r"[^\w. -]+", "-", settings.folders.output_name).strip(". -") or "settings"
         return str(save_kohya(settings, Path(tempfile.mkdtemp()) / name[:100]))
 
     def _reset(self, base: TrainingSettings, *values: Any) -> list[Any]:
         before = self.form.readable(values, base)
-        return self._shown(TrainingSettings(), "The form is back at its defaults.", before, "Undo the reset")
+        return self._shown(TrainingSettings(), said("The form is back at its defaults."), before, "Undo the reset")
 
     def _demo(self, base: TrainingSettings, *values: Any) -> list[Any]:
         settings = with_free_name(write_demo(runs_root().with_name("demo")))
-        said = "Filled with the built-in model and its pictures. Press **Start training**."
-        return self._shown(settings, said, self.form.readable(values, base), "Undo Try it now")
+        sentences = said("Filled with the built-in model and its pictures. Press Start training.")
+        return self._shown(settings, sentences, self.form.readable(values, base), "Undo Try it now")
 
     def _changed(self, preset: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
         """All that follows the form: the steps, what the browser keeps, what differs, what the preset would change."""
         settings = self.form.readable(values, base)
         return [self._steps_line(base, values), to_kohya(settings), changed_table(settings), preview(preset, settings)]
 
-    def _steps_line(self, base: TrainingSettings, values: Values) -> str:
+    def _steps_line(self, base: TrainingSettings, values: Values) -> Sentences:
         """The arithmetic of the steps, or nothing where the pictures cannot be counted yet."""
         try:
             settings = self.form.settings(values, base)
@@ -237,10 +245,10 @@ class TrainingTab:
                 for text in (settings.folders.train_data_dir, settings.folders.reg_data_dir)
             )
         except (BadValues, OSError, ValueError):
-            return ""
+            return NOTHING
         if folder is None or not folder.weight:
-            return ""
-        return plan_of(items_of(folder, regularisation), settings).arithmetic()
+            return NOTHING
+        return said(plan_of(items_of(folder, regularisation), settings).arithmetic())
 
     # ── check, mend, start ────────────────────────────────────────────────────────────────────────
 
@@ -258,12 +266,12 @@ class TrainingTab:
     def _mend(self, problems: list[dict[str, Any]], base: TrainingSettings, *values: Any) -> list[Any]:
         problem = next((Problem(**plain) for plain in problems if plain["fix"]), None)
         if problem is None:
-            return [*self._shown(None, ""), gr.skip(), gr.skip(), gr.skip()]
+            return [*self._shown(None, NOTHING), gr.skip(), gr.skip(), gr.skip()]
         try:
             settings = mended(problem, self.form.settings(values, base))
         except (BadValues, OSError) as error:
-            return [*self._shown(None, f"**Not done.** {error}"), gr.skip(), gr.skip(), gr.skip()]
-        return [*self._shown(settings, ""), [], "", gr.update(visible=False)]
+            return [*self._shown(None, refused("Not done.", error)), gr.skip(), gr.skip(), gr.skip()]
+        return [*self._shown(settings, NOTHING), [], "", gr.update(visible=False)]
 
     def _start(self, base: TrainingSettings, *values: Any) -> list[Any]:
         try:

@@ -11,9 +11,9 @@ import gradio as gr
 from engine.settings.from_metadata import from_metadata
 from engine.settings.paths import typed_path
 from engine.settings.training import TrainingSettings
-from engine.tools.lora_metadata import read_metadata
-from ui.findings import bullets
+from engine.tools.lora_metadata import read_metadata, unfolded
 from ui.form import SILENT, Form
+from ui.sentences import Sentences, refused, said
 
 
 class UtilityTab:
@@ -29,7 +29,7 @@ class UtilityTab:
                 self.path = gr.Textbox(label="LoRA file (.safetensors)", elem_id="metadata-path", scale=4)
                 self.show = gr.Button("Show", elem_id="metadata-show", min_width=90)
                 self.again = gr.Button("Train like this one", elem_id="metadata-again", min_width=150)
-            self.said = gr.Markdown()
+            self.said = gr.HTML(elem_id="metadata-said", elem_classes="said")
             self.table = gr.Code(language="json", label="Metadata", elem_id="metadata", interactive=False)
 
     def connect(self, filled: list[Any], shown: list[Any], show: Callable[..., list[Any]]) -> None:
@@ -42,16 +42,16 @@ class UtilityTab:
             try:
                 loaded, notes = from_metadata(read_metadata(typed_path(path)), before)
             except ValueError as error:
-                return show(None, f"**Not filled.** {error}")
-            said = bullets("The form is as the run was that made this file.", [*notes, *loaded.report()])
-            return show(loaded.settings, said, before, "Undo Train like this one")
+                return show(None, refused("Not filled.", error))
+            sentences = said("The form is as the run was that made this file.", [*notes, *loaded.report()])
+            return show(loaded.settings, sentences, before, "Undo Train like this one")
 
         self.again.click(again, [self.path, *filled], shown, **SILENT)
 
 
-def _show(path: str) -> tuple[str, str]:
+def _show(path: str) -> tuple[Sentences, str]:
     try:
         metadata = read_metadata(typed_path(path))
     except ValueError as error:
-        return f"**{error}**", ""
-    return f"{len(metadata)} entries.", json.dumps(metadata, indent=2, ensure_ascii=False)
+        return refused("Not shown.", error), ""
+    return said(f"{len(metadata)} entries."), json.dumps(unfolded(metadata), indent=2, ensure_ascii=False)

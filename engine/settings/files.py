@@ -1,92 +1,27 @@
-"""Settings files, in and out: kohya_ss's JSON and Darkroom's own.  Read are sd-scripts' TOML and commands too.
-
-kohya_ss writes one flat dictionary with every value under its key. Files that users exchange hold
-numbers as text, "" for unset, and keys that have come and gone over the years.
-"""
+"""Settings files, in and out: kohya_ss's JSON and Darkroom's own.  Read are sd-scripts' TOML and commands too."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import ValidationError
+from typing import Any, Literal, get_args
 
 from engine.disk import why_not, write_text_whole
 from engine.settings.command import looks_like_command, read_command
 from engine.settings.dataset_toml import read_dataset
 from engine.settings.errors import SettingsFileError
-from engine.settings.option import Option
+from engine.settings.kohya_json import Loaded, from_kohya, is_known, to_kohya
+from engine.settings.sd_scripts import place_of
 from engine.settings.sd_scripts_read import Read
-from engine.settings.toml_files import is_dataset, looks_like_toml, parse_toml, read_config
-from engine.settings.training import BadValues, TrainingSettings, training_options
+from engine.settings.toml_files import OURS, flat, is_dataset, looks_like_toml, parse_toml, read_config
+from engine.settings.training import Method, TrainingSettings, training_options
 
 LARGEST_FILE = 4 * 2**20
 """Bytes. The largest settings file in the wild has some 20 KB; more is another kind of file."""
 
-
 DEEPEST = 20
 """Levels of lists and dictionaries; settings have three."""
-
-
-@dataclass
-class Loaded:
-    """Settings read from a file, with what there is to say about it.  Nothing of the file is lost.
-
-    bad: a sentence for each value that was not allowed and was left at its default, by option name.
-    waiting, idle: options that say something which this version does not follow yet, or never will.
-    unknown: keys that no option stands for.
-    notes: sentences on what a file of another program says beside its values.
-    """
-
-    settings: TrainingSettings
-    bad: dict[str, str] = field(default_factory=dict)
-    waiting: list[Option] = field(default_factory=list)
-    idle: list[Option] = field(default_factory=list)
-    unknown: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def report(self) -> list[str]:
-        """The same as sentences for people, none where all is well."""
-        sentences = [*self.bad.values(), *self.notes]
-        for why, listed in self._by_reason(self.waiting).items():
-            sentences.append(f"Kept, but waiting for {why}: {listed}.")
-        for why, listed in self._by_reason(self.idle).items():
-            sentences.append(f"Kept, but without meaning here: {listed}. {why}")
-        if self.unknown:
-            listed = ", ".join(f"{key} ({_shown(value)})" for key, value in sorted(self.unknown.items()))
-            sentences.append(f"Kept, but unknown to this version: {listed}.")
-        return sentences
-
-    def _by_reason(self, options: list[Option]) -> dict[str, str]:
-        """The options with their values, as one text for each reason."""
-        groups: dict[str, list[str]] = {}
-        for item in options:
-            value = item.value_in(self.settings)
-            shown = "…" if item.widget == "secret" else _shown(_as_kohya_writes(item, value))
-            groups.setdefault(item.standing_of(value).why, []).append(f"{item.label} ({shown})")
-        return {why: ", ".join(listed) for why, listed in groups.items()}
-
-
-RETIRED: Mapping[str, Callable[[Any], dict[str, Any]]] = {
-    # Keys of older kohya_ss versions, and what they say in today's; today's key wins where both stand.
-    "use_8bit_adam": lambda value: {"optimizer": "AdamW8bit" if _truthy(value) else "AdamW"},
-    "use_wandb": lambda value: {"log_with": "wandb"} if _truthy(value) else {},
-    "lora_network_weights": lambda value: {"network_weights": value},
-    "conv_dims": lambda value: {"conv_block_dims": value},
-    "conv_alphas": lambda value: {"conv_block_alphas": value},
-    "create_caption": lambda value: {"generate_caption_database": value},
-    "create_buckets": lambda value: {"generate_image_buckets": value},
-    "darkroom_description": lambda value: {},  # a preset's sentence about itself
-    "save_as_bool": lambda value: {},  # a note of kohya_ss's own; save_model_as says how to save
-}
-
-OLD_VALUES: Mapping[str, Mapping[str, str]] = {
-    # What today's keys held in older versions, as lower-case text.
-    "xformers": {"true": "xformers", "false": "none"},
-}
 
 
 def read_settings(path: Path) -> Loaded:
@@ -118,14 +53,14 @@ def parse_settings(text: str, name: str = "The file", folder: Path | None = None
         read, file = read_command(text, folder)
         return _laid_over((folder or Path()) / file, read) if file else _loaded(read)
     if kind == "toml":
-        tables = parse_toml(text, name)
-        _check_shape(tables, name)
-        read = read_dataset(tables) if is_dataset(tables) else read_config(tables, folder)
-        return _loaded(read)
+        return _parse_toml(text, name, folder)
     data = _parse_json(text, name)
     if isinstance(data.get("source_model"), dict):
-        return _parse_own(data, name)
-    return from_kohya(data)
+        return _parse_own(data)
+    loaded = from_kohya(data)
+    if data:  # an object with nothing in it says that all is at its default
+        _refuse_strangers(data, loaded, name)
+    return loaded
 
 
 def dialect(text: str, name: str) -> Literal["json", "toml", "command"]:
@@ -151,8 +86,35 @@ def _laid_over(file: Path, command: Read) -> Loaded:
 
 def _loaded(read: Read) -> Loaded:
     loaded = from_kohya(read.data)
-    loaded.notes = read.notes
+    loaded.notes = read.notes + loaded.notes
     return loaded
+
+
+def _parse_toml(text: str, name: str, folder: Path | None) -> Loaded:
+    tables = parse_toml(text, name)
+    _check_shape(tables, name)
+    if is_dataset(tables):
+        return _loaded(read_dataset(tables))
+    keys = {place_of(item).name: item.kohya for item in training_options()}
+    keys |= {item.kohya: item.kohya for item in training_options()}
+    # A table in a value's place is no section, though sd-scripts would take its keys for arguments.
+    wrong = {
+        key: table
+        for key, table in tables.items()
+        if key in keys and isinstance(table, dict) and not any(inner in keys or is_known(inner) for inner in table)
+    }
+    read = read_config({key: value for key, value in tables.items() if key not in wrong}, folder)
+    read.data |= {keys[key]: table for key, table in wrong.items()}
+    loaded = _loaded(read)
+    if OURS not in tables:
+        _refuse_strangers(flat(tables) | wrong, loaded, name)
+    return loaded
+
+
+def _refuse_strangers(names: Iterable[str], loaded: Loaded, name: str) -> None:
+    """A file of another kind would put every option at its default, and be replaced where the form is saved."""
+    if all(key in loaded.settings.kohya_extra and not is_known(key) for key in names):
+        raise SettingsFileError(f"{name} holds no setting that is known here.")
 
 
 def _parse_json(text: str, name: str) -> dict[str, Any]:
@@ -180,76 +142,35 @@ def _check_shape(data: Any, name: str) -> None:
         raise SettingsFileError(f"{name} is not a settings file: it is nested too deeply or holds half characters.")
 
 
-def _parse_own(data: dict[str, Any], name: str) -> Loaded:
-    try:
-        settings = TrainingSettings.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = " → ".join(map(str, first["loc"]))
-        raise SettingsFileError(f"{name}: {where} is {_shown(first['input'])}: {first['msg']}.") from None
-    loaded = from_kohya(to_kohya(settings))
-    loaded.settings = loaded.settings.model_copy(update={"method": settings.method})
+def _parse_own(data: dict[str, Any]) -> Loaded:
+    """Our own JSON: what stands in its groups goes under kohya_ss's keys, and is read as leniently."""
+    options = {item.path: item for item in training_options()}
+    groups = {path[:depth] for path in options for depth in range(1, len(path))}
+    extra, method = data.get("kohya_extra"), data.get("method")
+    known = {"kohya_extra": isinstance(extra, dict), "method": method in get_args(Method)}
+    found = dict(extra) if isinstance(extra, dict) else {}
+    for place, value in _leaves({key: value for key, value in data.items() if not known.get(key)}, groups):
+        item = options.get(place)
+        if item is None:
+            found[".".join(place)] = value
+        elif item.kohya not in found or value != item.default:
+            found[item.kohya] = value
+    loaded = from_kohya(found)
+    if known["method"]:
+        loaded.settings = loaded.settings.model_copy(update={"method": method})
     return loaded
 
 
-def from_kohya(data: Mapping[str, Any]) -> Loaded:
-    """Read kohya_ss's dictionary; what is missing has its default, what is wrong is reported."""
-    options = {item.kohya: item for item in training_options()}
-    given: dict[str, Any] = {}
-    for key, value in data.items():
-        if key in RETIRED:
-            given |= RETIRED[key](value)
-    given |= {key: value for key, value in data.items() if key in options}
-    named = {options[key].name: _in_todays_words(key, value) for key, value in given.items()}
-    bad: dict[str, str] = {}
-    try:
-        settings = TrainingSettings().with_values(named)
-    except BadValues as error:
-        bad = error.problems
-        settings = TrainingSettings().with_values({name: v for name, v in named.items() if name not in bad})
-    kept = {key: value for key, value in data.items() if key not in options or options[key].name in bad}
-    settings = settings.model_copy(update={"kohya_extra": kept})
-    unknown = {key: v for key, v in data.items() if key not in options and key not in RETIRED and _says_something(v)}
-    return Loaded(settings, bad, _speaking(settings, "later"), _speaking(settings, "idle"), unknown)
-
-
-def _in_todays_words(key: str, value: Any) -> Any:
-    return OLD_VALUES.get(key, {}).get(str(value).strip().lower(), value)
-
-
-def _speaking(settings: TrainingSettings, kind: str) -> list[Option]:
-    """Options of a standing that have another value than the default and mean something beside the others."""
-    values = settings.values()
-    return [
-        item
-        for item in training_options()
-        if values[item.name] != item.default
-        and item.standing_of(values[item.name]).kind == kind
-        and item.applies(values)
-    ]
-
-
-def to_kohya(settings: TrainingSettings) -> dict[str, Any]:
-    """kohya_ss's dictionary: every option under its key, and what was kept from the file loaded before.
-
-    A value that could not be read stands again where it stood, until its option is given another one.
-    """
-    kept = settings.kohya_extra
-    known = {
-        item.kohya: _as_kohya_writes(item, item.value_in(settings))
-        for item in training_options()
-        if item.kohya not in kept or item.value_in(settings) != item.default
-    }
-    return dict(sorted({**kept, **known}.items()))
-
-
-def _as_kohya_writes(item: Option, value: Any) -> Any:
-    """kohya_ss puts some numbers into text fields, and whole numbers into fields that take fractions too."""
-    if item.kohya_text:
-        return str(value)
-    if item.kind is float and isinstance(item.default, int) and float(value).is_integer():
-        return int(value)
-    return value
+def _leaves(
+    group: Mapping[str, Any], groups: Container[tuple[str, ...]], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(place, value) of everything in a group and the groups within it."""
+    for key, value in group.items():
+        here = (*place, key)
+        if here in groups and isinstance(value, dict):
+            yield from _leaves(value, groups, here)
+        else:
+            yield here, value
 
 
 def save_kohya(settings: TrainingSettings, path: Path) -> Path:
@@ -260,9 +181,11 @@ def save_kohya(settings: TrainingSettings, path: Path) -> Path:
     file = path if path.suffix.lower() == ".json" else path.with_name(f"{path.name}.json")
     if file.exists():
         try:
-            read_settings(file)
+            there = read_settings(file)
         except SettingsFileError as error:
             raise SettingsFileError(f"{file} is not replaced, for it is no settings file: {error}") from None
+        if there.settings.kohya_extra and not there.named:  # the keys of other programs' files may be among ours
+            raise SettingsFileError(f"{file} is not replaced, for it holds no value of a setting that is known here.")
     try:
         write_text_whole(file, json.dumps(to_kohya(settings), indent=2, ensure_ascii=False))
     except (OSError, ValueError) as error:
@@ -273,17 +196,3 @@ def save_kohya(settings: TrainingSettings, path: Path) -> Path:
 def _depth(value: Any) -> int:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + max(map(_depth, inner), default=0)
-
-
-def _says_something(value: Any) -> bool:
-    """Off, empty and zero are how kohya_ss writes "not used"."""
-    return value not in (None, "", "0", 0, False, [], {})
-
-
-def _truthy(value: Any) -> bool:
-    return value is True or str(value).strip().lower() in ("true", "1", "yes")
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "…"

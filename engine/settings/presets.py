@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.disk import why_not, write_text_whole
-from engine.settings.files import RETIRED, Loaded, SettingsFileError, read_settings, to_kohya
+from engine.settings.errors import SettingsFileError
+from engine.settings.files import read_settings
+from engine.settings.kohya_json import RETIRED, Loaded, to_kohya
 from engine.settings.option import Option
 from engine.settings.training import TrainingSettings, training_options
 
@@ -60,11 +62,13 @@ class Recipe:
     """What a preset says.
 
     settings: the defaults with the preset's values over them.  report: what there is to say about its values.
+    named: the options that it gives a value, be it their default.
     """
 
     settings: TrainingSettings
     description: str = ""
     report: tuple[str, ...] = ()
+    named: frozenset[str] = frozenset()
 
     def applied_to(self, current: TrainingSettings) -> TrainingSettings:
         """The recipe for everything but what is the user's own; see the top of this file."""
@@ -72,10 +76,10 @@ class Recipe:
         values = {
             item.name: said[item.name]
             for item in training_options()
-            if not is_users_own(item) or said[item.name] not in ("", item.default)
+            if not is_users_own(item) or item.name in self.named
         }
-        extra = {**current.kohya_extra, **self.settings.kohya_extra}
-        return current.with_values(values).model_copy(update={"kohya_extra": extra})
+        applied = current.with_values(values)
+        return applied.model_copy(update={"kohya_extra": applied.kohya_extra | self.settings.kohya_extra})
 
 
 def is_users_own(item: Option) -> bool:
@@ -207,7 +211,8 @@ def _recipe(loaded: Loaded) -> Recipe:
     extra = dict(loaded.settings.kohya_extra)
     description = extra.pop(DESCRIPTION, "")
     settings = loaded.settings.model_copy(update={"kohya_extra": extra})
-    return Recipe(settings, description if isinstance(description, str) else "", tuple(loaded.report()))
+    sentence = description if isinstance(description, str) else ""
+    return Recipe(settings, sentence, tuple(loaded.report()), loaded.named)
 
 
 def _presets_in(folder: Path, ours: bool) -> list[Preset]:

@@ -42,7 +42,8 @@ Method = Literal["lora"]
 class TrainingSettings(Group):
     """Everything a training run is told.
 
-    kohya_extra: keys of a loaded kohya file that no option here stands for, kept for saving.
+    kohya_extra: keys of a loaded kohya file that no option here stands for, and values that their options do
+    not allow, kept for saving.
     """
 
     method: Method = "lora"
@@ -79,7 +80,7 @@ class TrainingSettings(Group):
         return {item.name: item.value_in(self) for item in training_options()}
 
     def with_values(self, values: Mapping[str, Any]) -> TrainingSettings:
-        """A copy with some options changed.
+        """A copy with some options set; what a file said wrongly in their place is forgotten.
 
         Raises BadValues with one sentence for each value that its option does not allow, and KeyError
         for a name that is no option.
@@ -91,6 +92,7 @@ class TrainingSettings(Group):
             for part in known[name].path[:-1]:
                 place = place[part]
             place[name] = _read(known[name], value)
+            tree["kohya_extra"].pop(known[name].kohya, None)
         try:
             return TrainingSettings.model_validate(tree)
         except ValidationError as error:

@@ -171,6 +171,17 @@ def test_an_old_command_fills_the_form_and_the_form_prints_one(open_page):
     page.button("Undo Paste").click()
     expect(page.page.locator("#changed")).to_contain_text("Every option is at its default")
 
+    asked: list[str] = []
+    page.page.on("request", lambda request: asked.append(request.url))
+    foreign = {"epoch": 2, "x": "![a](http://far.invalid/p.png)", "y": "<img src=http://far.invalid/q.png>",
+               "training_comment": "a\n```\n<img src=http://far.invalid/r.png>"}  # fmt: skip
+    page.page.locator("#pasted textarea").fill(json.dumps(foreign))
+    page.button("Fill the form with it").click()
+    expect(page.page.locator("#said")).to_contain_text("![a](http://far.invalid/p.png)", timeout=PATIENCE)
+    page.button("Print training command").click()
+    expect(printed).to_contain_text("<img src=http://far.invalid/r.png>", timeout=PATIENCE)
+    assert not [url for url in asked if "far.invalid" in url]
+
     page.page.locator("#pasted textarea").fill("no settings at all")
     page.button("Fill the form with it").click()
     expect(page.page.locator("#said")).to_contain_text("Not filled.", timeout=PATIENCE)

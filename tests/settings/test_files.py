@@ -176,7 +176,9 @@ def test_a_wrong_value_stands_in_the_file_until_another_is_chosen(value: object)
     loaded = from_kohya({"network_dim": value})
     assert "network_dim" in loaded.bad
     assert to_kohya(loaded.settings)["network_dim"] == value
-    assert to_kohya(loaded.settings.with_values({"network_dim": 16}))["network_dim"] == 16
+    assert to_kohya(loaded.settings.with_values({"epoch": 2}))["network_dim"] == value
+    for chosen in (16, 8):  # 8 is the default
+        assert to_kohya(loaded.settings.with_values({"network_dim": chosen}))["network_dim"] == chosen
 
 
 def another_value(item: Option) -> st.SearchStrategy:
@@ -249,7 +251,8 @@ def test_a_wrong_value_is_reported_and_the_others_are_taken():
         (b"\xff\xfe\x00\x81", "not a text file"),
         (b"", "is not valid JSON"),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"source_model": {}, "network": {"network_dim": "x"}}', "network → network_dim"),
+        (b'{"name": "page", "version": "1.0", "scripts": {}}', "holds no setting that is known here"),
+        (b'{"last_node_id": 4, "nodes": [{"id": 1}], "links": []}', "holds no setting that is known here"),
     ],
 )
 def test_a_broken_file_is_one_sentence(tmp_path: Path, content: bytes, sentence: str):

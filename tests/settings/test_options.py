@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from engine.__main__ import _parser
-from engine.settings.files import from_kohya, to_kohya
+from engine.settings.kohya_json import from_kohya, to_kohya
 from engine.settings.option import EVERY_METHOD, Group, Option, option, options_of, sections_of
 from engine.settings.reference import reference_page, shown_by_tests
 from engine.settings.training import BadValues, TrainingSettings, training_options
@@ -36,10 +36,10 @@ class Extended(TrainingSettings):
 @pytest.fixture
 def with_a_new_option(monkeypatch: pytest.MonkeyPatch) -> None:
     extended = tuple(options_of(Extended))
-    for module in ("engine.settings.training", "engine.settings.files", "engine.settings.reference",
+    for module in ("engine.settings.training", "engine.settings.kohya_json", "engine.settings.reference",
                    "engine.__main__", "ui.form"):  # fmt: skip
         monkeypatch.setattr(f"{module}.training_options", lambda: extended)
-    for module in ("engine.settings.training", "engine.settings.files", "ui.form"):
+    for module in ("engine.settings.training", "engine.settings.kohya_json", "ui.form"):
         monkeypatch.setattr(f"{module}.TrainingSettings", Extended)
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from engine.settings.files import parse_settings
+from engine.settings.kohya_json import to_kohya
 from engine.settings.presets import OURS, PresetError, PresetExists, Presets, as_preset, changed, is_users_own
 from engine.settings.training import TrainingSettings, training_options
+from ui.form import Form
+from ui.presets_panel import PresetsPanel
 
 NAMES = {item.kohya: item for item in training_options()}
 
@@ -65,6 +69,21 @@ def test_a_preset_that_names_a_folder_or_the_precision_sets_it(presets: Presets)
     after = presets.load(presets.find("Whole")).applied_to(current).values()
     assert (after["output_dir"], after["mixed_precision"]) == ("/shared/loras", "no")
     assert after["output_name"] == "cat"  # empty says nothing
+
+
+def test_a_named_value_counts_also_where_it_is_the_default(presets: Presets):
+    written(presets, "Whole", {"mixed_precision": "fp16", "num_processes": 1, "caption_extension": ".txt"})
+    current = TrainingSettings().with_values(
+        {"mixed_precision": "bf16", "num_processes": 2, "caption_extension": ".cap"}
+    )
+    assert presets.load(presets.find("Whole")).applied_to(current) == TrainingSettings()
+
+
+def test_a_preset_replaces_what_a_file_said_wrongly(presets: Presets):
+    current = parse_settings('{"network_dim": "wide", "num_processes": "many", "mine": 1}').settings
+    written(presets, "Mine", {"network_dim": 8})
+    after = to_kohya(presets.load(presets.find("Mine")).applied_to(current))
+    assert (after["network_dim"], after["num_processes"], after["mine"]) == (8, "many", 1)
 
 
 def test_applying_twice_changes_nothing_more(presets: Presets):
@@ -155,10 +174,24 @@ def test_a_settings_file_of_anybodys_is_imported_without_what_is_theirs(presets:
     assert said[-1].endswith("yours to say: Pretrained model name or path, Image folder.")
 
 
+def test_toml_is_imported_too(presets: Presets, tmp_path: Path):
+    (tmp_path / "mine.toml").write_text('network_module = "networks.lora"\nnetwork_dim = 32\noutput_name = "cat"\n')
+    preset, _ = presets.import_file(tmp_path / "mine.toml")
+    assert (preset.name, preset.file.suffix) == ("mine", ".json")
+    assert presets.load(preset).settings.network.network_dim == 32
+    with gr.Blocks():
+        panel = PresetsPanel(Form())
+        panel.draw_keeping()
+    assert ".toml" in panel.file.file_types
+
+
 def test_what_is_no_settings_file_is_not_imported(presets: Presets, tmp_path: Path):
     (tmp_path / "broken.json").write_text('{"epoch": ')
     with pytest.raises(PresetError, match="cut off or edited wrongly"):
         presets.import_file(tmp_path / "broken.json")
+    (tmp_path / "workflow.json").write_text('{"nodes": [], "links": []}')
+    with pytest.raises(PresetError, match="holds no setting that is known here"):
+        presets.import_file(tmp_path / "workflow.json")
     assert [p for p in presets.all() if not p.ours] == []
 
 

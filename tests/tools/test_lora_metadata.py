@@ -9,17 +9,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine.tools.lora_metadata import read_metadata
+from engine.tools.lora_metadata import read_metadata, unfolded
 
 
-def test_the_metadata_are_shown_with_their_inner_json_unfolded(tmp_path: Path):
+def test_the_metadata_are_the_files_text_and_are_shown_with_their_inner_json_unfolded(tmp_path: Path):
     metadata = {"ss_network_dim": "8", "ss_tag_frequency": json.dumps({"10_cat": {"cat": 3}}), "odd": "{not json"}
     save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors", metadata=metadata)
-    assert read_metadata(tmp_path / "a.safetensors") == {
-        "odd": "{not json",
-        "ss_network_dim": "8",
-        "ss_tag_frequency": {"10_cat": {"cat": 3}},
-    }
+    read = read_metadata(tmp_path / "a.safetensors")
+    assert read == metadata
+    assert unfolded(read) == metadata | {"ss_tag_frequency": {"10_cat": {"cat": 3}}}
 
 
 def test_a_file_without_metadata_has_none(tmp_path: Path):
@@ -57,6 +55,15 @@ def test_nesting_without_end_is_no_crash(tmp_path: Path):
         (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
         return read_metadata(tmp_path / "a.safetensors")
 
-    assert read(json.dumps({"__metadata__": {"ss_tag_frequency": deep}})) == {"ss_tag_frequency": deep}
+    assert unfolded(read(json.dumps({"__metadata__": {"ss_tag_frequency": deep}}))) == {"ss_tag_frequency": deep}
     with pytest.raises(ValueError, match=r"not a \.safetensors file"):
         read(deep)
+
+
+@pytest.mark.parametrize("inner", ["\ud800", '{"a": "\\ud800"}', "[[1], {}]"])
+def test_what_is_shown_can_be_sent_to_the_page(tmp_path: Path, inner: str):
+    header = json.dumps({"__metadata__": {"ss_x": inner, "ss_number": 3}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    read = read_metadata(tmp_path / "a.safetensors")
+    assert all(isinstance(text, str) for text in read.values())
+    json.dumps(unfolded(read), ensure_ascii=False).encode()

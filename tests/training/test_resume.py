@@ -225,6 +225,13 @@ class TestWhatARunMayWriteAgain:
         assert begin.resumable_settings(run).saving.resume == "/gone-state"
 
 
+@pytest.mark.parametrize("changed", [{"network": {"network_dim": "wide"}}, {"network": {"new_trick": 1}}])
+def test_a_run_does_not_go_on_with_other_settings_than_it_was_told(changed: dict):
+    run = RunFolder.create("train", json.dumps(TrainingSettings().model_dump() | changed), "cat")
+    with pytest.raises(begin.CannotResume, match="not those of this version"):
+        begin.resumable_settings(run)
+
+
 def test_two_runs_never_write_the_same_files(start_run, settings: TrainingSettings):
     first = start_run(epoch=60)
     wait_for_step(first, 1)

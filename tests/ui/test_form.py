@@ -8,7 +8,7 @@ import sys
 import gradio as gr
 import pytest
 
-from engine.settings.files import from_kohya, to_kohya
+from engine.settings.kohya_json import from_kohya, to_kohya
 from engine.settings.option import Group, option, options_of, sections_of
 from engine.settings.training import BadValues, TrainingSettings, training_options
 from ui.form import Form
@@ -70,6 +70,14 @@ def test_options_and_keys_without_a_field_ride_along(form: Form):
     assert said.dataset.max_data_loader_n_workers == 5
     assert said.kohya_extra == {"a_key_of_tomorrow": 1}
     assert (said.optimizer.epoch, said.network.lora_type) == (7, "Standard")
+
+
+def test_what_a_field_shows_is_saved_and_not_what_a_file_said_wrongly(form: Form):
+    base = from_kohya({"network_dim": "wide", "max_data_loader_n_workers": "many", "a_key_of_tomorrow": 1}).settings
+    for said in (form.settings(tuple(form.updates(base)), base), form.readable(values_of(form, epoch=0), base)):
+        written = to_kohya(said)
+        assert written["network_dim"] == 8
+        assert (written["max_data_loader_n_workers"], written["a_key_of_tomorrow"]) == ("many", 1)  # no field
 
 
 def test_a_choice_that_cannot_be_followed_yet_is_shown_and_says_so(form: Form):
