@@ -105,14 +105,15 @@ class Family(Protocol):
 
     name: str
     """For people, such as SDXL."""
-    architecture: str
-    """What modelspec calls it, such as stable-diffusion-v1."""
 
     network_module: str
     """What sd-scripts calls the LoRA for it, such as networks.lora."""
 
-    def kohya_version(self, parts: Parts) -> str:
-        """What kohya's metadata call it, such as sd_v1."""
+    def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
+        """What files that are trained on it say of it: its ss_* and modelspec.* entries, as sd-scripts has them.
+
+        At the least ss_base_model_version, modelspec.architecture and modelspec.implementation.
+        """
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         """Load the pieces on the CPU.  Raises Failure."""

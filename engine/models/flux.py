@@ -40,13 +40,25 @@ class Flux:
 
     name = "FLUX.1"
     network_module = "networks.lora_flux"
-    architecture = "flux-1-dev"
 
     def __init__(self, settings: FluxSettings) -> None:
         self._settings = settings
 
-    def kohya_version(self, parts: Parts) -> str:
-        return "flux1" if _is_told_guidance(parts) else "flux1-schnell"
+    def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
+        s = settings.flux
+        return {
+            "ss_base_model_version": "flux1",
+            "ss_model_type": s.flux_model_type,
+            "ss_apply_t5_attn_mask": s.apply_t5_attn_mask,
+            "ss_weighting_scheme": "uniform",
+            "ss_guidance_scale": s.flux_guidance_scale,
+            "ss_timestep_sampling": s.timestep_sampling,
+            "ss_sigmoid_scale": 1.0,
+            "ss_model_prediction_type": s.model_prediction_type,
+            "ss_discrete_flow_shift": s.discrete_flow_shift,
+            "modelspec.architecture": "flux-1-dev" if _is_told_guidance(parts) else "flux-1-schnell",
+            "modelspec.implementation": "https://github.com/black-forest-labs/flux",
+        }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         source = settings.source_model
@@ -148,11 +160,10 @@ class Flux:
         return {"attention_mask": seen[:, None, None, :]}
 
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
-        flux, sd3 = settings.flux, settings.sd3
+        flux = settings.flux
         recipe = FlowRecipe(
             sampling=flux.timestep_sampling,
             shift=flux.discrete_flow_shift,
-            weighting=sd3.weighting_scheme if settings.families.sd3_checkbox else "uniform",
             reading=flux.model_prediction_type,
         )
         return FlowMatching(settings.objective, recipe)

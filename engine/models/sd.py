@@ -38,12 +38,17 @@ class StableDiffusion:
         self.version = version
         self.name = f"Stable Diffusion {version}"
         self.network_module = "networks.lora"
-        self.architecture = "stable-diffusion-v1" if version == 1 else "stable-diffusion-v2-512"
 
-    def kohya_version(self, parts: Parts) -> str:
-        if self.version == 1:
-            return "sd_v1"
-        return "sd_v2_v" if parts.prediction == "v_prediction" else "sd_v2"
+    def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
+        of_velocity = parts.prediction == "v_prediction"
+        second = "stable-diffusion-v2-768-v" if of_velocity else "stable-diffusion-v2-512"
+        return {
+            "ss_base_model_version": f"sd_v{self.version}{'_v' if of_velocity else ''}",
+            "ss_v2": self.version == 2,
+            "modelspec.architecture": "stable-diffusion-v1" if self.version == 1 else second,
+            "modelspec.implementation": "diffusers",
+            "modelspec.prediction_type": "v" if of_velocity else "epsilon",
+        }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         source = settings.source_model

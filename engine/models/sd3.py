@@ -45,15 +45,24 @@ SHIFT = 3.0
 class StableDiffusion3:
     name = "Stable Diffusion 3"
     network_module = "networks.lora_sd3"
-    architecture = "stable-diffusion-3-medium"
 
     def __init__(self, settings: TrainingSettings) -> None:
         asked = settings.flux.t5xxl_max_token_length
         self._t5_tokens = T5_TOKENS if asked == type(settings.flux)().t5xxl_max_token_length else asked
         self._masks = settings.flux.apply_t5_attn_mask
 
-    def kohya_version(self, parts: Parts) -> str:
-        return "sd3m"
+    def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
+        s, size = settings.sd3, _size_of(parts)
+        return {
+            "ss_base_model_version": size,
+            "ss_apply_t5_attn_mask": self._masks,
+            "ss_weighting_scheme": s.weighting_scheme,
+            "ss_logit_mean": s.logit_mean,
+            "ss_logit_std": s.logit_std,
+            "ss_mode_scale": s.mode_scale,
+            "modelspec.architecture": f"stable-diffusion-3-{size}",
+            "modelspec.implementation": "diffusers",
+        }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         source = settings.source_model
@@ -184,6 +193,14 @@ class StableDiffusion3:
             Target(second, "text_encoder", clip_attachments(second, "lora_te2")),
             Target(transformer, "unet", by_layout(transformer, mmdit_entries(transformer, ""), ("joint_blocks.",))),
         ]
+
+
+def _size_of(parts: Parts) -> str:
+    """What stands behind the 3 in the model's name: only 3.5 normalises queries and keys."""
+    config: Any = parts.denoiser.config
+    if config.qk_norm is None:
+        return "medium"
+    return "5-medium" if config.dual_attention_layers else "5-large"
 
 
 def _shape_of(weights: Weights) -> dict[str, Any]:

@@ -31,11 +31,15 @@ LAYER = 2
 
 class StableDiffusionXL:
     name = "SDXL"
-    architecture = "stable-diffusion-xl-v1-base"
     network_module = "networks.lora"
 
-    def kohya_version(self, parts: Parts) -> str:
-        return "sdxl_base_v1-0"
+    def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
+        return {
+            "ss_base_model_version": "sdxl_base_v1-0",
+            "modelspec.architecture": "stable-diffusion-xl-v1-base",
+            "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+            "modelspec.prediction_type": "v" if parts.prediction == "v_prediction" else "epsilon",
+        }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         source = settings.source_model

@@ -7,6 +7,7 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +19,6 @@ from engine import VERSION
 from engine.data.buckets import Placed, Size
 from engine.data.items import Item
 from engine.data.steps import StepPlan
-from engine.models.family import Family, Parts
 from engine.networks.kohya_format import LEGACY_HASH_LENGTH, LEGACY_HASH_OFFSET, as_text
 from engine.settings.objective import Objective
 from engine.settings.training import TrainingSettings
@@ -51,11 +51,13 @@ _NOT_USED: dict[str, Any] = {
 
 @dataclass
 class RunMetadata:
-    """What a trained file says about the run that made it: sd-scripts' ss_* keys and modelspec's."""
+    """What a trained file says about the run that made it: sd-scripts' ss_* keys and modelspec's.
+
+    family: what the model's family says of itself.
+    """
 
     settings: TrainingSettings
-    family: Family
-    parts: Parts
+    family: Mapping[str, Any]
     plan: StepPlan
     items: list[Item]
     captions: list[str]
@@ -78,6 +80,7 @@ class RunMetadata:
             **self._run(),
             **self._data(),
             **self.network,
+            **{key: value for key, value in self.family.items() if key.startswith("ss_")},
             "ss_steps": step,
             "ss_epoch": epoch,
         }
@@ -106,7 +109,6 @@ class RunMetadata:
             "ss_seed": self.seed,
             "ss_clip_skip": s.objective.clip_skip,
             "ss_cache_latents": s.dataset.cache_latents,
-            "ss_base_model_version": self.family.kohya_version(self.parts),
             "ss_training_comment": s.folders.training_comment or None,
             "ss_sd_scripts_commit_hash": "(unknown)",
             "ss_max_token_length": None if s.captions.max_token_length == "75" else s.captions.max_token_length,
@@ -172,10 +174,9 @@ class RunMetadata:
         }
         return {
             "modelspec.sai_model_spec": "1.0.1",
-            "modelspec.architecture": f"{self.family.architecture}/lora",
-            "modelspec.implementation": "diffusers",
+            **{key: value for key, value in self.family.items() if key.startswith("modelspec.")},
+            "modelspec.architecture": f"{self.family['modelspec.architecture']}/lora",
             "modelspec.implementation_version": f"darkroom/{VERSION}",
-            "modelspec.prediction_type": "epsilon",
             "modelspec.resolution": f"{width}x{height}",
             "modelspec.date": datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None).isoformat(),
             **{f"modelspec.{key}": value for key, value in given.items() if value},

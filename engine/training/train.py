@@ -135,8 +135,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     )
     metadata = RunMetadata(
         settings,
-        family,
-        parts,
+        family.facts(settings, parts),
         plan,
         items,
         captions,

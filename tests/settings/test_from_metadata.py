@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -250,7 +249,11 @@ def of_this_program(settings: TrainingSettings) -> dict[str, str]:
     places = [Placed((512, 512), (512, 512))]
     network = {"ss_network_module": "networks.lora", "ss_network_dim": 16, "ss_network_alpha": 8.0,
                "ss_network_args": json.dumps({"rank_dropout": "0.1"})}  # fmt: skip
-    family = SimpleNamespace(kohya_version="sd_v1", architecture="stable-diffusion-v1")
+    family = {
+        "ss_base_model_version": "sd_v1",
+        "modelspec.architecture": "stable-diffusion-v1",
+        "modelspec.implementation": "diffusers",
+    }
     run = RunMetadata(settings, family, plan, items, ["a cat, red"], places, 7, "fp16", network,
                       "bitsandbytes.optim.adamw.AdamW8bit(weight_decay=0.1)")  # fmt: skip
     return run.at(30, 3)

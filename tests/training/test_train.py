@@ -24,7 +24,9 @@ from engine.runs import process
 from engine.runs.events import Step
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
+from engine.settings.from_metadata import from_metadata
 from engine.settings.training import TrainingSettings
+from engine.tools.lora_metadata import read_metadata
 from tests.models.small import pipeline
 from tests.pictures import draw_pictures
 
@@ -300,3 +302,8 @@ def test_every_family_learns_draws_and_is_saved(start_run, tmp_path: Path, famil
     weights = load_file(tmp_path / "out" / "shapes.safetensors")
     moved = {name.split("_")[1] for name, tensor in weights.items() if "lora_up" in name and tensor.any()}
     assert moved == parts
+    like_it, _ = from_metadata(read_metadata(tmp_path / "out" / "shapes.safetensors"), TrainingSettings())
+    assert (
+        like_it.settings.families
+        == TrainingSettings().with_values({name: value for name, value in switches.items() if value is True}).families
+    )
