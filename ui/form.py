@@ -26,6 +26,7 @@ class Form:
     def __init__(self) -> None:
         self.options = {item.name: item for item in training_options() if item.acts}
         self.components: dict[str, gr.components.Component] = {}
+        self._accordions: dict[str, gr.Accordion] = {}
 
     @property
     def inputs(self) -> list[gr.components.Component]:
@@ -49,17 +50,25 @@ class Form:
                     self._draw_accordions(section)
 
     def connect_visibility(self) -> None:
-        """Show an option only beside values of others that give it a meaning."""
-        dependents: dict[tuple[str, ...], list[Option]] = {}
-        for item in self.options.values():
-            controllers = tuple(name for name in item.controllers if name in self.components)
-            if controllers:
-                dependents.setdefault(controllers, []).append(item)
-        for controllers, items in dependents.items():
+        """Show an option, and an accordion of options, only beside values of others that give it a meaning."""
+        blocks: list[tuple[gr.blocks.Block, list[Option]]] = [
+            *((self.components[item.name], [item]) for item in self.options.values()),
+            *((accordion, self._below(section)) for section, accordion in self._accordions.items()),
+        ]
+        dependents: dict[tuple[str, ...], list[tuple[gr.blocks.Block, list[Option]]]] = {}
+        for block, items in blocks:
+            if all(item.controllers for item in items):
+                names = {name for item in items for name in item.controllers if name in self.components}
+                dependents.setdefault(tuple(sorted(names)), []).append((block, items))
+        for controllers, dependent in dependents.items():
 
-            def visibility(*values: Any, names: tuple[str, ...] = controllers, items: list[Option] = items) -> Any:
-                said = dict(zip(names, values, strict=True))
-                updates = [gr.update(visible=item.applies(said)) for item in items]
+            def visibility(
+                *values: Any,
+                controlling: tuple[str, ...] = controllers,
+                dependent: list[tuple[gr.blocks.Block, list[Option]]] = dependent,
+            ) -> Any:
+                given = dict(zip(controlling, values, strict=True))
+                updates = [gr.update(visible=any(item.applies(given) for item in items)) for _, items in dependent]
                 return updates if len(updates) > 1 else updates[0]
 
             inputs = [self.components[name] for name in controllers]
@@ -67,7 +76,7 @@ class Form:
                 [component.change for component in inputs],
                 visibility,
                 inputs,
-                [self.components[item.name] for item in items],
+                [block for block, _ in dependent],
                 queue=False,
                 **SILENT,
             )
@@ -98,9 +107,20 @@ class Form:
         below = [section for section in self._sections() if section.startswith(parent + "/")]
         return list(dict.fromkeys("/".join(section.split("/")[:depth]) for section in below))
 
+    def _below(self, section: str) -> list[Option]:
+        """The options of a section and of all within it."""
+        return [item for item in self.options.values() if f"{item.section}/".startswith(f"{section}/")]
+
+    def _defaults(self) -> dict[str, Any]:
+        return {name: item.default for name, item in self.options.items()}
+
     def _draw_accordions(self, parent: str) -> None:
         for section in self._within(parent):
-            with gr.Accordion(_last(section), open=False, elem_id=f"section-{_slug(section)}"):
+            visible = any(item.applies(self._defaults()) for item in self._below(section))
+            with gr.Accordion(
+                _last(section), open=False, visible=visible, elem_id=f"section-{_slug(section)}"
+            ) as accordion:
+                self._accordions[section] = accordion
                 self._draw_options(section)
                 self._draw_accordions(section)
 
@@ -108,7 +128,7 @@ class Form:
         items = [item for item in self.options.values() if item.section == section]
         if not items:
             return
-        defaults = {name: item.default for name, item in self.options.items()}
+        defaults = self._defaults()
         with gr.Row(elem_classes="options", equal_height=False):
             for item in items:
                 self.components[item.name] = draw_option(item, visible=item.applies(defaults))

@@ -61,9 +61,9 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
     if found.kind == "unknown":
         yield Problem(MODEL, "This file holds no model that is known here.", "Choose another one.")
     elif found.kind not in ("model", "denoiser"):
-        yield Problem(MODEL, f"This file is a {found.title}, not a base model.", "Choose the model it was made for.")
+        yield Problem(MODEL, f"This file is {found.title}, not a base model.", "Choose the model it was made for.")
     elif found.family not in TRAINED:
-        yield Problem(MODEL, f"This is a {found.title}, which this version does not train.", "Choose another model.")
+        yield Problem(MODEL, f"This is {found.title}, which this version does not train.", "Choose another model.")
     elif found.channels != 4:
         yield Problem(
             MODEL,
@@ -80,7 +80,7 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
     elif said != found.family:
         yield Problem(
             MODEL,
-            f"This is a {found.title}, but the settings are for {TITLES[said]}.",
+            f"This is {found.title}, but the settings are for {TITLES[said]}.",
             "Set the switches v2 and SDXL to what it is.",
             fix=SET_FAMILY,
         )

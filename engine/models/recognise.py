@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.settings.families import TITLES, FamilyName
+from engine.settings.families import KNOWN, TITLES, FamilyName
 from engine.settings.paths import is_hub_name
 
 Kind = Literal["model", "denoiser", "lora", "vae", "text encoder", "embedding", "unknown"]
@@ -42,10 +42,11 @@ class Found:
 
     @property
     def title(self) -> str:
-        """For people, such as "an SDXL model" without its article."""
+        """For people, such as "an SDXL model"."""
         family = TITLES[self.family] if self.family else ""
         nouns = {"lora": "LoRA", "vae": "VAE", "embedding": "textual inversion", "denoiser": "transformer or UNet"}
-        return f"{family} {nouns.get(self.kind, self.kind)}".strip()
+        name = f"{family} {nouns.get(self.kind, self.kind)}".strip()
+        return f"{'an' if name.startswith('SDXL') else 'a'} {name}"
 
 
 def recognise(source: str) -> Found | None:
@@ -59,7 +60,7 @@ def recognise(source: str) -> Found | None:
     if path.is_file():
         return by_shapes(header(path)) if path.suffix.lower() in (".safetensors", ".sft") else None
     if is_hub_name(source):
-        return _hub(MOVED.get(source, source))
+        return _hub(source)
     return None
 
 
@@ -154,12 +155,12 @@ def _hub(name: str) -> Found | None:
     from huggingface_hub import try_to_load_from_cache
 
     def read(file: str) -> dict[str, Any] | None:
-        path = try_to_load_from_cache(name, file)
+        path = try_to_load_from_cache(MOVED.get(name, name), file)
         return _read(Path(path)) if isinstance(path, str) else None
 
     index = read("model_index.json")
     if index is None:
-        return None
+        return Found("model", KNOWN[name]) if name in KNOWN else None
     return _by_lists(index, read("unet/config.json"), read("scheduler/scheduler_config.json"))
 
 

@@ -27,6 +27,20 @@ TITLES: dict[FamilyName, str] = {
     "qwen": "Qwen-Image",
 }
 
+KNOWN: dict[str, FamilyName] = {
+    "runwayml/stable-diffusion-v1-5": "sd1",
+    "CompVis/stable-diffusion-v1-4": "sd1",
+    "stabilityai/stable-diffusion-2-1-base": "sd2",
+    "stabilityai/stable-diffusion-2-1": "sd2",
+    "stabilityai/stable-diffusion-xl-base-1.0": "sdxl",
+    "stabilityai/stable-diffusion-3-medium-diffusers": "sd3",
+    "stabilityai/stable-diffusion-3.5-medium": "sd3",
+    "stabilityai/stable-diffusion-3.5-large": "sd3",
+    "black-forest-labs/FLUX.1-dev": "flux",
+    "black-forest-labs/FLUX.1-schnell": "flux",
+}
+"""Names on the Hugging Face hub that are offered to choose from."""
+
 SWITCHES: dict[str, FamilyName] = {
     "v2": "sd2",
     "sdxl": "sdxl",

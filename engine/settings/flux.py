@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, idle, option
+from engine.settings.option import Group, idle, maps, option
 from engine.settings.waiting import CAPTIONS_ON_DISK, CAPTIONS_ONCE, CHROMA, NETWORKS, SWAP, T5_TRAINING, WHOLE_MODEL
 
 SECTION = "Parameters/Basic/FLUX.1"
@@ -29,6 +29,7 @@ class Flux(Group):
         section=SECTION,
         help="The CLIP-L text encoder's file, as the DreamBooth and fine-tuning tabs save it.",
         applies_when={"flux1_checkbox": (True,)},
+        standing=maps("CLIP-L Path, in whose place it is used where that is empty"),
         methods=("dreambooth", "finetune"),
     )
     flux1_t5xxl: str = option(
@@ -38,6 +39,7 @@ class Flux(Group):
         section=SECTION,
         help="The T5-XXL text encoder's file, as the DreamBooth and fine-tuning tabs save it.",
         applies_when={"flux1_checkbox": (True,)},
+        standing=maps("T5-XXL Path, in whose place it is used where that is empty"),
         methods=("dreambooth", "finetune"),
     )
     flux_model_type: Literal["flux", "chroma"] = option(

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.disk import why_not, write_text_whole
 from engine.settings.errors import SettingsFileError
+from engine.settings.families import SWITCHES
 from engine.settings.files import read_settings
 from engine.settings.kohya_json import RETIRED, Loaded, to_kohya
 from engine.settings.option import Option
@@ -73,10 +74,10 @@ class Recipe:
     def applied_to(self, current: TrainingSettings) -> TrainingSettings:
         """The recipe for everything but what is the user's own; see the top of this file."""
         said = self.settings.values()
+        # A model is of one family: a preset that names its switch turns the others off.
+        named = self.named | set(SWITCHES) if set(SWITCHES) & set(self.named) else self.named
         values = {
-            item.name: said[item.name]
-            for item in training_options()
-            if not is_users_own(item) or item.name in self.named
+            item.name: said[item.name] for item in training_options() if not is_users_own(item) or item.name in named
         }
         applied = current.with_values(values)
         return applied.model_copy(update={"kohya_extra": applied.kohya_extra | self.settings.kohya_extra})

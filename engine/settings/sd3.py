@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, option
+from engine.settings.option import Group, maps, option
 from engine.settings.waiting import CAPTIONS_ON_DISK, CAPTIONS_ONCE, MMAP, MORE_SD3, WHOLE_MODEL
 
 SECTION = "Parameters/Basic/SD3"
+ENCODERS = "Parameters/Basic/Text encoders"
 
 
 class Sd3(Group):
@@ -15,8 +16,8 @@ class Sd3(Group):
         "",
         widget="path",
         label="CLIP-L Path",
-        section=SECTION,
-        help="The CLIP-L text encoder's file, for FLUX.1 too.",
+        section=ENCODERS,
+        help="The CLIP-L text encoder's file; empty where the model's own file or folder holds it.",
         applies_when={"flux1_checkbox": (True,)},
         also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
@@ -25,7 +26,7 @@ class Sd3(Group):
         "",
         widget="path",
         label="CLIP-G Path",
-        section=SECTION,
+        section=ENCODERS,
         help="The CLIP-G text encoder's file; empty where the model's file holds it.",
         applies_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
@@ -34,8 +35,8 @@ class Sd3(Group):
         "",
         widget="path",
         label="T5-XXL Path",
-        section=SECTION,
-        help="The T5-XXL text encoder's file, for FLUX.1 too.",
+        section=ENCODERS,
+        help="The T5-XXL text encoder's file; empty where the model's own file or folder holds it.",
         applies_when={"flux1_checkbox": (True,)},
         also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
@@ -47,6 +48,7 @@ class Sd3(Group):
         section=SECTION,
         help="CLIP-L's file once more, as kohya_ss's LoRA tab saves it.",
         applies_when={"sd3_checkbox": (True,)},
+        standing=maps("CLIP-L Path, in whose place it is used where that is empty"),
         methods=("lora",),
     )
     sd3_t5xxl: str = option(
@@ -56,6 +58,7 @@ class Sd3(Group):
         section=SECTION,
         help="T5-XXL's file once more, as kohya_ss's LoRA tab saves it.",
         applies_when={"sd3_checkbox": (True,)},
+        standing=maps("T5-XXL Path, in whose place it is used where that is empty"),
         methods=("lora",),
     )
     t5xxl_device: str = option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from engine.settings.families import KNOWN
 from engine.settings.option import Group, idle, option
 from engine.settings.waiting import WHOLE_MODEL
 
@@ -19,12 +20,7 @@ class SourceModel(Group):
         widget="path",
         help="A Hugging Face model name, a diffusers folder, or a .safetensors or .ckpt file. "
         "A LoRA works best on the base model that it was trained on.",
-        suggestions=(
-            "runwayml/stable-diffusion-v1-5",
-            "CompVis/stable-diffusion-v1-4",
-            "stabilityai/stable-diffusion-2-1",
-            "stabilityai/stable-diffusion-xl-base-1.0",
-        ),
+        suggestions=tuple(KNOWN),
         also=("Model Quick Pick", "Base model"),
     )
     vae: str = option(

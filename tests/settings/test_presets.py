@@ -8,6 +8,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from engine.settings.families import SWITCHES
 from engine.settings.files import parse_settings
 from engine.settings.kohya_json import to_kohya
 from engine.settings.presets import OURS, PresetError, PresetExists, Presets, as_preset, changed, is_users_own
@@ -46,7 +47,22 @@ def test_ours_keep_away_from_the_users_model_and_folders(presets: Presets):
     assert {"Character", "Style", "Low memory", "Fast trial"} <= {preset.name for preset in ours}
     for preset in ours:
         said = [item for item in changed(presets.load(preset).settings) if is_users_own(item)]
-        assert [item.name for item in said] in ([], ["mixed_precision"])
+        assert {item.name for item in said} <= {"mixed_precision", *SWITCHES}
+
+
+@pytest.mark.parametrize(
+    ("family", "switch"), [("SDXL", "sdxl"), ("SD 3", "sd3_checkbox"), ("FLUX.1", "flux1_checkbox")]
+)
+def test_each_family_has_presets_of_ours_that_turn_its_switch_on_and_the_others_off(
+    presets: Presets, family: str, switch: str
+):
+    for kind in ("character", "style", "low memory", "fast trial"):
+        recipe = presets.load(presets.find(f"{family} {kind}", ours=True))
+        another = TrainingSettings().with_values({"v2": True, "flux1_checkbox": True})
+        after = recipe.applied_to(another)
+        assert [name for name in SWITCHES if after.values()[name]] == [switch]
+    plain = presets.load(presets.find("Character", ours=True))
+    assert plain.applied_to(another).families == another.families  # it is for whatever model is chosen
 
 
 def test_a_preset_brings_its_values_and_the_defaults_but_leaves_what_is_the_users_own(presets: Presets):
