@@ -15,7 +15,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it: no test asks 
 from engine.demo.demo import MODEL_FOLDER
 from engine.runs import process
 from engine.runs.folder import RunFolder
-from engine.settings.training import TrainingSettings
+from engine.settings.training import Method, TrainingSettings
 from tests.pictures import draw_pictures
 
 # The same examples each time: a search that may find something new belongs where somebody looks at what it finds
@@ -66,8 +66,8 @@ def start_run(settings: TrainingSettings) -> Any:
     """Start an engine on the settings with some changed; it ends with the test at the latest."""
     started: list[RunFolder] = []
 
-    def start(**changes: Any) -> RunFolder:
-        changed = settings.with_values(changes)
+    def start(method: Method = "lora", **changes: Any) -> RunFolder:
+        changed = settings.with_values(changes).model_copy(update={"method": method})
         run = RunFolder.create("train", changed.model_dump_json(), changed.folders.output_name)
         process.start(run, changed)
         started.append(run)

@@ -17,12 +17,12 @@ LARGEST_SIDE = 4096
 
 def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
     optimizer, network = settings.optimizer, settings.network
-    if not any(optimizer.rates()):
+    if not any(settings.rates()):
         yield Problem("learning_rate", "Every learning rate is 0, so nothing would be learned.", "1e-4 is usual.")
-    elif max(optimizer.rates()) > 0.01 and not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
+    elif max(settings.rates()) > 0.01 and not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         yield Problem(
             "unet_lr",
-            f"A learning rate of {max(optimizer.rates()):g} is very high; training will most likely break down.",
+            f"A learning rate of {max(settings.rates()):g} is very high; training will most likely break down.",
             "1e-4 is usual for a LoRA.",
             blocking=False,
         )
@@ -94,7 +94,7 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
 
 def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
     optimizer = settings.optimizer
-    rates = {rate for rate in optimizer.rates() if rate}
+    rates = {rate for rate in settings.rates() if rate}
     if not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         return
     network = settings.network

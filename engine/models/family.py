@@ -106,6 +106,8 @@ class Family(Protocol):
     name: str
     """For people, such as SDXL."""
 
+    trains_text_encoders: bool
+    """Whether training the whole model may train its text encoders too."""
     network_module: str
     """What sd-scripts calls the LoRA for it, such as networks.lora."""
 
@@ -117,6 +119,9 @@ class Family(Protocol):
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         """Load the pieces on the CPU.  Raises Failure."""
+
+    def to_original(self, parts: Parts) -> dict[str, Tensor]:
+        """The model's tensors as its original single file has them; what it commonly lacks is left out."""
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """What the model is told of the captions.  Raises Failure."""

@@ -13,6 +13,7 @@ from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import tokens_in_chunks
 from engine.models.family import Drawing, Encoded, Parts, Reading, Target
+from engine.models.layouts.entry import to_original
 from engine.models.layouts.flux import flux_entries
 from engine.models.single_file import Weights, module_from
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
@@ -39,6 +40,7 @@ class Flux:
     """settings: fixed for the whole of a run."""
 
     name = "FLUX.1"
+    trains_text_encoders = False
     network_module = "networks.lora_flux"
 
     def __init__(self, settings: FluxSettings) -> None:
@@ -100,6 +102,10 @@ class Flux:
             "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_2": encoders.t5_tokenizer(weights.file),
         }  # fmt: skip
+
+    def to_original(self, parts: Parts) -> dict[str, Tensor]:
+        """The transformer alone, which is what FLUX.1's own file holds."""
+        return to_original(parts.denoiser, flux_entries(parts.denoiser))
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """Returns "states": (B, tokens, channels) of T5's last layer, "mask": (B, tokens) where they are a caption's,

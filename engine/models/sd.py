@@ -19,7 +19,7 @@ from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.unet import unet_entries
 from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
-from engine.models.single_file import Weights, module_from
+from engine.models.single_file import Piece, Weights, modules_from, weights_from
 from engine.objective.noise_prediction import NoisePrediction
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
@@ -33,6 +33,8 @@ GUIDANCE = 7.5
 
 class StableDiffusion:
     """version: 1 or 2."""
+
+    trains_text_encoders = True
 
     def __init__(self, version: int = 1) -> None:
         self.version = version
@@ -77,26 +79,30 @@ class StableDiffusion:
 
     def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
         configs = CONFIGS[self.version]
-        if self.version == 1:
-            text, prefix = clip_entries, "cond_stage_model.transformer."
-        else:
-            text, prefix = open_clip_entries, "cond_stage_model.model."
         return {
-            "unet": module_from(
-                weights, checkpoint.maker(UNet2DConditionModel, configs / "unet"), unet_entries, UNET, dtype,
-                f"{self.name} model",
-            ),
-            "vae": module_from(
-                weights, checkpoint.maker(AutoencoderKL, configs / "vae"), vae_entries, VAE, dtype,
-                f"{self.name} model",
-            ),
-            "text_encoder": module_from(
-                weights, checkpoint.maker(CLIPTextModel, configs / "text_encoder"), text, prefix, dtype,
-                f"{self.name} model",
-            ),
+            **modules_from(weights, self._pieces(), dtype, f"{self.name} model"),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, configs),
             "scheduler": checkpoint.scheduler_config(configs),
-        }  # fmt: skip
+        }
+
+    def _pieces(self) -> list[Piece]:
+        """What the original single file holds."""
+        configs, maker = CONFIGS[self.version], checkpoint.maker
+        text, prefix = (
+            (clip_entries, "cond_stage_model.transformer.")
+            if self.version == 1
+            else (open_clip_entries, "cond_stage_model.model.")
+        )
+        return [
+            Piece("unet", maker(UNet2DConditionModel, configs / "unet"), unet_entries, UNET),
+            Piece("vae", maker(AutoencoderKL, configs / "vae"), vae_entries, VAE),
+            Piece("text_encoder", maker(CLIPTextModel, configs / "text_encoder"), text, prefix),
+        ]
+
+    def to_original(self, parts: Parts) -> dict[str, Tensor]:
+        modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder": parts.text_encoders[0]}
+        weights = weights_from(modules, self._pieces())
+        return weights | _unused_layer(weights) if self.version == 2 else weights
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """Hidden state `clip_skip` from the end (0 and 1: the last), with the final layer norm applied.
@@ -157,3 +163,14 @@ class StableDiffusion:
             Target(encoder, "text_encoder", clip_attachments(encoder, "lora_te")),
             Target(unet, "unet", each_alone(linears_within(unet, ("Transformer2DModel",)), "lora_unet")),
         ]
+
+
+def _unused_layer(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Stable Diffusion 2 reads its text encoder without the last layer, which is not kept; its files have one."""
+    layers = "cond_stage_model.model.transformer.resblocks."
+    last = max(int(name.removeprefix(layers).partition(".")[0]) for name in weights if name.startswith(layers))
+    return {
+        name.replace(f"{layers}{last}.", f"{layers}{last + 1}."): tensor.clone()
+        for name, tensor in weights.items()
+        if name.startswith(f"{layers}{last}.")
+    }

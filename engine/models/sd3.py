@@ -24,8 +24,10 @@ from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import hidden_states, tokens_in_chunks
 from engine.models.family import Drawing, Encoded, Parts, Reading, Target
 from engine.models.flux import Flux
+from engine.models.layouts.entry import to_original
 from engine.models.layouts.mmdit import PREFIX as TRANSFORMER
 from engine.models.layouts.mmdit import mmdit_entries
+from engine.models.layouts.vae import vae_entries
 from engine.models.sd import GUIDANCE
 from engine.models.sdxl import LAYER
 from engine.models.single_file import Weights, module_from
@@ -44,6 +46,7 @@ SHIFT = 3.0
 
 class StableDiffusion3:
     name = "Stable Diffusion 3"
+    trains_text_encoders = False
     network_module = "networks.lora_sd3"
 
     def __init__(self, settings: TrainingSettings) -> None:
@@ -102,6 +105,11 @@ class StableDiffusion3:
             "tokenizer_2": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_3": encoders.t5_tokenizer(weights.file) if t5 else None,
         }  # fmt: skip
+
+    def to_original(self, parts: Parts) -> dict[str, Tensor]:
+        """The transformer and the VAE, as the file without text encoders holds them."""
+        transformer = to_original(parts.denoiser, mmdit_entries(parts.denoiser))
+        return transformer | to_original(parts.vae, vae_entries(parts.vae))
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """Returns "states": (B, 77 + T5's tokens, channels): the CLIPs' last layer but one side by side, filled up with

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from engine.models.layouts.unet import original_name, unet_entries
 from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
 from engine.models.sd import GUIDANCE, StableDiffusion
-from engine.models.single_file import Weights, module_from
+from engine.models.single_file import Piece, Weights, modules_from, weights_from
 from engine.settings.training import TrainingSettings
 
 CONFIGS = checkpoint.CONFIGS / "sdxl"
@@ -31,6 +30,7 @@ LAYER = 2
 
 class StableDiffusionXL:
     name = "SDXL"
+    trains_text_encoders = True
     network_module = "networks.lora"
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
@@ -61,28 +61,43 @@ class StableDiffusionXL:
         )
 
     def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
-        make = partial(module_from, weights, dtype=dtype, what="SDXL model")
-        embedders = "conditioner.embedders"
         scheduler = checkpoint.scheduler_config(CONFIGS)
         if "v_pred" in weights:  # an empty tensor by which velocity-predicting fine-tunes say what they are
             scheduler["prediction_type"] = "v_prediction"
         if "ztsnr" in weights:
             scheduler["rescale_betas_zero_snr"] = True
         return {
-            "unet": make(checkpoint.maker(UNet2DConditionModel, CONFIGS / "unet"), unet_entries, UNET),
-            "vae": make(checkpoint.maker(AutoencoderKL, CONFIGS / "vae"), vae_entries, VAE),
-            "text_encoder": make(
-                checkpoint.maker(CLIPTextModel, CONFIGS / "text_encoder"), clip_entries, f"{embedders}.0.transformer."
-            ),
-            "text_encoder_2": make(
-                checkpoint.maker(CLIPTextModelWithProjection, CONFIGS / "text_encoder_2"),
-                open_clip_entries,
-                f"{embedders}.1.model.",
-            ),
+            **modules_from(weights, self._pieces(), dtype, "SDXL model"),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_2": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "scheduler": scheduler,
         }
+
+    def _pieces(self) -> list[Piece]:
+        """What the original single file holds."""
+        maker, second = checkpoint.maker, CLIPTextModelWithProjection
+        embedders = "conditioner.embedders"
+        return [
+            Piece("unet", maker(UNet2DConditionModel, CONFIGS / "unet"), unet_entries, UNET),
+            Piece("vae", maker(AutoencoderKL, CONFIGS / "vae"), vae_entries, VAE),
+            Piece(
+                "text_encoder",
+                maker(CLIPTextModel, CONFIGS / "text_encoder"),
+                clip_entries,
+                f"{embedders}.0.transformer.",
+            ),
+            Piece(
+                "text_encoder_2", maker(second, CONFIGS / "text_encoder_2"), open_clip_entries, f"{embedders}.1.model."
+            ),
+        ]
+
+    def to_original(self, parts: Parts) -> dict[str, Tensor]:
+        first, second = parts.text_encoders
+        modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder": first, "text_encoder_2": second}
+        weights = weights_from(modules, self._pieces())
+        if parts.prediction == "v_prediction":
+            weights["v_pred"] = torch.empty(0)
+        return weights
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """Returns "states": (B, tokens + 2, both encoders' channels), the last layer but one without its layer norm,

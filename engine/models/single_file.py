@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from engine.failure import Failure
-from engine.models.layouts.entry import Entry, from_original
+from engine.models.layouts.entry import Entry, from_original, to_original
 
 SINGLE_FILE_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth")
 
@@ -70,6 +71,33 @@ class Weights(Mapping[str, Tensor]):
         if name not in self._names:
             raise KeyError(name)
         return tuple(self._open.get_slice(name).get_shape())
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One module of a model's single file.
+
+    name: diffusers' for it.  make: gives it without weights.  entries: its layout.  prefix: before its names.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    entries: Entries
+    prefix: str
+
+
+def modules_from(weights: Weights, pieces: Iterable[Piece], dtype: torch.dtype, what: str) -> dict[str, Any]:
+    """The modules of a whole model's file, by diffusers' names for them.  Raises Failure."""
+    return {piece.name: module_from(weights, piece.make, piece.entries, piece.prefix, dtype, what) for piece in pieces}
+
+
+def weights_from(modules: Mapping[str, nn.Module], pieces: Iterable[Piece]) -> dict[str, Tensor]:
+    """The tensors of a whole model's file: modules_from() undone."""
+    return {
+        name: tensor
+        for piece in pieces
+        for name, tensor in to_original(modules[piece.name], piece.entries(modules[piece.name], piece.prefix)).items()
+    }
 
 
 def module_from(

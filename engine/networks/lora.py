@@ -38,6 +38,8 @@ class Pair:
 
     def up(self) -> Tensor:
         """As in the file."""
+        if len(self.ups) == 1 and not self._swapped:
+            return self.ups[0].weight.detach()
         whole = torch.cat([up.weight.detach() for up in self.ups])
         return torch.cat(whole.chunk(2)[::-1]) if self._swapped else whole
 

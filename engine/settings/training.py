@@ -36,7 +36,14 @@ from engine.settings.source_model import SourceModel
 from engine.settings.textual_inversion import TextualInversion
 from engine.settings.whole_model import WholeModel
 
-Method = Literal["lora"]
+Method = Literal["lora", "dreambooth", "finetune"]
+"""kohya_ss's training tabs; the two that train the whole model differ in what of it is trained by default."""
+
+
+USUAL: dict[str, dict[Method, Any]] = {
+    "learning_rate": {"lora": 1e-4, "dreambooth": 1e-5, "finetune": 1e-5},
+}
+"""Values that are usual with a method, where they are not the same with each; a LoRA's are the defaults."""
 
 
 class TrainingSettings(Group):
@@ -74,6 +81,33 @@ class TrainingSettings(Group):
     hunyuan: Hunyuan = Field(default_factory=Hunyuan)
     anima: Anima = Field(default_factory=Anima)
     kohya_extra: dict[str, Any] = Field(default_factory=dict)
+
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates of all parts that the method might train; 0 for a part that it does not."""
+        return self.optimizer.rates() if self.method == "lora" else tuple(self.whole_model_rates(2).values())
+
+    def for_method(self, method: Method) -> TrainingSettings:
+        """The same by another method; what stands at the one's usual value goes to the other's."""
+        usual = {name: by_method for name, by_method in USUAL.items() if method in by_method}
+        own = self.values()
+        moved = {
+            name: by_method[method] for name, by_method in usual.items() if own[name] == by_method.get(self.method)
+        }
+        return self.with_values(moved).model_copy(update={"method": method})
+
+    def whole_model_rates(self, text_encoders: int) -> dict[str, float]:
+        """Learning rates by part where the whole model is trained: "unet", then each text encoder; 0 for not at all.
+
+        text_encoders: how many the model has that may be trained.
+        """
+        own = self.whole_model
+        single = [own.learning_rate_te]
+        several = [own.learning_rate_te1, own.learning_rate_te2]
+        trained = self.method == "dreambooth" or own.train_text_encoder
+        stays = not trained or self.optimizer.stop_text_encoder_training < 0
+        rates = [0.0, 0.0] if stays else several if text_encoders > 1 else single
+        names = ("text_encoder", "text_encoder_2")
+        return {"unet": self.optimizer.learning_rate, **dict(zip(names[:text_encoders], rates, strict=False))}
 
     def values(self) -> dict[str, Any]:
         """Every option's value by its name."""

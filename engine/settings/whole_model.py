@@ -21,7 +21,6 @@ class WholeModel(Group):
         label="Learning rate TE",
         section=BASIC,
         help="Learning rate of the text encoder where the whole model is trained; 0 leaves it as it is.",
-        standing=WHOLE_MODEL,
         methods=("dreambooth", "finetune"),
     )
     learning_rate_te1: float = option(
@@ -32,7 +31,6 @@ class WholeModel(Group):
         section=BASIC,
         help="Learning rate of SDXL's first text encoder, CLIP-L where the whole model is trained; 0 leaves it as it "
         "is.",
-        standing=WHOLE_MODEL,
         methods=("dreambooth", "finetune"),
     )
     learning_rate_te2: float = option(
@@ -43,7 +41,6 @@ class WholeModel(Group):
         section=BASIC,
         help="Learning rate of SDXL's second text encoder, CLIP-G where the whole model is trained; 0 leaves it as it "
         "is.",
-        standing=WHOLE_MODEL,
         methods=("dreambooth", "finetune"),
     )
     train_text_encoder: bool = option(
@@ -51,7 +48,6 @@ class WholeModel(Group):
         label="Train text encoder",
         section=BASIC,
         help="Fine-tune the text encoder beside the UNet.",
-        standing=WHOLE_MODEL,
         methods=("finetune",),
     )
     dataset_repeats: int = option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.failure import Failure
 from engine.models.family import Family, Parts
@@ -19,10 +19,9 @@ from engine.training.metadata import DTYPES
 
 
 class LoraMethod:
-    """What is trained and what is saved; train.py asks nothing else of a method.
+    """total_steps: of the run, which Stop TE is a share of."""
 
-    total_steps: of the run, which Stop TE is a share of.
-    """
+    adapter = "lora"
 
     def __init__(self, family: Family, parts: Parts, settings: TrainingSettings, total_steps: int) -> None:
         s = settings.network
@@ -61,12 +60,6 @@ class LoraMethod:
                 parameters = [parameter for parameter in parameters if id(parameter) not in chosen]
             groups.append({"name": name, "params": parameters, "lr": rate})
         return groups
-
-    def group_names(self) -> list[str]:
-        return [group["name"] for group in self.parameter_groups()]
-
-    def parameters(self) -> list[nn.Parameter]:
-        return [parameter for group in self.parameter_groups() for parameter in group["params"]]
 
     def before_step(self, step: int) -> None:
         """Called before every step, which counts from 1, also by a run that goes on at a later one."""

@@ -175,7 +175,6 @@ class RunMetadata:
         return {
             "modelspec.sai_model_spec": "1.0.1",
             **{key: value for key, value in self.family.items() if key.startswith("modelspec.")},
-            "modelspec.architecture": f"{self.family['modelspec.architecture']}/lora",
             "modelspec.implementation_version": f"darkroom/{VERSION}",
             "modelspec.resolution": f"{width}x{height}",
             "modelspec.date": datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None).isoformat(),

@@ -20,8 +20,8 @@ from engine.runs.saved_state import Progress, delete_state
 from engine.settings.saving import Saving
 from engine.settings.training import TrainingSettings
 from engine.training.hardware import of_first_process
-from engine.training.lora_method import LoraMethod
 from engine.training.metadata import RunMetadata
+from engine.training.method import Method
 from engine.training.report import Report, broken_down
 from engine.training.samples import Sampler
 from engine.training.state import save_state
@@ -40,7 +40,7 @@ class Milestones:
     settings: TrainingSettings
     run: RunFolder
     plan: StepPlan
-    method: LoraMethod
+    method: Method
     metadata: RunMetadata
     sampler: Sampler
     report: Report

@@ -34,8 +34,9 @@ from engine.training.hardware import (
     save_memory,
     weight_dtype,
 )
-from engine.training.lora_method import LoraMethod
 from engine.training.metadata import RunMetadata
+from engine.training.method import Method, names, parameters
+from engine.training.methods import method_of
 from engine.training.milestones import Milestones
 from engine.training.optimizers import full_name, make_optimizer, resting_weights
 from engine.training.report import Report
@@ -103,7 +104,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         parts.vae.to("cpu")
 
     torch.manual_seed(seed)
-    method = LoraMethod(family, parts, settings, plan.steps)
+    method = method_of(family, parts, settings, plan.steps)
     learning = [parts.denoiser, *parts.text_encoders]
     for module in learning:
         module.to(device).train()
@@ -135,7 +136,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     )
     metadata = RunMetadata(
         settings,
-        family.facts(settings, parts),
+        _with_adapter(family.facts(settings, parts), method.adapter),
         plan,
         items,
         captions,
@@ -181,8 +182,8 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             loss = loss_of(batch)
             accelerator.backward(loss)
             step_loss += loss.detach()
-        average_gradients(method.parameters(), accelerator)
-        grad_norm = accelerator.clip_grad_norm_(method.parameters(), settings.optimizer.max_grad_norm or math.inf)
+        average_gradients(parameters(method), accelerator)
+        grad_norm = accelerator.clip_grad_norm_(parameters(method), settings.optimizer.max_grad_norm or math.inf)
         rates = learning_rates(optimizer.optimizer, schedule)
         optimizer.step()
         method.after_step()
@@ -194,13 +195,19 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             pictures=accelerator.num_processes * sum(len(batch.pictures) for batch in step_batches if batch.weight),
             loss=accelerator.reduce(step_loss, "mean"),
             grad_norm=grad_norm,
-            learning_rates=dict(zip(method.group_names(), rates, strict=True)),
+            learning_rates=dict(zip(names(method), rates, strict=True)),
         )
         schedule.step()
         if milestones.after(step):
             return "stopped", step
     milestones.after_last_step()
     return "done", plan.steps
+
+
+def _with_adapter(facts: dict[str, Any], adapter: str) -> dict[str, Any]:
+    """The family's facts as they are of what is saved."""
+    architecture = facts["modelspec.architecture"]
+    return facts | {"modelspec.architecture": f"{architecture}/{adapter}" if adapter else architecture}
 
 
 def _regularisation(settings: TrainingSettings) -> ImageFolder | None:
@@ -217,7 +224,7 @@ def _saved_state(settings: TrainingSettings, run: RunFolder) -> Saved | None:
     return None
 
 
-def _take_up(saved: Saved, method: LoraMethod, memory: _Memory) -> None:
+def _take_up(saved: Saved, method: Method, memory: _Memory) -> None:
     try:
         method.load_state_dict(saved[0])
         memory.load(saved[1])

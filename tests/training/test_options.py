@@ -23,6 +23,7 @@ from engine.settings.from_metadata import from_metadata
 from engine.settings.saving import Saving
 from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
+from engine.training.method import parameters
 from engine.training.milestones import Past, past_epochs, past_steps
 from engine.training.report import Report
 from engine.training.samples import Sampler
@@ -57,7 +58,7 @@ def test_lora_plus_lets_the_up_matrices_learn_faster(settings: TrainingSettings)
     groups = {group["name"]: group["params"] for group in method.parameter_groups()}
     ups = {tensor.data_ptr() for name, tensor in method.state_dict().items() if name.endswith("lora_up.weight")}
     assert {p.data_ptr() for name in ("unet_up", "text_encoder_up") for p in groups[name]} == ups
-    assert len(method.parameters()) == 2 * len(ups)
+    assert len(parameters(method)) == 2 * len(ups)
 
 
 @pytest.mark.shows("stop_text_encoder_training")

@@ -1,0 +1,138 @@
+"""Training the whole model: DreamBooth and fine-tuning."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from engine.demo.demo import MODEL_FOLDER
+from engine.models import flux, sd, sd3, sdxl
+from engine.models.family import Reading
+from engine.runs import process
+from engine.runs.folder import RunFolder
+from engine.runs.history import History
+from engine.settings.training import TrainingSettings
+from tests.models.files import write_files
+from tests.models.loading import NO_SIZES, loaded
+from tests.models.small import pipeline
+
+SWITCHES: dict[str, dict[str, Any]] = {
+    "sd1": {},
+    "sd2": {"v2": True, "v_parameterization": True},
+    "sdxl": {"sdxl": True},
+    "sd3": {"sd3_checkbox": True},
+    "flux": {"flux1_checkbox": True, "model_prediction_type": "raw", "t5xxl_max_token_length": 64},
+}
+
+
+def ended(run: RunFolder) -> History:
+    assert process.wait(run, 300), run.log_tail()
+    return History(run).update()
+
+
+@pytest.mark.parametrize("family", SWITCHES)
+def test_a_whole_model_is_trained_saved_and_loaded_again(
+    start_run, tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+):
+    folder = MODEL_FOLDER if family == "sd1" else tmp_path / "model"
+    if family != "sd1":
+        made = pipeline(family)
+        made.save_pretrained(folder)
+    run = start_run("dreambooth", pretrained_model_name_or_path=str(folder), max_train_steps=5, learning_rate=1e-4,
+                    learning_rate_te=1e-4, learning_rate_te1=1e-4, learning_rate_te2=1e-4, save_precision="float",
+                    **SWITCHES[family])  # fmt: skip
+    history = ended(run)
+    assert history.last.how == "done", run.log_tail()
+    file = tmp_path / "out" / "shapes.safetensors"
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    assert "/lora" not in metadata["modelspec.architecture"]
+
+    options = {} if family == "sd1" else write_files(family, made, tmp_path / "others")
+    options.pop("pretrained_model_name_or_path", None)
+    if family == "sd3":  # its file has no text encoders: those of the model it was trained on serve
+        options = _encoders_of_sd3(made, tmp_path)
+    for number in (1, 2):
+        monkeypatch.setitem(sd.CONFIGS, number, folder)
+    for module in (sdxl, sd3, flux):
+        monkeypatch.setattr(module, "CONFIGS", folder)
+    _tokenizers_beside(file, folder)
+    trained = answer(*loaded(file, **options, **SWITCHES[family]))
+    before = answer(*loaded(folder, **SWITCHES[family]))
+    assert torch.isfinite(trained).all()
+    assert not torch.allclose(trained, before, atol=1e-4)
+    weights = load_file(file)
+    assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float32}
+
+
+def _encoders_of_sd3(made: Any, folder: Path) -> dict[str, str]:
+    from safetensors.torch import save_file
+
+    options = {}
+    whole = load_file(write_files("sd3", made, folder / "sd3")["pretrained_model_name_or_path"])
+    for part, option in {"clip_l": "clip_l", "clip_g": "clip_g", "t5xxl": "t5xxl"}.items():
+        prefix = f"text_encoders.{part}.transformer."
+        save_file({k.removeprefix(prefix): t for k, t in whole.items() if k.startswith(prefix)}, folder / f"{part}.sft")
+        options[option] = str(folder / f"{part}.sft")
+    return options
+
+
+def _tokenizers_beside(file: Path, model: Path) -> None:
+    import shutil
+
+    shutil.copytree(model / "tokenizer", file.parent / "tokenizer")
+    for name in ("tokenizer_3", "tokenizer_2"):
+        if (model / name).is_dir():
+            shutil.copytree(model / name, file.parent / "tokenizer_2")
+            break
+
+
+def answer(family: Any, parts: Any) -> torch.Tensor:
+    with torch.no_grad():
+        encoded = family.encode_text(parts, ["a red circle"], Reading())
+        torch.manual_seed(4)
+        noisy = torch.randn(1, 16 if parts.prediction == "flow" else 4, 8, 8)
+        return family.predict(parts, noisy, torch.tensor([400]), encoded, NO_SIZES)
+
+
+def changed_parts(settings: TrainingSettings, tmp_path: Path, **changes: Any) -> set[str]:
+    """Which parts of the saved model differ from the one that training began from."""
+    weights = load_file(tmp_path / "out" / "shapes.safetensors")
+    before = loaded()[0].to_original(loaded()[1])
+    return {name.partition(".")[0] for name, tensor in weights.items() if not torch.equal(tensor, before[name])}
+
+
+@pytest.mark.shows("learning_rate_te")
+def test_a_text_encoder_at_rate_0_stays_as_it_is(start_run, settings: TrainingSettings, tmp_path: Path):
+    ended(start_run("dreambooth", max_train_steps=2, learning_rate_te=0, save_precision="float"))
+    assert changed_parts(settings, tmp_path) == {"model"}
+
+
+@pytest.mark.shows("train_text_encoder", "learning_rate_te1", "learning_rate_te2")
+def test_which_parts_have_which_rate():
+    def rates(method: Any, text_encoders: int, **changes: Any) -> dict[str, float]:
+        told = {"learning_rate": 3e-5, "learning_rate_te": 2e-5, "learning_rate_te1": 1e-5, "learning_rate_te2": 1e-6}
+        settings = TrainingSettings().with_values(told | changes).model_copy(update={"method": method})
+        return settings.whole_model_rates(text_encoders)
+
+    assert rates("dreambooth", 1) == {"unet": 3e-5, "text_encoder": 2e-5}
+    assert rates("dreambooth", 2) == {"unet": 3e-5, "text_encoder": 1e-5, "text_encoder_2": 1e-6}
+    assert rates("dreambooth", 0) == {"unet": 3e-5}
+    assert rates("finetune", 1, train_text_encoder=False) == {"unet": 3e-5, "text_encoder": 0}
+    assert rates("finetune", 1, train_text_encoder=True) == {"unet": 3e-5, "text_encoder": 2e-5}
+    assert rates("dreambooth", 1, stop_text_encoder_training=-1) == {"unet": 3e-5, "text_encoder": 0}
+
+
+def test_another_method_brings_its_usual_rate_but_leaves_one_that_was_chosen():
+    plain = TrainingSettings()
+    assert plain.for_method("dreambooth").optimizer.learning_rate == 1e-5
+    assert plain.for_method("dreambooth").for_method("lora") == plain
+    chosen = plain.with_values({"learning_rate": 3e-4})
+    assert chosen.for_method("finetune").optimizer.learning_rate == 3e-4
+    assert json.loads(chosen.for_method("finetune").model_dump_json())["method"] == "finetune"
