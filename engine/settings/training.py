@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
@@ -37,6 +38,9 @@ from engine.settings.textual_inversion import TextualInversion
 from engine.settings.whole_model import WholeModel
 
 Method = Literal["lora"]
+
+MOST_CHOICES_SHOWN = 12
+"""In a sentence; the page and docs/options.md list all."""
 
 
 class TrainingSettings(Group):
@@ -147,8 +151,11 @@ def _whole_number(text: str) -> Any:
 
 
 def _sentence(item: Option, value: Any) -> str:
-    expected = item.range_text()
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    wanted = expected if item.choices else " ".join(filter(None, [kinds[item.kind], expected and f"({expected})"]))
     shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "…"
+    expected = item.range_text()
+    wanted = expected if item.choices else " ".join(filter(None, [kinds[item.kind], expected and f"({expected})"]))
+    if len(item.choices) > MOST_CHOICES_SHOWN:
+        similar = get_close_matches(str(value), item.choices, n=3, cutoff=0.4) or item.choices[:3]
+        wanted = f"one of {len(item.choices)} choices, such as {', '.join(similar)}"
     return f"{item.label} is {shown}; it takes {wanted}."
