@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.check.check import check
+from engine.check.choices import USE
 from engine.check.model import TURN_OFF
 from engine.check.output import NEW_NAME
 from engine.check.pictures import ADD_NUMBERS, MAKE_FOLDER, USE_PARENT, words_for
 from engine.check.problem import Problem
 from engine.data.folders import add_number, move_into_concept, scan
 from engine.settings.paths import typed_path
-from engine.settings.training import TrainingSettings
+from engine.settings.training import TrainingSettings, training_options
 
 
 def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
@@ -30,9 +33,17 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
         return settings.with_values({problem.option: str(folder.parent)})
     elif problem.fix.startswith(NEW_NAME):
         return settings.with_values({"output_name": problem.fix.removeprefix(NEW_NAME).strip('"')})
+    elif problem.fix.startswith(USE):
+        return settings.model_copy(update={"kohya_extra": _without(problem.option, settings)})
     elif problem.fix.startswith(TURN_OFF):
         return settings.with_values({problem.fix.removeprefix(TURN_OFF): False})
     return settings
+
+
+def _without(option: str, settings: TrainingSettings) -> dict[str, Any]:
+    """What is kept from a file, but for an option's value that was not allowed."""
+    key = next(item.kohya for item in training_options() if item.name == option)
+    return {name: value for name, value in settings.kohya_extra.items() if name != key}
 
 
 def with_free_name(settings: TrainingSettings) -> TrainingSettings:
