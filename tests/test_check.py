@@ -13,6 +13,7 @@ from engine.check.check import check
 from engine.check.mend import mended, with_free_name
 from engine.check.problem import Problem
 from engine.settings.families import SWITCHES
+from engine.settings.kohya_json import from_kohya, to_kohya
 from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings, training_options
 from tests.pictures import draw_pictures
@@ -312,3 +313,29 @@ def test_a_folder_with_0_repeats_is_said_to_be_off(settings: TrainingSettings, t
     draw_pictures(tmp_path / "img" / "0_off", 1)
     found = [p for p in check(settings).problems if "0 repeats" in p.what]
     assert [p.blocking for p in found] == [False]
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "value", "other"),
+    [
+        ("optimizer", "optimizer", "torch.optim.AdamW", "AdamW"),
+        ("LoRA_type", "lora_type", "networks.new", "Kohya LoCon"),
+        ("network_dim", "network_dim", "wide", 16),
+    ],
+)
+def test_a_value_that_could_not_be_read_does_not_become_another_run(
+    settings: TrainingSettings, key: str, name: str, value: str, other: object
+):
+    loaded = from_kohya({**to_kohya(settings), key: value}).settings
+    problem = problems(loaded)[name]
+    assert problem.blocking
+    assert f"is '{value}'; it takes" in problem.what
+    default = next(item.default for item in training_options() if item.name == name)
+    assert mended(problem, loaded) == settings.with_values({name: default})
+    assert "It was loaded so" not in problems(loaded, **{name: other}).get(name, Problem(name, "")).what
+
+
+def test_a_wrong_value_of_an_option_that_nothing_follows_stops_no_run(settings: TrainingSettings):
+    loaded = from_kohya({**to_kohya(settings), "max_data_loader_n_workers": "many"})
+    assert loaded.bad
+    assert check(loaded.settings).can_start

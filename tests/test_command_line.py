@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -194,3 +195,21 @@ def test_prompts_never_take_the_place_of_another_file(file: Path, tmp_path: Path
         save_kohya(read_settings(file).settings.with_values({"sample_prompts": prompt}), file)
         assert main(["convert", str(file), "--to", "kohya-toml", "--output", str(tmp_path / "y.toml")]) == 0
         assert (tmp_path / "y-prompts.txt").read_text(encoding="utf-8") == prompt
+
+
+@pytest.mark.parametrize("output", [".", "", "/"])
+def test_a_folder_is_no_place_for_a_converted_file(output: str, settings: TrainingSettings, tmp_path: Path):
+    file = save_kohya(settings.with_values({"sample_prompts": "a cat"}), tmp_path / "s.json")
+    assert main(["convert", str(file), "--to", "kohya-toml", "--output", output]) == CANNOT_START
+
+
+def test_what_goes_into_a_file_is_utf_8_whatever_the_terminal_speaks(settings: TrainingSettings, tmp_path: Path):
+    file = save_kohya(settings.with_values({"output_name": "猫"}), tmp_path / "s.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", "convert", str(file), "--to", "kohya-json"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout.decode("utf-8"))["output_name"] == "猫"

@@ -5,17 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.check.problem import Problem
-from engine.settings.training import TrainingSettings, training_options
+from engine.settings.option import Option
+from engine.settings.training import BadValues, TrainingSettings, training_options
+
+USE = "Use "
 
 
 def check_choices(settings: TrainingSettings) -> Iterator[Problem]:
-    """kohya_ss has choices that wait here: better no run than another one than was asked for."""
+    """kohya_ss has choices that wait here, and files hold others: better no run than another one than was asked for."""
     for item in training_options():
         value = item.value_in(settings)
-        if item.acts and value in item.not_yet:
+        if item.acts and (why := _unread(item, settings)):
+            yield Problem(
+                item.name,
+                f"{why} It was loaded so, and kept.",
+                "Set it anew.",
+                fix=f"{USE}{item.value_text(value)}",
+            )
+        elif item.acts and value in item.not_yet:
             ready = [choice for choice in item.choices if choice not in item.not_yet]
             yield Problem(
                 item.name,
                 f'"{value}" waits for {item.not_yet[value]}, which this version does not have.',
                 f"Choose {ready[0]}." if len(ready) == 1 else f"Choose one of {', '.join(ready)}.",
             )
+
+
+def _unread(item: Option, settings: TrainingSettings) -> str:
+    """Why the value that a file had for an option could not be taken, until the option is given another one."""
+    if item.kohya not in settings.kohya_extra or item.value_in(settings) != item.default:
+        return ""
+    try:
+        TrainingSettings().with_values({item.name: settings.kohya_extra[item.kohya]})
+    except BadValues as error:
+        return error.problems[item.name]
+    return ""

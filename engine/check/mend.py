@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.check.check import check
+from engine.check.choices import USE
 from engine.check.model import SET_FAMILY, switches_of
 from engine.check.output import NEW_NAME
 from engine.check.pictures import ADD_NUMBERS, MAKE_FOLDER, USE_PARENT, words_for
@@ -10,7 +13,7 @@ from engine.check.problem import Problem
 from engine.data.folders import add_number, move_into_concept, scan
 from engine.models.recognise import recognise
 from engine.settings.paths import typed_path
-from engine.settings.training import TrainingSettings
+from engine.settings.training import TrainingSettings, training_options
 
 
 def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
@@ -34,7 +37,15 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
     elif problem.fix == SET_FAMILY:
         found = recognise(settings.source_model.pretrained_model_name_or_path)
         return settings.with_values(switches_of(found)) if found else settings
+    elif problem.fix.startswith(USE):
+        return settings.model_copy(update={"kohya_extra": _without(problem.option, settings)})
     return settings
+
+
+def _without(option: str, settings: TrainingSettings) -> dict[str, Any]:
+    """What is kept from a file, but for an option's value that was not allowed."""
+    key = next(item.kohya for item in training_options() if item.name == option)
+    return {name: value for name, value in settings.kohya_extra.items() if name != key}
 
 
 def with_free_name(settings: TrainingSettings) -> TrainingSettings:

@@ -10,17 +10,23 @@ import re
 from pathlib import Path
 from typing import Any
 
-from engine.settings.errors import SettingsFileError
+from engine.settings.dataset_toml import read_dataset
+from engine.settings.errors import SettingsFileError, listed
 from engine.settings.option import Option
 from engine.settings.sd_scripts import ELSEWHERE, LAUNCH
 from engine.settings.sd_scripts_read import Read, from_arguments
+from engine.settings.sd_scripts_together import NOT_FROM_TEXT
 from engine.settings.sd_scripts_write import Written, to_arguments
 from engine.settings.shell_words import Sign, arguments_in, lines_of_words, quoted, words_from
+from engine.settings.text_files import small_text
 from engine.settings.toml_files import flat, is_dataset, parse_toml
 from engine.settings.training import TrainingSettings, training_options
 
 LARGEST_COMMAND = 2**18
 """Characters; more is no command line and no .bat file."""
+
+LARGEST_CONFIG = 2**20
+"""Bytes of a TOML file that a command names."""
 
 _SCRIPT = re.compile(r"\w*(?:train|fine_tune)\w*\.py", re.IGNORECASE)
 _VARIABLE = re.compile(r"%\w+%|\$\{?[A-Za-z_]\w*|![A-Za-z_]\w*!")
@@ -51,11 +57,12 @@ def read_command(text: str, folder: Path | None = None) -> tuple[Read, str]:
             "It holds no command that trains: none with a script .py and none with only --arguments."
         )
     read, file = _read_ours(commands[0]) if _is_ours(commands[0]) else (_read_theirs(commands[0], folder), "")
+    if file and folder is None:
+        read.notes.insert(0, f"What stands in {file} is missing, for {NOT_FROM_TEXT}; load that file instead.")
+        file = ""
     others = [line for line in lines if line is not commands[0] and not _is_remark(line)]
     if others:
-        read.notes.append(
-            f"Not read, for they are other commands: {'; '.join(' '.join(line)[:60] for line in others)}."
-        )
+        read.notes.append(f"Not read, for they are other commands: {listed([' '.join(line)[:60] for line in others])}.")
     variables = sorted({match for word in commands[0] for match in _VARIABLE.findall(word)})
     if variables:
         read.notes.append(f"Variables of the shell are not filled in: {', '.join(variables)}.")
@@ -69,7 +76,7 @@ def write_command(settings: TrainingSettings, windows: bool = os.name == "nt") -
         for item in training_options()
         if (value := item.value_in(settings)) != item.default
     }
-    return quoted(["python", "-m", "engine", "train", *words_from(given)], windows)
+    return quoted(["python", "-m", "engine", "train", *words_from(_sayable(given, windows))], windows)
 
 
 def write_sd_scripts_command(
@@ -79,18 +86,26 @@ def write_sd_scripts_command(
     written = to_arguments(settings, prompts_file)
     if written.arguments.get("lr_warmup_steps") == 1.0 and not settings.optimizer.lr_warmup_steps:
         written.arguments["lr_warmup_steps"] = "100%"  # on a command line 1 and 1.0 are one step
-    words = ["accelerate", "launch", *words_from(written.launch), written.script, *words_from(written.arguments)]
-    return quoted(words, windows), written
+    launch = [*written.launch_words, *words_from(_sayable(written.launch, windows))]
+    arguments = [*written.words, *words_from(_sayable(written.arguments, windows))]
+    return quoted(["accelerate", "launch", *launch, written.script, *arguments], windows), written
+
+
+def _sayable(arguments: dict[str, Any], windows: bool) -> dict[str, Any]:
+    """A command of cmd.exe ends where its line ends, also within quotes."""
+    return {name: value for name, value in arguments.items() if not windows or len(str(value).splitlines()) <= 1}
 
 
 def _lines(text: str) -> list[list[str]]:
     """The words by line; a line of nothing but arguments belongs to the one before, whose sign for that was lost."""
     lines: list[list[str]] = []
+    after_command = False
     for words in lines_of_words(text):
-        if words[0].startswith("--") and lines and _is_command(lines[-1]):
+        if words[0].startswith("--") and after_command:
             lines[-1] += words
         else:
             lines.append(words)
+            after_command = _is_command(words)
     return lines
 
 
@@ -138,40 +153,81 @@ def _read_ours(words: list[str]) -> tuple[Read, str]:
 
 
 def _read_theirs(words: list[str], folder: Path | None) -> Read:
-    words = _until_cut(words)
-    at = _script_at(words)
-    before, after = ([], words) if at is None else (words[:at], words[at + 1 :])
-    script = "" if at is None else re.split(r"[\\/]", words[at])[-1].lower()
+    command = _until_cut(words)
+    at = _script_at(command)
+    before, after = ([], command) if at is None else (command[:at], command[at + 1 :])
+    script = "" if at is None else re.split(r"[\\/]", command[at])[-1].lower()
     given, strays = arguments_in(after)
-    config, notes = _config(given.pop("config_file", None), folder)
-    launch, launchers = arguments_in(before)
-    shared = {"mixed_precision": launch["mixed_precision"]} if "mixed_precision" in launch else {}
-    read = from_arguments({**config, **shared, **given}, script, folder)
+    named = str(given.pop("config_file", ""))
+    config, notes = _tables(named if named.endswith(".toml") or not named else f"{named}.toml", folder)
+    if is_dataset(config):
+        config, notes = {}, [*notes, "The --config_file is a dataset config, and was not read."]
+    launch, launchers = arguments_in(_launched_with(before))
+    precision = {"mixed_precision": launch["mixed_precision"]} if "mixed_precision" in launch else {}
+    told = {**flat(config), **given}
+    read = from_arguments({**precision, **told}, script, folder)
+    if "mixed_precision" not in told and precision.get("mixed_precision", "no") != "no":
+        notes.append(
+            f"Only accelerate is told the mixed precision {precision['mixed_precision']}, and without its own "
+            "argument the script trains in full precision; it was taken as meant for both."
+        )
     known = {item.kohya: item for item in training_options() if ELSEWHERE.get(item.name) == LAUNCH}
     read.data |= {name: value for name, value in launch.items() if name in known}
     further = {name: value for name, value in launch.items() if name not in known and name != "mixed_precision"}
-    if further:
-        read.data["extra_accelerate_launch_args"] = quoted(words_from(further))
+    if further or launchers:
+        read.data["extra_accelerate_launch_args"] = quoted([*words_from(further), *launchers])
     read.notes += notes
-    variables = [pair for word in launchers if (pair := _SET.fullmatch(word))]
-    for pair in variables:
+    for word in before:
+        if not (pair := _SET.fullmatch(word)):
+            continue
         if pair[1] == "CUDA_VISIBLE_DEVICES" and "gpu_ids" not in launch:
             read.data["gpu_ids"] = pair[2]
         else:
             read.notes.append(f"{pair[0]} is the shell's to set, and was not read.")
     if strays:
-        read.notes.append(f"Not read, for no argument has it: {' '.join(strays)}.")
+        read.keep(quoted(strays))
+    if any(word.startswith("--") for word in words[len(command) :]):
+        read.notes.append(f"Not read, for the shell takes it for something else: {' '.join(words[len(command) :])}")
+    _lay_dataset_over(read, folder)
     return read
 
 
-def _config(named: Any, folder: Path | None) -> tuple[dict[str, Any], list[str]]:
-    """(the arguments in a --config_file, notes); the command's own count before them."""
+def _launched_with(words: list[str]) -> list[str]:
+    """What accelerate is told, of all that stands before the script."""
+    start = next((at for at, word in enumerate(words, start=1) if re.split(r"[.\\/]", word)[-1] == "launch"), None)
+    first = next((at for at, word in enumerate(words) if word.startswith("--")), len(words))
+    return words[first if start is None else start :]
+
+
+def _tables(named: Any, folder: Path | None) -> tuple[dict[str, Any], list[str]]:
+    """(what stands in a TOML file that a command names, a sentence where that cannot be read)."""
     if not named:
         return {}, []
-    file = (folder or Path()) / (str(named) if str(named).endswith(".toml") else f"{named}.toml")
-    try:
-        data = parse_toml(file.read_text(encoding="utf-8-sig"), file.name)
-    except (OSError, ValueError) as error:
-        why = str(error) if isinstance(error, SettingsFileError) else "It is not there."
-        return {}, [f"What stands in {named} is missing, for it cannot be read. {why}"]
-    return ({}, [f"{named} is a dataset config."]) if is_dataset(data) else (flat(data), [])
+    why = f"{NOT_FROM_TEXT}."
+    if folder is not None:
+        file = folder / str(named)
+        try:
+            return parse_toml(small_text(file, LARGEST_CONFIG), file.name), []
+        except SettingsFileError as error:
+            why = f"it cannot be read. {error}"
+        except FileNotFoundError:
+            why = "it is not there."
+        except (OSError, ValueError):
+            why = "it cannot be read."
+    return {}, [f"What stands in {named} is missing, for {why}"]
+
+
+def _lay_dataset_over(read: Read, folder: Path | None) -> None:
+    """A --dataset_config counts before the arguments; it stays named where our settings cannot say all of it."""
+    tables, notes = _tables(read.data.get("dataset_config"), folder)
+    read.notes += notes
+    if not tables:
+        return
+    dataset = read_dataset(tables)
+    read.notes += dataset.notes
+    further = dataset.data.pop("additional_parameters", "")
+    if further:
+        read.data["additional_parameters"] = f"{read.data.get('additional_parameters', '')} {further}".strip()
+    if not set(tables) <= set(dataset.data):
+        del read.data["dataset_config"]
+    read.data |= {name: value for name, value in dataset.data.items() if name not in tables}

@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from engine.disk import why_not, write_text_whole
-from engine.settings.command import is_only_command, is_our_command, write_command, write_sd_scripts_command
+from engine.settings.command import (
+    is_only_command,
+    is_our_command,
+    read_command,
+    write_command,
+    write_sd_scripts_command,
+)
 from engine.settings.dataset_toml import OPTIONS, write_dataset
-from engine.settings.errors import SettingsFileError
-from engine.settings.files import dialect, from_kohya, parse_settings, read_text, to_kohya
+from engine.settings.errors import SettingsFileError, listed
+from engine.settings.files import LARGEST_FILE, dialect, from_kohya, parse_settings, read_text, to_kohya
 from engine.settings.option import Option
-from engine.settings.sd_scripts_write import to_arguments
+from engine.settings.sd_scripts import place_of
+from engine.settings.sd_scripts_write import said_in_one_way, to_arguments
+from engine.settings.text_files import small_text
 from engine.settings.toml_files import config_text, flat, is_dataset, parse_toml, read_config, without_none
 from engine.settings.training import TrainingSettings, training_options
 
@@ -36,7 +44,12 @@ class Converted:
 
 
 def convert(settings: TrainingSettings, target: Target, output: Path | None = None) -> Converted:
-    """The settings as a target has them.  output: where they will lie, for a file of sample prompts beside it."""
+    """The settings as a target has them.  output: where they will lie, for a file of sample prompts beside it.
+
+    Raises SettingsFileError.
+    """
+    if output is not None and not output.name:
+        raise SettingsFileError(f"{output} is a folder; give the file's name too.")
     prompts = settings.samples.sample_prompts.strip()
     beside = output.with_name(f"{output.stem}-prompts.txt").absolute() if output and prompts else None
     return _WRITERS[target](settings, beside)
@@ -91,16 +104,16 @@ def _kohya_toml(settings: TrainingSettings, prompts_file: Path | None) -> Conver
     written = to_arguments(settings, str(prompts_file or ""))
     whole = to_kohya(settings)
     # What is read back in another way is what the arguments do not say.
-    back = to_kohya(
-        from_kohya(read_config({**written.arguments, "darkroom": {"script": written.script}}).data).settings
-    )
-    kept = {key: value for key, value in whole.items() if key not in back or back[key] != value}
+    back = from_kohya(read_config({**written.arguments, "darkroom": {"script": written.script}}).data).settings
+    read = to_kohya(back)
+    kept = {key: value for key, value in whole.items() if key not in read or read[key] != value}
     if prompts_file:
         kept.pop("sample_prompts", None)
     lost = [key for key, value in kept.items() if without_none({key: value}) != {key: value}]
     notes = [f"TOML has no word for the nothing in {', '.join(lost)}."] if lost else []
-    launch = [item for item in training_options() if item.name in written.launch and item.name != "mixed_precision"]
-    notes += _unsaid("sd-scripts does not read, and Darkroom does", [*written.unsaid, *launch], settings)
+    said = {"sample_prompts"} if prompts_file else set()
+    unread = _read_otherwise(settings, back, said)
+    notes += _unsaid("sd-scripts does not read, and Darkroom does", unread, settings)
     return Converted(config_text(written.arguments, written.script, kept), notes, _prompts(prompts_file, settings))
 
 
@@ -115,18 +128,45 @@ def _dataset_toml(settings: TrainingSettings, _: Path | None) -> Converted:
 
 
 def _command(settings: TrainingSettings, _: Path | None) -> Converted:
-    notes = [f"Not said by a command, for they are no options: {', '.join(settings.kohya_extra)}."]
-    return Converted(write_command(settings) + "\n", (notes if settings.kohya_extra else []) + _secrets(settings))
+    text = write_command(settings)
+    back = _read_back(text)
+    lost = [item for item in training_options() if item.value_in(settings) != item.value_in(back)]
+    notes = _no_options(list(settings.kohya_extra)) + _unsaid("Not said by a command", lost, settings)
+    return Converted(text + "\n", notes + _secrets(settings))
 
 
 def _sd_scripts_command(settings: TrainingSettings, prompts_file: Path | None) -> Converted:
     text, written = write_sd_scripts_command(settings, str(prompts_file or ""))
-    notes = _unsaid("sd-scripts has no argument for", written.unsaid, settings)
-    more = [key for key in settings.kohya_extra if key != "network_args"]
-    notes += [f"Not said, for they are no options: {', '.join(more)}."] if more else []
-    if any(item.name == "sample_prompts" for item in written.unsaid):
+    said = {"sample_prompts"} if prompts_file else set()
+    # Additional parameters count before what the options say, so that these are not to be missed.
+    said |= {item.name for item in training_options() if place_of(item).name in written.overridden}
+    unsaid = _read_otherwise(settings, _read_back(text), said)
+    ours = [item for item in unsaid if settings.method in item.methods]
+    notes = _unsaid("sd-scripts has no argument for", ours, settings)
+    notes += _unsaid("Not said, for it is for other kinds of training", [x for x in unsaid if x not in ours], settings)
+    notes += _no_options([key for key in settings.kohya_extra if key != "network_args"])
+    if any(item.name == "sample_prompts" for item in unsaid):
         notes.append("sd-scripts reads sample prompts from a file; with --output, one is written beside it.")
     return Converted(text + "\n", notes + _secrets(settings), _prompts(prompts_file, settings))
+
+
+def _no_options(keys: list[str]) -> list[str]:
+    return [f"Not said, for they are no options, or no values that theirs take: {listed(keys)}."] if keys else []
+
+
+def _read_back(command: str) -> TrainingSettings:
+    return from_kohya(read_command(command)[0].data).settings
+
+
+def _read_otherwise(settings: TrainingSettings, back: TrainingSettings, said: set[str]) -> list[Option]:
+    """The options that mean something here and mean something else when they are read again."""
+    values = settings.values()
+    meant, found = said_in_one_way(values), said_in_one_way(back.values())
+    return [
+        item
+        for item in training_options()
+        if item.name not in said and meant[item.name] != found[item.name] and item.applies(values)
+    ]
 
 
 _WRITERS: dict[Target, Callable[[TrainingSettings, Path | None], Converted]] = {
@@ -166,6 +206,6 @@ def _may_replace(prompts: tuple[Path, str], output: Path) -> bool:
     """Whether a file of sample prompts that is there says the same, or is the one that the output named before."""
     file, text = prompts
     try:
-        return file.read_text(encoding="utf-8") == text or (output.exists() and file.name in read_text(output))
+        return small_text(file, LARGEST_FILE) == text or (output.exists() and file.name in read_text(output))
     except (OSError, ValueError):
         return False

@@ -14,6 +14,7 @@ from engine.settings.errors import SettingsFileError
 from engine.settings.kohya_json import Loaded, from_kohya, is_known, to_kohya
 from engine.settings.sd_scripts import place_of
 from engine.settings.sd_scripts_read import Read
+from engine.settings.text_files import TooLarge, small_text
 from engine.settings.toml_files import OURS, flat, is_dataset, looks_like_toml, parse_toml, read_config
 from engine.settings.training import Method, TrainingSettings, training_options
 
@@ -32,10 +33,9 @@ def read_settings(path: Path) -> Loaded:
 def read_text(path: Path) -> str:
     """A settings file's text.  Raises SettingsFileError."""
     try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise SettingsFileError(f"{path.name} has {size / 2**20:.0f} MB; a settings file has a few KB.")
-        return path.read_text(encoding="utf-8-sig")
+        return small_text(path, LARGEST_FILE)
+    except TooLarge as error:
+        raise SettingsFileError(f"{path.name} has {error.size / 2**20:.0f} MB; a settings file has a few KB.") from None
     except FileNotFoundError:
         raise SettingsFileError(f"There is no file {path}.") from None
     except IsADirectoryError:
@@ -123,12 +123,19 @@ def _parse_json(text: str, name: str) -> dict[str, Any]:
     except RecursionError:
         raise SettingsFileError(f"{name} is not a settings file: it is nested too deeply.") from None
     except ValueError as error:
+        if Path(name).suffix.lower() != ".json" and not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+            raise SettingsFileError(f"{name} holds no settings and no training command.") from None
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise SettingsFileError(f"{name} is not valid JSON{where}; it may be cut off or edited wrongly.") from None
     _check_shape(data, name)
     if not isinstance(data, dict):
-        raise SettingsFileError(f"{name} holds a {type(data).__name__}, not a settings object {{…}}.")
+        raise SettingsFileError(f"{name} holds {_kind(data)}, not a settings object {{…}}.")
     return data
+
+
+def _kind(data: Any) -> str:
+    names = {type(None): "nothing", bool: "true or false", str: "a text", list: "a list"}
+    return names.get(type(data), "a number")
 
 
 def _check_shape(data: Any, name: str) -> None:

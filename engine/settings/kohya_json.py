@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.settings.errors import listed
 from engine.settings.option import Option
 from engine.settings.training import BadValues, TrainingSettings, training_options
 
@@ -36,13 +37,13 @@ class Loaded:
     def report(self) -> list[str]:
         """The same as sentences for people, none where all is well."""
         sentences = [*self.bad.values(), *self.notes]
-        for why, listed in self._by_reason(self.waiting).items():
-            sentences.append(f"Kept, but waiting for {why}: {listed}.")
-        for why, listed in self._by_reason(self.idle).items():
-            sentences.append(f"Kept, but without meaning here: {listed}. {why}")
+        for why, options in self._by_reason(self.waiting).items():
+            sentences.append(f"Kept, but waiting for {why}: {options}.")
+        for why, options in self._by_reason(self.idle).items():
+            sentences.append(f"Kept, but without meaning here: {options}. {why}")
         if self.unknown:
-            listed = ", ".join(f"{key} ({_shown(value)})" for key, value in sorted(self.unknown.items()))
-            sentences.append(f"Kept, but unknown to this version: {listed}.")
+            unknown = [f"{_shown(key)[1:-1]} ({_shown(value)})" for key, value in sorted(self.unknown.items())]
+            sentences.append(f"Kept, but unknown to this version: {listed(unknown)}.")
         return sentences
 
     def _by_reason(self, options: list[Option]) -> dict[str, str]:
@@ -52,7 +53,7 @@ class Loaded:
             value = item.value_in(self.settings)
             text = "…" if item.widget == "secret" else _shown(_as_kohya_writes(item, value))
             groups.setdefault(item.standing_of(value).why, []).append(f"{item.label} ({text})")
-        return {why: ", ".join(listed) for why, listed in groups.items()}
+        return {why: ", ".join(labels) for why, labels in groups.items()}
 
 
 RETIRED: Mapping[str, Callable[[Any], dict[str, Any]]] = {

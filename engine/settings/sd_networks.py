@@ -71,6 +71,10 @@ _ALWAYS = ("conv_dim", "conv_alpha", "ggpo_sigma", "ggpo_beta")
 """Written even at their defaults: without them the network has no convolutions, or others."""
 
 
+_LYCORIS_ABSENT: Mapping[str, Any] = {"dylora_unit": 4, "train_on_input": False}
+"""What LyCORIS does where network_args say nothing, by option, where that is not the default here."""
+
+
 def takes(item: Option, values: Mapping[str, Any]) -> bool:
     """Whether the network of the LoRA type among the values has a use for an option."""
     kind = values["lora_type"]
@@ -90,10 +94,14 @@ def write_network(values: Mapping[str, Any], family: str) -> tuple[str, list[str
     module, algo = TYPES[values["lora_type"]]
     if values["lora_type"] == "Standard" and family == "sd3":
         module = "networks.lora_sd3"
+    if values["split_mode"] and "train_blocks" in _TAKES.get(values["lora_type"], ()):
+        values = {**values, "train_blocks": "single"}  # as kohya_ss has it: only single blocks can be split
     parts = [f"algo={algo}"] if algo else []
     for item in training_options():
         place, value = place_of(item), values[item.name]
-        if place.kind == "network" and takes(item, values) and (value != item.default or item.name in _ALWAYS):
+        if place.kind != "network" or not takes(item, values):
+            continue
+        if value != _absent(item, module) or item.name in _ALWAYS:
             parts.append(f"{_key(item, module)}={_text(value)}")
     return module, parts
 
@@ -117,9 +125,12 @@ def read_network(module: str, parts: Sequence[str], given: Mapping[str, Any]) ->
     elif kind in ("Kohya DyLoRA", "Kohya LoHa", "Kohya LoKr"):
         data["conv_dim"] = 0
     for item in training_options():
-        key = _key(item, module)
-        if place_of(item).kind == "network" and key in pairs:
+        if place_of(item).kind != "network":
+            continue
+        if (key := _key(item, module)) in pairs:
             data[item.kohya] = pairs.pop(key)
+        elif _absent(item, module) != item.default and item.applies({"lora_type": kind}):
+            data[item.kohya] = _absent(item, module)
     if "ggpo_sigma" in data or "ggpo_beta" in data:
         data["train_lora_ggpo"] = True
     return data, [f"{key}={value}" for key, value in pairs.items()]
@@ -127,6 +138,10 @@ def read_network(module: str, parts: Sequence[str], given: Mapping[str, Any]) ->
 
 def _key(item: Option, module: str) -> str:
     return "block_size" if item.name == "dylora_unit" and module == LYCORIS else place_of(item).name
+
+
+def _absent(item: Option, module: str) -> Any:
+    return _LYCORIS_ABSENT.get(item.name, item.default) if module == LYCORIS else item.default
 
 
 def _text(value: Any) -> str:

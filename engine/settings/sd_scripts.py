@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from engine.settings.option import Option
@@ -89,7 +90,9 @@ ELSEWHERE: Mapping[str, Place] = {
 }  # fmt: skip
 
 ABSENT: Mapping[str, Any] = {
-    # What sd-scripts does where the argument is missing, by option, where that is not the default here.
+    # What sd-scripts does where the argument is missing, by option, where that is not the default here; None where it
+    # hangs on something else, so that the argument is always to be written.
+    "pretrained_model_name_or_path": "",
     "caption_extension": ".caption",
     "cache_latents": False,
     "enable_bucket": False,
@@ -105,6 +108,29 @@ ABSENT: Mapping[str, Any] = {
     "weighting_scheme": "uniform",
     "dataset_repeats": 1,
     "train_text_encoder": False,
+    "sd3_text_encoder_batch_size": None,
+    "t5xxl_dtype": None,
+}
+
+ABSENT_IN: Mapping[str, Mapping[str, Any]] = {
+    # The same where it is a family's own.
+    "sd3": {"t5xxl_max_token_length": 256},
+}
+
+SHARED_BY: Mapping[str, tuple[str, ...]] = {
+    # The families whose scripts have an option's argument, where these are some and not one.
+    "blocks_to_swap": ("flux", "sd3", "lumina", "hunyuan_image", "anima"),
+    "clip_l": ("flux", "sd3"),
+    "t5xxl": ("flux", "sd3"),
+    "t5xxl_max_token_length": ("flux", "sd3"),
+    "apply_t5_attn_mask": ("flux", "sd3"),
+}
+
+OTHER_VALUES: Mapping[str, Mapping[str, str]] = {
+    # An argument's value, and what says the same among the option's.
+    "attn_mode": {"sdpa": "torch"},
+    "save_model_as": {"pt": "ckpt"},
+    "weighting_scheme": {"none": "uniform"},
 }
 
 ONLY_THERE = frozenset(
@@ -154,23 +180,29 @@ SCRIPTS: Mapping[str, tuple[str, str]] = {
     "fine_tune": ("finetune", ""),
     "train_network": ("lora", ""),
     "train_textual_inversion": ("textual_inversion", ""),
+    "train_textual_inversion_xti": ("textual_inversion", ""),
+    "train_controlnet": ("controlnet", ""),
+    "train_control_net": ("controlnet", ""),
+    "sdxl_train_control_net": ("controlnet", "sdxl"),
+    "sdxl_train_control_net_lllite": ("controlnet", "sdxl"),
+    "sdxl_train_control_net_lllite_old": ("controlnet", "sdxl"),
+    "flux_train_control_net": ("controlnet", "flux"),
     "sdxl_train": ("finetune", "sdxl"),
     "sdxl_train_textual_inversion": ("textual_inversion", "sdxl"),
     **{f"{family}_train_network": ("lora", family) for family in FAMILIES},
     **{f"{family}_train": ("finetune", family) for family in ("flux", "sd3", "lumina", "anima")},
 }
-"""What a script trains, as (method, family), by its name without .py."""
+"""What a script trains, as (method, family), by its name in lower case without .py."""
 
 
 def place_of(item: Option) -> Place:
     """Where sd-scripts has it, with the name that it has there."""
-    place = ELSEWHERE.get(item.name, Place("argument"))
-    return place if place.name else Place(place.kind, _without_prefix(item))
+    return _places()[item.name]
 
 
 def family_of_option(item: Option) -> str | None:
     """The family that an option belongs to, None where it is not one's own."""
-    condition = item.applies_when or {}
+    condition = {} if item.also_when else item.applies_when or {}
     return next((name for name, family in FAMILIES.items() if family.flag in condition), None)
 
 
@@ -180,21 +212,40 @@ def family_of_values(values: Mapping[str, Any]) -> str:
     return next((name for name, family in FAMILIES.items() if values.get(family.flag)), "")
 
 
+def counts_for(item: Option, family: str) -> bool:
+    """Whether the scripts of a family know what an option says."""
+    own = family_of_option(item)
+    return family in SHARED_BY.get(item.name, (family,)) if own is None else own == family
+
+
 def option_for(argument: str, family: str, method: str) -> Option | None:
     """The option that an argument sets in a family's script: the family's own one before the common one."""
-    fitting = [
-        item
+    fitting = _by_argument().get(argument, ())
+    return next((item for item in fitting if method in item.methods and counts_for(item, family)), None)
+
+
+def absent(item: Option, family: str) -> Any:
+    """What a family's script does where an option's argument is missing."""
+    return ABSENT_IN.get(family, {}).get(item.name, ABSENT.get(item.name, item.default))
+
+
+@cache
+def _places() -> dict[str, Place]:
+    found = {item.name: ELSEWHERE.get(item.name, Place("argument")) for item in training_options()}
+    return {
+        item.name: place if (place := found[item.name]).name else Place(place.kind, _without_prefix(item))
         for item in training_options()
-        if (place := place_of(item)).kind == "argument"
-        and place.name == argument
-        and method in item.methods
-        and family_of_option(item) in (None, family)
-    ]
-    return max(fitting, key=lambda item: family_of_option(item) is not None, default=None)
+    }
 
 
-def absent(item: Option) -> Any:
-    return ABSENT.get(item.name, item.default)
+@cache
+def _by_argument() -> dict[str, list[Option]]:
+    """The options by the argument that says them, those of one family first."""
+    found: dict[str, list[Option]] = {}
+    for item in sorted(training_options(), key=lambda item: family_of_option(item) is None):
+        if (place := place_of(item)).kind == "argument":
+            found.setdefault(place.name, []).append(item)
+    return found
 
 
 def _without_prefix(item: Option) -> str:

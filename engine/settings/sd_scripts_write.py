@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.settings.option import Option
-from engine.settings.sd_networks import takes, write_network
+from engine.settings.sd_networks import write_network
 from engine.settings.sd_scripts import absent, family_of_values, option_for, place_of
 from engine.settings.shell_words import arguments_in, words_of
 from engine.settings.training import TrainingSettings, training_options
@@ -17,43 +17,65 @@ from engine.settings.training import TrainingSettings, training_options
 class Written:
     """A script and arguments that say what settings say: True for a switch, a list for several values.
 
-    launch: accelerate's own arguments.  launch_arguments: those of them that settings hold as text.
-    unsaid: options with a value of their own that there is no argument for.
+    overridden: names among the arguments that are as Additional parameters say.  words: those of theirs that are no
+    --argument.  launch, launch_words: accelerate's own.
     """
 
     script: str
-    launch: dict[str, Any] = field(default_factory=dict)
     arguments: dict[str, Any] = field(default_factory=dict)
-    unsaid: list[Option] = field(default_factory=list)
+    overridden: frozenset[str] = frozenset()
+    words: list[str] = field(default_factory=list)
+    launch: dict[str, Any] = field(default_factory=dict)
+    launch_words: list[str] = field(default_factory=list)
 
 
 def to_arguments(settings: TrainingSettings, prompts_file: str = "") -> Written:
     """What sd-scripts is to be told.  prompts_file: where Sample prompts stand, for it reads them from a file."""
     values = settings.values()
     family = family_of_values(values)
-    written = Written(f"{family}_train_network.py".removeprefix("_"), {"mixed_precision": values["mixed_precision"]})
+    written = Written(f"{family}_train_network.py".removeprefix("_"))
+    written.launch = {"mixed_precision": values["mixed_precision"]}
     together = _together(values, family, settings.kohya_extra.get("network_args"))
     if values["sample_prompts"].strip() and prompts_file:
         together["sample_prompts"] = prompts_file
     for item in training_options():
         place, value = place_of(item), values[item.name]
-        if (
+        if place.kind == "launch" and value != item.default:
+            written.launch[place.name] = value
+        elif (
             place.kind == "argument"
             and option_for(place.name, family, settings.method) is item
             and item.applies(values)
+            and value != absent(item, family)
+            and _says_something(value)
         ):
-            if value != absent(item) and value not in (False, ""):
-                written.arguments[place.name] = _plain(item, value)
-        elif value == item.default or not item.applies(values):
-            continue
-        elif place.kind == "launch":
-            written.launch[place.name] = value
-        elif not _is_said(item, values, together):
-            written.unsaid.append(item)
-    written.launch |= arguments_in(words_of(values["extra_accelerate_launch_args"]))[0]
-    further = arguments_in(words_of(values["additional_parameters"]))[0]
+            written.arguments[place.name] = _plain(item, value)
+    launch, written.launch_words = arguments_in(words_of(values["extra_accelerate_launch_args"]))
+    written.launch |= launch
+    further, written.words = arguments_in(words_of(values["additional_parameters"]))
+    written.overridden = frozenset(further)
     written.arguments = dict(sorted({**written.arguments, **together, **further}.items()))
     return written
+
+
+def said_in_one_way(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options' values, the same for settings that differ only in how they say something."""
+    said = dict(values)
+    said |= {"sdxl": values["sdxl"] or values["sdxl_checkbox"], "sdxl_checkbox": False}
+    epochs = values["max_train_epochs"] or (0 if values["max_train_steps"] else values["epoch"])
+    said |= {"max_train_epochs": epochs, "epoch": 1, "max_train_steps": 0 if epochs else values["max_train_steps"]}
+    said["lr_warmup"] = 0 if values["lr_warmup_steps"] else round(values["lr_warmup"], 9)
+    if not values["multires_noise_iterations"]:
+        said["noise_offset_type"] = "Original"
+    if values["split_mode"]:
+        said["train_blocks"] = "single"
+    for item in training_options():
+        if place_of(item).kind == "network" and item.kind is str:
+            said[item.name] = "".join(said[item.name].split())
+    for name in ("additional_parameters", "extra_accelerate_launch_args"):
+        # Their --arguments are said as they are, and may be what an option says too.
+        said[name] = arguments_in(words_of(values[name]))[1]
+    return said
 
 
 def _together(values: Mapping[str, Any], family: str, further_network_args: Any) -> dict[str, Any]:
@@ -67,7 +89,7 @@ def _together(values: Mapping[str, Any], family: str, further_network_args: Any)
         "network_module": module,
         "network_args": parts,
         steps: values["max_train_epochs"] or values["max_train_steps"] or values["epoch"],
-        "lr_warmup_steps": values["lr_warmup_steps"] or values["lr_warmup"] / 100,
+        "lr_warmup_steps": values["lr_warmup_steps"] or values["lr_warmup"] / 100 or "",
         "optimizer_args": words_of(values["optimizer_args"]),
         "lr_scheduler_args": words_of(values["lr_scheduler_args"]),
         "resume": hub or values["resume"],
@@ -77,12 +99,10 @@ def _together(values: Mapping[str, Any], family: str, further_network_args: Any)
         "use_object_template": template == "object template",
         "use_style_template": template == "style template",
         "mixed_precision": values["mixed_precision"] if values["mixed_precision"] in ("fp16", "bf16") else "",
+        "learning_rate": values["learning_rate"],
         **_rates(values, family),
     }
-    # A learning rate of 0 is said: without it, sd-scripts takes another.
-    return {name: value for name, value in said.items() if value not in (False, "", [])} | {
-        "learning_rate": values["learning_rate"]
-    }
+    return {name: value for name, value in said.items() if _says_something(value)}
 
 
 def _rates(values: Mapping[str, Any], family: str) -> dict[str, Any]:
@@ -99,20 +119,9 @@ def _rates(values: Mapping[str, Any], family: str) -> dict[str, Any]:
     }
 
 
-def _is_said(item: Option, values: Mapping[str, Any], together: Mapping[str, Any]) -> bool:
-    """Whether the arguments that are said together say this option too."""
-    kind = place_of(item).kind
-    if kind == "network":
-        return takes(item, values)
-    if item.name == "sample_prompts":
-        return "sample_prompts" in together or not values["sample_prompts"].strip()
-    if item.name == "caption_template":
-        return bool(values["token_string"])
-    if item.name == "t5xxl_lr":
-        return len(together.get("text_encoder_lr", [])) > 1
-    if item.name == "mixed_precision":
-        return bool(values["mixed_precision"] != "fp8")
-    return kind in ("together", "script")
+def _says_something(value: Any) -> bool:
+    """A switch that is off, and an empty text, have no argument; 0 is a value like any other."""
+    return value is not False and value != "" and value != []
 
 
 def _plain(item: Option, value: Any) -> Any:

@@ -4,90 +4,86 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-_LOOKS_LIKE_WINDOWS = re.compile(r"[A-Za-z]:\\|\w\\\w|\\\\\w|[\^`][ \t]*\r?\n")
+from engine.settings.quotation import Quotation
+
+_LOOKS_LIKE_WINDOWS = re.compile(r"""[A-Za-z]:\\|\w\\\w|\\\\\w|[\^`][ \t]*\r?\n|\^["&|<>^%]""")
 
 _COMMON = r"""
     (?P<goes_on>[\\^`][ \t]*\r?\n)
-  | “(?P<curly>[^”]*)”
-  | '(?P<single>[^']*)'
+  | (?P<quote>["“”„″‟'‘’‚′])
+  | (?P<blank>\s)
+  | (?P<sign>(?<!\S)&?[12]?>{1,2}(?:&[12])?|\|(?!\|))
 """
-_POSIX = re.compile(rf'{_COMMON} | "(?P<double>(?:\\.|[^"\\])*)" | \\(?P<escaped>.) | (?P<other>.)', re.X | re.S)
-# A backslash before a closing quote is a folder's, where an argument or nothing follows.
+_OTHER = r"(?P<other>[^\s\"“”„″‟'‘’‚′\\^`;|&]+|.)"
+_POSIX = re.compile(rf"{_COMMON} | \\(?P<escaped>.) | (?P<ends>&&|\|\||[;&]) | {_OTHER}", re.X | re.S)
 _WINDOWS = re.compile(
-    rf'{_COMMON} | "(?P<double>(?:\\"(?!\s+(?:--|[–—^`|>&])|\s*$)|[^"])*)" | \^(?P<escaped>[&|<>^%]) | (?P<other>.)',
-    re.X | re.S | re.M,
+    rf'(?P<caret>\^") | {_COMMON} | \^(?P<escaped>[&|<>^%]) | (?P<ends>&&|\|\||&|;(?=\s|$)) | {_OTHER}', re.X | re.S
 )
-_WRITTEN_DASHES = re.compile(r"^(?:[–—]-?|-[–—])(?=[A-Za-z])")
+_WRITTEN_DASHES = re.compile(r"^(?:[–—−]{1,2}-?|-[–—−])(?=[A-Za-z])")
+_PLAIN_ON_WINDOWS = re.compile(r"[\w@+=:,./-]+", re.ASCII)
 
 
 class Sign(str):
-    """A word that is the shell's own: what follows is another command, where to write to, or a remark."""
-
-
-_SIGNS = {"&&", "||", ";", "|", "&", ">", ">>", "2>", "2>&1"}
+    """A word that is the shell's own: what follows is another program, where to write to, or a remark."""
 
 
 def lines_of_words(text: str) -> list[list[str]]:
-    """The words of each line; a line that ends in \\, ^ or ` goes on in the next.
+    """The words of each command; a line that ends in \\, ^ or ` goes on in the next.
 
     Backslashes are parts of paths where the text looks like one of Windows, else they escape as in POSIX shells.
     Quotes and dashes may be those that web pages make of them.
     """
     lines: list[list[str]] = [[]]
-    word: str | None = None
-    bare = begins_bare = True
-    for piece, in_quotes, ends_line in [*_pieces(text), (None, False, True)]:
-        if piece is not None:
-            begins_bare = not in_quotes if word is None else begins_bare
-            bare = not in_quotes and (bare or word is None)
-            word = (word or "") + piece
+    word: list[tuple[str, bool]] = []
+    for kind, piece in [*_pieces(text), ("ends", "")]:
+        if kind in ("bare", "quoted"):
+            word.append((piece, kind == "bare"))
             continue
-        if word is not None:
-            word = _WRITTEN_DASHES.sub("--", word) if begins_bare else word
-            lines[-1].append(Sign(word) if bare and (word in _SIGNS or word.startswith("#")) else word)
-            word, bare = None, True
-        if ends_line:
+        if word:
+            whole = "".join(part for part, _ in word)
+            whole = _WRITTEN_DASHES.sub("--", whole) if word[0][1] else whole
+            is_remark = whole.startswith("#") and all(bare for _, bare in word)
+            lines[-1].append(Sign(whole) if is_remark else whole)
+            word = []
+        if kind == "sign":
+            lines[-1].append(Sign(piece))
+        elif kind == "ends":
             lines.append([])
     return [line for line in lines if line]
 
 
-def _pieces(text: str) -> Iterator[tuple[str | None, bool, bool]]:
-    """(part of a word or None between words, whether it stood in quotes, whether a line ends there)."""
-    windows = bool(_LOOKS_LIKE_WINDOWS.search(text))
-    pattern = _WINDOWS if windows else _POSIX
-    before, at = " ", 0
-    while at < len(text):
-        match = pattern.match(text, at)
-        if match is None:  # never: the last alternative takes any character
-            break
-        kind = str(match.lastgroup)
-        if kind == "single" and windows and not before.isspace() and before not in "='\"":
-            kind, piece, at = "other", "'", at + 1  # an apostrophe
-        else:
-            piece, at = match[kind], match.end()
-        if kind == "goes_on" or (kind == "other" and piece.isspace()):
-            yield None, False, piece == "\n"
-        elif kind == "double":
-            yield _unescaped(piece, windows), True, False
-        else:
-            yield piece, kind in ("single", "curly"), False
-        before = text[at - 1]
-
-
-def _unescaped(text: str, windows: bool) -> str:
-    """What stands between double quotes."""
-    if windows:
-        return re.sub(r"\\\\$", r"\\", text.replace('\\"', '"'))
-    return re.sub(r'\\(["\\$`])', r"\1", re.sub(r"\\\r?\n", "", text))
-
-
 def words_of(text: str) -> list[str]:
-    """The words of a text field, whatever stands in it."""
-    return [word for line in lines_of_words(text) for word in line]
+    """The words of a text field, whatever stands in it; no shell sees it, so that nothing in it ends a command."""
+    found: list[str] = []
+    word: list[str] = []
+    for kind, piece in [*_pieces(text), ("blank", "")]:
+        if kind != "blank" and piece != "\n":
+            word.append(piece)
+        elif word:
+            found.append("".join(word))
+            word = []
+    return found
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str]]:
+    """(kind, text): "bare" and "quoted" are parts of a word, "blank" parts words, a "sign" is one, "ends" a command."""
+    windows = bool(_LOOKS_LIKE_WINDOWS.search(text))
+    pattern, quotation = _WINDOWS if windows else _POSIX, Quotation(text, windows)
+    at = 0
+    while match := pattern.match(text, at):
+        kind, at = str(match.lastgroup), match.end()
+        piece = match[kind]
+        if kind in ("quote", "caret"):
+            closed = quotation.opened_by(piece, at)
+            yield ("bare", piece.lstrip("^")) if closed is None else ("quoted", closed[0])
+            at = at if closed is None else closed[1]
+        elif kind == "blank":
+            yield "ends" if piece == "\n" else "blank", piece
+        else:
+            yield {"goes_on": "blank", "escaped": "quoted", "other": "bare"}.get(kind, kind), piece
 
 
 def arguments_in(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -95,21 +91,19 @@ def arguments_in(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
     Where a name comes twice, the last counts.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, list[str]] = {}
     strays: list[str] = []
-    name = ""
+    values: list[str] = strays
     for word in words:
         if re.match(r"--[A-Za-z]", word):
             name, equals, value = word[2:].partition("=")
-            found[name] = value if equals else True
-            name = "" if equals else name
-        elif not name:
-            strays.append(word)
-        elif found[name] is True:
-            found[name] = word
+            found[name] = [value] if equals else []
+            values = strays if equals else found[name]
         else:
-            found[name] = [*(found[name] if isinstance(found[name], list) else [found[name]]), word]
-    return found, strays
+            if re.match(r"-[A-Za-z]", word):
+                values = strays  # an option of one letter, and what belongs to it
+            values.append(word)
+    return {name: _one_or_more(values) for name, values in found.items()}, strays
 
 
 def words_from(arguments: Mapping[str, Any]) -> Iterable[str]:
@@ -125,5 +119,22 @@ def words_from(arguments: Mapping[str, Any]) -> Iterable[str]:
 
 
 def quoted(words: Iterable[str], windows: bool = False) -> str:
-    """The words as one line, quoted for a POSIX shell or for Windows."""
-    return subprocess.list2cmdline(list(words)) if windows else shlex.join(words)
+    """The words as one line, quoted for a POSIX shell or for cmd.exe."""
+    return " ".join(map(_quoted_for_windows, words)) if windows else shlex.join(words)
+
+
+def _quoted_for_windows(word: str) -> str:
+    """Programs there take backslashes before a quote for escapes, and cmd.exe counts quotes without seeing them.
+
+    So where a quote stands within, or what cmd.exe takes also in quotes, each sign of its own has a ^ before it.
+    """
+    if _PLAIN_ON_WINDOWS.fullmatch(word):
+        return word
+    inner = re.sub(r'(\\*)("|\Z)', lambda match: match[1] * 2 + match[2].replace('"', '\\"'), word)
+    if re.search(r'["%]|\\[\\$`]', word):
+        return re.sub(r'(["&|<>^%])', r"^\1", f'"{inner}"')
+    return f'"{inner}"'
+
+
+def _one_or_more(values: list[str]) -> Any:
+    return True if not values else values[0] if len(values) == 1 else values

@@ -50,6 +50,8 @@ def looks_like_toml(text: str) -> bool:
 
 def is_dataset(data: Mapping[str, Any]) -> bool:
     """Whether it is a dataset_config and not arguments."""
+    if OURS in data:
+        return False
     return isinstance(data.get("datasets"), list) or (bool(data) and set(data) <= {"general", "datasets"})
 
 

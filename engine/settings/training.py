@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
@@ -44,6 +45,9 @@ USUAL: dict[str, dict[Method, Any]] = {
     "learning_rate": {"lora": 1e-4, "dreambooth": 1e-5, "finetune": 1e-5},
 }
 """Values that are usual with a method, where they are not the same with each; a LoRA's are the defaults."""
+
+MOST_CHOICES_SHOWN = 12
+"""In a sentence; the page and docs/options.md list all."""
 
 
 class TrainingSettings(Group):
@@ -183,8 +187,11 @@ def _whole_number(text: str) -> Any:
 
 
 def _sentence(item: Option, value: Any) -> str:
-    expected = item.range_text()
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    wanted = expected if item.choices else " ".join(filter(None, [kinds[item.kind], expected and f"({expected})"]))
     shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "…"
+    expected = item.range_text()
+    wanted = expected if item.choices else " ".join(filter(None, [kinds[item.kind], expected and f"({expected})"]))
+    if len(item.choices) > MOST_CHOICES_SHOWN:
+        similar = get_close_matches(str(value), item.choices, n=3, cutoff=0.4) or item.choices[:3]
+        wanted = f"one of {len(item.choices)} choices, such as {', '.join(similar)}"
     return f"{item.label} is {shown}; it takes {wanted}."

@@ -114,3 +114,8 @@ def test_what_a_dataset_config_does_not_say_is_listed(tmp_path: Path):
 @pytest.mark.parametrize("text", ["[general]\n", "datasets = []\n", "datasets = [1]\n", "[[datasets]]\nsubsets = 3\n"])
 def test_an_empty_or_odd_config_is_told(text: str):
     assert "names no image folder" in " ".join(parse_settings(text, "data.toml").report())
+
+
+def test_a_folder_name_of_endless_digits_is_no_count_of_repeats():
+    text = f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '/a/{'9' * 5000}_x'\n"
+    assert "is to be renamed 1_" in " ".join(parse_settings(text, "data.toml").report())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -247,8 +248,10 @@ def test_a_wrong_value_is_reported_and_the_others_are_taken():
     [
         (b'{"epoch": 1', "cut off or edited wrongly"),
         (b"[1, 2]", "holds a list, not a settings object"),
-        (b'"text"', "holds a str"),
-        (b"\xff\xfe\x00\x81", "not a text file"),
+        (b'"text"', "holds a text,"),
+        (b"5", "holds a number,"),
+        (b"null", "holds nothing,"),
+        (b"\x89PNG\r\n", "not a text file"),
         (b"", "is not valid JSON"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"name": "page", "version": "1.0", "scripts": {}}', "holds no setting that is known here"),
@@ -277,9 +280,39 @@ def test_a_huge_file_a_folder_and_a_missing_file_are_refused(tmp_path: Path):
         read_settings(tmp_path / "none.json")
 
 
-def test_a_file_with_a_byte_order_mark_opens():
-    """Notepad writes one."""
-    assert parse_settings("\ufeff{}".encode().decode("utf-8-sig")).settings == TrainingSettings()
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.json", '{"epoch": 7}'), ("a.toml", "epoch = 7\n"), ("a.txt", "python -m engine train --epoch 7")],
+)
+def test_a_file_with_a_byte_order_mark_opens(name: str, text: str, encoding: str, tmp_path: Path):
+    """Notepad writes one, and PowerShell's > writes UTF-16."""
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    assert read_settings(tmp_path / name).settings.optimizer.epoch == 7
+
+
+def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no pipes in folders")
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", Path("/dev/zero")):
+        with pytest.raises(SettingsFileError, match="a device or a pipe"):
+            read_settings(path)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "tensorboard --logdir x", "python extract.py --save_to b", "hello"])
+def test_text_that_holds_no_settings_is_said_to_hold_none(text: str):
+    with pytest.raises(SettingsFileError, match="The pasted text holds no settings and no training command"):
+        parse_settings(text, "The pasted text")
+
+
+def test_a_sentence_lists_20_keys_or_choices_and_not_more():
+    said = from_kohya({f"key_{number:03}": number for number in range(1, 101)}).report()[0]
+    assert "key_020 (20) and 80 more." in said
+    assert "key_021" not in said
+    said = from_kohya({"optimizer": "AdamW8bits"}).bad["optimizer"]
+    assert "one of 26 choices, such as AdamW8bit, " in said
+    assert len(said) < 150
 
 
 @pytest.mark.parametrize(

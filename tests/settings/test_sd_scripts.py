@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.settings.command import write_command
-from engine.settings.convert import convert, save
+from engine.settings.convert import convert
 from engine.settings.errors import SettingsFileError
-from engine.settings.files import from_kohya, parse_settings, read_settings, save_kohya, to_kohya
+from engine.settings.files import from_kohya, parse_settings, read_settings, to_kohya
 from engine.settings.option import Option
 from engine.settings.sd_networks import TYPES
 from engine.settings.sd_scripts import ABSENT, ELSEWHERE, FAMILIES, ONLY_THERE, option_for, place_of
@@ -85,28 +84,6 @@ def test_a_batch_file_of_sd_scripts_says_what_it_said():
 
 
 @pytest.mark.parametrize(
-    "command",
-    [
-        "accelerate launch train_network.py --network_dim 16 --output_name 'my cat'",
-        'accelerate launch train_network.py \\\n --network_dim=16 \\\n --output_name="my cat"',
-        'accelerate launch train_network.py ^\n --network_dim=16 ^  \n --output_name="my cat"',
-        'accelerate launch train_network.py `\n --network_dim=16 `\n --output_name "my cat"',
-        "accelerate launch train_network.py\n--network_dim 16\n--output_name 'my cat'",
-        "accelerate launch train_network.py —network_dim 16 –output_name “my cat”",
-        r"accelerate launch ./sd-scripts/train_network.py --network_dim 16 --output_name my\ cat && echo done",
-        'venv\\Scripts\\python.exe .\\train_network.py --network_dim 16 --output_name "my cat" | tee log.txt',
-        "python -m accelerate.commands.launch train_network.py --network_dim 16 --output_name 'my cat' # soon",
-        "# mine\ncd sd-scripts\nCUDA_VISIBLE_DEVICES=0 accelerate launch train_network.py --network_dim 16 "
-        "--output_name 'my cat'",
-        "--network_dim 16 --output_name 'my cat'",
-    ],
-)
-def test_a_command_is_read_as_shells_and_web_pages_write_it(command: str):
-    s = read(command)
-    assert (s.network.network_dim, s.folders.output_name) == (16, "my cat")
-
-
-@pytest.mark.parametrize(
     ("said", "share", "steps"), [("0.1", 10, 0), ("5%", 5, 0), ("100%", 100, 0), ("1", 0, 1), ("250", 0, 250)]
 )
 def test_warmup_is_a_share_or_a_count_as_sd_scripts_takes_it(said: str, share: float, steps: int):
@@ -139,7 +116,7 @@ def test_what_sd_scripts_is_not_told_is_as_sd_scripts_does_it():
     assert s.optimizer.rates() == (2e-6, 2e-6)
     assert (s.network.network_dim, s.hardware.mixed_precision, s.memory.cross_attention) == (4, "no", "none")
     assert s.dataset.caption_extension == ".caption"
-    assert "Learning rate (2e-06)" in loaded.report()[0]
+    assert "Learning rate (0.000002)" in loaded.report()[0]
 
 
 @pytest.mark.parametrize(
@@ -165,6 +142,27 @@ def test_what_sd_scripts_is_not_told_is_as_sd_scripts_does_it():
         ({"lumina_checkbox": True, "lumina_ae": "ae.safetensors"}, {"ae": "ae.safetensors"}),
         ({"anima_checkbox": True, "anima_discrete_flow_shift": 2.5}, {"discrete_flow_shift": 2.5}),
         ({"additional_parameters": "--zero_terminal_snr --lr_decay_steps 5"}, {"lr_decay_steps": "5"}),
+        ({}, {"pretrained_model_name_or_path": "runwayml/stable-diffusion-v1-5"}),
+        ({"max_grad_norm": 0}, {"max_grad_norm": 0}),
+        ({"prior_loss_weight": 0}, {"prior_loss_weight": 0}),
+        ({"max_data_loader_n_workers": 0}, {"max_data_loader_n_workers": 0}),
+        ({"flux1_checkbox": True, "flux_guidance_scale": 0}, {"guidance_scale": 0}),
+        ({"flux1_checkbox": True, "discrete_flow_shift": 0}, {"discrete_flow_shift": 0}),
+        ({"anima_checkbox": True, "anima_sigmoid_scale": 0}, {"sigmoid_scale": 0}),
+        ({"sd3_checkbox": True, "logit_std": 0}, {"logit_std": 0}),
+        ({"sd3_checkbox": True}, {"t5xxl_max_token_length": 512, "t5xxl_dtype": "bf16", "text_encoder_batch_size": 1}),
+        (
+            {"lora_type": "LyCORIS/DyLoRA"},
+            {"network_args": ["algo=dylora", "conv_dim=1", "conv_alpha=1", "block_size=1"]},
+        ),
+        (
+            {"lora_type": "LyCORIS/iA3", "train_on_input": False},
+            {"network_args": ["algo=ia3", "conv_dim=1", "conv_alpha=1"]},
+        ),
+        (
+            {"flux1_checkbox": True, "lora_type": "Flux1", "split_mode": True},
+            {"split_mode": True, "network_args": ["train_blocks=single"]},
+        ),
     ],
 )
 def test_options_that_kohya_ss_calls_otherwise_are_written_as_sd_scripts_has_them(rates: dict, arguments: dict):
@@ -173,6 +171,85 @@ def test_options_that_kohya_ss_calls_otherwise_are_written_as_sd_scripts_has_the
     rate_arguments = {"unet_lr", "text_encoder_lr", "network_train_unet_only", "network_train_text_encoder_only"}
     if {"unet_lr", "text_encoder_lr"} <= set(rates):
         assert rate_arguments & set(written) == rate_arguments & set(arguments)
+
+
+@pytest.mark.parametrize(
+    ("command", "values"),
+    [
+        ("train_network.py", {"pretrained_model_name_or_path": ""}),
+        ("sd3_train_network.py", {"t5xxl_max_token_length": 256}),
+        ("flux_train_network.py", {"t5xxl_max_token_length": 512}),
+        ("sd3_train_network.py --train_batch_size 4", {"sd3_text_encoder_batch_size": 4}),
+        ("train_network.py --network_module lycoris.kohya --network_args algo=dylora", {"dylora_unit": 4}),
+        ("train_network.py --network_module lycoris.kohya --network_args algo=ia3", {"train_on_input": False}),
+        ("train_network.py --network_module networks.dylora", {"dylora_unit": 1}),
+        ("sd3_train_network.py --weighting_scheme none", {"weighting_scheme": "uniform"}),
+        ("anima_train_network.py --attn_mode sdpa", {"anima_attn_mode": "torch"}),
+        ("train_network.py --save_model_as pt", {"save_model_as": "ckpt"}),
+        ("train_network.py --network_args conv_dim=4", {"lora_type": "Kohya LoCon", "conv_dim": 4}),
+    ],
+)
+def test_what_a_script_does_of_itself_and_what_it_calls_otherwise(command: str, values: dict[str, Any]):
+    found = read(f"accelerate launch {command}").values()
+    assert {name: found[name] for name in values} == values
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        ("flux_train_network.py --logit_mean 0.5 --weighting_scheme mode", "--logit_mean 0.5 --weighting_scheme mode"),
+        ("train_network.py --cpu_offload_checkpointing", "--cpu_offload_checkpointing"),
+        ("train_network.py --dataset_repeats 3 --fused_backward_pass", "--dataset_repeats 3 --fused_backward_pass"),
+        ("train_network.py --dynamo_backend eager --torch_compile", "--dynamo_backend eager --torch_compile"),
+        ("train_network.py --t5xxl a.safetensors", "--t5xxl a.safetensors"),
+        ("train_network.py --seed 1 -x 5", "-x 5"),
+        ("train_network.py word --seed 1", "word"),
+    ],
+)
+def test_an_argument_of_the_script_that_no_option_of_the_family_says_is_kept_and_told(command: str, kept: str):
+    loaded = parse_settings(f"accelerate launch {command}")
+    assert loaded.settings.hardware.additional_parameters == kept
+    assert f"Kept in Additional parameters, for no option for such a model says it: {kept}" in loaded.report()
+    assert read(convert(loaded.settings, "sd-scripts-command").text) == loaded.settings
+    assert parse_settings(convert(loaded.settings, "kohya-toml").text).settings == loaded.settings
+
+
+def test_words_of_accelerate_without_an_option_are_kept():
+    s = read("accelerate launch -x 5 --num_processes 2 --rdzv_backend static train_network.py --seed 3")
+    assert s.hardware.extra_accelerate_launch_args == "--rdzv_backend static -x 5"
+    assert s.hardware.num_processes == 2
+    again = convert(s, "sd-scripts-command").text
+    assert again.startswith("accelerate launch -x 5 ")
+    assert read(again) == s
+
+
+def test_accelerates_precision_alone_is_kept_and_told():
+    loaded = parse_settings("accelerate launch --mixed_precision bf16 train_network.py --seed 1")
+    assert loaded.settings.hardware.mixed_precision == "bf16"
+    assert "the script trains in full precision" in " ".join(loaded.report())
+    both = parse_settings("accelerate launch --mixed_precision bf16 train_network.py --mixed_precision fp16")
+    assert both.settings.hardware.mixed_precision == "fp16"
+    assert "full precision" not in " ".join(both.report())
+
+
+@pytest.mark.parametrize(
+    "script", ["train_db.py", "fine_tune.py --in_json m.json", "train_textual_inversion.py", "train_controlnet.py"]
+)
+def test_of_a_script_that_trains_no_lora_only_what_suits_one_is_taken(script: str):
+    loaded = parse_settings(
+        f"python {script} --pretrained_model_name_or_path m.ckpt --train_data_dir img --output_dir out "
+        "--resolution 768 --train_batch_size 3 --seed 7 --learning_rate 2e-6 --max_train_steps 400 --network_dim 64"
+    )
+    defaults = TrainingSettings().with_values(
+        {
+            "pretrained_model_name_or_path": "m.ckpt", "train_data_dir": "img", "output_dir": "out",
+            "max_resolution": "768", "train_batch_size": 3, "seed": 7,
+        }
+    )  # fmt: skip
+    assert loaded.settings == defaults
+    assert loaded.report()[0].startswith(f"{script.split()[0]} does not train a LoRA")
+    assert "--learning_rate, --max_train_steps, --network_dim" in " ".join(loaded.report())
+    assert ("m.json were not read" in " ".join(loaded.report())) == ("in_json" in script)
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -189,30 +266,6 @@ def test_several_rates_for_text_encoders_that_here_have_one_are_kept():
     s = read("accelerate launch sdxl_train_network.py --text_encoder_lr 1e-5 2e-5 --unet_lr 1e-4")
     assert s.hardware.additional_parameters == "--text_encoder_lr 1e-5 2e-5"
     assert to_arguments(s).arguments["text_encoder_lr"] == ["1e-5", "2e-5"]
-
-
-def test_sample_prompts_are_read_from_their_file_and_written_into_one(tmp_path: Path):
-    (tmp_path / "p.txt").write_text("a cat --w 512\na dog\n", encoding="utf-8")
-    (tmp_path / "a.toml").write_text('network_module = "networks.lora"\nsample_prompts = "p.txt"\n', encoding="utf-8")
-    loaded = read_settings(tmp_path / "a.toml")
-    assert loaded.settings.samples.sample_prompts == "a cat --w 512\na dog"
-
-    out = tmp_path / "b.toml"
-    save(convert(loaded.settings, "kohya-toml", out), "kohya-toml", out)
-    assert (tmp_path / "b-prompts.txt").read_text(encoding="utf-8") == "a cat --w 512\na dog"
-    assert parse_toml(out.read_text(encoding="utf-8"))["sample_prompts"] == str(tmp_path / "b-prompts.txt")
-    assert read_settings(out).settings.samples == loaded.settings.samples
-
-    gone = parse_settings("accelerate launch train_network.py --sample_prompts gone.txt")
-    assert gone.settings.hardware.additional_parameters == "--sample_prompts gone.txt"
-    assert "gone.txt, which was not read" in " ".join(gone.report())
-
-
-def test_a_commands_config_file_counts_below_its_own_arguments(tmp_path: Path):
-    (tmp_path / "c.toml").write_text('network_dim = 64\nnetwork_alpha = 32\nresolution = "768,768"\n', encoding="utf-8")
-    (tmp_path / "run.sh").write_text("accelerate launch train_network.py --config_file c.toml --network_dim 8\n")
-    s = read_settings(tmp_path / "run.sh").settings
-    assert (s.network.network_dim, s.network.network_alpha, s.dataset.max_resolution) == (8, 32, "768,768")
 
 
 @pytest.mark.parametrize(
@@ -238,6 +291,11 @@ def test_keys_that_nobody_knows_are_kept_and_listed():
     assert (loaded.settings.optimizer.epoch, loaded.settings.network.lora_type) == (4, "LoRA-FA")
 
 
+def test_a_number_beyond_all_bounds_is_read_or_reported():
+    assert read(f"learning_rate = {'9' * 400}\n").kohya_extra["learning_rate"] == int("9" * 400)
+    assert read(f"lr_warmup_steps = {'9' * 400}\n").optimizer.lr_warmup_steps == int("9" * 400)
+
+
 def test_a_wrong_value_is_reported_and_kept():
     loaded = parse_settings('network_dim = "wide"\n', "a.toml")
     assert "Network Rank (Dimension) is 'wide'" in loaded.bad["network_dim"]
@@ -255,16 +313,6 @@ def test_whatever_the_settings_they_come_back_from_toml_and_from_our_command(ite
     assert loaded.settings == changed
     assert loaded.bad == {}
     assert read(convert(changed, "command").text) == changed
-
-
-@given(some_options, st.data())
-def test_a_command_of_sd_scripts_that_was_read_is_written_again_the_same(items: list[Option], data: st.DataObject):
-    values = {item.name: data.draw(another_value(item)) for item in items}
-    values.pop("additional_parameters", None)
-    values.pop("extra_accelerate_launch_args", None)
-    once = read(convert(TrainingSettings().with_values(values), "sd-scripts-command").text)
-    text = convert(once, "sd-scripts-command").text
-    assert convert(read(text), "sd-scripts-command").text == text
 
 
 def test_kohyas_json_over_toml_is_the_same_settings(tmp_path: Path):
@@ -288,6 +336,10 @@ def test_what_has_no_argument_is_listed():
     s = TrainingSettings().with_values({"overwrite": True, "stop_text_encoder_training": 20, "num_processes": 2})
     assert convert(s, "sd-scripts-command").notes == [
         "sd-scripts has no argument for: Overwrite files of the same name (True), Stop TE (% of total steps) (20)."
+    ]
+    other = TrainingSettings().with_values({"dataset_repeats": 3, "fused_backward_pass": True})
+    assert convert(other, "sd-scripts-command").notes == [
+        "Not said, for it is for other kinds of training: Dataset repeats (3), Fused backward pass (True)."
     ]
     assert "Number of processes (2)" in convert(s, "kohya-toml").notes[0]
     extra = from_kohya({"a_key_of_tomorrow": 1, "wandb_api_key": "secret", "log_with": "wandb"}).settings
@@ -319,7 +371,7 @@ def test_the_tables_name_options_that_there_are_and_every_argument_has_one_optio
         ),
         (b"[a]\nx = 1\n[a]\n", "is not valid TOML in line 3"),
         (b"x = " + b"[" * 100_000, "nested too deeply"),
-        (b"\xff\xfe\x00\x81", "is not a text file; a settings file is JSON or TOML."),
+        (b"\x89PNG\r\n", "is not a text file; a settings file is JSON or TOML."),
         (b"just some words", "is not valid TOML in line 1"),
     ],
 )
@@ -336,22 +388,3 @@ def test_a_huge_toml_is_refused(tmp_path: Path):
         stream.truncate(50 * 2**20)
     with pytest.raises(SettingsFileError, match="50 MB"):
         read_settings(tmp_path / "huge.toml")
-
-
-def test_our_own_command_may_lay_options_over_a_file(tmp_path: Path):
-    save_kohya(TrainingSettings().with_values({"network_dim": 64, "epoch": 5}), tmp_path / "a.json")
-    (tmp_path / "run.txt").write_text(".venv/bin/python -m engine train a.json --epoch 7 --flip_aug\n")
-    s = read_settings(tmp_path / "run.txt").settings
-    assert (s.network.network_dim, s.optimizer.epoch, s.dataset.flip_aug) == (64, 7, True)
-    (tmp_path / "round.txt").write_text("python -m engine train round.txt\n")
-    with pytest.raises(SettingsFileError, match="holds a command again"):
-        read_settings(tmp_path / "round.txt")
-
-
-@pytest.mark.parametrize("windows", [False, True])
-@pytest.mark.parametrize(
-    "folder", ["D:\\my pictures\\", "C:\\img", "/home/me/it's", '//server/a "b" c', "a\\b^c", "x|y & z"]
-)
-def test_our_command_is_quoted_for_either_kind_of_shell(folder: str, windows: bool):
-    s = TrainingSettings().with_values({"train_data_dir": folder, "output_name": "-x", "init_word": ""})
-    assert read(write_command(s, windows)) == s
