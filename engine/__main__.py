@@ -7,7 +7,7 @@ import json
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, get_args
 
 from engine.begin import CannotResume, begin, resume
 from engine.check.check import check
@@ -18,7 +18,7 @@ from engine.settings.convert import TARGETS, convert, save
 from engine.settings.files import Loaded, SettingsFileError, read_settings
 from engine.settings.option import Option, sections_of
 from engine.settings.reference import reference_page
-from engine.settings.training import BadValues, TrainingSettings, training_options
+from engine.settings.training import BadValues, Method, TrainingSettings, training_options
 
 FILE_HELP = "settings of Darkroom, kohya_ss or sd-scripts: JSON, TOML, or a text file with a command line"
 
@@ -83,6 +83,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
     The help is of those that this version follows; the others are taken and kept.
     """
+    parser.add_argument("--method", choices=get_args(Method), help="what is trained, where the file does not say it")
     for section in sections_of(training_options()):
         group = parser.add_argument_group(section)
         for item in training_options():
@@ -117,6 +118,8 @@ def _settings(given: argparse.Namespace, base: Loaded | None = None) -> Training
         base = read_settings(given.file) if given.file else Loaded(TrainingSettings())
     for sentence in base.report():
         print(sentence, file=sys.stderr)
+    if given.method:
+        base.settings = base.settings.for_method(given.method)
     overrides = {item.name: getattr(given, item.name) for item in training_options() if hasattr(given, item.name)}
     return base.settings.with_values(overrides)
 

@@ -53,7 +53,7 @@ class CommandPanel:
             except SettingsFileError as error:
                 return show(None, refused("Not filled.", error))
             sentences = said("Filled with what was pasted.", loaded.report())
-            return show(loaded.settings, sentences, before, "Undo Paste")
+            return show(loaded.settings_by(base.method), sentences, before, "Undo Paste")
 
         self.fill.click(fill, [self.pasted, *filled], shown, **SILENT)
         self.show.click(self._print, filled, [self.commands, self.ours, self.theirs, self.notes], **SILENT)

@@ -7,10 +7,16 @@ from typing import Any
 import gradio as gr
 
 from engine.settings.option import Option, sections_of
-from engine.settings.training import BadValues, TrainingSettings, training_options
+from engine.settings.training import BadValues, Method, TrainingSettings, training_options
 
 SILENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """For every event of the page: no veil over what it fills, and no entry in Gradio's public interface."""
+
+METHODS: dict[Method, str] = {"dreambooth": "DreamBooth", "lora": "LoRA", "finetune": "Finetuning"}
+"""The methods there are, in the order and words of kohya_ss's tabs."""
+
+METHOD = "method"
+"""What Option.applies() calls the chosen one among the values."""
 
 DEEPEST_TAB = 2
 """Levels of sections that are tabs; below them are accordions."""
@@ -49,16 +55,20 @@ class Form:
                     self._draw_options(section)
                     self._draw_accordions(section)
 
-    def connect_visibility(self) -> None:
-        """Show an option, and an accordion of options, only beside values of others that give it a meaning."""
+    def connect_visibility(self, base: gr.State) -> None:
+        """Show an option, and an accordion of options, only beside values of others that give it a meaning.
+
+        base: the settings that the form is laid over, whose method counts too.
+        """
         blocks: list[tuple[gr.blocks.Block, list[Option]]] = [
             *((self.components[item.name], [item]) for item in self.options.values()),
             *((accordion, self._below(section)) for section, accordion in self._accordions.items()),
         ]
+        sources: dict[str, Any] = {**self.components, METHOD: base}
         dependents: dict[tuple[str, ...], list[tuple[gr.blocks.Block, list[Option]]]] = {}
         for block, items in blocks:
-            if all(item.controllers for item in items):
-                names = {name for item in items for name in item.controllers if name in self.components}
+            if all(_controllers(item) for item in items):
+                names = {name for item in items for name in _controllers(item) if name in sources}
                 dependents.setdefault(tuple(sorted(names)), []).append((block, items))
         for controllers, dependent in dependents.items():
 
@@ -68,10 +78,12 @@ class Form:
                 dependent: list[tuple[gr.blocks.Block, list[Option]]] = dependent,
             ) -> Any:
                 given = dict(zip(controlling, values, strict=True))
+                if METHOD in given:
+                    given[METHOD] = given[METHOD].method
                 updates = [gr.update(visible=any(item.applies(given) for item in items)) for _, items in dependent]
                 return updates if len(updates) > 1 else updates[0]
 
-            inputs = [self.components[name] for name in controllers]
+            inputs = [sources[name] for name in controllers]
             gr.on(
                 [component.change for component in inputs],
                 visibility,
@@ -112,7 +124,7 @@ class Form:
         return [item for item in self.options.values() if f"{item.section}/".startswith(f"{section}/")]
 
     def _defaults(self) -> dict[str, Any]:
-        return {name: item.default for name, item in self.options.items()}
+        return {METHOD: TrainingSettings().method, **{name: item.default for name, item in self.options.items()}}
 
     def _draw_accordions(self, parent: str) -> None:
         for section in self._within(parent):
@@ -156,6 +168,11 @@ def draw_option(item: Option, visible: bool = True) -> gr.components.Component:
     if item.widget == "slider":
         return gr.Slider(item.at_least, item.at_most, value=item.default, step=item.step, buttons=[], **common)
     return gr.Number(item.default, precision=0 if item.kind is int else None, **common)
+
+
+def _controllers(item: Option) -> tuple[str, ...]:
+    """What an option's visibility depends on: other options, and the method where it is not every method's."""
+    return (*item.controllers, *(() if METHODS.keys() <= set(item.methods) else (METHOD,)))
 
 
 def way_to(section: str) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import gradio as gr
 
 from engine.runs.folder import runs_root
 from engine.settings.presets import Preset, PresetError, PresetExists, Presets
-from engine.settings.training import BadValues, TrainingSettings
+from engine.settings.training import BadValues, Method, TrainingSettings
 from ui.changed_view import preview_table
 from ui.form import SILENT, Form
 from ui.sentences import NOTHING, Sentences, listed, refused, said
@@ -37,7 +37,11 @@ class PresetsPanel:
 
     def draw_chooser(self) -> None:
         self.chosen = gr.Dropdown(
-            _choices(), value=None, label="Preset: a recipe to begin with", elem_id="preset", min_width=180
+            _choices(TrainingSettings().method),
+            value=None,
+            label="Preset: a recipe to begin with",
+            elem_id="preset",
+            min_width=180,
         )
 
     def draw_preview(self) -> None:
@@ -84,7 +88,7 @@ class PresetsPanel:
             "inputs": [self.chosen, *form],
             "outputs": [self.box, self.preview, self.rename, self.delete],
         }
-        gr.on([blocks.load, self.chosen.focus], _relisted, [self.chosen], [self.chosen], **SILENT)
+        gr.on([blocks.load, self.chosen.focus, base.change], _relisted, [self.chosen, base], [self.chosen], **SILENT)
         self.chosen.change(**look, **SILENT)
         self.apply.click(self._apply, [self.chosen, *form], [*shown, self.chosen], **SILENT)
         self.close.click(lambda: None, None, [self.chosen], **SILENT)
@@ -95,7 +99,7 @@ class PresetsPanel:
         gr.on(
             [self.yes.click, self.answer.submit], self._answered, [self.asked, self.answer, *form], outcome, **SILENT
         ).then(**look, **SILENT)
-        self.file.upload(_import, [self.file], [*outcome, self.file], **SILENT)
+        self.file.upload(_import, [self.file, base], [*outcome, self.file], **SILENT)
 
     def _look(self, chosen: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
         """The chosen preset's box: what it would change, and what can be done with it."""
@@ -105,8 +109,8 @@ class PresetsPanel:
     def _apply(self, chosen: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
         before = self._form.readable(values, base)
         try:
-            preset = _found(chosen)
-            recipe = _presets().load(preset)
+            preset = _found(chosen, base.method)
+            recipe = _presets(base.method).load(preset)
         except PresetError as error:
             return [*self._settle(None, refused("Not applied.", error)), gr.skip()]
         sentences = said(f"Applied {preset.name}.", recipe.report)
@@ -114,7 +118,7 @@ class PresetsPanel:
 
     def _save(self, name: str, sentence: str, base: TrainingSettings, *values: Any) -> list[Any]:
         try:
-            return _kept(_presets().save(name, self._form.settings(values, base), sentence))
+            return _kept(_presets(base.method).save(name, self._form.settings(values, base), sentence), base.method)
         except PresetExists as error:
             return _asking(("replace", name, sentence), f"{error} Replace it?")
         except (PresetError, BadValues) as error:
@@ -122,20 +126,22 @@ class PresetsPanel:
 
     def _answered(self, asked: tuple[str, ...] | None, answer: str, base: TrainingSettings, *values: Any) -> list[Any]:
         """Do what was asked about."""
-        presets = _presets()
+        presets = _presets(base.method)
         try:
             if asked is None:
                 return _outcome()
             if asked[0] == "replace":
-                return _kept(presets.save(asked[1], self._form.settings(values, base), asked[2], replace=True))
-            preset = _found(asked[1])
+                return _kept(
+                    presets.save(asked[1], self._form.settings(values, base), asked[2], replace=True), base.method
+                )
+            preset = _found(asked[1], base.method)
             if asked[0] == "rename":
                 renamed = presets.rename(preset, answer)
-                return _outcome(said(f"Renamed {preset.name} to {renamed.name}."), _chosen(renamed))
+                return _outcome(said(f"Renamed {preset.name} to {renamed.name}."), _chosen(renamed, base.method))
             presets.delete(preset)
         except (PresetError, BadValues) as error:
             return _outcome(refused("Not done.", error))
-        return _outcome(said(f"Deleted {preset.name}."), gr.update(choices=_choices(), value=None))
+        return _outcome(said(f"Deleted {preset.name}."), gr.update(choices=_choices(base.method), value=None))
 
 
 def preview(chosen: str | None, before: TrainingSettings) -> str:
@@ -143,7 +149,7 @@ def preview(chosen: str | None, before: TrainingSettings) -> str:
     if not chosen:
         return ""
     try:
-        recipe = _presets().load(_found(chosen))
+        recipe = _presets(before.method).load(_found(chosen, before.method))
     except PresetError as error:
         return f"<p>{escape(str(error))}</p>"
     table = preview_table(before, recipe.applied_to(before))
@@ -159,17 +165,17 @@ def _ask_to_delete(chosen: str) -> list[Any]:
     return _asking(("delete", chosen), f"Delete “{chosen.partition('/')[2]}”?")
 
 
-def _import(path: str) -> list[Any]:
+def _import(path: str, base: TrainingSettings) -> list[Any]:
     try:
-        preset, report = _presets().import_file(Path(path))
+        preset, report = _presets(base.method).import_file(Path(path))
     except PresetError as error:
         return [*_outcome(refused("Not kept.", error)), None]
     sentences = said(f"Kept {preset.name} among your presets.", report)
-    return [*_outcome(sentences, _chosen(preset)), None]
+    return [*_outcome(sentences, _chosen(preset, base.method)), None]
 
 
-def _kept(preset: Preset) -> list[Any]:
-    return _outcome(said(f"Saved the preset {preset.name}."), _chosen(preset))
+def _kept(preset: Preset, method: Method) -> list[Any]:
+    return _outcome(said(f"Saved the preset {preset.name}."), _chosen(preset, method))
 
 
 def _asking(asked: tuple[str, ...], question: str, answer: str | None = None) -> list[Any]:
@@ -189,28 +195,30 @@ def _outcome(sentences: Sentences = NOTHING, chosen: Any = None) -> list[Any]:
     ]
 
 
-def _presets() -> Presets:
-    return Presets(own_presets())
+def _presets(method: Method) -> Presets:
+    return Presets(own_presets(), method=method)
 
 
-def _found(chosen: str | None) -> Preset:
+def _found(chosen: str | None, method: Method) -> Preset:
     """Raises PresetError."""
     whose, _, name = (chosen or "").partition("/")
-    return _presets().find(name, ours=whose == "ours")
+    return _presets(method).find(name, ours=whose == "ours")
 
 
 def _id(preset: Preset) -> str:
     return f"{'ours' if preset.ours else 'own'}/{preset.name}"
 
 
-def _choices() -> list[tuple[str, str]]:
-    return [(preset.name if preset.ours else f"{preset.name} (yours)", _id(preset)) for preset in _presets().all()]
+def _choices(method: Method) -> list[tuple[str, str]]:
+    return [
+        (preset.name if preset.ours else f"{preset.name} (yours)", _id(preset)) for preset in _presets(method).all()
+    ]
 
 
-def _chosen(preset: Preset) -> Any:
-    return gr.update(choices=_choices(), value=_id(preset))
+def _chosen(preset: Preset, method: Method) -> Any:
+    return gr.update(choices=_choices(method), value=_id(preset))
 
 
-def _relisted(chosen: str | None) -> Any:
-    choices = _choices()
+def _relisted(chosen: str | None, base: TrainingSettings) -> Any:
+    choices = _choices(base.method)
     return gr.update(choices=choices, value=chosen if chosen in [value for _, value in choices] else None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,15 +24,14 @@ from engine.demo.demo import write_demo
 from engine.models.recognise import NoModel, recognise
 from engine.runs.folder import runs_root
 from engine.settings.errors import SettingsFileError
-from engine.settings.files import read_settings, save_kohya
-from engine.settings.kohya_json import from_kohya, to_kohya
+from engine.settings.files import parse_settings, read_settings, save_kohya
 from engine.settings.paths import typed_path
-from engine.settings.training import BadValues, TrainingSettings
+from engine.settings.training import BadValues, Method, TrainingSettings
 from ui import about_tab, search
 from ui.changed_view import changed_table
 from ui.command_panel import CommandPanel
 from ui.findings import bad_values, findings_html
-from ui.form import SILENT, Form
+from ui.form import METHODS, SILENT, Form
 from ui.presets_panel import PresetsPanel, preview
 from ui.runs_panel import RunsPanel
 from ui.sentences import NOTHING, Sentences, refused, said
@@ -59,8 +60,8 @@ class TrainingTab:
         self.kept = gr.BrowserState(None, storage_key="darkroom-form", secret="darkroom")
         with gr.Row(elem_classes="page"):
             with gr.Column(scale=6, min_width=420):
-                with gr.Tabs(elem_id="methods"):
-                    gr.Tab("LoRA", id="lora")
+                with gr.Tabs(selected=TrainingSettings().method, elem_id="methods") as self.methods:
+                    self.method_tabs = {method: gr.Tab(words, id=method) for method, words in METHODS.items()}
                 with gr.Row(elem_classes="finders"):
                     self.presets.draw_chooser()
                     gr.HTML(search.BOX, min_width=180)
@@ -87,7 +88,7 @@ class TrainingTab:
     def connect(self, blocks: gr.Blocks) -> None:
         form, panel = self.form, self.panel
         values = form.inputs
-        form.connect_visibility()
+        form.connect_visibility(self.base)
 
         filled = [self.base, *values]
         shown = [*values, self.base, self.said, self.before, self.undo]
@@ -98,6 +99,9 @@ class TrainingTab:
             shown,
             **SILENT,
         )
+        for method, tab in self.method_tabs.items():
+            tab.select(partial(self._to_method, method), filled, shown, **SILENT)
+        self.base.change(lambda base: gr.update(selected=base.method), [self.base], [self.methods], **SILENT)
         self.load.click(self._load, [self.path, *filled], shown, **SILENT)
         self.path.submit(self._load, [self.path, *filled], shown, **SILENT)
         self.upload.upload(self._load, [self.upload, *filled], shown, **SILENT)
@@ -176,7 +180,10 @@ class TrainingTab:
             return [*self._load(str(start_file), start, *self.form.updates(start))[:-2], None, gr.update(visible=False)]
         if not isinstance(kept, dict):
             return self._shown(None, NOTHING)  # the defaults stand there already, and what was typed meanwhile stays
-        return self._shown(from_kohya(kept).settings, NOTHING)
+        try:
+            return self._shown(parse_settings(json.dumps(kept)).settings, NOTHING)
+        except SettingsFileError:
+            return self._shown(None, NOTHING)
 
     def _shown(
         self,
@@ -196,7 +203,12 @@ class TrainingTab:
         except SettingsFileError as error:
             return self._shown(None, refused("Not loaded.", error))
         sentences = said(f"Loaded {Path(path).name}.", loaded.report())
-        return self._shown(loaded.settings, sentences, self.form.readable(values, base), "Undo Load")
+        return self._shown(loaded.settings_by(base.method), sentences, self.form.readable(values, base), "Undo Load")
+
+    def _to_method(self, method: Method, base: TrainingSettings, *values: Any) -> list[Any]:
+        if method == base.method:
+            return self._shown(None, NOTHING)
+        return self._shown(self.form.readable(values, base).for_method(method), NOTHING)
 
     def _undo(self, before: TrainingSettings | None) -> list[Any]:
         return self._shown(before, said("The form is as it was before."))
@@ -230,7 +242,12 @@ class TrainingTab:
 
     def _reset(self, base: TrainingSettings, *values: Any) -> list[Any]:
         before = self.form.readable(values, base)
-        return self._shown(TrainingSettings(), said("The form is back at its defaults."), before, "Undo the reset")
+        return self._shown(
+            TrainingSettings().for_method(base.method),
+            said("The form is back at its defaults."),
+            before,
+            "Undo the reset",
+        )
 
     def _demo(self, base: TrainingSettings, *values: Any) -> list[Any]:
         settings = with_free_name(write_demo(runs_root().with_name("demo")))
@@ -240,7 +257,12 @@ class TrainingTab:
     def _changed(self, preset: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
         """All that follows the form: the steps, what the browser keeps, what differs, what the preset would change."""
         settings = self.form.readable(values, base)
-        return [self._steps_line(base, values), to_kohya(settings), changed_table(settings), preview(preset, settings)]
+        return [
+            self._steps_line(base, values),
+            settings.model_dump(mode="json"),
+            changed_table(settings),
+            preview(preset, settings),
+        ]
 
     def _recognised(self, model: str | None, *switches: bool) -> list[Any]:
         """Set the switches for the model's family, where its files are at hand and say it."""

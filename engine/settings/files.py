@@ -165,6 +165,7 @@ def _parse_own(data: dict[str, Any]) -> Loaded:
     loaded = from_kohya(found)
     if known["method"]:
         loaded.settings = loaded.settings.model_copy(update={"method": method})
+        loaded.says_method = True
     return loaded
 
 

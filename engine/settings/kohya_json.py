@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.settings.errors import listed
 from engine.settings.option import Option
-from engine.settings.training import BadValues, TrainingSettings, training_options
+from engine.settings.training import BadValues, Method, TrainingSettings, training_options
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Loaded:
     waiting, idle: options that say something which this version does not follow yet, or never will.
     unknown: keys that no option stands for.
     notes: sentences on values that mean another one, and on what a file of another program says beside them.
-    named: the options that the file gives an allowed value, by name.
+    named: the options that the file gives an allowed value, by name.  says_method: whether it names the method.
     """
 
     settings: TrainingSettings
@@ -33,6 +33,11 @@ class Loaded:
     unknown: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     named: frozenset[str] = frozenset()
+    says_method: bool = False
+
+    def settings_by(self, method: Method) -> TrainingSettings:
+        """The settings; where the file does not say by which method they are, as kohya_ss's do not, by this one."""
+        return self.settings if self.says_method else self.settings.model_copy(update={"method": method})
 
     def report(self) -> list[str]:
         """The same as sentences for people, none where all is well."""

@@ -128,11 +128,16 @@ class Option:
         return value
 
     def applies(self, values: Mapping[str, Any]) -> bool:
-        """Whether the option means anything beside the other options' values; one not among them does not hinder."""
+        """Whether the option means anything beside the other options' values; one not among them does not hinder.
+
+        values: by name, and under "method" which of kohya_ss's tabs they are for, where that matters.
+        """
 
         def met(condition: Mapping[str, tuple[Any, ...]]) -> bool:
             return all(values[name] in allowed for name, allowed in condition.items() if name in values)
 
+        if values.get("method", self.methods[0]) not in self.methods:
+            return False
         return met(self.applies_when or {}) or (self.also_when is not None and met(self.also_when))
 
     @property

@@ -21,6 +21,7 @@ class WholeModel(Group):
         label="Learning rate TE",
         section=BASIC,
         help="Learning rate of the text encoder where the whole model is trained; 0 leaves it as it is.",
+        applies_when={"sdxl": (False,), "flux1_checkbox": (False,), "sd3_checkbox": (False,)},
         methods=("dreambooth", "finetune"),
     )
     learning_rate_te1: float = option(
@@ -31,6 +32,7 @@ class WholeModel(Group):
         section=BASIC,
         help="Learning rate of SDXL's first text encoder, CLIP-L where the whole model is trained; 0 leaves it as it "
         "is.",
+        applies_when={"sdxl": (True,)},
         methods=("dreambooth", "finetune"),
     )
     learning_rate_te2: float = option(
@@ -41,6 +43,7 @@ class WholeModel(Group):
         section=BASIC,
         help="Learning rate of SDXL's second text encoder, CLIP-G where the whole model is trained; 0 leaves it as it "
         "is.",
+        applies_when={"sdxl": (True,)},
         methods=("dreambooth", "finetune"),
     )
     train_text_encoder: bool = option(
