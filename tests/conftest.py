@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it: no test asks the hub
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several engines at work on few cores wait for each other
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.runs import process

@@ -19,6 +19,9 @@ WORDS: dict[str, str | None] = {
     "Model Quick Pick": None,
     "Pretrained model name or path": str(MODEL_FOLDER),
     "Save trained model as": None,
+    "v2": None,
+    "v_parameterization": None,
+    "SDXL model": None,
     "Save precision": None,
     "Image folder": "{folder}/img",
     "Output folder": "{folder}/model",
@@ -87,9 +90,6 @@ BESIDE_OTHERS = {"LR number of cycles", "LR power", "Multires noise iterations",
 """They have a meaning, and a field, only where another option has a certain value."""
 
 WITHOUT_A_FIELD = {
-    "v2": "maps: the model family",
-    "v_parameterization": "waits for models that predict velocity",
-    "SDXL model": "maps: the model family",
     "Cache latents to disk": "waits for latents cached on disk",
     "Color augmentation": "waits for",
     "Random crop instead of center crop": "waits for",

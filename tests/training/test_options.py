@@ -72,7 +72,7 @@ def test_the_text_encoder_stops_learning_after_its_share_of_the_steps(settings: 
 
     assert learning(4) == {"unet": True, "text_encoder": True}
     assert learning(5) == {"unet": True, "text_encoder": False}
-    assert method_of(settings, stop_text_encoder_training=-1).group_names() == ["unet"]
+    assert method_of(settings, stop_text_encoder_training=-1).rates["text_encoder"] == 0
     assert method_of(settings, steps=10).trains_text_encoder
 
 
@@ -80,7 +80,7 @@ def test_the_text_encoder_stops_learning_after_its_share_of_the_steps(settings: 
 def test_rank_and_alpha_come_from_the_file_to_begin_from(settings: TrainingSettings, tmp_path: Path):
     file = tmp_path / "old.safetensors"
     old = method_of(settings, network_dim=3, network_alpha=2)
-    for parameter in old.parameters():
+    for parameter in parameters(old):
         torch.nn.init.normal_(parameter)
     save_lora(old.state_dict(), {}, file, torch.float32)
 
@@ -171,15 +171,16 @@ def test_which_files_fall_out_as_sd_scripts_counts():
 def test_the_file_says_what_its_maker_wants_it_to_say(start_run, tmp_path: Path):
     given = {key: f"my {key}" for key in ("title", "author", "description", "license", "tags")}
     told = {"network_alpha": 2, "noise_offset": 0.1, "min_snr_gamma": 5, "optimizer_args": "weight_decay=0.2",
-            "lr_scheduler": "linear", "lr_warmup": 0, "clip_skip": 2, "rank_dropout": 0.1, "scale_weight_norms": 2,
-            **{f"metadata_{key}": text for key, text in given.items()}}  # fmt: skip
-    ended(start_run(max_train_steps=1, **told))
+            "lr_scheduler": "linear", "lr_warmup": 0, "clip_skip": 2, "rank_dropout": 0.1,
+            "scale_weight_norms": 2}  # fmt: skip
+    ended(start_run(max_train_steps=1, **told, **{f"metadata_{key}": text for key, text in given.items()}))
     header = (tmp_path / "out" / "shapes.safetensors").read_bytes()
     length = int.from_bytes(header[:8], "little")
     written = json.loads(header[8 : 8 + length])["__metadata__"]
     assert {key: written[f"modelspec.{key}"] for key in given} == given
 
-    # And it says enough to train like this again.
+    # And it says enough to train like this again, under a title of its own.
     restored = from_metadata(written, TrainingSettings())[0].settings.values()
     assert {name: restored[name] for name in told} == told
+    assert restored["metadata_title"] == ""
     assert (restored["seed"], restored["network_dim"], restored["unet_lr"]) == (7, 4, 1e-3)
