@@ -84,7 +84,7 @@ def flux_of_full_width(doubles: int, singles: int) -> list[Target]:
 
 
 def test_at_fluxs_size_there_are_sd_scripts_304_and_72_modules():
-    """sd-scripts says as it begins: 72 modules for CLIP-L, 304 for FLUX: 10 of each double block, 3 of each single one."""
+    """sd-scripts says as it begins: 72 modules for CLIP-L, 304 for FLUX: 10 a double block, 3 a single one."""
     clip, transformer = flux_of_full_width(19, 38)
     assert len(clip.attachments) == 72
     assert len(transformer.attachments) == 19 * 10 + 38 * 3 == 304
