@@ -84,10 +84,26 @@ NOT_YET = [(item.name, value) for item in training_options() if item.acts for va
 
 @pytest.mark.parametrize(("name", "value"), NOT_YET)
 def test_a_choice_that_cannot_be_followed_starts_no_run(settings: TrainingSettings, name: str, value: str):
-    problem = problems(settings, **{name: value})[name]
+    item = next(item for item in training_options() if item.name == name)
+    beside = {other: values[0] for other, values in (item.applies_when or {}).items()}
+    problem = problems(settings, **beside, **{name: value})[name]
     assert problem.blocking
     assert f'"{value}" waits for ' in problem.what
     assert problem.mend.startswith("Choose ")
+
+
+def test_a_choice_for_another_method_does_not_block_this_one(settings: TrainingSettings):
+    other = settings.with_values({"lora_type": "LyCORIS/LoHa"})
+    assert problems(other)["lora_type"].blocking
+    assert "lora_type" not in problems(other.for_method("dreambooth"))
+
+
+def test_sizes_that_patches_cannot_cover_are_named(settings: TrainingSettings):
+    assert "max_resolution" not in problems(settings, max_resolution="520,520")
+    told = problems(settings, max_resolution="520,520", flux1_checkbox=True)["max_resolution"]
+    assert "not divisible by 16" in told.what
+    assert "Use 512,512" in told.mend or "Use 528,528" in told.mend
+    assert "Use a multiple of 16" in problems(settings, bucket_reso_steps=8, sd3_checkbox=True)["bucket_reso_steps"].mend
 
 
 class TestPictures:

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from engine.settings.convert import convert
+from engine.settings.convert import Converted, convert
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings
 from engine.settings.training import BadValues, TrainingSettings
@@ -65,6 +65,10 @@ class CommandPanel:
         except BadValues as error:
             hidden = gr.update(visible=False)
             return [gr.update(visible=True), hidden, hidden, refused("Not printed.", error)]
-        ours, theirs = convert(settings, "command"), convert(settings, "sd-scripts-command")
-        printed = [gr.update(value=command.text.strip(), visible=True) for command in (ours, theirs)]
+        ours = convert(settings, "command")
+        try:
+            theirs = convert(settings, "sd-scripts-command")
+        except SettingsFileError as error:
+            theirs = Converted("", [str(error)])
+        printed = [gr.update(value=one.text.strip(), visible=bool(one.text)) for one in (ours, theirs)]
         return [gr.update(visible=True), *printed, listed(dict.fromkeys([*ours.notes, *theirs.notes]))]

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.settings.option import Option
 from engine.settings.training import training_options
-from ui.form import way_to
+from ui.form import METHOD, METHODS, way_to
 
 BOX = """<div class="search" role="search"><label for="option-search">Find an option</label>
 <input id="option-search" type="search" placeholder="name, kohya_ss key, words" autocomplete="off"
@@ -63,4 +63,6 @@ def _needs(item: Option, labels: dict[str, str]) -> dict[str, str]:
         for name, values in (condition or {}).items()
     }
     joint = "or" if item.also_when else "shown"
-    return {name: f"{joint if place else 'shown'} where {text}" for place, (name, text) in enumerate(needed.items())}
+    told = {name: f"{joint if place else 'shown'} where {text}" for place, (name, text) in enumerate(needed.items())}
+    tabs = [words for method, words in METHODS.items() if method in item.methods]
+    return told if len(tabs) == len(METHODS) else {**told, METHOD: f"shown on the tab{'s' * (len(tabs) > 1)} {' and '.join(tabs)}"}

@@ -13,8 +13,11 @@ USE = "Use "
 
 def check_choices(settings: TrainingSettings) -> Iterator[Problem]:
     """kohya_ss has choices that wait here, and files hold others: better no run than another one than was asked for."""
+    values = {**settings.values(), "method": settings.method}
     for item in training_options():
         value = item.value_in(settings)
+        if not item.applies(values):
+            continue
         if item.acts and (why := _unread(item, settings)):
             yield Problem(
                 item.name,

@@ -8,8 +8,14 @@ from pathlib import Path
 from engine.check.problem import Problem, as_problem
 from engine.data.steps import StepPlan
 from engine.runs.saved_state import saved_progress
+from engine.settings.families import FamilyName
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TORCH_SCHEDULES
 from engine.settings.training import TrainingSettings
+
+SIDES, SIDES_OF_PATCHES = 8, 16
+"""What both sides of a picture must be divisible by: a latent has 8×8 pixels, a patch of latents 16×16."""
+
+IN_PATCHES: tuple[FamilyName, ...] = ("sd3", "flux")
 
 LARGEST_SIDE = 4096
 """Pixels. No model is trained beyond it; more is a slip of the keyboard that would fill the memory."""
@@ -26,7 +32,7 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
             "1e-4 is usual for a LoRA.",
             blocking=False,
         )
-    if network.network_alpha > network.network_dim:
+    if settings.method == "lora" and network.network_alpha > network.network_dim:
         yield Problem(
             "network_alpha",
             f"Alpha {network.network_alpha:g} is above rank {network.network_dim}: the LoRA acts with "
@@ -48,11 +54,19 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
     yield from sized
     if not sized:
         width, height = settings.dataset.size()
-        if width % 8 or height % 8:
+        step = SIDES_OF_PATCHES if settings.families.said() in IN_PATCHES else SIDES
+        if width % step or height % step:
             yield Problem(
                 "max_resolution",
-                f"Max resolution {width},{height} is not divisible by 8.",
-                f"Use {_multiple(width)},{_multiple(height)}.",
+                f"Max resolution {width},{height} is not divisible by {step}.",
+                f"Use {_multiple(width, step)},{_multiple(height, step)}.",
+            )
+        elif settings.dataset.enable_bucket and settings.dataset.bucket_reso_steps % step:
+            yield Problem(
+                "bucket_reso_steps",
+                f"Bucket resolution steps of {settings.dataset.bucket_reso_steps} give sizes that this model cannot "
+                "take.",
+                f"Use a multiple of {step}; 64 is usual.",
             )
         elif min(width, height) < 64:
             yield Problem("max_resolution", f"Max resolution {width},{height} is too small.", "Use 64 or more.")
@@ -139,7 +153,7 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
                 yield Problem(
                     "sample_prompts",
                     f'"{prompt.text[:40]}": --{flag} {side} is not divisible by 8.',
-                    f"Use --{flag} {_multiple(side)}.",
+                    f"Use --{flag} {_multiple(side, SIDES)}.",
                 )
     samples = settings.samples
     asked = samples.sample_every_n_steps or samples.sample_every_n_epochs or samples.sample_at_first
@@ -154,8 +168,8 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
         )
 
 
-def _multiple(side: int) -> int:
-    return max(64, round(side / 8) * 8)
+def _multiple(side: int, step: int) -> int:
+    return max(64, round(side / step) * step)
 
 
 def check_resume(settings: TrainingSettings, plan: StepPlan | None) -> Iterator[Problem]:

@@ -84,7 +84,8 @@ def clip(place: Place, dtype: torch.dtype, what: str, projects: bool) -> Any:
 
 
 def t5(place: Place, dtype: torch.dtype, what: str) -> Any:
-    """T5's encoder of whichever size the file's is."""
+    """T5's encoder of whichever size the file's is; in bfloat16 rather than float16, whose range it exceeds."""
+    dtype = torch.bfloat16 if dtype == torch.float16 else dtype
     weights, prefix = place
     shared = f"{prefix}shared.weight" if f"{prefix}shared.weight" in weights else f"{prefix}encoder.embed_tokens.weight"
     vocabulary, width = _shape(weights, shared, what)

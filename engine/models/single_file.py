@@ -19,6 +19,9 @@ from engine.models.layouts.entry import Entry, from_original, to_original
 
 SINGLE_FILE_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth")
 
+SCALES = (".scale_weight", ".weight_scale", "scaled_fp8")
+"""How the names end of what stands beside weights in 8 bits that mean nothing without it."""
+
 Entries = Callable[[nn.Module, str], list[Entry]]
 """A layout: (module, prefix in the file) → its entries."""
 
@@ -45,6 +48,13 @@ class Weights(Mapping[str, Tensor]):
         else:
             self._tensors = _checkpoint(file, option)
             self._names = list(self._tensors)
+
+        if any(name.endswith(SCALES) for name in self._names):
+            raise Failure(
+                f"{file.name} has its weights in 8 bits with scales beside them, which this version does not read.",
+                "Choose the file in fp16 or bf16, or one in fp8 without scales.",
+                option,
+            )
 
     def __getitem__(self, name: str) -> Tensor:
         if self._open is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from engine.settings.dataset_toml import read_dataset
 from engine.settings.errors import SettingsFileError, listed
@@ -20,7 +20,7 @@ from engine.settings.sd_scripts_write import Written, to_arguments
 from engine.settings.shell_words import Sign, arguments_in, lines_of_words, quoted, words_from
 from engine.settings.text_files import small_text
 from engine.settings.toml_files import flat, is_dataset, parse_toml
-from engine.settings.training import TrainingSettings, training_options
+from engine.settings.training import Method, TrainingSettings, training_options
 
 LARGEST_COMMAND = 2**18
 """Characters; more is no command line and no .bat file."""
@@ -70,13 +70,15 @@ def read_command(text: str, folder: Path | None = None) -> tuple[Read, str]:
 
 
 def write_command(settings: TrainingSettings, windows: bool = os.name == "nt") -> str:
-    """Our command for all that differs from the defaults."""
+    """Our command for all that differs from what is usual with the method."""
+    usual = TrainingSettings().for_method(settings.method)
     given = {
         item.name: str(value).lower() if item.kind is bool else value
         for item in training_options()
-        if (value := item.value_in(settings)) != item.default
+        if (value := item.value_in(settings)) != item.value_in(usual)
     }
-    return quoted(["python", "-m", "engine", "train", *words_from(_sayable(given, windows))], windows)
+    method = [] if settings.method == TrainingSettings().method else ["--method", settings.method]
+    return quoted(["python", "-m", "engine", "train", *method, *words_from(_sayable(given, windows))], windows)
 
 
 def write_sd_scripts_command(
@@ -144,7 +146,9 @@ def _read_ours(words: list[str]) -> tuple[Read, str]:
     for name, value in given.items():
         item = options.get(name)
         text = " ".join(map(str, value)) if isinstance(value, list) else value
-        if item is None:
+        if name == "method" and value in get_args(Method):
+            read.method = value
+        elif item is None:
             read.notes.append(f"--{name} is no option here.")
             read.data[name] = text
         else:

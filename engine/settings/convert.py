@@ -30,6 +30,9 @@ from engine.settings.training import TrainingSettings, training_options
 Target = Literal["kohya-json", "kohya-toml", "dataset-toml", "command", "sd-scripts-command", "darkroom"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 
+FOR_A_LORA: tuple[Target, ...] = ("kohya-toml", "sd-scripts-command")
+"""What only the settings of a LoRA can be written as."""
+
 
 @dataclass
 class Converted:
@@ -50,6 +53,8 @@ def convert(settings: TrainingSettings, target: Target, output: Path | None = No
     """
     if output is not None and not output.name:
         raise SettingsFileError(f"{output} is a folder; give the file's name too.")
+    if target in FOR_A_LORA and settings.method != "lora":
+        raise SettingsFileError("sd-scripts' arguments are written for a LoRA alone, and this trains the whole model.")
     prompts = settings.samples.sample_prompts.strip()
     beside = output.with_name(f"{output.stem}-prompts.txt").absolute() if output and prompts else None
     return _WRITERS[target](settings, beside)
@@ -93,7 +98,8 @@ def kind_of(path: Path) -> Target | None:
 
 
 def _kohya_json(settings: TrainingSettings, _: Path | None) -> Converted:
-    return Converted(json.dumps(to_kohya(settings), indent=2, ensure_ascii=False) + "\n")
+    notes = [] if settings.method == "lora" else ["kohya_ss's files do not say what is trained: open it on its tab."]
+    return Converted(json.dumps(to_kohya(settings), indent=2, ensure_ascii=False) + "\n", notes)
 
 
 def _darkroom(settings: TrainingSettings, _: Path | None) -> Converted:

@@ -16,7 +16,7 @@ from engine.settings.sd_scripts import place_of
 from engine.settings.sd_scripts_read import Read
 from engine.settings.text_files import TooLarge, small_text
 from engine.settings.toml_files import OURS, flat, is_dataset, looks_like_toml, parse_toml, read_config
-from engine.settings.training import Method, TrainingSettings, training_options
+from engine.settings.training import USUAL, Method, TrainingSettings, training_options
 
 LARGEST_FILE = 4 * 2**20
 """Bytes. The largest settings file in the wild has some 20 KB; more is another kind of file."""
@@ -81,12 +81,17 @@ def _laid_over(file: Path, command: Read) -> Loaded:
     if dialect(text, file.name) == "command":
         raise SettingsFileError(f"The command names {file}, which holds a command again.")
     base = parse_settings(text, file.name, file.parent)
-    return _loaded(Read(to_kohya(base.settings) | command.data, base.notes + command.notes))
+    method = command.method or (base.settings.method if base.says_method else None)
+    return _loaded(Read(to_kohya(base.settings) | command.data, base.notes + command.notes, method))
 
 
 def _loaded(read: Read) -> Loaded:
-    loaded = from_kohya(read.data)
+    usual = TrainingSettings().for_method(read.method).values() if read.method else {}
+    by_method = {item.kohya: usual[item.name] for item in training_options() if item.name in USUAL and usual}
+    loaded = from_kohya(by_method | read.data)
     loaded.notes = read.notes + loaded.notes
+    if read.method:
+        loaded.settings, loaded.says_method = loaded.settings.model_copy(update={"method": read.method}), True
     return loaded
 
 

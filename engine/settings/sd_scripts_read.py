@@ -23,17 +23,21 @@ from engine.settings.sd_scripts import (
 )
 from engine.settings.sd_scripts_together import NOTHING_TOLD, TOGETHER, resolution, together
 from engine.settings.shell_words import arguments_in, quoted, words_from, words_of
-from engine.settings.training import training_options
+from engine.settings.training import Method, training_options
 
 LONGEST_SHOWN = 400
 
 
 @dataclass
 class Read:
-    """data: kohya_ss's keys and values.  notes: sentences on what else there is to know."""
+    """data: kohya_ss's keys and values.  notes: sentences on what else there is to know.
+
+    method: what is trained, None where it is not said.
+    """
 
     data: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    method: Method | None = None
 
     def keep(self, line: str) -> None:
         """Arguments that no option says go where kohya_ss passes them on too."""

@@ -27,7 +27,7 @@ from engine.training.samples import Sampler
 from engine.training.state import save_state
 
 STATE_EVERY = 120.0
-"""Seconds of training that a power cut may cost at the most."""
+"""Seconds of training that a power cut may cost, and more only where writing the state itself takes long."""
 
 
 @dataclass
@@ -51,6 +51,7 @@ class Milestones:
     def __post_init__(self) -> None:
         self._control = self.run.control()
         self._state_kept = time.monotonic()
+        self._state_took = 0.0
 
     def before_first_step(self) -> None:
         if self.settings.samples.sample_at_first:
@@ -64,7 +65,7 @@ class Milestones:
         if step < self.plan.steps:
             by_step, by_epoch = due(step, saving.save_every_n_steps), due(epoch, saving.save_every_n_epochs)
             asked = bool(wants & {"save", "stop"})
-            keeps_state = by_step or by_epoch or asked or time.monotonic() - self._state_kept > STATE_EVERY
+            keeps_state = by_step or by_epoch or asked or self._state_is_due()
             if keeps_state:
                 self._refuse_broken_weights(step)
             if by_step:
@@ -130,10 +131,16 @@ class Milestones:
             return
         self.report.flush()
         progress = Progress(step, self.plan.steps, self.metadata.seed, self.report.smoothed_loss)
+        began = time.monotonic()
         save_state(folder, self.method.state_dict(), self.memory(), progress)
         if folder == self.run.state_folder:
             self._state_kept = time.monotonic()
+            self._state_took = self._state_kept - began
             self.report.event(StateSaved(step=step))
+
+    def _state_is_due(self) -> bool:
+        """A whole model's state has gigabytes: keeping it shall not take more than a twentieth of the time."""
+        return time.monotonic() - self._state_kept > max(STATE_EVERY, 20 * self._state_took)
 
     def _draw(self, step: int, epoch: int | None = None) -> None:
         if self.sampler and self.accelerator.is_main_process:

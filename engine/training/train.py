@@ -238,7 +238,14 @@ def _take_up(saved: Saved, method: Method, memory: _Memory) -> None:
 
 @torch.no_grad()
 def _encode(family: Family, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
-    return family.encode_images(parts, pixels, generator).float()
+    latents = family.encode_images(parts, pixels, generator).float()
+    if not latents.isfinite().all():
+        raise Failure(
+            "The VAE gives no numbers for a picture: half precision is too narrow for it, as it is for SDXL's own.",
+            "Turn on No half VAE, or set Mixed precision to bf16 or no.",
+            "sdxl_no_half_vae",
+        )
+    return latents
 
 
 class _Memory:

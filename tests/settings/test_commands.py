@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,3 +123,25 @@ def test_of_a_long_text_little_is_said(text: str):
     """Where reading takes the square of the length, this takes minutes."""
     said = parse_settings(text).report()
     assert sum(map(len, said)) < 10_000
+
+
+@pytest.mark.parametrize("method", ["dreambooth", "finetune"])
+def test_a_command_of_ours_says_what_is_trained(method: Any):
+    settings = TrainingSettings().with_values({"epoch": 3}).for_method(method)
+    text = write_command(settings)
+    assert f"--method {method}" in text
+    assert "learning_rate" not in text  # it is the usual one
+    loaded = parse_settings(text)
+    assert loaded.says_method
+    assert loaded.settings == settings
+    other = settings.with_values({"learning_rate": 3e-4})
+    assert read(write_command(other)) == other
+
+
+def test_a_whole_model_is_not_written_as_a_command_for_a_lora():
+    settings = TrainingSettings().for_method("dreambooth")
+    for target in ("sd-scripts-command", "kohya-toml"):
+        with pytest.raises(SettingsFileError, match="for a LoRA alone"):
+            convert(settings, target)
+    assert "open it on its tab" in convert(settings, "kohya-json").notes[0]
+    assert parse_settings(convert(settings, "darkroom").text).settings == settings

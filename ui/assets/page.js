@@ -27,8 +27,8 @@ window.darkroom = {
       if (kind === "tab") await this.openTab(id);
       else (await this.shown(`#${id} > button:not(.open)`, 0))?.click();
     }
-    const field = await this.shown(`#option-${name}`, option.needs ? 400 : 4000);
-    const controller = Object.keys(option.needs || {})[0];
+    const controller = Object.keys(option.needs || {}).find((other) => this.index.options[other]);
+    const field = await this.shown(`#option-${name}`, controller ? 400 : 4000);
     if (!field) return controller && this.goTo(controller);
     field.classList.add("found");
     setTimeout(() => field.classList.remove("found"), 2500);

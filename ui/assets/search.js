@@ -42,6 +42,14 @@
     return Object.assign(document.createElement(tag), { className, textContent: text });
   }
 
+  // What hides the field now; the method's tab is said only where it is another one than the chosen one.
+  function needs(option) {
+    const tab = document.querySelector('#methods [role="tab"][aria-selected="true"]')?.textContent.trim();
+    return Object.entries(option.needs || {})
+      .filter(([name, text]) => name !== "method" || !text.includes(tab))
+      .map(([, text]) => text);
+  }
+
   function drawn({ name, option, names, choices, words }, number) {
     const hit = element("li", option.standing ? "hit waits" : "hit", "");
     Object.assign(hit, { id: `option-hit-${number}`, role: "option" });
@@ -55,7 +63,7 @@
     const remarks = [
       older.length && `also called ${older.join(", ")}`,
       option.standing && `No field: it ${option.standing}`,
-      ...Object.values(option.needs || {}),
+      ...needs(option),
       ...found.slice(0, 3).map((choice) => choice + (option.choices[choice] ? ` waits for ${option.choices[choice]}` : "")),
     ].filter(Boolean);
     hit.append(element("small", "", remarks.join(" · ") || option.help));
