@@ -18,7 +18,7 @@ from engine.settings.convert import TARGETS, convert, save
 from engine.settings.files import Loaded, SettingsFileError, read_settings
 from engine.settings.option import Option, sections_of
 from engine.settings.reference import reference_page
-from engine.settings.training import BadValues, Method, TrainingSettings, training_options
+from engine.settings.training import USUAL, BadValues, Method, TrainingSettings, training_options
 
 FILE_HELP = "settings of Darkroom, kohya_ss or sd-scripts: JSON, TOML, or a text file with a command line"
 
@@ -119,7 +119,8 @@ def _settings(given: argparse.Namespace, base: Loaded | None = None) -> Training
     for sentence in base.report():
         print(sentence, file=sys.stderr)
     if given.method:
-        base.settings = base.settings.for_method(given.method)
+        names_them = base.named & USUAL.keys()
+        base.settings = base.settings_by(given.method) if names_them else base.settings.for_method(given.method)
     overrides = {item.name: getattr(given, item.name) for item in training_options() if hasattr(given, item.name)}
     return base.settings.with_values(overrides)
 

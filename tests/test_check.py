@@ -103,7 +103,9 @@ def test_sizes_that_patches_cannot_cover_are_named(settings: TrainingSettings):
     told = problems(settings, max_resolution="520,520", flux1_checkbox=True)["max_resolution"]
     assert "not divisible by 16" in told.what
     assert "Use 512,512" in told.mend or "Use 528,528" in told.mend
-    assert "Use a multiple of 16" in problems(settings, bucket_reso_steps=8, sd3_checkbox=True)["bucket_reso_steps"].mend
+    assert (
+        "Use a multiple of 16" in problems(settings, bucket_reso_steps=8, sd3_checkbox=True)["bucket_reso_steps"].mend
+    )
 
 
 class TestPictures:

@@ -45,9 +45,10 @@ def link(item: Option) -> str:
 
 
 def _changed_row(item: Option, settings: TrainingSettings) -> str:
-    back = f"Back to {item.value_text(item.default)}"
+    usual = item.value_text(item.value_in(TrainingSettings().for_method(settings.method)))
+    back = f"Back to {usual}"
     return (
-        f"<tr><td>{link(item)}</td><td>{_value(item, settings)}</td><td>{_cut(item.value_text(item.default))}</td>"
+        f"<tr><td>{link(item)}</td><td>{_value(item, settings)}</td><td>{_cut(usual)}</td>"
         f'<td><button data-reset="{item.name}" title="{escape(back)}" aria-label="Reset {escape(item.short_label)}">'
         "↺</button></td></tr>"
     )

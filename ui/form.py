@@ -172,7 +172,7 @@ def draw_option(item: Option, visible: bool = True) -> gr.components.Component:
 
 def _controllers(item: Option) -> tuple[str, ...]:
     """What an option's visibility depends on: other options, and the method where it is not every method's."""
-    return (*item.controllers, *(() if METHODS.keys() <= set(item.methods) else (METHOD,)))
+    return (*item.controllers, *(() if all(item.is_for(method) for method in METHODS) else (METHOD,)))
 
 
 def way_to(section: str) -> list[tuple[str, str]]:

@@ -64,5 +64,7 @@ def _needs(item: Option, labels: dict[str, str]) -> dict[str, str]:
     }
     joint = "or" if item.also_when else "shown"
     told = {name: f"{joint if place else 'shown'} where {text}" for place, (name, text) in enumerate(needed.items())}
-    tabs = [words for method, words in METHODS.items() if method in item.methods]
-    return told if len(tabs) == len(METHODS) else {**told, METHOD: f"shown on the tab{'s' * (len(tabs) > 1)} {' and '.join(tabs)}"}
+    tabs = [words for method, words in METHODS.items() if item.is_for(method)]
+    if len(tabs) < len(METHODS):
+        told[METHOD] = f"shown on the tab{'s' * (len(tabs) > 1)} {' and '.join(tabs)}"
+    return told

@@ -216,10 +216,8 @@ class TrainingTab:
     def _reset_one(self, base: TrainingSettings, click: gr.EventData) -> list[Any]:
         """Put the option whose button was clicked back to its default."""
         name = str(click.option)
-        fields = [
-            gr.update(value=item.default) if item.name == name else gr.skip() for item in self.form.options.values()
-        ]
-        known = TrainingSettings().values()
+        known = TrainingSettings().for_method(base.method).values()
+        fields = [gr.update(value=known[name]) if item == name else gr.skip() for item in self.form.options]
         return [*fields, base.with_values({name: known[name]}) if name in known else gr.skip()]
 
     def _save(self, path: str, base: TrainingSettings, *values: Any) -> Sentences:

@@ -67,8 +67,8 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
     elif found.channels != 4:
         yield Problem(
             MODEL,
-            f"This model's UNet takes {found.channels} channels: it is an inpainting or depth variant, which this "
-            "version does not train.",
+            f"This model takes {found.channels} channels: it is a variant that fills in or follows pictures, which "
+            "this version does not train.",
             "Choose an ordinary model.",
         )
     elif found.kind == "denoiser" and found.family not in IN_SEVERAL_FILES:

@@ -27,9 +27,9 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
         yield Problem("learning_rate", "Every learning rate is 0, so nothing would be learned.", "1e-4 is usual.")
     elif max(settings.rates()) > 0.01 and not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         yield Problem(
-            "unet_lr",
+            "unet_lr" if settings.method == "lora" else "learning_rate",
             f"A learning rate of {max(settings.rates()):g} is very high; training will most likely break down.",
-            "1e-4 is usual for a LoRA.",
+            "1e-4 is usual for a LoRA, 1e-5 for a whole model.",
             blocking=False,
         )
     if settings.method == "lora" and network.network_alpha > network.network_dim:
@@ -54,7 +54,7 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
     yield from sized
     if not sized:
         width, height = settings.dataset.size()
-        step = SIDES_OF_PATCHES if settings.families.said() in IN_PATCHES else SIDES
+        step = _step(settings)
         if width % step or height % step:
             yield Problem(
                 "max_resolution",
@@ -85,21 +85,23 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
             f"Min Timestep {objective.min_timestep} is not below Max Timestep {objective.max_timestep}.",
             "0 and 1000 train on all of them.",
         )
-    if optimizer.stop_text_encoder_training > 0 and optimizer.rates()[0] == 0:
+    if optimizer.stop_text_encoder_training > 0 and settings.rates()[0] == 0:
         yield Problem(
             "stop_text_encoder_training",
             "The text encoder alone is trained, so nothing would be after it stops.",
             "Set it to 0, or train the UNet too.",
         )
-    for name in ("network_dropout", "rank_dropout", "module_dropout"):
-        if settings.values()[name] == 1:
-            yield Problem(name, "A dropout of 1 leaves nothing to learn.", "0.1 to 0.3 is usual; 0 for none.")
     if (
         objective.loss_type in ("huber", "smooth_l1")
         and objective.huber_scale == 0
         and objective.huber_schedule != "snr"
     ):
         yield Problem("huber_scale", "A Huber scale of 0 makes every error cost nothing.", "1 is usual.")
+    if settings.method != "lora":
+        return
+    for name in ("network_dropout", "rank_dropout", "module_dropout"):
+        if settings.values()[name] == 1:
+            yield Problem(name, "A dropout of 1 leaves nothing to learn.", "0.1 to 0.3 is usual; 0 for none.")
     if network.network_weights and not Path(network.network_weights).is_file():
         yield Problem(
             "network_weights", f'There is no file "{network.network_weights}".', "Correct the path, or empty the field."
@@ -113,7 +115,8 @@ def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
         return
     network = settings.network
     ratios = (network.loraplus_lr_ratio, network.loraplus_unet_lr_ratio, network.loraplus_text_encoder_lr_ratio)
-    if optimizer.optimizer.startswith("DAdapt") and any(ratio not in (0, 1) for ratio in ratios):
+    is_lora = settings.method == "lora"
+    if is_lora and optimizer.optimizer.startswith("DAdapt") and any(ratio not in (0, 1) for ratio in ratios):
         yield Problem(
             "loraplus_lr_ratio",
             f"{optimizer.optimizer} takes one learning rate for all parts.",
@@ -121,13 +124,13 @@ def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
         )
     elif len(rates) > 1 and optimizer.optimizer.startswith("DAdapt"):
         yield Problem(
-            "text_encoder_lr",
+            "text_encoder_lr" if is_lora else "learning_rate",
             f"{optimizer.optimizer} takes one learning rate for all parts; {min(rates):g} and {max(rates):g} are set.",
             "Set them all to 1.",
         )
     elif max(rates, default=1) < 0.1:
         yield Problem(
-            "unet_lr",
+            "unet_lr" if is_lora else "learning_rate",
             f"{optimizer.optimizer} finds its own learning rate; {max(rates):g} of it would hardly move anything.",
             "Set the learning rates to 1.",
             blocking=False,
@@ -139,21 +142,21 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
     yield from wrong
     if wrong:
         return
-    prompts = settings.samples.prompts()
+    prompts, step = settings.samples.prompts(), _step(settings)
     for prompt in prompts:
         if prompt.ignored:
             yield Problem(
                 "sample_prompts",
-                f'"{prompt.text[:40]}": {" ".join(prompt.ignored)} has no meaning for Stable Diffusion 1.',
+                f'"{prompt.text[:40]}": {" ".join(prompt.ignored)} has no meaning here.',
                 "It is left out.",
                 blocking=False,
             )
         for flag, side in (("w", prompt.width), ("h", prompt.height)):
-            if side is not None and side % 8:
+            if side is not None and side % step:
                 yield Problem(
                     "sample_prompts",
-                    f'"{prompt.text[:40]}": --{flag} {side} is not divisible by 8.',
-                    f"Use --{flag} {_multiple(side, SIDES)}.",
+                    f'"{prompt.text[:40]}": --{flag} {side} is not divisible by {step}.',
+                    f"Use --{flag} {_multiple(side, step)}.",
                 )
     samples = settings.samples
     asked = samples.sample_every_n_steps or samples.sample_every_n_epochs or samples.sample_at_first
@@ -166,6 +169,11 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
             "Set Sample every n steps or epochs.",
             blocking=False,
         )
+
+
+def _step(settings: TrainingSettings) -> int:
+    """What both sides of a picture must be divisible by."""
+    return SIDES_OF_PATCHES if settings.families.said() in IN_PATCHES else SIDES
 
 
 def _multiple(side: int, step: int) -> int:

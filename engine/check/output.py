@@ -78,6 +78,8 @@ def _free_name(settings: TrainingSettings, plan: StepPlan) -> str:
 
 
 def _disk(settings: TrainingSettings, plan: StepPlan, existing: Path) -> Iterator[Problem]:
+    if settings.method != "lora":
+        return  # how large a whole model is, only its files say
     numbers = BYTES_PER_RANK * settings.network.network_dim
     size = numbers * (4 if settings.source_model.save_precision == "float" else 2)
     files = len(OutputFiles(settings, plan))

@@ -220,7 +220,7 @@ def tokenizer_beside(
             return tokenizer_class.from_pretrained(place)
     try:
         return _local_first(lambda local: tokenizer_class.from_pretrained(name, local_files_only=local))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise Failure(
             f"{file.name} needs the tokenizer of {name}, which is not on this machine, and the Hugging Face hub cannot "
             "be reached.",

@@ -123,7 +123,8 @@ class Flux:
         )
         mask = tokens.attention_mask.to(t5.device)
         looked_at = mask if self._settings.apply_t5_attn_mask else None
-        states = t5(tokens.input_ids.to(t5.device), attention_mask=looked_at)[0]
+        with torch.autocast(t5.device.type, enabled=False):  # float16 is too narrow for what T5 computes
+            states = t5(tokens.input_ids.to(t5.device), attention_mask=looked_at)[0]
         return {"states": states, "mask": mask, "pooled": pooled}
 
     def _t5_tokens(self, parts: Parts) -> int:

@@ -20,6 +20,9 @@ MOVED = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusi
 REFINERS_LABELS = 2560
 """Numbers that the refiner is told beside the caption: five sizes of 256 each and its encoder's 1280; SDXL has six."""
 
+FLUX_PATCH = 64
+"""Numbers in a patch of latents that FLUX.1 is shown; its variants that fill in and follow pictures are shown more."""
+
 LARGEST_HEADER = 100_000_000
 """Bytes; safetensors itself reads no longer one."""
 
@@ -109,7 +112,8 @@ def by_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Found:
         return _unet(plain, shapes, kind)
     for name, family in _DENOISERS:
         if name in plain:
-            return Found(kind, family)
+            patches = plain.get("img_in.weight", (0, FLUX_PATCH))[-1]
+            return Found(kind, family, 4 if family != "flux" or patches == FLUX_PATCH else patches)
     if any(name.endswith("decoder.conv_in.weight") for name in shapes):
         return Found("vae")
     if any(".SelfAttention.q.weight" in name or "encoder.layers.0.self_attn." in name for name in shapes):

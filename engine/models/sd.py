@@ -14,7 +14,7 @@ from engine.models import checkpoint
 from engine.models.attachments import clip_attachments, each_alone, linears_within
 from engine.models.clip import hidden_states, joined, last_norm, tokens_in_chunks
 from engine.models.family import Drawing, Encoded, Parts, Reading, Target
-from engine.models.layouts.clip import clip_entries, open_clip_entries
+from engine.models.layouts.clip import bare_clip_entries, clip_entries, open_clip_entries
 from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.unet import unet_entries
 from engine.models.layouts.vae import PREFIX as VAE
@@ -26,6 +26,9 @@ from engine.settings.training import TrainingSettings
 
 CONFIGS = {1: checkpoint.CONFIGS / "sd1", 2: checkpoint.CONFIGS / "sd2"}
 """What a single file lacks: the configuration of its parts."""
+
+CLIP = "cond_stage_model.transformer."
+"""What stands before version 1's text encoder in its files."""
 
 GUIDANCE = 7.5
 """Classifier-free guidance of samples that ask for none in particular."""
@@ -80,16 +83,16 @@ class StableDiffusion:
     def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
         configs = CONFIGS[self.version]
         return {
-            **modules_from(weights, self._pieces(), dtype, f"{self.name} model"),
+            **modules_from(weights, self._pieces(bare=weights.has(f"{CLIP}embeddings.")), dtype, f"{self.name} model"),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, configs),
             "scheduler": checkpoint.scheduler_config(configs),
         }
 
-    def _pieces(self) -> list[Piece]:
-        """What the original single file holds."""
+    def _pieces(self, bare: bool = False) -> list[Piece]:
+        """What the original single file holds.  bare: version 1's text encoder has its names of old."""
         configs, maker = CONFIGS[self.version], checkpoint.maker
         text, prefix = (
-            (clip_entries, "cond_stage_model.transformer.")
+            (bare_clip_entries if bare else clip_entries, CLIP)
             if self.version == 1
             else (open_clip_entries, "cond_stage_model.model.")
         )

@@ -137,7 +137,8 @@ class StableDiffusion3:
             captions, padding="max_length", max_length=self._t5_tokens, truncation=True, return_tensors="pt"
         )
         mask = tokens.attention_mask.to(t5.device)
-        states: Tensor = t5(tokens.input_ids.to(t5.device), attention_mask=mask if self._masks else None)[0]
+        with torch.autocast(t5.device.type, enabled=False):  # float16 is too narrow for what T5 computes
+            states: Tensor = t5(tokens.input_ids.to(t5.device), attention_mask=mask if self._masks else None)[0]
         return states * mask[:, :, None] if self._masks else states
 
     encode_images = Flux.encode_images

@@ -97,6 +97,8 @@ class StableDiffusionXL:
         weights = weights_from(modules, self._pieces())
         if parts.prediction == "v_prediction":
             weights["v_pred"] = torch.empty(0)
+        if parts.alphas_cumprod is not None and parts.alphas_cumprod[-1] == 0:
+            weights["ztsnr"] = torch.empty(0)
         return weights
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
@@ -123,7 +125,7 @@ class StableDiffusionXL:
             noisy,
             timesteps,
             encoder_hidden_states=encoded["states"],
-            added_cond_kwargs={"text_embeds": encoded["pooled"], "time_ids": sizes.to(noisy)},
+            added_cond_kwargs={"text_embeds": encoded["pooled"], "time_ids": sizes.to(noisy.device, torch.float32)},
             return_dict=False,
         )[0]
         return answer
@@ -142,7 +144,7 @@ class StableDiffusionXL:
         pipeline.set_progress_bar_config(disable=True)
         encoded = self.encode_text(parts, [sample.prompt.text, sample.prompt.negative], sample.reading)
         states, pooled = encoded["states"], encoded["pooled"]
-        return pipeline(
+        latents = pipeline(
             prompt_embeds=states[:1],
             negative_prompt_embeds=states[1:],
             pooled_prompt_embeds=pooled[:1],
@@ -152,7 +154,9 @@ class StableDiffusionXL:
             width=sample.width,
             height=sample.height,
             generator=sample.generator(),
-        ).images[0]
+            output_type="latent",
+        ).images
+        return pipeline.image_processor.postprocess(_decoded(parts.vae, latents), output_type="pil")[0]
 
     def lora_targets(self, parts: Parts) -> list[Target]:
         """sd-scripts names the UNet's modules as the original file does."""
@@ -169,3 +173,13 @@ class StableDiffusionXL:
                 ),
             ),
         ]
+
+
+def _decoded(vae: Any, latents: Tensor) -> Tensor:
+    """(B, 3, H, W) in [-1, 1].  SDXL's own VAE breaks in float16, also where autocast alone brings it there."""
+    dtype = vae.dtype
+    with torch.autocast(latents.device.type, enabled=False):
+        vae.to(torch.float32 if dtype == torch.float16 else dtype)
+        pixels: Tensor = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
+        vae.to(dtype)
+    return pixels

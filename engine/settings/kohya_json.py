@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.settings.errors import listed
 from engine.settings.option import Option
-from engine.settings.training import BadValues, Method, TrainingSettings, training_options
+from engine.settings.training import USUAL, BadValues, Method, TrainingSettings, training_options
 
 
 @dataclass
@@ -37,7 +37,11 @@ class Loaded:
 
     def settings_by(self, method: Method) -> TrainingSettings:
         """The settings; where the file does not say by which method they are, as kohya_ss's do not, by this one."""
-        return self.settings if self.says_method else self.settings.model_copy(update={"method": method})
+        if self.says_method:
+            return self.settings
+        if self.named & USUAL.keys():
+            return self.settings.model_copy(update={"method": method})
+        return self.settings.for_method(method)
 
     def report(self) -> list[str]:
         """The same as sentences for people, none where all is well."""

@@ -136,9 +136,16 @@ class Option:
         def met(condition: Mapping[str, tuple[Any, ...]]) -> bool:
             return all(values[name] in allowed for name, allowed in condition.items() if name in values)
 
-        if values.get("method", self.methods[0]) not in self.methods:
+        if "method" in values and not self.is_for(values["method"]):
             return False
         return met(self.applies_when or {}) or (self.also_when is not None and met(self.also_when))
+
+    def is_for(self, method: str) -> bool:
+        """Whether a method knows the option: one of those whose tabs save it.
+
+        Fine-tuning knows DreamBooth's too, for here both read their pictures and train alike.
+        """
+        return method in self.methods or (method == "finetune" and "dreambooth" in self.methods)
 
     @property
     def controllers(self) -> tuple[str, ...]:

@@ -193,8 +193,9 @@ class Presets:
 
 
 def changed(settings: TrainingSettings) -> list[Option]:
-    """The options that have another value than their default."""
-    return [item for item in training_options() if item.value_in(settings) != item.default]
+    """The options that have another value than is usual with the method."""
+    usual = TrainingSettings().for_method(settings.method)
+    return [item for item in training_options() if item.value_in(settings) != item.value_in(usual)]
 
 
 def as_preset(settings: TrainingSettings, description: str = "") -> dict[str, Any]:

@@ -88,7 +88,10 @@ class TrainingSettings(Group):
 
     def rates(self) -> tuple[float, ...]:
         """The learning rates of all parts that the method might train; 0 for a part that it does not."""
-        return self.optimizer.rates() if self.method == "lora" else tuple(self.whole_model_rates(2).values())
+        if self.method == "lora":
+            return self.optimizer.rates()
+        text_encoders = {"sd1": 1, "sd2": 1, "sdxl": 2}.get(self.families.said(), 0)
+        return tuple(self.whole_model_rates(text_encoders).values())
 
     def for_method(self, method: Method) -> TrainingSettings:
         """The same by another method; what stands at the one's usual value goes to the other's."""

@@ -89,7 +89,7 @@ class RunMetadata:
 
     def _run(self) -> dict[str, Any]:
         s = self.settings
-        unet_lr, text_encoder_lr = s.optimizer.rates()
+        unet_lr, text_encoder_lr = s.optimizer.rates() if s.method == "lora" else (None, None)
         return {
             "ss_session_id": self.session,
             "ss_training_started_at": self.began,

@@ -79,7 +79,11 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         )
     family = family_of(settings)
     dtype = weight_dtype(accelerator.mixed_precision)
-    parts = family.load(settings, dtype)
+    # What is trained begins from all digits that the files have; the rest may lose some at once.
+    whole = settings.method != "lora"
+    parts = family.load(settings, torch.float32 if whole else dtype)
+    if whole and not settings.sdxl.sdxl_no_half_vae:
+        parts.vae.to(dtype)
     report.event(
         Planned(
             total_steps=plan.steps,
@@ -105,11 +109,14 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
 
     torch.manual_seed(seed)
     method = method_of(family, parts, settings, plan.steps)
-    learning = [parts.denoiser, *parts.text_encoders]
-    for module in learning:
-        module.to(device).train()
+    for module in (parts.denoiser, *parts.text_encoders):
+        # T5 drops a tenth of what it says while it is in training mode; what does not learn speaks clearly.
+        learns = any(parameter.requires_grad for parameter in module.parameters())
+        if whole and not learns:
+            module.to(_narrowed(dtype, parts))
+        module.to(device).train(learns)
     if settings.hardware.gradient_checkpointing:
-        save_memory(*learning)
+        save_memory(parts.denoiser, *parts.text_encoders)
     reading = Reading(settings.objective.clip_skip, int(settings.captions.max_token_length))
     conditioning = Conditioning(family, parts, captions, settings.captions, reading, method.trains_text_encoder)
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
@@ -118,6 +125,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     if saved:
         _take_up(saved, method, memory)
         report.resume(saved[2].smoothed_loss)
+        saved = None  # a whole model's has gigabytes
         wanted = [group["lr"] for group in method.parameter_groups()]
         if has_given_rates(optimizer.optimizer) and schedule.base_lrs != wanted:
             report.warn("The learning rates go on as they were in the saved state; those in the settings are not used.")
@@ -236,14 +244,19 @@ def _take_up(saved: Saved, method: Method, memory: _Memory) -> None:
         ) from error
 
 
+def _narrowed(dtype: torch.dtype, parts: Parts) -> torch.dtype:
+    """What frozen parts compute in: T5, which the families that follow a flow have, needs more than float16's range."""
+    return torch.bfloat16 if parts.prediction == "flow" and dtype == torch.float16 else dtype
+
+
 @torch.no_grad()
 def _encode(family: Family, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
     latents = family.encode_images(parts, pixels, generator).float()
     if not latents.isfinite().all():
         raise Failure(
             "The VAE gives no numbers for a picture: half precision is too narrow for it, as it is for SDXL's own.",
-            "Turn on No half VAE, or set Mixed precision to bf16 or no.",
-            "sdxl_no_half_vae",
+            "Set Mixed precision to bf16 or no; for SDXL, No half VAE will do.",
+            "mixed_precision",
         )
     return latents
 

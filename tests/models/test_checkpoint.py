@@ -76,6 +76,16 @@ def test_a_ckpt_file_is_the_same_model_too(
     same_answer(load(tmp_path / "model.ckpt"), load(MODEL_FOLDER))
 
 
+def test_names_of_old_of_the_text_encoder_are_read_too(
+    pipeline: StableDiffusionPipeline, tmp_path: Path, as_small: None
+):
+    """As files have them that were made with an older transformers."""
+    wrapped, bare = "cond_stage_model.transformer.text_model.", "cond_stage_model.transformer."
+    weights = {name.replace(wrapped, bare): tensor for name, tensor in original_layout(pipeline).items()}
+    save_file(weights, tmp_path / "model.safetensors")
+    same_answer(load(tmp_path / "model.safetensors"), load(MODEL_FOLDER))
+
+
 class Payload:
     """A pickle that runs code when it is loaded."""
 

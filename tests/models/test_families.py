@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 from engine.failure import Failure
-from engine.models import flux, sd, sd3, sdxl
+from engine.models import encoders, flux, sd, sd3, sdxl
 from engine.models.families import family_of
 from engine.models.family import Drawing, Family, Parts, Reading
 from engine.networks.lora import LoraNetwork
@@ -294,3 +294,21 @@ def test_a_lora_may_attach_to_some_of_fluxs_blocks(flux_folder: Path):
     assert blocks(flux_model_type="flux") == {"double", "single"}
     assert blocks(train_blocks="double") == {"double"}
     assert blocks(train_blocks="single") == {"single"}
+
+
+def test_t5s_tokenizer_is_read_from_the_files_that_the_hub_has(tmp_path: Path):
+    """spiece.model alone, which sentencepiece made; the hub's folder of T5-XXL holds no other list of pieces."""
+    import sentencepiece
+
+    (tmp_path / "words.txt").write_text("a red circle on a blue star\n" * 50, encoding="utf-8")
+    folder = tmp_path / "tokenizer_2"
+    folder.mkdir()
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "words.txt"), model_prefix=str(folder / "spiece"), vocab_size=18, pad_id=0, eos_id=1,
+        unk_id=2, bos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    tokenizer = encoders.t5_tokenizer(tmp_path / "flux.safetensors")
+    ids = tokenizer(["a red star"], padding="max_length", max_length=24).input_ids[0]
+    assert ids[-1] == 0
+    assert 1 in ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "a red star"

@@ -50,6 +50,7 @@ HEADERS = {
         {UNET + key: shape for key, shape in FLUX.items()} | {"vae.decoder.conv_in.weight": (512, 16, 3, 3)},
         Found("model", "flux"),
     ),
+    "flux-fill": (FLUX | {"img_in.weight": (3072, 384)}, Found("denoiser", "flux", 384)),
     "chroma": (FLUX | {"distilled_guidance_layer.in_proj.weight": (5120, 64)}, Found("denoiser", "chroma")),
     "qwen": ({"transformer_blocks.0.img_mod.1.weight": (1, 1)}, Found("denoiser", "qwen")),
     "lumina": ({"cap_embedder.1.weight": (2304, 2304)}, Found("denoiser", "lumina")),

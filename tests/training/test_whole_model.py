@@ -129,6 +129,28 @@ def test_which_parts_have_which_rate():
     assert rates("dreambooth", 1, stop_text_encoder_training=-1) == {"unet": 3e-5, "text_encoder": 0}
 
 
+def test_rates_are_those_of_the_parts_that_the_family_trains():
+    def rates(**changes: Any) -> tuple[float, ...]:
+        return TrainingSettings().with_values(changes).for_method("dreambooth").rates()
+
+    assert rates(learning_rate=3e-5, learning_rate_te=2e-5) == (3e-5, 2e-5)
+    assert rates(learning_rate=3e-5, sdxl=True, learning_rate_te2=0) == (3e-5, 1e-5, 0)
+    assert rates(learning_rate=0, flux1_checkbox=True) == (0,)
+
+
+def test_what_is_trained_begins_from_all_digits_of_the_files(start_run, tmp_path: Path):
+    """With mixed precision too: at a rate that moves nothing, what is saved is what was loaded."""
+    ended(start_run("dreambooth", max_train_steps=1, learning_rate=1e-30, learning_rate_te=0, save_precision="float",
+                    mixed_precision="bf16", optimizer="SGDNesterov", optimizer_args="weight_decay=0"))  # fmt: skip
+    weights = load_file(tmp_path / "out" / "shapes.safetensors")
+    family, parts = loaded()
+    before = family.to_original(parts)
+    unet = [name for name in weights if name.startswith("model.diffusion_model.")]
+    assert len(unet) > 100
+    for name in unet:
+        torch.testing.assert_close(weights[name], before[name], atol=1e-20, rtol=0)
+
+
 def test_another_method_brings_its_usual_rate_but_leaves_one_that_was_chosen():
     plain = TrainingSettings()
     assert plain.for_method("dreambooth").optimizer.learning_rate == 1e-5
@@ -136,3 +158,14 @@ def test_another_method_brings_its_usual_rate_but_leaves_one_that_was_chosen():
     chosen = plain.with_values({"learning_rate": 3e-4})
     assert chosen.for_method("finetune").optimizer.learning_rate == 3e-4
     assert json.loads(chosen.for_method("finetune").model_dump_json())["method"] == "finetune"
+
+
+def test_a_whole_model_goes_on_from_a_saved_state_to_the_same_bits(start_run, tmp_path: Path):
+    told = {"lr_scheduler": "constant", "save_precision": "float", "optimizer": "AdamW"}
+    ended(start_run("dreambooth", output_name="whole", max_train_steps=6, **told))
+    ended(start_run("dreambooth", output_name="first", max_train_steps=3, save_state_on_train_end=True, **told))
+    state = tmp_path / "out" / "first-state"
+    ended(start_run("dreambooth", output_name="second", max_train_steps=6, resume=str(state), **told))
+    whole, second = (load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("whole", "second"))
+    assert whole.keys() == second.keys()
+    assert all(torch.equal(tensor, second[name]) for name, tensor in whole.items())

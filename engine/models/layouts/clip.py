@@ -30,6 +30,14 @@ def clip_entries(encoder: nn.Module, prefix: str) -> list[Entry]:
     ]  # fmt: skip
 
 
+def bare_clip_entries(encoder: nn.Module, prefix: str) -> list[Entry]:
+    """As files of Stable Diffusion 1 have it that were made with an older transformers: without text_model."""
+    return [
+        Entry(entry.original.replace(f"{prefix}text_model.", prefix), entry.names)
+        for entry in clip_entries(encoder, prefix)
+    ]
+
+
 def open_clip_entries(encoder: nn.Module, prefix: str) -> list[Entry]:
     """OpenCLIP has one matrix for queries, keys and values, and the projection transposed and without a suffix."""
     entries = stacked(renamed(encoder, _OPEN_CLIP), (".attn.q", ".attn.k", ".attn.v"), ".attn.in_proj", joint="_")

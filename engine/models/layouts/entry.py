@@ -86,5 +86,6 @@ def from_original(module: nn.Module, entries: Iterable[Entry], weights: Mapping[
 
 def to_original(module: nn.Module, entries: Iterable[Entry]) -> dict[str, Tensor]:
     """A module's tensors under the names, and in the shapes, of the original file."""
-    state = module.state_dict()
+    # Put together in main memory: on the GPU the copies of a large model would not fit beside it.
+    state = {name: tensor if tensor.is_meta else tensor.cpu() for name, tensor in module.state_dict().items()}
     return {entry.original: entry.join(state) for entry in entries}
