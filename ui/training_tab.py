@@ -15,19 +15,17 @@ import gradio as gr
 from engine.begin import begin, busy_problem
 from engine.check.check import check
 from engine.check.mend import mended, with_free_name
-from engine.check.model import switches_of
 from engine.check.problem import Checked, Problem
 from engine.data.folders import scan
 from engine.data.items import items_of
 from engine.data.steps import plan_of
 from engine.demo.demo import write_demo
-from engine.models.recognise import NoModel, recognise
 from engine.runs.folder import runs_root
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings, read_settings, save_kohya
 from engine.settings.paths import typed_path
 from engine.settings.training import BadValues, Method, TrainingSettings
-from ui import about_tab, search
+from ui import about_tab, model_switches, search
 from ui.changed_view import changed_table
 from ui.command_panel import CommandPanel
 from ui.findings import bad_values, findings_html
@@ -122,10 +120,7 @@ class TrainingTab:
         }
         gr.on([component.change for component in values], **changed, trigger_mode="always_last", **SILENT)
 
-        switches = [form.components[name] for name in FAMILY_SWITCHES]
-        model = form.components["pretrained_model_name_or_path"]
-        model.change(self._recognised, [model, *switches], [*switches, self.said], **SILENT)
-
+        model_switches.connect(form, self.said)
         findings = [self.problems, self.findings, self.fix]
         self.check.click(self._check, filled, findings, **SILENT).then(None, [self.problems], None, js=SHOW_PROBLEMS)
         started = self.start.click(self._start, filled, [*findings, panel.chosen], **SILENT)
@@ -262,21 +257,6 @@ class TrainingTab:
             preview(preset, settings),
         ]
 
-    def _recognised(self, model: str | None, *switches: bool) -> list[Any]:
-        """Set the switches for the model's family, where its files are at hand and say it."""
-        unchanged = [gr.skip() for _ in [*switches, self.said]]
-        try:
-            found = recognise(str(typed_path(model or "")))
-        except NoModel:
-            return unchanged  # Check has a sentence for it
-        if found is None or found.kind not in ("model", "denoiser"):
-            return unchanged
-        right = switches_of(found)
-        wanted = [right.get(name, now) for name, now in zip(FAMILY_SWITCHES, switches, strict=True)]
-        if wanted == list(switches):
-            return unchanged
-        return [*wanted, said(f"This is {found.title}; the form is set for it.")]
-
     def _steps_line(self, base: TrainingSettings, values: Values) -> Sentences:
         """The arithmetic of the steps, or nothing where the pictures cannot be counted yet."""
         try:
@@ -327,8 +307,6 @@ class TrainingTab:
             return [*self._findings(checked), gr.skip()]
         return [[], "", gr.update(visible=False), self.panel.choose(run)]
 
-
-FAMILY_SWITCHES = ("v2", "v_parameterization", "sdxl", "sd3_checkbox", "flux1_checkbox")
 
 SHOW_PROBLEMS = "(problems) => darkroom.showProblems(problems)"
 
