@@ -20,14 +20,22 @@ class Conditioning:
     captions: of the pictures, by index.  variation: what happens to one each time it is shown.
     trained: the text encoder learns, so captions are encoded anew at every step, with gradients. Without that,
     and without shuffling, each different caption is encoded now, and the text encoder leaves the device.
+    device: where the training computes.
     """
 
     def __init__(
-        self, family: Family, parts: Parts, captions: list[str], variation: Captions, reading: Reading, trained: bool
+        self,
+        family: Family,
+        parts: Parts,
+        captions: list[str],
+        variation: Captions,
+        reading: Reading,
+        trained: bool,
+        device: torch.device,
     ) -> None:
         self._family, self._parts, self._captions = family, parts, captions
         self._variation, self._reading, self._trained = variation, reading, trained
-        self._device = parts.device
+        self._device = device
         self._encoded: dict[str, Encoded] = {}
         if not trained and not variation.shuffle_caption:
             self._encode_all()

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,10 @@ class RunMetadata:
     began: float = field(default_factory=time.time)
     session: int = field(default_factory=lambda: random.SystemRandom().randrange(2**32))
 
-    def __post_init__(self) -> None:
-        self._base = base_model_facts(self.settings.source_model.pretrained_model_name_or_path)
+    @cached_property
+    def _base(self) -> dict[str, Any]:
+        """Found out when the first file is saved, and only by the process that saves: it reads the whole model."""
+        return base_model_facts(self.settings.source_model.pretrained_model_name_or_path)
 
     def at(self, step: int, epoch: int) -> dict[str, str]:
         """All metadata of a file saved after `step` steps in epoch `epoch`, as text."""

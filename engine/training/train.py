@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.data.batches import Batches, MicroBatch
 from engine.data.dataset import Latents
@@ -109,16 +109,23 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
 
     torch.manual_seed(seed)
     method = method_of(family, parts, settings, plan.steps)
-    for module in (parts.denoiser, *parts.text_encoders):
-        # T5 drops a tenth of what it says while it is in training mode; what does not learn speaks clearly.
+    if settings.hardware.gradient_checkpointing:
+        save_memory(parts.denoiser, *parts.text_encoders)
+
+    def to_work(module: nn.Module) -> None:
+        """Onto the device.  T5 drops a tenth of what it says in training mode: what does not learn speaks clearly."""
         learns = any(parameter.requires_grad for parameter in module.parameters())
         if whole and not learns:
             module.to(_narrowed(dtype, parts))
         module.to(device).train(learns)
-    if settings.hardware.gradient_checkpointing:
-        save_memory(parts.denoiser, *parts.text_encoders)
+
+    # The text encoders come first, and go again where all captions are encoded at once: they and the denoiser of a
+    # large model would not fit side by side.
+    for encoder in parts.text_encoders:
+        to_work(encoder)
     reading = Reading(settings.objective.clip_skip, int(settings.captions.max_token_length))
-    conditioning = Conditioning(family, parts, captions, settings.captions, reading, method.trains_text_encoder)
+    conditioning = Conditioning(family, parts, captions, settings.captions, reading, method.trains_text_encoder, device)
+    to_work(parts.denoiser)
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
     schedule = make_schedule(optimizer.optimizer, settings.optimizer, plan.steps)
     memory = _Memory(optimizer, schedule, accelerator.scaler)
