@@ -94,6 +94,12 @@ def alphas_cumprod(scheduler: dict[str, Any]) -> Tensor:
     return without_a_trace_of_signal(schedule) if scheduler.get("rescale_betas_zero_snr") else schedule
 
 
+def vae_of(settings: TrainingSettings, found: dict[str, Any], dtype: torch.dtype) -> Any:
+    """The VAE that the settings name in place of the model's own, else that one.  Raises Failure."""
+    own, source = found["vae"], settings.source_model.vae
+    return load_vae(type(own), source, dtype, own) if source else own
+
+
 def load_vae(vae_class: Any, source: str, dtype: torch.dtype, like: Any) -> Any:
     """A VAE from a file, a folder (its own or a whole model's), or a hub name.  Raises Failure.
 

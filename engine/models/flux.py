@@ -66,7 +66,7 @@ class Flux:
         source = settings.source_model
         from_file = partial(self._from_file, settings)
         found = checkpoint.components(FluxPipeline, source.pretrained_model_name_or_path, dtype, from_file)
-        vae = checkpoint.load_vae(AutoencoderKL, source.vae, dtype, found["vae"]) if source.vae else found["vae"]
+        vae = checkpoint.vae_of(settings, found, dtype)
         return checkpoint.frozen(
             Parts(
                 denoiser=found["transformer"],

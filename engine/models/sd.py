@@ -67,7 +67,7 @@ class StableDiffusion:
                 "Choose an ordinary Stable Diffusion model.",
                 checkpoint.MODEL_FIELD,
             )
-        vae = checkpoint.load_vae(AutoencoderKL, source.vae, dtype, found["vae"]) if source.vae else found["vae"]
+        vae = checkpoint.vae_of(settings, found, dtype)
         prediction = checkpoint.prediction_of(found["scheduler"], settings)
         return checkpoint.frozen(
             Parts(

@@ -71,7 +71,7 @@ class StableDiffusion3:
         source = settings.source_model
         from_file = partial(self._from_file, settings)
         found = checkpoint.components(StableDiffusion3Pipeline, source.pretrained_model_name_or_path, dtype, from_file)
-        vae = checkpoint.load_vae(AutoencoderKL, source.vae, dtype, found["vae"]) if source.vae else found["vae"]
+        vae = checkpoint.vae_of(settings, found, dtype)
         names = ("text_encoder", "text_encoder_2", "text_encoder_3")
         present = [name for name in names if found.get(name) is not None]
         return checkpoint.frozen(

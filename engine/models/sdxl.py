@@ -46,7 +46,7 @@ class StableDiffusionXL:
         found = checkpoint.components(
             StableDiffusionXLPipeline, source.pretrained_model_name_or_path, dtype, self._from_file
         )
-        vae = checkpoint.load_vae(AutoencoderKL, source.vae, dtype, found["vae"]) if source.vae else found["vae"]
+        vae = checkpoint.vae_of(settings, found, dtype)
         if settings.sdxl.sdxl_no_half_vae:
             vae = vae.float()
         return checkpoint.frozen(

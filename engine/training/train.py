@@ -186,6 +186,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         losses = objective.loss(prediction, corrupted) * prior_weights[list(batch.pictures)]
         return losses.mean() * batch.weight
 
+    learned, group_names = parameters(method), names(method)
     if start == 0:
         milestones.before_first_step()
     report.stage("training", start, plan.steps)
@@ -197,8 +198,8 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             loss = loss_of(batch)
             accelerator.backward(loss)
             step_loss += loss.detach()
-        average_gradients(parameters(method), accelerator)
-        grad_norm = accelerator.clip_grad_norm_(parameters(method), settings.optimizer.max_grad_norm or math.inf)
+        average_gradients(learned, accelerator)
+        grad_norm = accelerator.clip_grad_norm_(learned, settings.optimizer.max_grad_norm or math.inf)
         rates = learning_rates(optimizer.optimizer, schedule)
         optimizer.step()
         method.after_step()
@@ -210,7 +211,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             pictures=accelerator.num_processes * sum(len(batch.pictures) for batch in step_batches if batch.weight),
             loss=accelerator.reduce(step_loss, "mean"),
             grad_norm=grad_norm,
-            learning_rates=dict(zip(names(method), rates, strict=True)),
+            learning_rates=dict(zip(group_names, rates, strict=True)),
         )
         schedule.step()
         if milestones.after(step):
