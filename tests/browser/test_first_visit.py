@@ -140,6 +140,33 @@ def test_what_is_wrong_stands_beside_its_field(open_page, tmp_path: Path):
     expect(page.page.locator("#steps")).to_contain_text("30 (pictures × repeats)", timeout=PATIENCE)
 
 
+TYPE_WHILE_IT_IS_DRAWN = """() => {
+  document.querySelector('[role="tab"][data-tab-id="Folders"]').click();
+  return new Promise((done) => {
+    const field = () => document.querySelector("#option-train_data_dir :is(textarea, input)");
+    const type = () => {
+      if (!field()?.getClientRects().length) return requestAnimationFrame(type);
+      field().value = "/typed/early";
+      field().dispatchEvent(new Event("input", { bubbles: true }));
+      setTimeout(() => (field().value = ""), 50); // as Gradio does once the tab is drawn
+      setTimeout(done, 500);
+    };
+    type();
+  });
+}"""
+
+
+def test_what_is_typed_while_a_tab_is_drawn_stays(open_page):
+    page = open_page()
+    page.page.evaluate(TYPE_WHILE_IT_IS_DRAWN)
+    assert page.field("train_data_dir").input_value() == "/typed/early"
+    page.button("Check").click()
+    expect(page.page.locator("#findings")).to_contain_text('"/typed/early" does not exist', timeout=PATIENCE)
+    page.field("train_data_dir").fill("")  # what the user takes away stays away
+    time.sleep(0.5)
+    assert page.field("train_data_dir").input_value() == ""
+
+
 def test_an_option_without_meaning_is_hidden(open_page):
     page = open_page()
     page.tab("Parameters", "Basic")

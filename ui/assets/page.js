@@ -125,3 +125,29 @@ new MutationObserver(() => {
     darkroom.dressFields();
   }, 50);
 }).observe(document.documentElement, { childList: true, subtree: true });
+
+// A moment after Gradio has drawn a tab it hands each field the value that it was drawn with.  What was typed or
+// ticked in that moment would be gone, and the user not told: so it is entered again.
+const DRAWING = 2000; // milliseconds that the drawing of a tab takes on a slow machine
+let tabOpened = -DRAWING;
+const lastEntry = new WeakMap();
+document.addEventListener(
+  "click",
+  (event) => {
+    if (event.target.closest?.('[role="tab"]')) tabOpened = performance.now();
+  },
+  { capture: true },
+);
+document.addEventListener("input", (event) => {
+  const field = event.target;
+  const property = field.type === "checkbox" ? "checked" : "value";
+  const entered = field[property];
+  lastEntry.set(field, event);
+  const look = () => {
+    if (performance.now() - tabOpened > DRAWING || lastEntry.get(field) !== event) return;
+    if (field[property] === entered) return requestAnimationFrame(look);
+    field[property] = entered;
+    for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
+  };
+  look();
+});
