@@ -22,6 +22,8 @@ SCREENSHOTS = ROOT / "tests" / "screenshots"
 PATIENCE = 180_000
 """Milliseconds: two cores may be busy with a training."""
 
+expect.set_options(timeout=PATIENCE)
+
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -84,7 +86,7 @@ class Driver:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.set_default_timeout(PATIENCE)
         page.goto(url)
-        expect(page.locator("#start")).to_be_visible(timeout=PATIENCE)
+        expect(page.locator("#start")).to_be_visible()
 
     def tab(self, *names: str) -> None:
         """Open a tab, then the sub-tab within it."""
@@ -110,7 +112,7 @@ class Driver:
         return self.page.locator(f"#option-{option} .option-problem")
 
     def figure(self, name: str) -> str:
-        return self.page.locator(f'#overview [data-figure="{name}"]').inner_text(timeout=PATIENCE)
+        return self.page.locator(f'#overview [data-figure="{name}"]').inner_text()
 
     def step(self) -> int:
         return int(self.figure("step").split("/")[0])
@@ -119,7 +121,7 @@ class Driver:
         return self.page.locator("#overview .badge").inner_text()
 
     def wait_for_status(self, words: str) -> None:
-        expect(self.page.locator("#overview .badge")).to_have_text(words, timeout=PATIENCE)
+        expect(self.page.locator("#overview .badge")).to_have_text(words)
 
     def wait_for_step(self, step: int) -> None:
         until = time.monotonic() + PATIENCE / 1000

@@ -12,19 +12,18 @@ from playwright.sync_api import expect
 
 from engine.runs import process
 from engine.runs.folder import all_runs
-from tests.browser.conftest import PATIENCE
 
 
 def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
     page = open_page()
     page.button("Try it now").click()
-    expect(page.page.locator("#steps")).to_contain_text("= 408 steps", timeout=PATIENCE)
+    expect(page.page.locator("#steps")).to_contain_text("= 408 steps")
     page.button("Start training").click()
     page.wait_for_step(55)
     first = page.step()
     page.wait_for_step(first + 10)  # steps rise
     assert page.points() >= 10
-    expect(page.page.locator("#samples th")).to_have_text(["before", "step 50"], timeout=PATIENCE)
+    expect(page.page.locator("#samples th")).to_have_text(["before", "step 50"])
     expect(page.page.locator("#samples img")).to_have_count(6)
     page.page.wait_for_function("[...document.querySelectorAll('#samples img')].every(i => i.naturalWidth > 0)")
     assert page.samples() == 6
@@ -42,7 +41,7 @@ def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
     page.page.get_by_role("button", name="Configuration").click()
     page.page.locator("#settings-path textarea, #settings-path input").fill(str(runs.parent / "mine.json"))
     page.button("Save").click()
-    expect(page.page.locator("#said")).to_contain_text("Saved", timeout=PATIENCE)
+    expect(page.page.locator("#said")).to_contain_text("Saved")
     assert json.loads((runs.parent / "mine.json").read_text(encoding="utf-8"))["output_name"] == "heart"
 
     other = open_page()
@@ -74,7 +73,7 @@ def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
 def test_a_killed_engine_is_called_dead_and_the_run_goes_on(open_page):
     page = open_page()
     page.button("Try it now").click()
-    expect(page.page.locator("#steps")).to_contain_text("408", timeout=PATIENCE)
+    expect(page.page.locator("#steps")).to_contain_text("408")
     page.tab("Parameters", "Advanced")
     page.field("save_every_n_steps").fill("5")
     page.button("Start training").click()
@@ -97,7 +96,7 @@ def test_a_killed_engine_is_called_dead_and_the_run_goes_on(open_page):
     assert second != run
     page.wait_for_step(2)
     page.button("Start training").click()  # not two at a time
-    expect(page.page.locator("#findings")).to_contain_text("is still going on", timeout=PATIENCE)
+    expect(page.page.locator("#findings")).to_contain_text("is still going on")
     page.button("Stop").click()
     page.wait_for_status("Stopped")
     assert process.wait(second, 60)
@@ -126,7 +125,7 @@ def test_what_is_wrong_stands_beside_its_field(open_page, tmp_path: Path):
     page.tab("Parameters", "Basic")
     page.field("max_resolution").fill("510,512")
     page.button("Start training").click()
-    expect(page.problem("max_resolution")).to_contain_text("not divisible by 8. Use 512,512.", timeout=PATIENCE)
+    expect(page.problem("max_resolution")).to_contain_text("not divisible by 8. Use 512,512.")
     expect(page.problem("output_dir")).to_contain_text("No output folder is chosen.")
     page.page.get_by_text("Image folder", exact=False).locator("visible=true").first.click()  # leads to its field
     expect(page.field("train_data_dir")).to_be_visible()
@@ -135,9 +134,9 @@ def test_what_is_wrong_stands_beside_its_field(open_page, tmp_path: Path):
     assert list(all_runs()) == []
 
     page.button("Make the folder for me").click()
-    expect(page.problem("train_data_dir")).to_have_count(0, timeout=PATIENCE)
+    expect(page.problem("train_data_dir")).to_have_count(0)
     assert len(list((photos / "10_concept").glob("*.png"))) == 3
-    expect(page.page.locator("#steps")).to_contain_text("30 (pictures × repeats)", timeout=PATIENCE)
+    expect(page.page.locator("#steps")).to_contain_text("30 (pictures × repeats)")
 
 
 TYPE_WHILE_IT_IS_DRAWN = """() => {
@@ -161,7 +160,7 @@ def test_what_is_typed_while_a_tab_is_drawn_stays(open_page):
     page.page.evaluate(TYPE_WHILE_IT_IS_DRAWN)
     assert page.field("train_data_dir").input_value() == "/typed/early"
     page.button("Check").click()
-    expect(page.page.locator("#findings")).to_contain_text('"/typed/early" does not exist', timeout=PATIENCE)
+    expect(page.page.locator("#findings")).to_contain_text('"/typed/early" does not exist')
     page.field("train_data_dir").fill("")  # what the user takes away stays away
     time.sleep(0.5)
     assert page.field("train_data_dir").input_value() == ""
@@ -173,7 +172,7 @@ def test_an_option_without_meaning_is_hidden(open_page):
     expect(page.field("lr_scheduler_power")).to_be_hidden()
     page.field("lr_scheduler").click()
     page.page.get_by_role("option", name="polynomial").click()
-    expect(page.field("lr_scheduler_power")).to_be_visible(timeout=PATIENCE)
+    expect(page.field("lr_scheduler_power")).to_be_visible()
 
 
 OLD_FILE = {
@@ -215,7 +214,7 @@ def test_an_old_settings_file_opens_and_is_saved_whole(open_page, tmp_path: Path
     page.page.get_by_role("button", name="Configuration").click()
     page.page.locator("#settings-path textarea, #settings-path input").fill(str(tmp_path / "old.json"))
     page.button("Load").click()
-    expect(page.page.locator("#said")).to_contain_text("Loaded old.json", timeout=PATIENCE)
+    expect(page.page.locator("#said")).to_contain_text("Loaded old.json")
     expect(page.page.locator("#said")).to_contain_text("waiting for masked loss: Masked loss (true)")
     expect(page.page.locator("#said")).to_contain_text('a_key_of_tomorrow ("kept")')
     shown = {option: page.value(option) for option in SHOWN}
@@ -224,7 +223,7 @@ def test_an_old_settings_file_opens_and_is_saved_whole(open_page, tmp_path: Path
     }
     page.page.locator("#settings-path textarea, #settings-path input").fill(str(tmp_path / "new.json"))
     page.button("Save").click()
-    expect(page.page.locator("#said")).to_contain_text("Saved", timeout=PATIENCE)
+    expect(page.page.locator("#said")).to_contain_text("Saved")
     saved = json.loads((tmp_path / "new.json").read_text(encoding="utf-8"))
     for key, value in OLD_FILE.items():
         if value == "" or key == "xformers":
@@ -235,5 +234,5 @@ def test_an_old_settings_file_opens_and_is_saved_whole(open_page, tmp_path: Path
     (tmp_path / "broken.json").write_text('{"epoch": ')
     page.page.locator("#settings-path textarea, #settings-path input").fill(str(tmp_path / "broken.json"))
     page.button("Load").click()
-    expect(page.page.locator("#said")).to_contain_text("cut off or edited wrongly", timeout=PATIENCE)
+    expect(page.page.locator("#said")).to_contain_text("cut off or edited wrongly")
     assert page.value("output_name") == "portrait"  # the form stays as it was

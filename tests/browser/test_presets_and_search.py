@@ -5,17 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PATIENCE, Driver
-
-
-@pytest.fixture(autouse=True)
-def patience():
-    expect.set_options(timeout=30_000)
-    yield
-    expect.set_options(timeout=5_000)
+from tests.browser.conftest import Driver
 
 
 def choose(page: Driver, preset: str) -> None:
@@ -141,7 +133,7 @@ def test_the_search_finds_by_label_older_label_key_choice_and_help_and_leads_to_
 
     search(page, "tags")
     page.page.locator("#option-hits .hit", has_text="metadata_tags").click()
-    expect(page.field("metadata_tags")).to_be_focused(timeout=PATIENCE)
+    expect(page.field("metadata_tags")).to_be_focused()
     page.page.locator("#option-search").fill("vae_batch")
     page.page.keyboard.press("Enter")
     expect(page.page.locator("#option-vae_batch_size")).to_be_in_viewport()
@@ -177,7 +169,7 @@ def test_what_differs_is_listed_leads_to_its_field_and_is_reset_there_and_beside
 def test_a_note_appears_with_its_field_in_a_tab_that_was_not_open_yet(open_page):
     page = open_page()
     page.button("Check").click()
-    expect(page.page.locator("#findings")).to_contain_text("Before this can start", timeout=PATIENCE)
+    expect(page.page.locator("#findings")).to_contain_text("Before this can start")
     expect(page.problem("train_data_dir")).to_have_count(0)
     page.tab("Folders")
     expect(page.problem("train_data_dir")).to_be_visible()

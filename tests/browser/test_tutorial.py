@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.runs.folder import all_runs
-from tests.browser.conftest import PATIENCE, Driver
+from tests.browser.conftest import Driver
 from tests.pictures import draw_pictures
 
 WORDS: dict[str, str | None] = {
@@ -118,8 +118,8 @@ def test_the_walk_through_finds_every_control_and_trains(open_page, tmp_path: Pa
             expect(page.page.locator("#option-hits")).to_contain_text("shown where")
             continue
         page.page.keyboard.press("Enter")
-        expect(page.page.locator(f"#option-{option}"), words).to_be_in_viewport(timeout=10_000)
-        expect(page.field(option), words).to_be_focused(timeout=10_000)
+        expect(page.page.locator(f"#option-{option}"), words).to_be_in_viewport()
+        expect(page.field(option), words).to_be_focused()
         if value is not None:
             page.field(option).fill(value.format(folder=tmp_path))
             page.field(option).press("Tab")
@@ -132,7 +132,7 @@ def test_the_walk_through_finds_every_control_and_trains(open_page, tmp_path: Pa
     page.field("mixed_precision").click()
     page.page.get_by_role("option", name="no", exact=True).click()
 
-    expect(page.page.locator("#steps")).to_contain_text("16 (pictures", timeout=PATIENCE)
+    expect(page.page.locator("#steps")).to_contain_text("16 (pictures")
     page.button("Start training").click()
     page.wait_for_status("Done")
     page.screenshot("tutorial")
@@ -159,12 +159,12 @@ def test_an_old_command_fills_the_form_and_the_form_prints_one(open_page):
         '  --pretrained_model_name_or_path="/models/a b.safetensors" --network_dim=32 --unet_lr=2e-4'
     )
     page.button("Fill the form with it").click()
-    expect(page.page.locator("#said")).to_contain_text("Filled with what was pasted", timeout=PATIENCE)
+    expect(page.page.locator("#said")).to_contain_text("Filled with what was pasted")
     assert page.value("network_dim") == "32"
     assert float(page.value("unet_lr")) == 2e-4
     page.button("Print training command").click()
     printed = page.page.locator("#commands")
-    expect(printed).to_contain_text("python -m engine train", timeout=PATIENCE)
+    expect(printed).to_contain_text("python -m engine train")
     expect(printed).to_contain_text("--network_dim")
     expect(printed).to_contain_text("/models/a b.safetensors")
     page.screenshot("command")
@@ -177,14 +177,14 @@ def test_an_old_command_fills_the_form_and_the_form_prints_one(open_page):
                "training_comment": "a\n```\n<img src=http://far.invalid/r.png>"}  # fmt: skip
     page.page.locator("#pasted textarea").fill(json.dumps(foreign))
     page.button("Fill the form with it").click()
-    expect(page.page.locator("#said")).to_contain_text("![a](http://far.invalid/p.png)", timeout=PATIENCE)
+    expect(page.page.locator("#said")).to_contain_text("![a](http://far.invalid/p.png)")
     page.button("Print training command").click()
-    expect(printed).to_contain_text("<img src=http://far.invalid/r.png>", timeout=PATIENCE)
+    expect(printed).to_contain_text("<img src=http://far.invalid/r.png>")
     assert not [url for url in asked if "far.invalid" in url]
 
     page.page.locator("#pasted textarea").fill("no settings at all")
     page.button("Fill the form with it").click()
-    expect(page.page.locator("#said")).to_contain_text("Not filled.", timeout=PATIENCE)
+    expect(page.page.locator("#said")).to_contain_text("Not filled.")
 
 
 def test_train_like_this_one(open_page, tmp_path: Path):
@@ -197,6 +197,6 @@ def test_train_like_this_one(open_page, tmp_path: Path):
     page.tab("Utilities")
     page.page.locator("#metadata-path :is(textarea, input)").fill(str(tmp_path / "a.safetensors"))
     page.button("Train like this one").click()
-    expect(page.page.locator("#said")).to_contain_text("It was trained on anime.safetensors", timeout=PATIENCE)
+    expect(page.page.locator("#said")).to_contain_text("It was trained on anime.safetensors")
     assert page.value("network_dim") == "48"
     assert float(page.value("unet_lr")) == 3e-4
