@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, option
-from engine.settings.waiting import ATTENTION, FP8, HALF, SWAP
+from engine.settings.waiting import ATTENTION, HALF, SWAP
 
 ADVANCED = "Parameters/Advanced"
+
+BaseFormat = Literal["fp8", "int8", "nf4"]
+"""A number format for weights that do not learn."""
 
 
 class Memory(Group):
@@ -49,7 +52,6 @@ class Memory(Group):
         label="fp8 base",
         section=ADVANCED,
         help="Keep the base model in 8 bits: half the memory of fp16, slightly less exact.",
-        standing=FP8,
         methods=("dreambooth", "lora", "finetune"),
     )
     fp8_base_unet: bool = option(
@@ -57,8 +59,14 @@ class Memory(Group):
         label="fp8 base unet",
         section=ADVANCED,
         help="The same for the UNet or the transformer alone; the text encoders stay as they are.",
-        standing=FP8,
         methods=("lora",),
+    )
+    base_weights: Literal["", "fp8", "int8", "nf4"] = option(
+        "",
+        label="Base weights",
+        section=ADVANCED,
+        help="How the base model is kept while a LoRA is trained on it: as Mixed precision says, in 8 bits (half of "
+        "fp16's memory) or in 4 (a quarter). The LoRA itself stays exact.",
     )
     blocks_to_swap: int = option(
         0,
@@ -95,3 +103,11 @@ class Memory(Group):
         ),
         methods=("lora",),
     )
+
+    def base_format(self) -> BaseFormat | None:
+        """Of the UNet or transformer; None as Mixed precision says."""
+        return self.base_weights or ("fp8" if self.fp8_base or self.fp8_base_unet else None)
+
+    def encoder_format(self) -> BaseFormat | None:
+        """Of the text encoders."""
+        return self.base_weights or ("fp8" if self.fp8_base else None)

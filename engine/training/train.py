@@ -20,10 +20,13 @@ from engine.data.steps import plan_of
 from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
 from engine.models.families import family_of
-from engine.models.family import Family, Parts, Reading
+from engine.models.family import Parts, Reading
+from engine.models.narrow import narrow
+from engine.models.vae import to_latents
 from engine.runs.events import Planned
 from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, find_state
+from engine.settings.memory import BaseFormat
 from engine.settings.training import TrainingSettings
 from engine.training.conditioning import Conditioning
 from engine.training.hardware import (
@@ -100,7 +103,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             raise Stopped
 
     pictures = [item.picture for item in items]
-    latents = Latents(pictures, places, partial(_encode, family, parts), settings.dataset.flip_aug)
+    latents = Latents(pictures, places, partial(_encode, parts), settings.dataset.flip_aug)
     parts.vae.to(device)
     if settings.dataset.cache_latents:
         batch_size = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
@@ -112,20 +115,23 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     if settings.hardware.gradient_checkpointing:
         save_memory(parts.denoiser, *parts.text_encoders)
 
-    def to_work(module: nn.Module) -> None:
+    def to_work(module: nn.Module, form: BaseFormat | None) -> None:
         """Onto the device.  T5 drops a tenth of what it says in training mode: what does not learn speaks clearly."""
         learns = any(parameter.requires_grad for parameter in module.parameters())
         if whole and not learns:
             module.to(_narrowed(dtype, parts))
+        if form:
+            narrow(module, form, device)
         module.to(device).train(learns)
 
     # The text encoders come first, and go again where all captions are encoded at once: they and the denoiser of a
     # large model would not fit side by side.
     for encoder in parts.text_encoders:
-        to_work(encoder)
+        to_work(encoder, settings.memory.encoder_format())
     reading = Reading(settings.objective.clip_skip, int(settings.captions.max_token_length))
+    sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
     conditioning = Conditioning(family, parts, captions, settings.captions, reading, method.trains_text_encoder, device)
-    to_work(parts.denoiser)
+    to_work(parts.denoiser, settings.memory.base_format())
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
     schedule = make_schedule(optimizer.optimizer, settings.optimizer, plan.steps)
     memory = _Memory(optimizer, schedule, accelerator.scaler)
@@ -161,7 +167,6 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         method.metadata(),
         full_name(optimizer.optimizer, settings.optimizer),
     )
-    sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
     milestones = Milestones(
         settings,
         run,
@@ -258,8 +263,8 @@ def _narrowed(dtype: torch.dtype, parts: Parts) -> torch.dtype:
 
 
 @torch.no_grad()
-def _encode(family: Family, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
-    latents = family.encode_images(parts, pixels, generator).float()
+def _encode(parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
+    latents = to_latents(parts.vae, pixels, generator).float()
     if not latents.isfinite().all():
         raise Failure(
             "The VAE gives no numbers for a picture: half precision is too narrow for it, as it is for SDXL's own.",
