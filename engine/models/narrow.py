@@ -37,13 +37,16 @@ def _narrowed(layer: nn.Linear, form: BaseFormat, device: torch.device) -> nn.Mo
         return Fp8Linear(layer).to(device)
     size: dict[str, Any] = {"input_features": layer.in_features, "output_features": layer.out_features}
     has_bias = layer.bias is not None
-    new: nn.Module
+    new: Any
     if form == "nf4":
         new = bnb.nn.Linear4bit(**size, bias=has_bias, compute_dtype=layer.weight.dtype, quant_type="nf4")
+        # A CPU's fast way packs the weights anew when a sample is drawn, and no gradient comes through it then.
+        new.support_avx512bf16_for_cpu = False
     else:
         new = bnb.nn.Linear8bitLt(**size, bias=has_bias, has_fp16_weights=False, threshold=OUTLIER)
     new.load_state_dict(layer.state_dict())
-    return new.requires_grad_(False).to(device)
+    narrowed: nn.Module = new.requires_grad_(False).to(device)
+    return narrowed
 
 
 class Fp8Linear(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, option
-from engine.settings.waiting import ATTENTION, HALF, SWAP
+from engine.settings.waiting import ATTENTION
 
 ADVANCED = "Parameters/Advanced"
 
@@ -34,16 +34,14 @@ class Memory(Group):
         False,
         label="Full fp16 training (experimental)",
         section=ADVANCED,
-        help="Keep weights and gradients in fp16 too. Needs the least memory and may break down.",
-        standing=HALF,
+        help="Keep what is trained and its gradients in fp16 too. Needs the least memory and may break down.",
         also=("Full fp16 training",),
     )
     full_bf16: bool = option(
         False,
         label="Full bf16 training (experimental)",
         section=ADVANCED,
-        help="Keep weights and gradients in bf16 too, for cards since RTX 30.",
-        standing=HALF,
+        help="Keep what is trained and its gradients in bf16 too, for cards since RTX 30. Small steps may be lost.",
         also=("Full bf16 training",),
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -77,8 +75,7 @@ class Memory(Group):
         label="Blocks to swap",
         section=ADVANCED,
         help="So many blocks of a FLUX.1 or SD 3 transformer wait in main memory while they are not needed: less GPU "
-        "memory, slower.",
-        standing=SWAP,
+        "memory, slower. Needs Gradient checkpointing, and a LoRA.",
         methods=("dreambooth", "lora", "finetune"),
     )
     lowvram: bool = option(

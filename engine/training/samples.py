@@ -123,8 +123,12 @@ class Sampler:
 def _at_rest(module: nn.Module, device: torch.device | None = None) -> Iterator[None]:
     """In eval mode, and on another device where one is given; afterwards as it was."""
     was_training, before = module.training, next(module.parameters()).device
-    module.eval().to(device or before)
+    module.eval()
+    if device is not None:
+        module.to(device)
     try:
         yield
     finally:
-        module.train(was_training).to(before)
+        module.train(was_training)
+        if device is not None:
+            module.to(before)

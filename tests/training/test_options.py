@@ -31,7 +31,7 @@ from engine.training.samples import Sampler
 def method_of(settings: TrainingSettings, steps: int = 10, **changes: Any) -> LoraMethod:
     family = StableDiffusion()
     changed = settings.with_values(changes)
-    return LoraMethod(family, family.load(changed, torch.float32), changed, steps)
+    return LoraMethod(family, family.load(changed, torch.float32), changed, steps, torch.float32)
 
 
 def ended(run: RunFolder) -> History:
