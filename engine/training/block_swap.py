@@ -28,7 +28,7 @@ class BlockSwap:
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         blocks = blocks_of(transformer)
-        places = _spread(len(blocks), count)
+        places = spread(len(blocks), count)
         for module in (*(child for child in transformer.children() if not isinstance(child, nn.ModuleList)), *blocks):
             if not any(module is blocks[place] for place in places):
                 module.to(device)
@@ -88,6 +88,6 @@ def _frozen(block: nn.Module) -> Iterator[Tensor]:
     yield from block.buffers()
 
 
-def _spread(blocks: int, count: int) -> list[int]:
+def spread(blocks: int, count: int) -> list[int]:
     """Which of the blocks: as far from each other as can be, so that there is time to fetch each."""
     return [place for place in range(blocks) if (place + 1) * count // blocks > place * count // blocks]
