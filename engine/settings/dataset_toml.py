@@ -27,7 +27,9 @@ OPTIONS: Mapping[str, str] = {
         for name in (
             "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale",
             "shuffle_caption", "keep_tokens", "caption_extension", "color_aug", "flip_aug", "random_crop",
-            "caption_dropout_rate", "caption_dropout_every_n_epochs",
+            "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate", "caption_prefix",
+            "caption_suffix", "caption_separator", "keep_tokens_separator", "secondary_separator", "enable_wildcard",
+            "token_warmup_min", "token_warmup_step",
         )
     },
 }  # fmt: skip
