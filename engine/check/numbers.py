@@ -12,7 +12,7 @@ from engine.data.steps import StepPlan
 from engine.data.training_set import described_by
 from engine.runs.saved_state import saved_progress
 from engine.settings.dataset import Dataset
-from engine.settings.families import FamilyName
+from engine.settings.families import TITLES, FamilyName
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TORCH_SCHEDULES
 from engine.settings.training import TrainingSettings
 
@@ -111,6 +111,14 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
         and objective.huber_schedule != "snr"
     ):
         yield Problem("huber_scale", "A Huber scale of 0 makes every error cost nothing.", "1 is usual.")
+    if settings.captions.weighted_captions and settings.families.said() in IN_PATCHES:
+        yield Problem(
+            "weighted_captions",
+            f"Weighted captions are for models that read through CLIP alone; {TITLES[settings.families.said()]} reads "
+            "brackets as they stand.",
+            "Take the brackets out of the captions.",
+            blocking=False,
+        )
     if settings.method != "lora":
         return
     for name in ("network_dropout", "rank_dropout", "module_dropout"):

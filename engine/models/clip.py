@@ -11,7 +11,7 @@ from engine.failure import Failure
 from engine.models.emphasis import weighted_parts
 from engine.models.family import Reading
 
-T = TypeVar("T", int, float)
+T = TypeVar("T")
 
 CHUNK = 75
 """Tokens that CLIP's text encoder reads at a time, between begin and end."""
