@@ -1,7 +1,8 @@
 """sd-scripts' dataset_config: image folders with settings of their own, as far as ours can say it.
 
 Our settings have one image folder whose sub-folders are named REPEATS_WORDS, and one value of each option for
-all of them. A file that says more is read as far as that goes, told about, and kept.
+all of them. A file that says more is read as far as that goes, told about, and kept; a run that names it as its
+dataset_config follows it whole (data/dataset_config.py).
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def read_dataset(data: Mapping[str, Any]) -> Read:
         read.notes.append(f"Kept in Additional parameters, for no option says it: {quoted(words_from(further))}")
     if lost:
         read.data |= data
+        read.notes.append("Chosen as Dataset config file, it is followed whole.")
     return read
 
 

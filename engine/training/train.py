@@ -66,7 +66,10 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     )
 
     report.stage("loading", detail=settings.source_model.pretrained_model_name_or_path)
-    items = training_set(settings).items
+    described = training_set(settings)
+    for note in described.notes:
+        report.warn(note)
+    items = described.items
     places, captions = places_of(items), captions_of(items)
     plan = plan_of(items, settings, places)
     start = saved[2].step if saved else 0

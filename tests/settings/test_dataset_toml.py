@@ -66,6 +66,7 @@ def test_what_cannot_be_said_is_told_and_kept(old: str, new: str, sentence: str)
     assert old in TWO_CONCEPTS
     loaded = parse_settings(TWO_CONCEPTS.replace(old, new), "data.toml")
     assert sentence in " ".join(loaded.report())
+    assert "Chosen as Dataset config file, it is followed whole." in loaded.report()
     assert "datasets" in to_kohya(loaded.settings)
 
 
