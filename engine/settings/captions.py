@@ -84,12 +84,14 @@ class Captions(Group):
         label="Caption prefix",
         section=FURTHER,
         help="Words put in front of every caption, with a space between; such as a trigger word and a comma.",
+        ours=True,
     )
     caption_suffix: str = option(
         "",
         label="Caption suffix",
         section=FURTHER,
         help="Words put behind every caption, with a space between.",
+        ours=True,
     )
     enable_wildcard: bool = option(
         False,
@@ -98,12 +100,14 @@ class Captions(Group):
         help="Of {red|blue} in a caption one is chosen each time, and of a caption of several lines one line; {{ "
         "and }} are plain braces.",
         also=("Enable wildcard",),
+        ours=True,
     )
     caption_separator: str = option(
         ",",
         label="Caption separator",
         section=FURTHER,
         help="What stands between the parts of a caption.",
+        ours=True,
     )
     keep_tokens_separator: str = option(
         "",
@@ -111,6 +115,7 @@ class Captions(Group):
         section=FURTHER,
         help="A mark, such as |||, before which all parts of a caption stay in front when it is shuffled, whatever "
         "Keep n tokens says; what follows a second one stays at the end.",
+        ours=True,
     )
     secondary_separator: str = option(
         "",
@@ -118,6 +123,7 @@ class Captions(Group):
         section=FURTHER,
         help="A mark, such as ;;;, between parts that are shuffled and dropped as one; it becomes the caption "
         "separator afterwards.",
+        ours=True,
     )
     caption_tag_dropout_rate: float = option(
         0,
@@ -128,6 +134,7 @@ class Captions(Group):
         label="Rate of tag dropout",
         section=FURTHER,
         help="Share of the parts of a caption that are left out each time, from 0 to 1; those kept in front stay.",
+        ours=True,
     )
     token_warmup_min: int = option(
         1,
@@ -135,6 +142,7 @@ class Captions(Group):
         label="Token warmup minimum",
         section=FURTHER,
         help="How many parts of a caption are shown at the first step of a token warmup.",
+        ours=True,
     )
     token_warmup_step: float = option(
         0,
@@ -143,4 +151,5 @@ class Captions(Group):
         section=FURTHER,
         help="Steps over which captions grow from Token warmup minimum to their whole length; below 1 it is a share of "
         "all steps, 0 for none.",
+        ours=True,
     )

@@ -36,6 +36,7 @@ class Folders(Group):
         label="Overwrite files of the same name",
         section="Folders",
         help="Off: a run that would replace an earlier file does not start.",
+        ours=True,
     )
     logging_dir: str = option(
         "",

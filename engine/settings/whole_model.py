@@ -89,6 +89,7 @@ class WholeModel(Group):
         "meta_lat.json; short names in it are looked for in the image folder.",
         also=("in_json", "meta_cap.json", "meta_lat.json"),
         methods=("finetune",),
+        ours=True,
     )
     train_dir: str = option(
         "",

@@ -23,13 +23,6 @@ DERIVED = ("ui/form.py", "engine/__main__.py", "engine/settings/reference.py", "
 
 ALSO_A_COMMAND = {"resume"}
 
-OUR_OWN = {
-    "overwrite", "sample_at_first",
-    # Arguments of sd-scripts that kohya_ss has no field for.
-    "caption_prefix", "caption_suffix", "caption_separator", "keep_tokens_separator", "secondary_separator",
-    "enable_wildcard", "caption_tag_dropout_rate", "token_warmup_min", "token_warmup_step", "in_json",
-}  # fmt: skip
-
 
 class Extended(TrainingSettings):
     """The settings with an option more, as a change that adds one would leave them."""
@@ -92,8 +85,8 @@ def test_every_option_says_what_it_does():
 def test_all_317_keys_of_kohya_ss_and_those_of_our_own_are_declared_once():
     keys = [item.kohya for item in training_options()]
     assert len(keys) == len(set(keys))
-    theirs = [item for item in training_options() if item.name not in OUR_OWN]
-    assert len(theirs) == len(keys) - len(OUR_OWN) == 317
+    theirs = [item for item in training_options() if not item.ours]
+    assert len(theirs) == 317
     # How many of them each of kohya_ss's tabs saves.
     saved = {method: sum(method in item.methods for item in theirs) for method in EVERY_METHOD}
     assert saved == {"dreambooth": 175, "lora": 287, "textual_inversion": 128, "finetune": 215}
