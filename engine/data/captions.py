@@ -72,7 +72,10 @@ def worded(caption: str, settings: Captions, moment: Moment, rng: random.Random)
     The marks of keep_tokens_separator are taken out only where the caption is taken apart: to be shuffled, warmed up
     or thinned out.
     """
-    caption = " ".join(filter(None, (settings.caption_prefix, caption, settings.caption_suffix)))
+    if settings.caption_prefix:
+        caption = f"{settings.caption_prefix} {caption}"
+    if settings.caption_suffix:
+        caption = f"{caption} {settings.caption_suffix}"
     caption = with_wildcards(caption, rng) if settings.enable_wildcard else caption.partition("\n")[0]
     if settings.shuffle_caption or settings.token_warmup_step or settings.caption_tag_dropout_rate:
         front, between, end = _parts(caption, settings)

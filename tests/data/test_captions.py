@@ -66,7 +66,7 @@ def test_words_stand_before_and_behind_every_caption_and_count_among_its_parts()
     kept = seen(caption="cat, red", shuffle_caption=True, keep_tokens=1, **around)
     assert {caption.split(", ")[0] for caption in kept} == {"photo"}
     assert set(seen(**around, caption_dropout_rate=1)) == {""}
-    assert worded("", Captions(**around), Moment(), random.Random()) == "photo, , film"
+    assert worded("", Captions(**around), Moment(), random.Random()) == "photo,  , film"
 
 
 @pytest.mark.shows("enable_wildcard")
