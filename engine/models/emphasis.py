@@ -13,7 +13,7 @@ UP, DOWN = 1.1, 1 / 1.1
 _PIECES = re.compile(
     r"""
     \\[()\[\]\\]                                  # a plain bracket or backslash
-    | \\                                          # a backslash before anything else
+    | \\                                          # any other backslash
     | :(?P<weight>[+-]?[.\d]+)\)                  # the end of (word:1.3)
     | [()\[\]]
     | [^\\()\[\]:]+
@@ -27,7 +27,7 @@ def weighted_parts(caption: str) -> list[tuple[str, float]]:
     r"""The caption's parts in order, each with its weight; neighbours of the same weight are one part.
 
     (word) is 1.1 times as strong, [word] as weak, (word:1.3) 1.3 times; brackets within brackets multiply. \( \) \[ \]
-    and \\ are plain characters. A bracket that is never closed reaches to the end of the caption, one that was never
+    and \\ are plain characters, and any other backslash vanishes. A bracket that is never closed reaches to the end of the caption, one that was never
     opened is plain, as is the number of a weight that is none, such as 1.2.3.
     """
     texts: list[str] = []
@@ -50,7 +50,7 @@ def weighted_parts(caption: str) -> list[tuple[str, float]]:
         elif text == "]" and opened["["]:
             close("[", DOWN)
         else:
-            texts.append(text[1:] if len(text) > 1 and text[0] == "\\" else text)
+            texts.append(text.removeprefix("\\"))
             weights.append(1.0)
     for kind, factor in (("(", UP), ("[", DOWN)):
         while opened[kind]:

@@ -25,7 +25,7 @@ WEIGHTED = Reading(1, 75, weighted=True)
         ("((a) b)", [("a", 1.1**2), (" b", 1.1)]),
         ("(a (b:2):0.5)", [("a ", 0.5), ("b", 1)]),
         ("\\(a\\) \\[b\\] \\\\", [("(a) [b] \\", 1)]),
-        (r"back\slash", [("back\\slash", 1)]),
+        (r"back\slash", [("backslash", 1)]),
         ("(never closed", [("never closed", 1.1)]),
         ("a [b (c", [("a ", 1), ("b ", 1 / 1.1), ("c", 1)]),  # 1.1 / 1.1
         ("never opened) ]", [("never opened) ]", 1)]),
