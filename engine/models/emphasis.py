@@ -26,9 +26,9 @@ _PIECES = re.compile(
 def weighted_parts(caption: str) -> list[tuple[str, float]]:
     r"""The caption's parts in order, each with its weight; neighbours of the same weight are one part.
 
-    (word) is 1.1 times as strong, [word] as weak, (word:1.3) 1.3 times; brackets within brackets multiply. \( \) \[ \]
-    and \\ are plain characters, and any other backslash vanishes. A bracket that is never closed reaches to the end of the caption, one that was never
-    opened is plain, as is the number of a weight that is none, such as 1.2.3.
+    (word) is 1.1 times as strong, [word] as weak, (word:1.3) 1.3 times; brackets within brackets multiply.
+    \( \) \[ \] and \\ are plain characters, and any other backslash vanishes. A bracket that is never closed reaches to
+    the end of the caption; one that was never opened is plain, as is a weight that is no number, such as 1.2.3.
     """
     texts: list[str] = []
     weights: list[float] = []
