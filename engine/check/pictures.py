@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.check.problem import Problem, listed, short
-from engine.data.captions import caption_file, unreadable_captions
+from engine.data.captions import caption_file, is_ending, unreadable_captions
 from engine.data.folders import ImageFolder, captions_without_picture, scan, unreadable
 from engine.data.items import Item, TrainingSet
 from engine.settings.training import TrainingSettings
@@ -95,10 +95,8 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
         )
     yield from _readable(found, option)
     ending = settings.dataset.caption_ending()
-    if not _usable(ending):
-        yield Problem("caption_extension", f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")
-        return
-    orphans = [file for concept in folder.concepts for file in captions_without_picture(concept, ending)]
+    concepts = folder.concepts if is_ending(ending) else ()
+    orphans = [file for concept in concepts for file in captions_without_picture(concept, ending)]
     if orphans:
         yield Problem(
             "caption_extension",
@@ -117,7 +115,11 @@ def check_described(found: TrainingSet, option: str) -> Iterator[Problem]:
 
 def check_captions(items: list[Item]) -> Iterator[Problem]:
     """Captions that cannot be read, each kind in one list, and pictures to learn from that have none."""
-    beside = [item for item in items if item.caption is None and _usable(item.subset.pictures.caption_ending())]
+    beside = [item for item in items if item.caption is None]
+    for ending in dict.fromkeys(item.subset.pictures.caption_ending() for item in beside):
+        if not is_ending(ending):
+            yield Problem("caption_extension", f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")
+            return
     garbled: list[Path] = []
     for ending in dict.fromkeys(item.subset.pictures.caption_ending() for item in beside):
         pictures = [item.picture for item in beside if item.subset.pictures.caption_ending() == ending]
@@ -147,10 +149,6 @@ def check_captions(items: list[Item]) -> Iterator[Problem]:
 
 def _has_caption(item: Item) -> bool:
     return caption_file(item.picture, item.subset.pictures.caption_ending()) is not None
-
-
-def _usable(ending: str) -> bool:
-    return not any(character in ending for character in "/\\\0")
 
 
 def _readable(pictures: list[Path], option: str) -> Iterator[Problem]:

@@ -58,6 +58,11 @@ def caption_file(picture: Path, ending: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+def is_ending(text: str) -> bool:
+    """Whether a file's name can end so."""
+    return not any(character in text for character in "/\\\0")
+
+
 def varied(caption: str, settings: Captions, moment: Moment, rng: random.Random) -> str:
     """The caption as it is shown at one moment: nothing where it is dropped, else as worded() has it."""
     every, rate = settings.caption_dropout_every_n_epochs, settings.caption_dropout_rate

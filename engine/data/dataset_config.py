@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from engine.data.captions import is_ending
 from engine.data.folders import Concept, ImageFolder, pictures_in
 from engine.data.items import Item, Subset, TrainingSet, balanced, items_of
 from engine.data.metadata_list import listed_items
@@ -26,6 +27,7 @@ from engine.settings.training import BadValues, TrainingSettings
 
 OPTION = "dataset_config"
 LARGEST = 2**24
+MOST_REPEATS = 1_000_000
 
 NOT_FOLLOWED = (
     "alpha_mask", "cache_info", "custom_attributes", "face_crop_aug_range", "network_multiplier",
@@ -108,6 +110,8 @@ def _subset(table: _Table, settings: TrainingSettings) -> Subset:
     try:
         own = settings.with_values(values)
         own.dataset.size()
+        if not is_ending(ending := own.dataset.caption_ending()):
+            raise table.wrong(f'"{ending}" cannot be the ending of a file (caption_extension).')
     except BadValues as error:
         keys = [key for key, name in OPTIONS.items() if name in error.problems]
         raise table.wrong(f"{', '.join(keys)}: {' '.join(error.problems.values())}") from None
@@ -127,6 +131,8 @@ def _repeats(table: _Table, settings: TrainingSettings) -> int:
     repeats = table.values.get("num_repeats", usual)
     if not isinstance(repeats, int) or isinstance(repeats, bool):
         raise table.wrong(f"num_repeats is {repeats!r}; it takes a whole number.")
+    if repeats > MOST_REPEATS:
+        raise table.wrong(f"num_repeats is {repeats}; it takes {MOST_REPEATS} at most.")
     return max(0, repeats)
 
 

@@ -73,7 +73,7 @@ class Captions(Group):
         section=ADVANCED,
         help="Leave captions that are shorter than 75 tokens at their length.",
         standing=idle(
-            "It imitates an early DreamBooth script that left short captions unfilled; here captions are always "
+            "It imitated an early DreamBooth script, and sd-scripts no longer follows it either: captions are always "
             "filled up, as the models expect."
         ),
         also=("Token Padding",),

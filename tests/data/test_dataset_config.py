@@ -156,6 +156,8 @@ def test_a_list_and_json_will_do_too(folder: Path):
         ("keep_tokens = 4", "keep_tokens = 1.5", r"dataset 1, subset 1: keep_tokens: Keep n tokens is 1\.5; it takes"),
         ("batch_size = 4", "batch_size = 'many'", "dataset 2, subset 1: batch_size: Train batch size is 'many'"),
         ("num_repeats = 3", "num_repeats = '3'", "subset 1: num_repeats is '3'; it takes a whole number"),
+        ("num_repeats = 3", "num_repeats = 1000000000000", "num_repeats is 1000000000000; it takes 1000000 at most"),
+        ('".cap"', '"a/b"', r'"\.a/b" cannot be the ending of a file'),
         ("is_reg = true", "is_reg = 1", "subset 3: is_reg is 1; it takes true or false"),
         ("resolution = 64", "resolution = [1, 2, 3]", "Max resolution is '1,2,3'"),
         ("keep_tokens = 4", "keep_token = 4", r"keep_token is not known in \[\[datasets.subsets\]\]"),
