@@ -23,7 +23,7 @@ from engine.settings.errors import SettingsFileError
 from engine.settings.paths import typed_path
 from engine.settings.text_files import TooLarge, small_text
 from engine.settings.toml_files import parse_toml
-from engine.settings.training import BadValues, TrainingSettings
+from engine.settings.training import BadValues, TrainingSettings, training_options
 
 OPTION = "dataset_config"
 LARGEST = 2**24
@@ -81,7 +81,9 @@ def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
                 notes.append(f'{table.where}: "{source}" has no pictures or 0 repeats, and is left out.')
             (regularisation if _switch(table, "is_reg") else own).extend(found)
         items += own + balanced(regularisation, sum(item.repeats for item in own))
-    said = {key for table in tables for key, value in table.values.items() if key in NOT_FOLLOWED and value}
+    waiting = {item.name for item in training_options() if not item.acts}
+    unfollowed = {*NOT_FOLLOWED, *(key for key, name in OPTIONS.items() if name in waiting)}
+    said = {key for table in tables for key, value in table.values.items() if key in unfollowed and value}
     notes += [f"{file.name}: {key} is not followed." for key in sorted(said)]
     if not any(not item.is_regularisation for item in items):
         raise Failure(f"{file.name} leads to no pictures to learn from. {' '.join(notes[:3])}".strip(), option=OPTION)
