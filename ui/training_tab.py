@@ -16,14 +16,14 @@ from engine.begin import begin, busy_problem
 from engine.check.check import check
 from engine.check.mend import mended, with_free_name
 from engine.check.problem import Checked, Problem
-from engine.data.folders import scan
-from engine.data.items import items_of
 from engine.data.steps import plan_of
+from engine.data.training_set import training_set
 from engine.demo.demo import write_demo
+from engine.failure import Failure
 from engine.runs.folder import runs_root
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings, read_settings, save_kohya
-from engine.settings.paths import typed_path
+from engine.settings.paths import typed_path, with_whole_paths
 from engine.settings.training import BadValues, Method, TrainingSettings
 from ui import about_tab, model_switches, search
 from ui.changed_view import changed_table
@@ -265,15 +265,10 @@ class TrainingTab:
         """The arithmetic of the steps, or nothing where the pictures cannot be counted yet."""
         try:
             settings = self.form.settings(values, base)
-            folder, regularisation = (
-                scan(typed_path(text)) if text.strip() else None
-                for text in (settings.folders.train_data_dir, settings.folders.reg_data_dir)
-            )
-        except (BadValues, OSError, ValueError):
+            plan = plan_of(training_set(with_whole_paths(settings)).items, settings)
+        except (BadValues, Failure, OSError, ValueError):
             return NOTHING
-        if folder is None or not folder.weight:
-            return NOTHING
-        return said(plan_of(items_of(folder, regularisation), settings).arithmetic())
+        return said(plan.arithmetic()) if plan.pictures else NOTHING
 
     # ── check, mend, start ────────────────────────────────────────────────────────────────────────
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from engine.check.choices import check_choices
 from engine.check.memory import check_memory
 from engine.check.model import check_model
-from engine.check.numbers import check_numbers, check_resume, check_samples
+from engine.check.numbers import check_numbers, check_resume, check_samples, check_sizes
 from engine.check.output import check_output
-from engine.check.pictures import check_pictures, image_folder
+from engine.check.pictures import check_captions, check_described, check_pictures, image_folder
 from engine.check.problem import Checked, Problem
-from engine.data.items import Item, items_of
-from engine.data.placing import placed
+from engine.data.items import Item, TrainingSet, places_of
 from engine.data.steps import StepPlan, plan_of
+from engine.data.training_set import described_by, training_set
 from engine.failure import Failure
 from engine.settings.paths import why_unusable, with_whole_paths
 from engine.settings.training import TrainingSettings, training_options
@@ -45,23 +45,17 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
     if unusable:
         return Checked(unusable, None)
     settings = with_whole_paths(settings)
-    folder, folder_problems = image_folder(settings, "train_data_dir")
-    regularisation, regularisation_problems = (
-        image_folder(settings, "reg_data_dir") if settings.folders.reg_data_dir else (None, [])
-    )
-    plan = None
-    if folder and folder.weight:
-        plan = _plan(items_of(folder, regularisation), settings)
+    found, described = _training_set(settings)
+    plan = _plan(found.items, settings) if found and found.items else None
     problems = [
         *check_model(settings),
         *check_choices(settings),
-        *folder_problems,
-        *(check_pictures(folder, settings, "train_data_dir") if folder else []),
-        *regularisation_problems,
-        *(check_pictures(regularisation, settings, "reg_data_dir") if regularisation else []),
+        *described,
+        *(check_captions(found.items) if found else []),
         *check_output(settings, plan, resumed.own_files if resumed else ()),
         *check_numbers(settings),
         *check_memory(settings),
+        *check_sizes(found.items if found else [], settings),
         *check_samples(settings),
         *check_resume(settings, plan),
     ]
@@ -70,10 +64,28 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
     return Checked(problems, plan)
 
 
+def _training_set(settings: TrainingSettings) -> tuple[TrainingSet | None, list[Problem]]:
+    """What the run learns from, None where that cannot be found out, and what is wrong with how it is described."""
+    by = described_by(settings)
+    folders = [option for option in ("train_data_dir", "reg_data_dir") if by == "train_data_dir"]
+    problems = []
+    for option in folders:
+        if option == by or settings.values()[option]:
+            folder, wrong = image_folder(settings, option)
+            problems += [*wrong, *(check_pictures(folder, settings, option) if folder else [])]
+    try:
+        found = training_set(settings)
+    except Failure as failure:
+        return None, problems or [Problem(failure.option, failure.what, failure.mend)]
+    except OSError as error:
+        return None, problems or [Problem(by, f"The pictures cannot be looked for: {error}.", "Allow reading them.")]
+    return found, problems if folders else list(check_described(found, by))
+
+
 def _plan(items: list[Item], settings: TrainingSettings) -> StepPlan:
     """With the batches as buckets make them, unless a picture or the training size cannot be read."""
     try:
-        places = placed([item.picture for item in items], settings.dataset)
+        places = places_of(items)
     except (Failure, ValueError, ZeroDivisionError):
         places = None
     return plan_of(items, settings, places)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from engine.check.problem import Problem, as_problem
+from engine.data.items import Item
 from engine.data.steps import StepPlan
+from engine.data.training_set import described_by
 from engine.runs.saved_state import saved_progress
-from engine.settings.families import FamilyName
+from engine.settings.dataset import Dataset
+from engine.settings.families import TITLES, FamilyName
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TORCH_SCHEDULES
 from engine.settings.training import TrainingSettings
 
@@ -50,22 +54,32 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
         )
     yield from _together(settings)
     yield from _own_rate(settings)
-    sized = list(as_problem("max_resolution", settings.dataset.size))
+
+
+def check_sizes(items: list[Item], settings: TrainingSettings) -> Iterator[Problem]:
+    """The training size and buckets of every dataset; of the settings where there is none yet."""
+    step, by = _step(settings), described_by(settings)
+    datasets = {item.subset.dataset: item.subset.pictures for item in items} or {0: settings.dataset}
+    for dataset in datasets.values():
+        wrong = list(_size(dataset, step))
+        yield from (replace(problem, option=by) for problem in wrong) if by == "dataset_config" else wrong
+
+
+def _size(dataset: Dataset, step: int) -> Iterator[Problem]:
+    sized = list(as_problem("max_resolution", dataset.size))
     yield from sized
     if not sized:
-        width, height = settings.dataset.size()
-        step = _step(settings)
+        width, height = dataset.size()
         if width % step or height % step:
             yield Problem(
                 "max_resolution",
                 f"Max resolution {width},{height} is not divisible by {step}.",
                 f"Use {_multiple(width, step)},{_multiple(height, step)}.",
             )
-        elif settings.dataset.enable_bucket and settings.dataset.bucket_reso_steps % step:
+        elif dataset.enable_bucket and dataset.bucket_reso_steps % step:
             yield Problem(
                 "bucket_reso_steps",
-                f"Bucket resolution steps of {settings.dataset.bucket_reso_steps} give sizes that this model cannot "
-                "take.",
+                f"Bucket resolution steps of {dataset.bucket_reso_steps} give sizes that this model cannot take.",
                 f"Use a multiple of {step}; 64 is usual.",
             )
         elif min(width, height) < 64:
@@ -97,6 +111,14 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
         and objective.huber_schedule != "snr"
     ):
         yield Problem("huber_scale", "A Huber scale of 0 makes every error cost nothing.", "1 is usual.")
+    if settings.captions.weighted_captions and settings.families.said() in IN_PATCHES:
+        yield Problem(
+            "weighted_captions",
+            f"Weighted captions are for models that read through CLIP alone; {TITLES[settings.families.said()]} reads "
+            "brackets as they stand.",
+            "Take the brackets out of the captions.",
+            blocking=False,
+        )
     if settings.method != "lora":
         return
     for name in ("network_dropout", "rank_dropout", "module_dropout"):

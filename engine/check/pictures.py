@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.check.problem import Problem, listed, short
-from engine.data.captions import unreadable_captions
+from engine.data.captions import caption_file, is_ending, unreadable_captions
 from engine.data.folders import ImageFolder, captions_without_picture, scan, unreadable
+from engine.data.items import Item, TrainingSet
 from engine.settings.training import TrainingSettings
 
 MAKE_FOLDER = "Make the folder for me"
@@ -92,18 +93,10 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
             "Move them into one of the sub-folders.",
             blocking=False,
         )
-    bad = unreadable(found)
-    if bad:
-        yield Problem(option, f"{_listed_pictures(bad)}.", "Remove or replace them.")
+    yield from _readable(found, option)
     ending = settings.dataset.caption_ending()
-    if any(character in ending for character in "/\\\0"):
-        yield Problem("caption_extension", f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")
-        return
-    garbled = unreadable_captions(found, ending)
-    if garbled:
-        what = f"Captions that are not UTF-8 text: {listed(garbled)}."
-        yield Problem("caption_extension", what, "Save them as UTF-8.")
-    orphans = [file for concept in folder.concepts for file in captions_without_picture(concept, ending)]
+    concepts = folder.concepts if is_ending(ending) else ()
+    orphans = [file for concept in concepts for file in captions_without_picture(concept, ending)]
     if orphans:
         yield Problem(
             "caption_extension",
@@ -111,6 +104,61 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
             "Was a picture renamed or removed?",
             blocking=False,
         )
+
+
+def check_described(found: TrainingSet, option: str) -> Iterator[Problem]:
+    """What a list or a dataset config leads to; check_pictures() looks at folders."""
+    for note in found.notes:
+        yield Problem(option, note, blocking=False)
+    yield from _readable(list(dict.fromkeys(item.picture for item in found.items)), option)
+
+
+def check_captions(items: list[Item]) -> Iterator[Problem]:
+    """Captions that cannot be read, each kind in one list, and pictures to learn from that have none."""
+    beside = [item for item in items if item.caption is None]
+    for ending in dict.fromkeys(item.subset.pictures.caption_ending() for item in beside):
+        if not is_ending(ending):
+            yield Problem("caption_extension", f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")
+            return
+    garbled: list[Path] = []
+    for ending in dict.fromkeys(item.subset.pictures.caption_ending() for item in beside):
+        pictures = [item.picture for item in beside if item.subset.pictures.caption_ending() == ending]
+        garbled += unreadable_captions(list(dict.fromkeys(pictures)), ending)
+    if garbled:
+        what = f"Captions that are not UTF-8 text: {listed(garbled)}."
+        yield Problem("caption_extension", what, "Save them as UTF-8.")
+    without = [item for item in beside if not item.is_regularisation and not _has_caption(item)]
+    silent = [item.picture for item in without if not item.words]
+    if silent:
+        yield Problem(
+            "caption_extension",
+            f"{_count(len(silent), 'picture has', 'pictures have')} no caption: {listed(silent)}.",
+            "They are trained with an empty one.",
+            blocking=False,
+        )
+    described = [item.picture for item in without if item.words]
+    if described and len(without) < len(beside):
+        yield Problem(
+            "caption_extension",
+            f"{_count(len(described), 'picture has', 'pictures have')} no caption file, while others have one: "
+            f"{listed(described)}.",
+            "They are described by their folder's words.",
+            blocking=False,
+        )
+
+
+def _has_caption(item: Item) -> bool:
+    return caption_file(item.picture, item.subset.pictures.caption_ending()) is not None
+
+
+def _readable(pictures: list[Path], option: str) -> Iterator[Problem]:
+    bad = unreadable(pictures)
+    if bad:
+        yield Problem(option, f"{_listed_pictures(bad)}.", "Remove or replace them.")
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def _listed_pictures(bad: dict[Path, str]) -> str:

@@ -21,26 +21,28 @@ class MicroBatch:
     pictures: indices.  weight: its share in the step's mean loss, so that the gradient averaged over
     processes is the mean over all batches of the step; 0 for a filler, computed only because the other
     processes still have a batch.  seed: of its noise, timesteps and captions.  epoch: counted from 1.
+    step: optimizer steps behind it.
     """
 
     pictures: tuple[int, ...]
     weight: float
     seed: int
     epoch: int
+    step: int
 
 
 class Batches:
     """The order in which pictures are seen.
 
-    repeats: how often an epoch shows each picture, by index.  batch_size: pictures at a time and process.
-    accumulation: batches per step and process.  rank: this process among `processes`.
-    buckets: each picture's size; a batch holds pictures of one size.  None: all have the same.
+    repeats: how often an epoch shows each picture, by index.  batch_size: pictures at a time and process; several:
+    by picture, the same for all of a bucket.  accumulation: batches per step and process.  rank: this process among
+    `processes`.  buckets: what pictures of one batch have in common, by picture; None: all may stand together.
     """
 
     def __init__(
         self,
         repeats: list[int],
-        batch_size: int,
+        batch_size: int | Sequence[int],
         accumulation: int,
         seed: int,
         processes: int = 1,
@@ -48,13 +50,16 @@ class Batches:
         buckets: Sequence[Hashable] | None = None,
     ) -> None:
         by_bucket: dict[Hashable, list[int]] = {}
-        for index, (count, bucket) in enumerate(zip(repeats, buckets or [None] * len(repeats), strict=True)):
+        sizes: dict[Hashable, int] = {}
+        by_picture = [batch_size] * len(repeats) if isinstance(batch_size, int) else batch_size
+        each = zip(repeats, buckets or [None] * len(repeats), by_picture, strict=True)
+        for index, (count, bucket, size) in enumerate(each):
             by_bucket.setdefault(bucket, []).extend([index] * count)
-        self._pictures = tuple(map(tuple, by_bucket.values()))
-        self._batch_size = batch_size
+            sizes[bucket] = size
+        self._buckets = tuple((tuple(pictures), sizes[bucket]) for bucket, pictures in by_bucket.items())
         self._per_step = accumulation * processes
         self._processes, self._rank, self._seed = processes, rank, seed
-        self.per_epoch = sum(math.ceil(len(pictures) / batch_size) for pictures in self._pictures)
+        self.per_epoch = sum(math.ceil(len(pictures) / size) for pictures, size in self._buckets)
         self.steps_per_epoch = max(1, math.ceil(self.per_epoch / self._per_step))
 
     def epoch_of(self, step: int) -> int:
@@ -76,20 +81,24 @@ class Batches:
                     weight=self._processes / len(of_step) if real else 0.0,
                     seed=derived_seed(self._seed, step, position),
                     epoch=self.epoch_of(step) + 1,
+                    step=step,
                 )
             )
         return mine
 
     def _epoch(self, epoch: int) -> list[tuple[int, ...]]:
-        return _shuffled(self._pictures, self._batch_size, derived_seed(self._seed, "epoch", epoch))
+        return _shuffled(self._buckets, derived_seed(self._seed, "epoch", epoch))
 
 
 @lru_cache(maxsize=2)
-def _shuffled(buckets: tuple[tuple[int, ...], ...], batch_size: int, seed: int) -> list[tuple[int, ...]]:
-    """Every bucket's pictures in a new order, cut into batches, which are then put into a new order themselves."""
+def _shuffled(buckets: tuple[tuple[tuple[int, ...], int], ...], seed: int) -> list[tuple[int, ...]]:
+    """Every bucket's pictures in a new order, cut into batches, which are then put into a new order themselves.
+
+    buckets: each one's pictures and how many of them make a batch.
+    """
     rng = random.Random(seed)
     batches = []
-    for pictures in buckets:
+    for pictures, batch_size in buckets:
         order = list(pictures)
         rng.shuffle(order)
         batches += [tuple(order[i : i + batch_size]) for i in range(0, len(order), batch_size)]

@@ -1,44 +1,114 @@
-"""The words that go with a picture."""
+"""The words that go with a picture, and what becomes of them each time it is shown.
+
+All conventions are sd-scripts': the order of the steps, the marks, and what counts from 0 or from 1.
+"""
 
 from __future__ import annotations
 
+import math
 import random
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.failure import Failure
 from engine.settings.captions import Captions
 
+_WILDCARD = re.compile(r"\{([^}]+)\}")
 
-def caption_of(picture: Path, ending: str, words: str) -> str:
-    """The first line of the caption file beside the picture, or the folder's words without one.
+_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+"""Stand for plain braces while wildcards are chosen: Unicode sets these two aside for such use within a program."""
 
+
+@dataclass(frozen=True)
+class Moment:
+    """When a picture is shown.  epoch: counted from 1.  step: optimizer steps behind it.  steps: of the whole run."""
+
+    epoch: int = 1
+    step: int = 0
+    steps: int = 1
+
+
+def caption_of(picture: Path, ending: str, words: str, all_lines: bool = False) -> str:
+    """The caption in the file beside the picture, or the folder's words without one.
+
+    all_lines: every line that is not empty, joined by line breaks; otherwise the first line alone.
     Raises Failure where the file is not UTF-8 text.
     """
-    file = picture.with_name(picture.stem + ending)
-    try:
-        # Not splitlines(), which also cuts at form feeds and at line separators within a sentence.
-        first, _, _ = file.read_text(encoding="utf-8-sig").partition("\n")
-    except FileNotFoundError:
+    file = caption_file(picture, ending)
+    if file is None:
         return words
+    try:
+        text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise Failure(f"The caption {file} is not UTF-8 text.", "Save it as UTF-8.", "train_data_dir") from None
-    return first.strip()
+    # Not splitlines(), which also cuts at form feeds and at line separators within a sentence.
+    lines = [line.strip() for line in text.split("\n")]
+    return "\n".join(filter(None, lines)) if all_lines else lines[0]
 
 
-def varied(caption: str, settings: Captions, epoch: int, rng: random.Random) -> str:
-    """The caption as one batch is shown it: dropped, or with its parts between commas in another order.
+def caption_file(picture: Path, ending: str) -> Path | None:
+    """The caption file of a picture, None where there is none.
 
-    epoch: counted from 1; every so many epochs are trained without captions.
+    A picture that sd-scripts' face detection cut out, NAME_N_N_N_N, may share that of the whole one, NAME.
     """
-    every = settings.caption_dropout_every_n_epochs
-    if rng.random() < settings.caption_dropout_rate or (every and epoch % every == 0):
+    stem = picture.stem
+    whole = "_".join(stem.split("_")[:-4])
+    files = (picture.with_name(name + ending) for name in (stem, whole) if name)
+    return next((file for file in files if file.is_file()), None)
+
+
+def is_ending(text: str) -> bool:
+    """Whether a file's name can end so."""
+    return not any(character in text for character in "/\\\0")
+
+
+def varied(caption: str, settings: Captions, moment: Moment, rng: random.Random) -> str:
+    """The caption as it is shown at one moment: nothing where it is dropped, else as worded() has it."""
+    every, rate = settings.caption_dropout_every_n_epochs, settings.caption_dropout_rate
+    if rng.random() < rate or (every and moment.epoch % every == 0):
         return ""
-    if not settings.shuffle_caption:
-        return caption
-    parts = [part.strip() for part in caption.split(",")]
-    kept, rest = parts[: settings.keep_tokens], parts[settings.keep_tokens :]
-    rng.shuffle(rest)
-    return ", ".join([*kept, *rest])
+    return worded(caption, settings, moment, rng)
+
+
+def worded(caption: str, settings: Captions, moment: Moment, rng: random.Random) -> str:
+    """The caption after prefix and suffix, wildcards, and what happens to its parts.
+
+    The marks of keep_tokens_separator are taken out only where the caption is taken apart: to be shuffled, warmed up
+    or thinned out.
+    """
+    if settings.caption_prefix:
+        caption = f"{settings.caption_prefix} {caption}"
+    if settings.caption_suffix:
+        caption = f"{caption} {settings.caption_suffix}"
+    caption = with_wildcards(caption, rng) if settings.enable_wildcard else caption.partition("\n")[0]
+    if settings.shuffle_caption or settings.token_warmup_step or settings.caption_tag_dropout_rate:
+        front, between, end = _parts(caption, settings)
+        between = between[: _shown_parts(len(between), settings, moment)]
+        if settings.shuffle_caption:
+            rng.shuffle(between)
+        between = [part for part in between if rng.random() >= settings.caption_tag_dropout_rate]
+        caption = ", ".join([*front, *between, *end])
+    if settings.secondary_separator:
+        caption = caption.replace(settings.secondary_separator, settings.caption_separator)
+    return caption
+
+
+def may_vary(caption: str, settings: Captions) -> bool:
+    """Whether the caption can have several wordings in the course of a run."""
+    chosen = settings.enable_wildcard and any(mark in caption + _around(settings) for mark in "\n{")
+    return bool(settings.shuffle_caption or settings.token_warmup_step or settings.caption_tag_dropout_rate or chosen)
+
+
+def with_wildcards(caption: str, rng: random.Random) -> str:
+    """One of the caption's lines, and in it one of a, b, c for each {a|b|c}.
+
+    {{ and }} are plain braces. Wildcards do not nest: the innermost closing brace ends the outermost one, so that
+    {a|{b|c} d} is one of "a d}", "{b d}", "c d}".
+    """
+    line = rng.choice(caption.split("\n")).replace("{{", _OPEN).replace("}}", _CLOSE)
+    line = _WILDCARD.sub(lambda found: rng.choice(found[1].split("|")), line)
+    return line.replace(_OPEN, "{").replace(_CLOSE, "}")
 
 
 def unreadable_captions(pictures: list[Path], ending: str) -> list[Path]:
@@ -51,4 +121,33 @@ def unreadable_captions(pictures: list[Path], ending: str) -> list[Path]:
             return True
         return False
 
-    return [picture.with_name(picture.stem + ending) for picture in pictures if is_unreadable(picture)]
+    return [caption_file(picture, ending) or picture for picture in pictures if is_unreadable(picture)]
+
+
+def _around(settings: Captions) -> str:
+    return settings.caption_prefix + settings.caption_suffix
+
+
+def _parts(caption: str, settings: Captions) -> tuple[list[str], list[str], list[str]]:
+    """(those that stay in front, those in between, those that stay at the end)."""
+    mark, separator = settings.keep_tokens_separator, settings.caption_separator or ","
+    if mark and mark in caption:
+        front, between, end = [*caption.split(mark, 2), ""][:3]
+        return _split(front, separator), _split(between, separator), _split(end, separator)
+    # Empty parts stay without a mark, and are counted by Keep n tokens.
+    parts = [part.strip() for part in caption.split(separator)]
+    return parts[: settings.keep_tokens], parts[settings.keep_tokens :], []
+
+
+def _split(text: str, separator: str) -> list[str]:
+    return [part.strip() for part in text.split(separator) if part.strip()]
+
+
+def _shown_parts(count: int, settings: Captions, moment: Moment) -> int:
+    """How many of `count` parts a token warmup shows: ⌊step · (count − min) / warmup⌋ + min."""
+    warmup = settings.token_warmup_step
+    warmup = math.floor(warmup * moment.steps) if warmup < 1 else warmup
+    if moment.step >= warmup:
+        return count
+    least = settings.token_warmup_min
+    return math.floor(moment.step * ((count - least) / warmup)) + least

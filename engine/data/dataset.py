@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +31,12 @@ class Shown:
 class Latents:
     """Latents of the pictures by index.
 
-    places: each picture's size and bucket.  flips: whether a picture is shown mirrored half of the time.
+    places: each picture's size and bucket.  flips: whether each is shown mirrored half of the time.
     """
 
-    def __init__(self, pictures: list[Path], places: list[Placed], encode: Encode, flips: bool = False) -> None:
-        self._pictures, self._places, self._encode, self._flips = pictures, places, encode, flips
+    def __init__(self, pictures: list[Path], places: list[Placed], encode: Encode, flips: Sequence[bool] = ()) -> None:
+        self._pictures, self._places, self._encode = pictures, places, encode
+        self._flips = list(flips) or [False] * len(pictures)
         self._cached: dict[tuple[int, bool], Tensor] = {}
 
     def cache(self, batch_size: int, seed: int, progress: Callable[[int, int], None]) -> None:
@@ -46,7 +47,8 @@ class Latents:
         done = 0
         with ThreadPoolExecutor(max_workers=2) as pool:
             for group, pixels in _ahead(pool, self._read, self._groups(batch_size)):
-                for flipped in (False, True) if self._flips else (False,):
+                # Together with one that is mirrored, the others are encoded so too: a group is one tensor.
+                for flipped in (False, True) if any(self._flips[index] for index in group) else (False,):
                     noise = [
                         torch.Generator().manual_seed(derived_seed(seed, "latents", index, flipped)) for index in group
                     ]
@@ -57,7 +59,10 @@ class Latents:
 
     def batch(self, indices: tuple[int, ...]) -> Shown:
         """Latents on the CPU where cached.  Which are mirrored is drawn from torch's generator."""
-        flipped = (torch.rand(len(indices)) < FLIP_CHANCE).tolist() if self._flips else [False] * len(indices)
+        flipped = [self._flips[index] for index in indices]
+        if any(flipped):
+            drawn = (torch.rand(len(indices)) < FLIP_CHANCE).tolist()
+            flipped = [flips and now for flips, now in zip(flipped, drawn, strict=True)]
         sizes = torch.tensor([self._places[index].told(flip) for index, flip in zip(indices, flipped, strict=True)])
         if self._cached:
             return Shown(torch.stack([self._cached[index] for index in zip(indices, flipped, strict=True)]), sizes)

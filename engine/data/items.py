@@ -1,12 +1,40 @@
-"""The pictures of a run, each with what an epoch does with it.  Needs no torch."""
+"""The pictures of a run, each with what an epoch does with it.  Needs no torch.
+
+Whatever describes them, folders or lists, comes down to this: see training_set.py.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engine.data.buckets import Placed, Size
 from engine.data.captions import caption_of
 from engine.data.folders import ImageFolder
+from engine.data.placing import placed
+from engine.failure import Failure
+from engine.settings.captions import Captions
+from engine.settings.dataset import Dataset
+from engine.settings.training import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Subset:
+    """What pictures that are treated alike have in common.
+
+    dataset: its number; a batch holds pictures of one dataset, as many as its batch_size at most.
+    pictures, captions: how they are read.  Training size and buckets are the same for a whole dataset.
+    """
+
+    dataset: int = 0
+    batch_size: int = 1
+    pictures: Dataset = field(default_factory=Dataset)
+    captions: Captions = field(default_factory=Captions)
+
+    @classmethod
+    def of(cls, settings: TrainingSettings, dataset: int = 0) -> Subset:
+        """As the settings have it."""
+        return cls(dataset, settings.optimizer.train_batch_size, settings.dataset, settings.captions)
 
 
 @dataclass(frozen=True)
@@ -14,20 +42,38 @@ class Item:
     """repeats: how often an epoch shows the picture.  words: of its folder, its caption where it has none.
 
     is_regularisation: it shows what the model is to keep, not what it is to learn.
+    caption: where a list says it; None: it lies beside the picture.
     """
 
     picture: Path
     words: str
     repeats: int
     is_regularisation: bool = False
+    caption: str | None = None
+    subset: Subset = field(default_factory=Subset, compare=False)
+
+    def bucket(self, place: Placed) -> tuple[int, Size]:
+        """What it has in common with the pictures that may stand in one batch with it."""
+        return self.subset.dataset, place.bucket
 
 
-def items_of(folder: ImageFolder, regularisation: ImageFolder | None = None) -> list[Item]:
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a run learns from.  notes: sentences on what of the description is left out, and why."""
+
+    items: list[Item]
+    notes: tuple[str, ...] = ()
+
+
+def items_of(
+    folder: ImageFolder, regularisation: ImageFolder | None = None, subset: Subset | None = None
+) -> list[Item]:
     """Every picture of every concept in the order of names, then the regularisation pictures, balanced."""
-    own = _items(folder)
+    subset = subset or Subset()
+    own = _items(folder, subset)
     if regularisation is None:
         return own
-    return own + balanced(_items(regularisation), sum(item.repeats for item in own))
+    return own + balanced(_items(regularisation, subset), sum(item.repeats for item in own))
 
 
 def balanced(pictures: list[Item], total: int) -> list[Item]:
@@ -52,12 +98,41 @@ def balanced(pictures: list[Item], total: int) -> list[Item]:
     ]
 
 
-def captions_of(items: list[Item], ending: str) -> list[str]:
-    """Every picture's caption.  Raises Failure where one cannot be read."""
-    return [caption_of(item.picture, ending, item.words) for item in items]
+def captions_of(items: list[Item]) -> list[str]:
+    """Every picture's caption.  Raises Failure with a list of those that cannot be read."""
+    captions, unreadable = [], []
+    for item in items:
+        read = item.subset
+        try:
+            said = item.caption
+            if said is None:
+                ending = read.pictures.caption_ending()
+                said = caption_of(item.picture, ending, item.words, read.captions.enable_wildcard)
+            captions.append(said)
+        except Failure as failure:
+            unreadable.append(failure)
+    if unreadable:
+        first, *more = unreadable
+        others = f" And {len(more)} more: {' '.join(failure.what for failure in more[:4])}" if more else ""
+        raise Failure(first.what + others, first.mend, first.option)
+    return captions
 
 
-def _items(folder: ImageFolder) -> list[Item]:
+def places_of(items: list[Item]) -> list[Placed]:
+    """Every picture's bucket among those of its dataset.  Raises Failure naming a picture that has no size."""
+    by_dataset: dict[int, list[int]] = {}
+    for index, item in enumerate(items):
+        by_dataset.setdefault(item.subset.dataset, []).append(index)
+    places: dict[int, Placed] = {}
+    for indices in by_dataset.values():
+        found = placed([items[index].picture for index in indices], items[indices[0]].subset.pictures)
+        places |= zip(indices, found, strict=True)
+    return [places[index] for index in range(len(items))]
+
+
+def _items(folder: ImageFolder, subset: Subset) -> list[Item]:
     return [
-        Item(picture, concept.words, concept.repeats) for concept in folder.concepts for picture in concept.pictures
+        Item(picture, concept.words, concept.repeats, subset=subset)
+        for concept in folder.concepts
+        for picture in concept.pictures
     ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from engine.data.buckets import Placed, Size
 from engine.data.items import Item
@@ -14,7 +16,7 @@ from engine.settings.training import TrainingSettings
 
 @dataclass(frozen=True)
 class StepPlan:
-    """pictures: pictures × repeats of an epoch.  batch: pictures per step and process.
+    """pictures: pictures × repeats of an epoch.  batch: pictures per step and process, by dataset.
 
     accumulation: batches per step.  epochs: asked for.  processes: training side by side.
     batches: of an epoch, where they are known: buckets leave some of them short.
@@ -22,7 +24,7 @@ class StepPlan:
     """
 
     pictures: int
-    batch: int
+    batch: tuple[int, ...]
     accumulation: int
     epochs: int
     processes: int
@@ -45,41 +47,51 @@ class StepPlan:
             return f"{self.steps} steps, as Max train steps says ({self.epochs_run} epochs of {self.steps_per_epoch})"
         accumulation = f" ÷ accumulation {self.accumulation}" if self.accumulation > 1 else ""
         beside = f" of {self.processes} batches, one for each process" if self.processes > 1 else ""
+        batch = " or ".join(map(str, dict.fromkeys(self.batch)))
         return (
-            f"{self.pictures} (pictures × repeats) ÷ batch {self.batch}{accumulation} "
+            f"{self.pictures} (pictures × repeats) ÷ batch {batch}{accumulation} "
             f"× {self.epochs} epoch{'s' if self.epochs != 1 else ''} = {self.steps} steps{beside}"
         )
 
 
-def plan_steps(pictures: int, optimizer: Optimizer, processes: int = 1, batches: int | None = None) -> StepPlan:
+def plan_steps(
+    pictures: int | Sequence[tuple[int, int]], optimizer: Optimizer, processes: int = 1, batches: int | None = None
+) -> StepPlan:
     """Count as kohya_ss does: ⌈pictures · repeats ÷ batch ÷ accumulation · epochs⌉.
 
+    pictures: · repeats; of several datasets, each one's with its batch size, whose quotients are added up.
     batches: of an epoch, where buckets are known; else as if all pictures had one size.
     Max train epoch counts whole epochs and wins over Max train steps, which wins over Epoch, as in
     sd-scripts.
     """
-    batch, accumulation = optimizer.train_batch_size, optimizer.gradient_accumulation_steps
+    datasets = [(pictures, optimizer.train_batch_size)] if isinstance(pictures, int) else pictures
+    accumulation = optimizer.gradient_accumulation_steps
     epochs = optimizer.max_train_epochs or optimizer.epoch
-    batches = math.ceil(pictures / batch) if batches is None else batches
-    plan = StepPlan(pictures, batch, accumulation, epochs, processes, batches, 0, "epoch")
+    batches = sum(math.ceil(count / batch) for count, batch in datasets) if batches is None else batches
+    total, sizes = sum(count for count, _ in datasets), tuple(batch for _, batch in datasets)
+    plan = StepPlan(total, sizes, accumulation, epochs, processes, batches, 0, "epoch")
     if optimizer.max_train_epochs:
         steps, decided_by = optimizer.max_train_epochs * plan.steps_per_epoch, "max_train_epochs"
     elif optimizer.max_train_steps:
         steps, decided_by = optimizer.max_train_steps, "max_train_steps"
     else:
         # Whole numbers throughout: 0.1 + 0.2 has no place in a count.
-        steps, decided_by = -(-pictures * epochs // (batch * accumulation)), "epoch"
+        exact = sum((Fraction(count, batch) for count, batch in datasets), Fraction(0))
+        steps, decided_by = math.ceil(exact * epochs / accumulation), "epoch"
     return replace(plan, steps=steps, decided_by=decided_by)
 
 
 def plan_of(items: list[Item], settings: TrainingSettings, places: list[Placed] | None = None) -> StepPlan:
     """The plan of a run on these pictures.  places: where they are known, they give the number of batches."""
-    batch = settings.optimizer.train_batch_size
+    sizes = {item.subset.dataset: item.subset.batch_size for item in items}
+    shown = Counter[int]()
+    for item in items:
+        shown[item.subset.dataset] += item.repeats
     batches = None
     if places is not None:
-        counts = Counter[Size]()
+        counts = Counter[tuple[int, Size]]()
         for item, place in zip(items, places, strict=True):
-            counts[place.bucket] += item.repeats
-        batches = sum(math.ceil(count / batch) for count in counts.values())
-    pictures = sum(item.repeats for item in items)
-    return plan_steps(pictures, settings.optimizer, settings.hardware.num_processes, batches)
+            counts[item.bucket(place)] += item.repeats
+        batches = sum(math.ceil(count / sizes[dataset]) for (dataset, _), count in counts.items())
+    datasets = [(count, sizes[dataset]) for dataset, count in shown.items()]
+    return plan_steps(datasets, settings.optimizer, settings.hardware.num_processes, batches)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from engine.failure import Failure
+from engine.models.emphasis import weighted_parts
+from engine.models.family import Reading
+
+T = TypeVar("T")
 
 CHUNK = 75
 """Tokens that CLIP's text encoder reads at a time, between begin and end."""
@@ -21,16 +25,44 @@ def tokens_in_chunks(tokenizer: Any, captions: list[str], tokens: int, padding: 
     """
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     fill = end if padding is None else padding
-    cut = [words[:tokens] for words in tokenizer(captions, add_special_tokens=False, verbose=False).input_ids]
-    return torch.tensor(
-        [
-            [
-                [begin, *(chunk := words[at : at + CHUNK]), end, *[fill] * (CHUNK - len(chunk))]
-                for at in range(0, tokens, CHUNK)
-            ]
-            for words in cut
-        ]
+    return torch.tensor(_in_chunks(words_of(tokenizer, captions), tokens, begin, end, fill))
+
+
+def read(tokenizer: Any, captions: list[str], reading: Reading, padding: int | None = None) -> tuple[Tensor, Tensor]:
+    """(tokens as tokens_in_chunks() has them, the weight of each, 1 where the reading knows no weights).
+
+    Returns (B, reading.tokens / 75, 77) both, int64 and float32. The parts of a weighted caption are put into tokens
+    each by itself, as sd-scripts does.
+    """
+    if not reading.weighted:
+        chunks = tokens_in_chunks(tokenizer, captions, reading.tokens, padding)
+        return chunks, torch.ones(chunks.shape)
+    begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    ids: list[list[int]] = []
+    weights: list[list[float]] = []
+    for caption in captions:
+        parts = weighted_parts(caption)
+        words = words_of(tokenizer, [text for text, _ in parts]) if parts else []
+        ids.append([word for part in words for word in part])
+        weights.append([weight for (_, weight), part in zip(parts, words, strict=True) for _ in part])
+    fill = end if padding is None else padding
+    return (
+        torch.tensor(_in_chunks(ids, reading.tokens, begin, end, fill)),
+        torch.tensor(_in_chunks(weights, reading.tokens, 1.0, 1.0, 1.0)),
     )
+
+
+def words_of(tokenizer: Any, captions: list[str]) -> list[list[int]]:
+    """All tokens of each caption, without begin and end."""
+    ids: list[list[int]] = tokenizer(captions, add_special_tokens=False, verbose=False).input_ids
+    return ids
+
+
+def _in_chunks(captions: list[list[T]], tokens: int, begin: T, end: T, fill: T) -> list[list[list[T]]]:
+    def chunk(words: list[T]) -> list[T]:
+        return [begin, *words, end, *[fill] * (CHUNK - len(words))]
+
+    return [[chunk(words[:tokens][at : at + CHUNK]) for at in range(0, tokens, CHUNK)] for words in captions]
 
 
 def hidden_states(encoder: Any, chunks: Tensor, clip_skip: int) -> tuple[Tensor, Any]:
@@ -48,6 +80,15 @@ def hidden_states(encoder: Any, chunks: Tensor, clip_skip: int) -> tuple[Tensor,
             "clip_skip",
         )
     return states[-max(1, clip_skip)], said
+
+
+def emphasised(states: Tensor, weights: Tensor) -> Tensor:
+    """States of a sequence, each times its token's weight; begin and end stay as they are.
+
+    states: (B, 75 · N + 2, channels), joined.  weights: (B, N, 77).  As sd-scripts does it in training, the mean over
+    a caption changes with its weights; other programs set it back.
+    """
+    return states * joined(weights.flatten(0, 1)[:, :, None], weights.shape[1]).to(states)
 
 
 def last_norm(encoder: Any, state: Tensor) -> Tensor:

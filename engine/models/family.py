@@ -49,11 +49,30 @@ class Reading:
     """How captions are read.
 
     clip_skip: the text encoder's layer, counted from the last, 0 and 1 for the last.
-    tokens: how many tokens of a caption at most: 75, 150 or 225.
+    tokens: how many tokens of a caption at most: 75, 150 or 225.  weighted: (word:1.3) is emphasis, where captions
+    are read through CLIP alone.
     """
 
     clip_skip: int = 1
     tokens: int = 75
+    weighted: bool = False
+
+    @classmethod
+    def of(cls, settings: TrainingSettings) -> Reading:
+        captions = settings.captions
+        return cls(settings.objective.clip_skip, int(captions.max_token_length), captions.weighted_captions)
+
+
+@dataclass(frozen=True)
+class CaptionLimit:
+    """How much of a caption is read by the text encoder that reads most.
+
+    tokens: at most, without those that stand for begin and end.  option: the name of the one that raises it.
+    """
+
+    tokenizer: Any
+    tokens: int
+    option: str
 
 
 @dataclass(frozen=True)
@@ -124,6 +143,9 @@ class Family(Protocol):
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """What the model is told of the captions.  Raises Failure."""
+
+    def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
+        """Where captions are cut off."""
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         """The model's answer to noisy latents (B, C, h, w) at timesteps (B,) in [0, 1000], of the latents' shape.

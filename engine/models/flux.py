@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import tokens_in_chunks
-from engine.models.family import Drawing, Encoded, Parts, Reading, Target
+from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.flux import flux_entries
 from engine.models.single_file import Weights, module_from
@@ -126,6 +126,10 @@ class Flux:
         with torch.autocast(t5.device.type, enabled=False):  # float16 is too narrow for what T5 computes
             states = t5(tokens.input_ids.to(t5.device), attention_mask=looked_at)[0]
         return {"states": states, "mask": mask, "pooled": pooled}
+
+    def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
+        """T5's; what CLIP says of a caption's beginning is a word in passing."""
+        return CaptionLimit(parts.tokenizers[1], self._t5_tokens(parts) - 1, "t5xxl_max_token_length")
 
     def _t5_tokens(self, parts: Parts) -> int:
         """FLUX.1-schnell was trained with half of dev's 512 tokens."""

@@ -12,8 +12,8 @@ from transformers import CLIPTextModel
 from engine.failure import Failure
 from engine.models import checkpoint
 from engine.models.attachments import clip_attachments, each_alone, linears_within
-from engine.models.clip import hidden_states, joined, last_norm, tokens_in_chunks
-from engine.models.family import Drawing, Encoded, Parts, Reading, Target
+from engine.models.clip import emphasised, hidden_states, joined, last_norm, read
+from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
 from engine.models.layouts.clip import bare_clip_entries, clip_entries, open_clip_entries
 from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.unet import unet_entries
@@ -116,9 +116,12 @@ class StableDiffusion:
         encoder = parts.text_encoders[0]
         # OpenCLIP, which SD 2 reads with, fills up with 0 rather than with its end.
         padding = 0 if self.version == 2 else None
-        chunks = tokens_in_chunks(parts.tokenizers[0], captions, reading.tokens, padding)
+        chunks, weights = read(parts.tokenizers[0], captions, reading, padding)
         state, _ = hidden_states(encoder, chunks, reading.clip_skip)
-        return {"states": joined(last_norm(encoder, state), chunks.shape[1])}
+        return {"states": emphasised(joined(last_norm(encoder, state), chunks.shape[1]), weights)}
+
+    def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
+        return CaptionLimit(parts.tokenizers[0], reading.tokens, "max_token_length")
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         answer: Tensor = parts.denoiser(noisy, timesteps, encoder_hidden_states=encoded["states"], return_dict=False)[0]

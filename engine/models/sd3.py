@@ -22,7 +22,7 @@ from torch import Tensor
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import hidden_states, tokens_in_chunks
-from engine.models.family import Drawing, Encoded, Parts, Reading, Target
+from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.mmdit import PREFIX as TRANSFORMER
 from engine.models.layouts.mmdit import mmdit_entries
@@ -127,6 +127,12 @@ class StableDiffusion3:
         behind = self._t5_states(parts, captions, beside, transformer.config.joint_attention_dim)
         beside = F.pad(beside, (0, behind.shape[-1] - beside.shape[-1]))
         return {"states": torch.cat([beside, behind], dim=1), "pooled": torch.cat(pooled, dim=-1)}
+
+    def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
+        """T5's where there is one, else that of the CLIPs, which cannot be raised."""
+        if len(parts.text_encoders) < 3:
+            return CaptionLimit(parts.tokenizers[0], 75, "")
+        return CaptionLimit(parts.tokenizers[2], self._t5_tokens - 1, "t5xxl_max_token_length")
 
     def _t5_states(self, parts: Parts, captions: list[str], like: Tensor, width: int) -> Tensor:
         if len(parts.text_encoders) < 3:

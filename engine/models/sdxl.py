@@ -11,7 +11,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from engine.models import checkpoint
 from engine.models.attachments import clip_attachments, each_alone, linears_within
-from engine.models.clip import hidden_states, joined, tokens_in_chunks
+from engine.models.clip import emphasised, hidden_states, joined, read
 from engine.models.family import Drawing, Encoded, Parts, Reading, Target
 from engine.models.layouts.clip import clip_entries, open_clip_entries
 from engine.models.layouts.unet import PREFIX as UNET
@@ -110,13 +110,14 @@ class StableDiffusionXL:
         states = []
         pooled = torch.empty(0)
         for encoder, tokenizer, padding in zip(parts.text_encoders, parts.tokenizers, (None, 0), strict=True):
-            chunks = tokens_in_chunks(tokenizer, captions, reading.tokens, padding)
+            chunks, weights = read(tokenizer, captions, reading, padding)
             state, said = hidden_states(encoder, chunks, LAYER)
-            states.append(joined(state, chunks.shape[1]))
+            states.append(emphasised(joined(state, chunks.shape[1]), weights))
             if encoder is parts.text_encoders[-1]:
                 pooled = said.text_embeds.unflatten(0, (-1, chunks.shape[1]))[:, 0]
         return {"states": torch.cat(states, dim=-1), "pooled": pooled}
 
+    caption_limit = StableDiffusion.caption_limit
     objective = StableDiffusion.objective
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:

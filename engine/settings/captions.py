@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, option
-from engine.settings.waiting import CAPTIONS
 
 ADVANCED = "Parameters/Advanced"
+FURTHER = "Parameters/Advanced/Captions"
 
 
 class Captions(Group):
@@ -62,8 +62,9 @@ class Captions(Group):
         False,
         label="Weighted captions",
         section=ADVANCED,
-        help="Read (word:1.3) in captions as emphasis.",
-        standing=CAPTIONS,
+        help="Read (word:1.3), (word) and [word] in captions as more or less of a word; \\( and \\) are plain "
+        "brackets. For models that read captions through CLIP alone.",
+        applies_when={"flux1_checkbox": (False,), "sd3_checkbox": (False,)},
         methods=("dreambooth", "lora", "finetune"),
     )
     no_token_padding: bool = option(
@@ -72,9 +73,83 @@ class Captions(Group):
         section=ADVANCED,
         help="Leave captions that are shorter than 75 tokens at their length.",
         standing=idle(
-            "It imitates an early DreamBooth script that left short captions unfilled; here captions are always "
+            "It imitated an early DreamBooth script, and sd-scripts no longer follows it either: captions are always "
             "filled up, as the models expect."
         ),
         also=("Token Padding",),
         methods=("dreambooth", "textual_inversion"),
+    )
+    caption_prefix: str = option(
+        "",
+        label="Caption prefix",
+        section=FURTHER,
+        help="Words put in front of every caption, with a space between; such as a trigger word and a comma.",
+        ours=True,
+    )
+    caption_suffix: str = option(
+        "",
+        label="Caption suffix",
+        section=FURTHER,
+        help="Words put behind every caption, with a space between.",
+        ours=True,
+    )
+    enable_wildcard: bool = option(
+        False,
+        label="Wildcards",
+        section=FURTHER,
+        help="Of {red|blue} in a caption one is chosen each time, and of a caption of several lines one line; {{ "
+        "and }} are plain braces.",
+        also=("Enable wildcard",),
+        ours=True,
+    )
+    caption_separator: str = option(
+        ",",
+        label="Caption separator",
+        section=FURTHER,
+        help="What stands between the parts of a caption.",
+        ours=True,
+    )
+    keep_tokens_separator: str = option(
+        "",
+        label="Keep tokens separator",
+        section=FURTHER,
+        help="A mark, such as |||, before which all parts of a caption stay in front when it is shuffled, whatever "
+        "Keep n tokens says; what follows a second one stays at the end.",
+        ours=True,
+    )
+    secondary_separator: str = option(
+        "",
+        label="Secondary separator",
+        section=FURTHER,
+        help="A mark, such as ;;;, between parts that are shuffled and dropped as one; it becomes the caption "
+        "separator afterwards.",
+        ours=True,
+    )
+    caption_tag_dropout_rate: float = option(
+        0,
+        ge=0,
+        le=1,
+        step=0.01,
+        widget="slider",
+        label="Rate of tag dropout",
+        section=FURTHER,
+        help="Share of the parts of a caption that are left out each time, from 0 to 1; those kept in front stay.",
+        ours=True,
+    )
+    token_warmup_min: int = option(
+        1,
+        ge=0,
+        label="Token warmup minimum",
+        section=FURTHER,
+        help="How many parts of a caption are shown at the first step of a token warmup.",
+        ours=True,
+    )
+    token_warmup_step: float = option(
+        0,
+        ge=0,
+        label="Token warmup steps",
+        section=FURTHER,
+        help="Steps over which captions grow from Token warmup minimum to their whole length; below 1 it is a share of "
+        "all steps, 0 for none.",
+        ours=True,
     )

@@ -222,16 +222,20 @@ def _tables(named: Any, folder: Path | None) -> tuple[dict[str, Any], list[str]]
 
 
 def _lay_dataset_over(read: Read, folder: Path | None) -> None:
-    """A --dataset_config counts before the arguments; it stays named where our settings cannot say all of it."""
-    tables, notes = _tables(read.data.get("dataset_config"), folder)
+    """A --dataset_config counts before the arguments; where our settings cannot say all of it, the file is followed."""
+    named = read.data.get("dataset_config")
+    tables, notes = _tables(named, folder)
     read.notes += notes
     if not tables:
         return
     dataset = read_dataset(tables)
+    if set(tables) <= set(dataset.data):
+        read.data["dataset_config"] = str((folder or Path()) / str(named))
+        read.notes.append(f"{named} says more of the datasets than these settings can, and is followed as it is.")
+        return
     read.notes += dataset.notes
     further = dataset.data.pop("additional_parameters", "")
     if further:
         read.data["additional_parameters"] = f"{read.data.get('additional_parameters', '')} {further}".strip()
-    if not set(tables) <= set(dataset.data):
-        del read.data["dataset_config"]
-    read.data |= {name: value for name, value in dataset.data.items() if name not in tables}
+    del read.data["dataset_config"]
+    read.data |= dataset.data

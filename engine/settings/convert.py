@@ -20,6 +20,7 @@ from engine.settings.command import (
 from engine.settings.dataset_toml import OPTIONS, write_dataset
 from engine.settings.errors import SettingsFileError, listed
 from engine.settings.files import LARGEST_FILE, dialect, from_kohya, parse_settings, read_text, to_kohya
+from engine.settings.kohya_arguments import as_arguments
 from engine.settings.option import Option
 from engine.settings.sd_scripts import place_of
 from engine.settings.sd_scripts_write import said_in_one_way, to_arguments
@@ -99,7 +100,7 @@ def kind_of(path: Path) -> Target | None:
 
 def _kohya_json(settings: TrainingSettings, _: Path | None) -> Converted:
     notes = [] if settings.method == "lora" else ["kohya_ss's files do not say what is trained: open it on its tab."]
-    return Converted(json.dumps(to_kohya(settings), indent=2, ensure_ascii=False) + "\n", notes)
+    return Converted(json.dumps(as_arguments(to_kohya(settings)), indent=2, ensure_ascii=False) + "\n", notes)
 
 
 def _darkroom(settings: TrainingSettings, _: Path | None) -> Converted:

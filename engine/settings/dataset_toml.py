@@ -1,7 +1,8 @@
 """sd-scripts' dataset_config: image folders with settings of their own, as far as ours can say it.
 
 Our settings have one image folder whose sub-folders are named REPEATS_WORDS, and one value of each option for
-all of them. A file that says more is read as far as that goes, told about, and kept.
+all of them. A file that says more is read as far as that goes, told about, and kept; a run that names it as its
+dataset_config follows it whole (data/dataset_config.py).
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ OPTIONS: Mapping[str, str] = {
         for name in (
             "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale",
             "shuffle_caption", "keep_tokens", "caption_extension", "color_aug", "flip_aug", "random_crop",
-            "caption_dropout_rate", "caption_dropout_every_n_epochs",
+            "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate", "caption_prefix",
+            "caption_suffix", "caption_separator", "keep_tokens_separator", "secondary_separator", "enable_wildcard",
+            "token_warmup_min", "token_warmup_step",
         )
     },
 }  # fmt: skip
@@ -75,6 +78,7 @@ def read_dataset(data: Mapping[str, Any]) -> Read:
         read.notes.append(f"Kept in Additional parameters, for no option says it: {quoted(words_from(further))}")
     if lost:
         read.data |= data
+        read.notes.append("Chosen as Dataset config file, it is followed whole.")
     return read
 
 

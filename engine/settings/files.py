@@ -11,6 +11,7 @@ from engine.disk import why_not, write_text_whole
 from engine.settings.command import looks_like_command, read_command
 from engine.settings.dataset_toml import read_dataset
 from engine.settings.errors import SettingsFileError
+from engine.settings.kohya_arguments import as_arguments
 from engine.settings.kohya_json import Loaded, from_kohya, is_known, to_kohya
 from engine.settings.sd_scripts import place_of
 from engine.settings.sd_scripts_read import Read
@@ -200,7 +201,7 @@ def save_kohya(settings: TrainingSettings, path: Path) -> Path:
         if there.settings.kohya_extra and not there.named:  # the keys of other programs' files may be among ours
             raise SettingsFileError(f"{file} is not replaced, for it holds no value of a setting that is known here.")
     try:
-        write_text_whole(file, json.dumps(to_kohya(settings), indent=2, ensure_ascii=False))
+        write_text_whole(file, json.dumps(as_arguments(to_kohya(settings)), indent=2, ensure_ascii=False))
     except (OSError, ValueError) as error:
         raise SettingsFileError(f"{file} cannot be written: {why_not(error)}.") from None
     return file

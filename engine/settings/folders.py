@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import DATASET_CONFIG
 
 
 class Folders(Group):
@@ -37,6 +36,7 @@ class Folders(Group):
         label="Overwrite files of the same name",
         section="Folders",
         help="Off: a run that would replace an earlier file does not start.",
+        ours=True,
     )
     logging_dir: str = option(
         "",
@@ -69,6 +69,7 @@ class Folders(Group):
         widget="path",
         label="Dataset config file (Optional. Select the toml configuration file to use for the dataset)",
         section="Folders",
-        help="A .toml file that lists the image folders with settings of their own, in place of Image folder.",
-        standing=DATASET_CONFIG,
+        help="A .toml file that lists datasets and their folders with settings of their own, in place of Image folder "
+        "and Regularisation directory. What it does not say is as set here; paths "
+        "in it begin where the file lies.",
     )

@@ -29,7 +29,9 @@ OTHER_NAMES = {
 
 OF_DATASETS = (
     "batch_size_per_device", "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "color_aug",
-    "flip_aug", "random_crop", "shuffle_caption", "keep_tokens",
+    "flip_aug", "random_crop", "shuffle_caption", "keep_tokens", "keep_tokens_separator", "secondary_separator",
+    "caption_separator", "caption_prefix", "caption_suffix", "enable_wildcard", "caption_dropout_rate",
+    "caption_dropout_every_n_epochs", "caption_tag_dropout_rate", "token_warmup_min", "token_warmup_step",
 )  # fmt: skip
 """What each dataset, or each of its folders, says for itself where the run had a dataset config."""
 

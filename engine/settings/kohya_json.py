@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.settings.errors import listed
+from engine.settings.kohya_arguments import as_keys
 from engine.settings.option import Option
 from engine.settings.training import USUAL, BadValues, Method, TrainingSettings, training_options
 
@@ -88,7 +89,11 @@ ZERO_IS_UNSET = ("huber_c", "max_timestep")
 
 
 def from_kohya(data: Mapping[str, Any]) -> Loaded:
-    """Read kohya_ss's dictionary; what is missing has its default, what is wrong is reported."""
+    """Read kohya_ss's dictionary; what is missing has its default, what is wrong is reported.
+
+    Arguments among its Additional parameters that options say become theirs.
+    """
+    data = as_keys(data)
     options = {item.kohya: item for item in training_options()}
     given: dict[str, Any] = {}
     for key, value in data.items():

@@ -65,6 +65,7 @@ class Memory(Group):
         section=ADVANCED,
         help="How the base model is kept while a LoRA is trained on it: as Mixed precision says, in 8 bits (half of "
         "fp16's memory) or in 4 (a quarter). The LoRA itself stays exact.",
+        ours=True,
     )
     blocks_to_swap: int = option(
         0,

@@ -82,7 +82,7 @@ class Option:
     standing: what the option does in this version.  not_yet: for single choices what they wait for.
     also: other names that tutorials and older pages have for it.
     suggestions: usual values of a free text.
-    methods: kohya_ss's tabs that save the key.
+    methods: kohya_ss's tabs that save the key.  ours: kohya_ss has no field for it.
     """
 
     name: str
@@ -107,6 +107,7 @@ class Option:
     suggestions: tuple[str, ...] = ()
     methods: tuple[str, ...] = EVERY_METHOD
     kohya_text: bool = False
+    ours: bool = False
 
     @property
     def acts(self) -> bool:
@@ -197,6 +198,7 @@ def option(
     suggestions: tuple[str, ...] = (),
     methods: tuple[str, ...] = EVERY_METHOD,
     kohya_text: bool = False,
+    ours: bool = False,
 ) -> T:
     """Declare an option as the default of a Group's field.
 
@@ -218,6 +220,7 @@ def option(
         "suggestions": suggestions,
         "methods": methods,
         "kohya_text": kohya_text,
+        "ours": ours,
     }
     declared: Any = Field(default, ge=ge, le=le, description=help, json_schema_extra={"option": cast(Any, facts)})
     return cast(T, declared)

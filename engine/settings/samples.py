@@ -37,6 +37,7 @@ class Samples(Group):
         label="Sample before training",
         section=SECTION,
         help="Draw them once before the first step too, to see what training changes.",
+        ours=True,
     )
     sample_sampler: Sampler = option(
         "euler_a",

@@ -136,22 +136,20 @@ OTHER_VALUES: Mapping[str, Mapping[str, str]] = {
 ONLY_THERE = frozenset(
     (
         "alpha_mask", "base_weights", "base_weights_multiplier", "cache_info", "cache_text_encoder_outputs_to_disk",
-        "caption_prefix", "caption_separator", "caption_suffix", "caption_tag_dropout_rate", "conditioning_data_dir",
-        "console_log_file", "console_log_level", "console_log_simple", "control_net_lr", "cond_emb_dim",
-        "cross_attn_lr", "dataset_class", "ddp_gradient_as_bucket_view", "ddp_static_graph", "ddp_timeout",
-        "debug_dataset", "deepspeed", "diffusers_xformers", "enable_wildcard", "face_crop_aug_range",
-        "fp16_master_weights_and_gradients", "in_json", "initial_epoch", "initial_step", "keep_tokens_separator",
-        "learning_rate_te3", "llm_adapter_lr", "log_prefix", "lowram", "lr_decay_steps", "lr_scheduler_min_lr_ratio",
+        "conditioning_data_dir", "console_log_file", "console_log_level", "console_log_simple", "control_net_lr",
+        "cond_emb_dim", "cross_attn_lr", "dataset_class", "ddp_gradient_as_bucket_view", "ddp_static_graph",
+        "ddp_timeout", "debug_dataset", "deepspeed", "diffusers_xformers", "face_crop_aug_range",
+        "fp16_master_weights_and_gradients", "initial_epoch", "initial_step", "learning_rate_te3",
+        "llm_adapter_lr", "log_prefix", "lowram", "lr_decay_steps", "lr_scheduler_min_lr_ratio",
         "lr_scheduler_timescale", "max_validation_steps", "metadata_is_negative_embedding", "metadata_merged_from",
         "metadata_preprocessor", "metadata_thumbnail", "metadata_trigger_phrase", "metadata_usage_hint", "mlp_lr",
         "mod_lr", "no_metadata", "num_last_block_to_freeze", "offload_optimizer_device", "offload_optimizer_nvme_path",
         "offload_param_device", "offload_param_nvme_path", "resize_interpolation", "sample_batch_size",
-        "save_n_epoch_ratio", "secondary_separator", "self_attn_lr", "skip_until_initial_step",
-        "skip_latents_validity_check", "stop_text_encoder_training", "text_encoder_batch_size", "token_warmup_min",
-        "token_warmup_step", "tokenizer_cache_dir", "torch_compile", "training_shift", "use_safetensors",
-        "use_t5xxl_cache_only", "validate_every_n_epochs", "validate_every_n_steps", "validation_seed",
-        "validation_split", "zero3_init_flag", "zero3_save_16bit_model", "zero_stage", "zero_terminal_snr",
-        "apply_lg_attn_mask",
+        "save_n_epoch_ratio", "self_attn_lr", "skip_until_initial_step", "skip_latents_validity_check",
+        "stop_text_encoder_training", "text_encoder_batch_size", "tokenizer_cache_dir", "torch_compile",
+        "training_shift", "use_safetensors", "use_t5xxl_cache_only", "validate_every_n_epochs",
+        "validate_every_n_steps", "validation_seed", "validation_split", "zero3_init_flag", "zero3_save_16bit_model",
+        "zero_stage", "zero_terminal_snr", "apply_lg_attn_mask",
     )
 )  # fmt: skip
 """Arguments of sd-scripts that no option stands for; they go into Additional parameters."""
@@ -203,7 +201,7 @@ def place_of(item: Option) -> Place:
 def family_of_option(item: Option) -> str | None:
     """The family that an option belongs to, None where it is not one's own."""
     condition = {} if item.also_when else item.applies_when or {}
-    return next((name for name, family in FAMILIES.items() if family.flag in condition), None)
+    return next((name for name, family in FAMILIES.items() if True in condition.get(family.flag, ())), None)
 
 
 def family_of_values(values: Mapping[str, Any]) -> str:

@@ -58,8 +58,8 @@ class WholeModel(Group):
         ge=1,
         label="Dataset repeats",
         section=BASIC,
-        help="How often each picture is seen in an epoch of fine-tuning, where no folder name says it.",
-        standing=WHOLE_MODEL,
+        help="How often each picture is seen in an epoch of fine-tuning, where no folder name says it: in a "
+        "folder without sub-folders, and in Metadata file.",
         methods=("finetune",),
         kohya_text=True,
     )
@@ -76,9 +76,20 @@ class WholeModel(Group):
         widget="folder",
         label="Image folder (containing training images)",
         section=FOLDERS,
-        help="The folder that holds the pictures for fine-tuning, without sub-folders.",
-        standing=WHOLE_MODEL,
+        help="The folder that holds the pictures for fine-tuning, without sub-folders, and their captions beside them "
+        "or in Metadata file. Empty: pictures are looked for as for DreamBooth.",
         methods=("finetune",),
+    )
+    in_json: str = option(
+        "",
+        widget="path",
+        label="Metadata file",
+        section=FOLDERS,
+        help="A .json or .jsonl file that lists the pictures with their captions and tags, such as meta_cap.json or "
+        "meta_lat.json; short names in it are looked for in the image folder.",
+        also=("in_json", "meta_cap.json", "meta_lat.json"),
+        methods=("finetune",),
+        ours=True,
     )
     train_dir: str = option(
         "",

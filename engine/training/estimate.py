@@ -121,7 +121,7 @@ class _Estimator:
     def _told(self, learns: bool) -> tuple[Encoded, Phase]:
         """Sizes of what one caption says, and the phase in which captions are encoded."""
         said: list[Encoded] = []
-        reading = Reading(self._settings.objective.clip_skip, int(self._settings.captions.max_token_length))
+        reading = Reading.of(self._settings)
 
         def encode() -> None:
             said.append(self._family.encode_text(self._parts, ["a"], reading))
@@ -136,7 +136,7 @@ class _Estimator:
         on_device = [parts.denoiser, *(parts.text_encoders if learns else [])]
         if not settings.dataset.cache_latents:
             on_device.append(parts.vae)
-        reading = Reading(settings.objective.clip_skip, int(settings.captions.max_token_length))
+        reading = Reading.of(settings)
 
         def step() -> None:
             objective = self._family.objective(settings, parts)

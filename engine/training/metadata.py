@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,12 +15,13 @@ from typing import Any
 import torch
 
 from engine import VERSION
-from engine.data.buckets import Placed, Size
+from engine.data.buckets import Placed
 from engine.data.items import Item
 from engine.data.steps import StepPlan
 from engine.networks.kohya_format import LEGACY_HASH_LENGTH, LEGACY_HASH_OFFSET, as_text
 from engine.settings.objective import Objective
 from engine.settings.training import TrainingSettings
+from engine.training.data_facts import data_facts
 from engine.training.schedules import warmup_steps
 
 DTYPES = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -42,7 +41,6 @@ _NOT_USED: dict[str, Any] = {
         ),
         False,
     ),
-    "ss_caption_tag_dropout_rate": 0.0,
     "ss_num_validation_images": 0,
     "ss_validation_split": 0.0,
 }  # fmt: skip
@@ -79,7 +77,7 @@ class RunMetadata:
             **_NOT_USED,
             **self._base,
             **self._run(),
-            **self._data(),
+            **data_facts(self.settings, self.plan, self.items, self.captions, self.places),
             **self.network,
             **{key: value for key, value in self.family.items() if key.startswith("ss_")},
             "ss_steps": step,
@@ -119,53 +117,6 @@ class RunMetadata:
             **_objective(s.objective),
         }
 
-    def _data(self) -> dict[str, Any]:
-        s = self.settings
-        own = [item for item in self.items if not item.is_regularisation]
-        tags: dict[str, Counter[str]] = {}
-        for item, caption in zip(self.items, self.captions, strict=True):
-            if not item.is_regularisation:
-                words = (word.strip() for word in caption.split(","))
-                tags.setdefault(item.picture.parent.name, Counter()).update(word for word in words if word)
-        batch, buckets = s.optimizer.train_batch_size, s.dataset.enable_bucket
-        upscaled = buckets and not s.dataset.bucket_no_upscale
-        return {
-            "ss_dataset_dirs": json.dumps(_folders(own)),
-            "ss_reg_dataset_dirs": json.dumps(_folders([item for item in self.items if item.is_regularisation])),
-            "ss_tag_frequency": json.dumps(tags, ensure_ascii=False),
-            "ss_num_train_images": sum(item.repeats for item in own),
-            "ss_num_reg_images": sum(item.repeats for item in self.items) - sum(item.repeats for item in own),
-            "ss_num_batches_per_epoch": self.plan.batches,
-            "ss_batch_size_per_device": batch,
-            "ss_total_batch_size": batch * self.plan.processes * self.plan.accumulation,
-            "ss_resolution": str(s.dataset.size()),
-            "ss_enable_bucket": buckets,
-            "ss_bucket_no_upscale": buckets and s.dataset.bucket_no_upscale,
-            "ss_min_bucket_reso": s.dataset.min_bucket_reso if upscaled else None,
-            "ss_max_bucket_reso": s.dataset.max_bucket_reso if upscaled else None,
-            "ss_bucket_info": json.dumps(self._bucket_info() if buckets else None),
-            "ss_flip_aug": s.dataset.flip_aug,
-            "ss_shuffle_caption": s.captions.shuffle_caption,
-            "ss_keep_tokens": s.captions.keep_tokens,
-            "ss_caption_dropout_rate": s.captions.caption_dropout_rate,
-            "ss_caption_dropout_every_n_epochs": s.captions.caption_dropout_every_n_epochs,
-            "ss_prior_loss_weight": s.objective.prior_loss_weight,
-        }
-
-    def _bucket_info(self) -> dict[str, Any]:
-        """Every bucket's size with the pictures times repeats in it, and how far aspects are off in the mean."""
-        counts = Counter[Size]()
-        for item, place in zip(self.items, self.places, strict=True):
-            counts[place.bucket] += item.repeats
-        errors = [abs(p.resized[0] / p.resized[1] - p.bucket[0] / p.bucket[1]) for p in self.places]
-        return {
-            "buckets": {
-                str(number): {"resolution": list(size), "count": count}
-                for number, (size, count) in enumerate(sorted(counts.items()))
-            },
-            "mean_img_ar_error": sum(errors) / len(errors),
-        }
-
     def _modelspec(self) -> dict[str, str]:
         s = self.settings
         width, height = s.dataset.size()
@@ -184,14 +135,6 @@ class RunMetadata:
             "modelspec.date": datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None).isoformat(),
             **{f"modelspec.{key}": value for key, value in given.items() if value},
         }
-
-
-def _folders(items: list[Item]) -> dict[str, dict[str, int]]:
-    folders: dict[str, dict[str, int]] = {}
-    for item in items:
-        folder = folders.setdefault(item.picture.parent.name, {"n_repeats": item.repeats, "img_count": 0})
-        folder["img_count"] += 1
-    return folders
 
 
 def _objective(o: Objective) -> dict[str, Any]:

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from engine.data.batches import Batches, MicroBatch
 from engine.data.dataset import Latents
-from engine.data.folders import ImageFolder, scan
-from engine.data.items import captions_of, items_of
-from engine.data.placing import placed
+from engine.data.items import captions_of, places_of
 from engine.data.steps import plan_of
+from engine.data.training_set import training_set
 from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
 from engine.models.families import family_of
@@ -25,6 +24,7 @@ from engine.runs.events import Planned
 from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, find_state
 from engine.settings.training import TrainingSettings
+from engine.training.caption_lengths import truncated
 from engine.training.conditioning import Conditioning
 from engine.training.hardware import (
     allow_half_gradients,
@@ -69,9 +69,11 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     )
 
     report.stage("loading", detail=settings.source_model.pretrained_model_name_or_path)
-    items = items_of(scan(Path(settings.folders.train_data_dir)), _regularisation(settings))
-    places = placed([item.picture for item in items], settings.dataset)
-    captions = captions_of(items, settings.dataset.caption_ending())
+    described = training_set(settings)
+    for note in described.notes:
+        report.warn(note)
+    items = described.items
+    places, captions = places_of(items), captions_of(items)
     plan = plan_of(items, settings, places)
     start = saved[2].step if saved else 0
     if start >= plan.steps:
@@ -102,8 +104,8 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         if of_first_process(run.stop_requested()):
             raise Stopped
 
-    pictures = [item.picture for item in items]
-    latents = Latents(pictures, places, partial(_encode, parts), settings.dataset.flip_aug)
+    pictures, flips = [item.picture for item in items], [item.subset.pictures.flip_aug for item in items]
+    latents = Latents(pictures, places, partial(_encode, parts), flips)
     parts.vae.to(device)
     if settings.dataset.cache_latents:
         batch_size = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
@@ -119,9 +121,14 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     # large model would not fit side by side.
     placement = Placement(parts, settings, device, dtype)
     placement.text_encoders()
-    reading = Reading(settings.objective.clip_skip, int(settings.captions.max_token_length))
+    reading = Reading.of(settings)
+    if too_long := truncated(family.caption_limit(parts, reading), items, captions, reading.weighted):
+        report.warn(too_long)
     sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
-    conditioning = Conditioning(family, parts, captions, settings.captions, reading, method.trains_text_encoder, device)
+    variations = [item.subset.captions for item in items]
+    conditioning = Conditioning(
+        family, parts, captions, variations, reading, plan.steps, method.trains_text_encoder, device
+    )
     placement.denoiser()
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
     if learned_as == torch.float16:
@@ -138,12 +145,12 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
 
     batches = Batches(
         [item.repeats for item in items],
-        settings.optimizer.train_batch_size,
+        [item.subset.batch_size for item in items],
         settings.optimizer.gradient_accumulation_steps,
         seed,
         accelerator.num_processes,
         accelerator.process_index,
-        [place.bucket for place in places],
+        [item.bucket(place) for item, place in zip(items, places, strict=True)],
     )
     prior_weights = torch.tensor(
         [settings.objective.prior_loss_weight if item.is_regularisation else 1.0 for item in items], device=device
@@ -224,11 +231,6 @@ def _with_adapter(facts: dict[str, Any], adapter: str) -> dict[str, Any]:
     """The family's facts as they are of what is saved."""
     architecture = facts["modelspec.architecture"]
     return facts | {"modelspec.architecture": f"{architecture}/{adapter}" if adapter else architecture}
-
-
-def _regularisation(settings: TrainingSettings) -> ImageFolder | None:
-    folder = settings.folders.reg_data_dir
-    return scan(Path(folder)) if folder else None
 
 
 def _saved_state(settings: TrainingSettings, run: RunFolder) -> Saved | None:

@@ -1,53 +1,18 @@
-"""Which pictures an epoch shows, and what becomes of their captions."""
+"""Which pictures an epoch shows, and how often."""
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.captions import varied
 from engine.data.folders import scan
 from engine.data.items import Item, balanced, items_of
 from engine.data.steps import plan_of
-from engine.settings.captions import Captions
 from engine.settings.training import TrainingSettings
 from tests.pictures import draw_pictures
-
-CAPTION = "sks cat, sitting, red hat, indoors"
-
-
-def seen(count: int = 200, epoch: int = 1, **settings: object) -> list[str]:
-    rng = random.Random(3)
-    return [varied(CAPTION, Captions(**settings), epoch, rng) for _ in range(count)]
-
-
-def test_a_caption_is_left_as_it_is():
-    assert set(seen()) == {CAPTION}
-
-
-@pytest.mark.shows("shuffle_caption", "keep_tokens")
-def test_parts_are_shuffled_but_those_kept_in_front():
-    shuffled = seen(shuffle_caption=True)
-    assert {tuple(sorted(caption.split(", "))) for caption in shuffled} == {tuple(sorted(CAPTION.split(", ")))}
-    assert len(set(shuffled)) == 24  # 4!
-    kept = seen(shuffle_caption=True, keep_tokens=2)
-    assert set(kept) == {CAPTION, "sks cat, sitting, indoors, red hat"}
-
-
-@pytest.mark.shows("caption_dropout_rate")
-def test_captions_are_dropped_at_their_rate():
-    assert 60 < seen(400, caption_dropout_rate=0.25).count("") < 140  # 100 expected, deviation 8.7
-
-
-@pytest.mark.shows("caption_dropout_every_n_epochs")
-def test_every_nth_epoch_has_no_captions():
-    """Epochs count from 1, as in sd-scripts."""
-    without = [epoch for epoch in range(1, 8) if set(seen(5, epoch, caption_dropout_every_n_epochs=3)) == {""}]
-    assert without == [3, 6]
 
 
 def pictures(*repeats: int) -> list[Item]:

@@ -101,7 +101,7 @@ def test_half_of_the_pictures_are_shown_mirrored(tmp_path: Path):
         return pixels[:, :, 0, 0]
 
     for cached in (True, False):
-        latents = Latents([tmp_path / "a.png"], [Placed((8, 8), (8, 8))], left_colours, flips=True)
+        latents = Latents([tmp_path / "a.png"], [Placed((8, 8), (8, 8))], left_colours, flips=[True])
         if cached:
             latents.cache(1, 7, lambda done, total: None)
         torch.manual_seed(0)

@@ -18,6 +18,7 @@ from engine.models.family import Drawing, Family, Parts, Reading
 from engine.models.vae import to_latents
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings
+from engine.training.caption_lengths import token_counts
 from tests.models.files import weights_of, write_files
 from tests.models.loading import drawn_by, loaded
 from tests.models.small import pipeline as small
@@ -95,6 +96,22 @@ def test_captions_are_read_as_diffusers_reads_prompts(model: Model):
             theirs = {"states": states, "pooled": pooled}
     for name, tensor in theirs.items():
         torch.testing.assert_close(told[name], tensor, atol=1e-5, rtol=1e-5)
+
+
+def test_captions_are_cut_off_where_the_family_says(model: Model):
+    """A caption of as many tokens as are read, and one more."""
+    family, parts = loaded(model.folder)
+    limit = family.caption_limit(parts, Reading())
+    # The small T5 has a token for each letter and one for the blank before a word; CLIP has one for each word "a".
+    is_t5 = model.family in ("sd3", "flux")
+    before = "a" * (limit.tokens - 1 - is_t5)
+    captions = [("" if is_t5 else " ").join(before + letters) for letters in ("b", "ba", "bb", "a")]
+    assert {"sd2": 75, "sdxl": 75, "sd3": 255, "flux": 511}[model.family] == limit.tokens
+    assert token_counts(limit.tokenizer, captions[:2]) == [limit.tokens, limit.tokens + 1]
+    with torch.no_grad():
+        full, longer, other, different = family.encode_text(parts, captions, Reading())["states"]
+    torch.testing.assert_close(longer, other)
+    assert not torch.allclose(full, different)
 
 
 def test_a_sample_is_the_picture_that_diffusers_draws(model: Model):

@@ -66,13 +66,14 @@ def test_what_cannot_be_said_is_told_and_kept(old: str, new: str, sentence: str)
     assert old in TWO_CONCEPTS
     loaded = parse_settings(TWO_CONCEPTS.replace(old, new), "data.toml")
     assert sentence in " ".join(loaded.report())
+    assert "Chosen as Dataset config file, it is followed whole." in loaded.report()
     assert "datasets" in to_kohya(loaded.settings)
 
 
 def test_words_of_sd_scripts_alone_become_additional_parameters():
-    loaded = parse_settings(TWO_CONCEPTS.replace("[general]", '[general]\ncaption_prefix = "photo, "'), "data.toml")
-    assert loaded.settings.hardware.additional_parameters == "--caption_prefix 'photo, '"
-    assert "--caption_prefix 'photo, '" in " ".join(loaded.report())
+    loaded = parse_settings(TWO_CONCEPTS.replace("[general]", "[general]\nalpha_mask = true"), "data.toml")
+    assert loaded.settings.hardware.additional_parameters == "--alpha_mask"
+    assert "--alpha_mask" in " ".join(loaded.report())
 
 
 def test_windows_folders_are_told_apart_on_any_machine():

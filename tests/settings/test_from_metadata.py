@@ -161,9 +161,8 @@ def test_arguments_that_no_option_says_are_kept():
         "ss_lowram": "False", "ss_validation_split": "0.0",
     }  # fmt: skip
     loaded, _ = from_metadata(said, TrainingSettings())
-    assert loaded.settings.hardware.additional_parameters == (
-        "--caption_tag_dropout_rate 0.1 --zero_terminal_snr --face_crop_aug_range 1.0,2.0"
-    )
+    assert loaded.settings.hardware.additional_parameters == ("--zero_terminal_snr --face_crop_aug_range 1.0,2.0")
+    assert loaded.settings.captions.caption_tag_dropout_rate == 0.1
 
 
 def test_a_run_with_a_dataset_config_has_its_first_folders_settings():
@@ -181,7 +180,7 @@ def test_a_run_with_a_dataset_config_has_its_first_folders_settings():
     assert loaded.bad == {}
     assert changed(loaded.settings) == {
         "train_batch_size": 4, "max_resolution": "768,512", "min_bucket_reso": 320, "max_bucket_reso": 960,
-        "shuffle_caption": True, "keep_tokens": 2, "additional_parameters": "--caption_prefix 'photo, '",
+        "shuffle_caption": True, "keep_tokens": 2, "caption_prefix": "photo, ",
     }  # fmt: skip
     assert any("differ in resolution;" in note for note in notes)
     assert any("Don't upscale" in note for note in notes)

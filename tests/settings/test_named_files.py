@@ -67,7 +67,7 @@ def test_prompts_and_configs_are_small_text_files_and_nothing_else(tmp_path: Pat
 
 def test_a_commands_dataset_config_is_read_where_our_settings_can_say_it(tmp_path: Path):
     (tmp_path / "d.toml").write_text(
-        "[general]\nenable_bucket = true\ncaption_prefix = 'a '\n"
+        "[general]\nenable_bucket = true\ncaption_prefix = 'a '\nalpha_mask = true\n"
         "[[datasets]]\nbatch_size = 4\nresolution = 768\n"
         "[[datasets.subsets]]\nimage_dir = '/img/3_cat'\nnum_repeats = 3\n"
     )
@@ -76,11 +76,12 @@ def test_a_commands_dataset_config_is_read_where_our_settings_can_say_it(tmp_pat
     )
     s = read_settings(tmp_path / "run.sh").settings
     assert (s.folders.train_data_dir, s.optimizer.train_batch_size, s.dataset.max_resolution) == ("/img", 4, "768")
-    assert s.hardware.additional_parameters == "--zero_terminal_snr --caption_prefix 'a '"
+    assert s.hardware.additional_parameters == "--zero_terminal_snr --alpha_mask"
+    assert s.captions.caption_prefix == "a "
     assert s.values()["dataset_config"] == ""
     assert s.kohya_extra == {}
 
     (tmp_path / "d.toml").write_text("[[datasets]]\n[[datasets.subsets]]\nimage_dir = '/img/cat'\nnum_repeats = 3\n")
     loaded = read_settings(tmp_path / "run.sh")
-    assert loaded.settings.values()["dataset_config"] == "d.toml"
-    assert "is to be renamed 3_" in " ".join(loaded.report())
+    assert loaded.settings.values()["dataset_config"] == str(tmp_path / "d.toml")
+    assert "d.toml says more of the datasets than these settings can, and is followed as it is." in loaded.report()

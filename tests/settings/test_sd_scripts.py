@@ -35,7 +35,7 @@ accelerate launch --num_cpu_threads_per_process=4 --multi_gpu --num_processes 2 
   --network_module=lycoris.kohya --network_args "algo=lokr" "factor=8" "preset=attn-mlp" "new_trick=1" ^
   --network_dim=16 --network_alpha=8 --unet_lr=1e-4 --text_encoder_lr 5e-5 --optimizer_type=prodigy ^
   --optimizer_args decouple=True "weight_decay=0.01" --lr_warmup_steps=0.05 --lr_scheduler="cosine" ^
-  --max_train_epochs=10 --xformers --cache_latents --no_half_vae --caption_prefix "a photo, " ^
+  --max_train_epochs=10 --xformers --cache_latents --no_half_vae --caption_prefix "a photo, " --log_prefix "a b" ^
   --mixed_precision="bf16" --save_precision=bf16 --seed=42 --config_file=gone > log.txt
 pause
 """
@@ -74,10 +74,11 @@ def test_a_batch_file_of_sd_scripts_says_what_it_said():
     assert s.hardware.multi_gpu is True
     # What no option says is kept where kohya_ss and sd-scripts still find it, and talked about.
     assert s.hardware.extra_accelerate_launch_args == "--rdzv_backend static"
-    assert shlex.split(s.hardware.additional_parameters) == ["--caption_prefix", "a photo, "]
+    assert shlex.split(s.hardware.additional_parameters) == ["--log_prefix", "a b"]
+    assert s.captions.caption_prefix == "a photo, "
     assert s.kohya_extra == {"network_args": ["new_trick=1"]}
     said = " ".join(loaded.report())
-    for part in ("--caption_prefix", "new_trick=1", "gone", "activate.bat", "Sample sampler (ddim)"):
+    for part in ("--log_prefix", "new_trick=1", "gone", "activate.bat", "Sample sampler (ddim)"):
         assert part in said
     # LyCORIS gives convolutions the rank and alpha of the others where it is told none.
     assert (s.network.conv_dim, s.network.conv_alpha) == (16, 8)

@@ -143,7 +143,7 @@ def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_r
     family = StableDiffusion()
     parts = family.load(settings, torch.float32)
     items = items_of(scan(Path(settings.folders.train_data_dir)))
-    pictures, words = [item.picture for item in items], captions_of(items, ".txt")
+    pictures, words = [item.picture for item in items], captions_of(items)
     places = placed(pictures, settings.dataset)
     latents = Latents(pictures, places, lambda pixels, noise: to_latents(parts.vae, pixels, noise).detach())
     latents.cache(2, 7, lambda done, total: None)

@@ -1,0 +1,202 @@
+"""sd-scripts' dataset_config: datasets of their own size and batch size, and their folders or lists with settings.
+
+A value that a subset leaves out is its dataset's, else the general one, else the run's. Paths that do not begin at
+the root of the disk begin where the file lies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from engine.data.captions import is_ending
+from engine.data.folders import Concept, ImageFolder, pictures_in
+from engine.data.items import Item, Subset, TrainingSet, balanced, items_of
+from engine.data.metadata_list import listed_items
+from engine.failure import Failure
+from engine.settings.dataset_toml import OF_DATASET, OPTIONS
+from engine.settings.errors import SettingsFileError
+from engine.settings.paths import typed_path
+from engine.settings.text_files import TooLarge, small_text
+from engine.settings.toml_files import parse_toml
+from engine.settings.training import BadValues, TrainingSettings, training_options
+
+OPTION = "dataset_config"
+LARGEST = 2**24
+MOST_REPEATS = 1_000_000
+
+NOT_FOLLOWED = (
+    "alpha_mask", "cache_info", "custom_attributes", "face_crop_aug_range", "network_multiplier",
+    "resize_interpolation", "validation_seed", "validation_split",
+)  # fmt: skip
+"""Keys that sd-scripts knows and nothing here acts on."""
+
+_ANYWHERE = {*OPTIONS, "num_repeats", "class_tokens", *NOT_FOLLOWED} - {"alpha_mask"}
+_IN_SUBSET = (_ANYWHERE - set(OF_DATASET)) | {"image_dir", "metadata_file", "is_reg", "alpha_mask"}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A subset with all that holds for it.  where: for sentences.  dataset: its dataset's number, from 0."""
+
+    where: str
+    dataset: int
+    values: Mapping[str, Any]
+
+    def wrong(self, what: str, mend: str = "Correct the file.") -> Failure:
+        return Failure(f"{self.where}: {what}", mend, OPTION)
+
+    def text(self, key: str) -> str:
+        value = self.values.get(key, "")
+        if not isinstance(value, str):
+            raise self.wrong(f"{key} is {value!r}; it takes text.")
+        return value
+
+
+def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
+    """The pictures of every dataset, each one's regularisation pictures balanced.  Raises Failure.
+
+    What sd-scripts passes over is passed over with a note: a subset without repeats or pictures, or one that its
+    dataset has already.
+    """
+    items: list[Item] = []
+    notes: list[str] = []
+    tables = list(_tables(file))
+    for number in dict.fromkeys(table.dataset for table in tables):
+        own: list[Item] = []
+        regularisation: list[Item] = []
+        known: set[str] = set()
+        for table in (table for table in tables if table.dataset == number):
+            source = table.text("metadata_file") or table.text("image_dir")
+            if source in known:
+                notes.append(f'{table.where}: "{source}" is listed a second time, which is left out.')
+                continue
+            known.add(source)
+            found = _items(table, file.parent, settings)
+            if not found:
+                notes.append(f'{table.where}: "{source}" has no pictures or 0 repeats, and is left out.')
+            (regularisation if _switch(table, "is_reg") else own).extend(found)
+        items += own + balanced(regularisation, sum(item.repeats for item in own))
+    waiting = {item.name for item in training_options() if not item.acts}
+    unfollowed = {*NOT_FOLLOWED, *(key for key, name in OPTIONS.items() if name in waiting)}
+    said = {key for table in tables for key, value in table.values.items() if key in unfollowed and value}
+    notes += [f"{file.name}: {key} is not followed." for key in sorted(said)]
+    if not any(not item.is_regularisation for item in items):
+        raise Failure(f"{file.name} leads to no pictures to learn from. {' '.join(notes[:3])}".strip(), option=OPTION)
+    return TrainingSet(items, tuple(notes))
+
+
+def _items(table: _Table, beside: Path, settings: TrainingSettings) -> list[Item]:
+    subset, repeats = _subset(table, settings), _repeats(table, settings)
+    listed, named = table.text("metadata_file"), table.text("image_dir")
+    folder = beside / typed_path(named) if named else None
+    if listed:
+        return listed_items(beside / typed_path(listed), folder, repeats, subset, OPTION) if repeats else []
+    if folder is None:
+        raise table.wrong("it names no image_dir.")
+    try:
+        concept = Concept(folder, repeats, table.text("class_tokens"), pictures_in(folder))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise table.wrong(f'image_dir "{folder}" cannot be read: {why}.', "Correct the path.") from None
+    return items_of(ImageFolder((concept,), (), (), ()), subset=subset) if repeats else []
+
+
+def _subset(table: _Table, settings: TrainingSettings) -> Subset:
+    """As the settings have it with the table's values in their place."""
+    values = {OPTIONS[key]: _plain(value) for key, value in table.values.items() if key in OPTIONS}
+    try:
+        own = settings.with_values(values)
+        own.dataset.size()
+        if not is_ending(ending := own.dataset.caption_ending()):
+            raise table.wrong(f'"{ending}" cannot be the ending of a file (caption_extension).')
+    except BadValues as error:
+        keys = [key for key, name in OPTIONS.items() if name in error.problems]
+        raise table.wrong(f"{', '.join(keys)}: {' '.join(error.problems.values())}") from None
+    except ValueError as error:
+        raise table.wrong(str(error)) from None
+    return Subset.of(own, table.dataset)
+
+
+def _plain(value: Any) -> Any:
+    """[768, 512] as "768,512"."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _repeats(table: _Table, settings: TrainingSettings) -> int:
+    """num_repeats, else what the run has for pictures in lists, which is 1 where it is no fine-tuning."""
+    usual = settings.whole_model.dataset_repeats if settings.method == "finetune" else 1
+    repeats = table.values.get("num_repeats", usual)
+    if not isinstance(repeats, int) or isinstance(repeats, bool):
+        raise table.wrong(f"num_repeats is {repeats!r}; it takes a whole number.")
+    if repeats > MOST_REPEATS:
+        raise table.wrong(f"num_repeats is {repeats}; it takes {MOST_REPEATS} at most.")
+    return max(0, repeats)
+
+
+def _switch(table: _Table, key: str) -> bool:
+    value = table.values.get(key, False)
+    if not isinstance(value, bool):
+        raise table.wrong(f"{key} is {value!r}; it takes true or false.")
+    return value
+
+
+def _tables(file: Path) -> Iterator[_Table]:
+    """Every subset with its own words before its dataset's, and those before the general ones."""
+    data = _read(file)
+    general = _known(data.get("general", {}), file.name, _ANYWHERE, "[general]")
+    _known(dict.fromkeys(data), file.name, {"general", "datasets"}, "a dataset config")
+    for number, dataset in enumerate(_listed(data, "datasets", file.name)):
+        where = f"{file.name}, dataset {number + 1}"
+        shared = _known(dataset, where, _ANYWHERE | {"subsets"}, "[[datasets]]")
+        subsets = _listed(dataset, "subsets", where)
+        if len({"metadata_file" in subset for subset in subsets if isinstance(subset, dict)}) > 1:
+            raise Failure(
+                f"{where} mixes folders and lists (metadata_file).", "Put them into datasets of their own.", OPTION
+            )
+        for place, subset in enumerate(subsets, 1):
+            own = _known(subset, f"{where}, subset {place}", _IN_SUBSET, "[[datasets.subsets]]")
+            values = {**general, **{key: value for key, value in shared.items() if key != "subsets"}, **own}
+            yield _Table(f"{where}, subset {place}", number, values)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = small_text(file, LARGEST)
+        data = json.loads(text) if file.suffix.lower() == ".json" else parse_toml(text, file.name)
+    except SettingsFileError as error:
+        raise Failure(str(error), "Correct the file.", OPTION) from None
+    except TooLarge:
+        raise Failure(f"{file.name} is too large for a dataset config.", "Choose another file.", OPTION) from None
+    except (OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Failure(f'"{file}" cannot be read: {why}.', "Correct the path.", OPTION) from None
+    if not isinstance(data, dict):
+        raise Failure(f"{file.name} is no dataset config.", "It holds [general] and [[datasets]].", OPTION)
+    return data
+
+
+def _listed(table: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    found = table.get(key)
+    if not isinstance(found, list) or not found:
+        raise Failure(f"{where} has no [[{key}]].", "Correct the file.", OPTION)
+    return found
+
+
+def _known(table: Any, where: str, keys: set[str], place: str) -> dict[str, Any]:
+    """The table, if it has no other keys than these."""
+    if not isinstance(table, dict):
+        raise Failure(f"{where}: {place} is no table of keys and values.", "Correct the file.", OPTION)
+    for key in table:
+        if key in keys:
+            continue
+        similar = get_close_matches(key, keys, n=1)
+        mend = f"Did you mean {similar[0]}?" if similar else "Remove it."
+        if key in _ANYWHERE | _IN_SUBSET:
+            mend = "It stands in [[datasets.subsets]]." if key in _IN_SUBSET else "It stands in [[datasets]]."
+        raise Failure(f"{where}: {key} is not known in {place}.", mend, OPTION)
+    return table

@@ -1,0 +1,105 @@
+"""Fine-tuning's lists: a JSON file that names pictures with their captions and tags, as sd-scripts reads it.
+
+meta_cap.json and meta_lat.json hold {PICTURE: {"caption": …, "tags": …}}; a .jsonl file holds the same a line a
+picture, named by "image_path". "train_resolution", the bucket that sd-scripts' preparation chose, and "image_size"
+say nothing that the picture and the settings do not say: as in sd-scripts today, buckets come from those.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from engine.data.folders import PICTURE_ENDINGS
+from engine.data.items import Item, Subset
+from engine.failure import Failure
+from engine.settings.text_files import TooLarge, small_text
+
+OPTION = "in_json"
+MOST_NAMED = 5
+LARGEST = 2**30
+
+
+def listed_items(file: Path, image_dir: Path | None, repeats: int, subset: Subset, option: str = OPTION) -> list[Item]:
+    """The listed pictures in the order of the list.
+
+    image_dir: where names that are no whole paths begin; None: beside the list.  option: what failures are about.
+    Raises Failure where the list cannot be read, says something else than it should, or names pictures that are not
+    there.
+    """
+    folder = image_dir or file.parent
+    items, missing = [], []
+    for name, entry in _entries(file, option).items():
+        picture = _picture(folder / name)
+        if picture is None:
+            missing.append(name)
+        else:
+            caption = _caption(file, name, entry, subset, option)
+            items.append(Item(picture, "", repeats, caption=caption, subset=subset))
+    if missing:
+        named = ", ".join(f'"{name}"' for name in missing[:MOST_NAMED])
+        more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+        raise Failure(
+            f"{file.name} lists pictures that are not there: {named}{more}.",
+            f'Names that are no whole paths are looked for in "{folder}".',
+            option,
+        )
+    if not items:
+        raise Failure(f"{file.name} lists no pictures.", "Choose another file.", option)
+    return items
+
+
+def _entries(file: Path, option: str) -> dict[str, dict[str, Any]]:
+    """What is said of each picture, by its name in the list."""
+    try:
+        text = small_text(file, LARGEST)
+        data = _lines(text) if file.suffix.lower() == ".jsonl" else json.loads(text)
+    except OSError as error:
+        raise Failure(f'"{file}" cannot be read: {error.strerror}.', "Correct the path.", option) from None
+    except TooLarge:
+        raise Failure(f"{file.name} is too large for a list of pictures.", "Choose another file.", option) from None
+    except UnicodeDecodeError:
+        raise Failure(f"{file.name} is not UTF-8 text.", "Save it as UTF-8.", option) from None
+    except (ValueError, RecursionError) as error:
+        raise Failure(f"{file.name} is not valid JSON: {error}.", "It may be cut off.", option) from None
+    if not isinstance(data, dict) or not all(isinstance(entry, dict) for entry in data.values()):
+        raise Failure(
+            f"{file.name} is no list of pictures.", 'It holds {"PICTURE": {"caption": "…", "tags": "…"}, …}.', option
+        )
+    return data
+
+
+def _lines(text: str) -> dict[str, Any]:
+    """A .jsonl file's pictures by name.  Raises ValueError naming the line that is none."""
+    data = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            entry = json.loads(line)
+            if not isinstance(entry, dict) or not isinstance(entry.get("image_path"), str):
+                raise ValueError(f'line {number} has no "image_path"')
+            data[entry["image_path"]] = entry
+    return data
+
+
+def _picture(path: Path) -> Path | None:
+    """The file of a picture that may be listed without its ending, as kohya_ss lists those of one folder."""
+    try:
+        if path.suffix.lower() in PICTURE_ENDINGS and path.is_file():
+            return path
+        named = (path.with_name(path.name + ending) for ending in PICTURE_ENDINGS)
+        return next((file for file in named if file.is_file()), None)
+    except (OSError, ValueError):  # a name that no file can have
+        return None
+
+
+def _caption(file: Path, name: str, entry: dict[str, Any], subset: Subset, option: str) -> str:
+    """Caption and tags joined by the separator; with wildcards, the tags stand behind each of the caption's lines."""
+    caption, tags = ("" if entry.get(key) is None else entry[key] for key in ("caption", "tags"))
+    if not isinstance(caption, str) or not isinstance(tags, str):
+        raise Failure(f'{file.name}: caption and tags of "{name}" are to be text.', "Correct the entry.", option)
+    separator = subset.captions.caption_separator
+    if subset.captions.enable_wildcard and "tags" in entry and entry["tags"] is not None:
+        tags = tags.replace("\n", separator)
+        return "\n".join(f"{line}{separator}{tags}" for line in caption.split("\n") if line.strip())
+    return separator.join(filter(None, (caption, tags)))

@@ -1,0 +1,52 @@
+"""What a run learns from, whichever way the settings describe it.  Needs no torch.
+
+Everything that counts, checks or trains on pictures asks here, so that it sees the same ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from engine.data.dataset_config import read_dataset_config
+from engine.data.folders import Concept, ImageFolder, pictures_in, scan
+from engine.data.items import Subset, TrainingSet, items_of
+from engine.data.metadata_list import listed_items
+from engine.failure import Failure
+from engine.settings.training import TrainingSettings
+
+Description = Literal["dataset_config", "in_json", "image_folder", "train_data_dir"]
+
+
+def described_by(settings: TrainingSettings) -> Description:
+    """The option that says which pictures there are.  Those for fine-tuning count where that is the method."""
+    if settings.folders.dataset_config:
+        return "dataset_config"
+    if settings.method == "finetune" and settings.whole_model.in_json:
+        return "in_json"
+    if settings.method == "finetune" and settings.whole_model.image_folder:
+        return "image_folder"
+    return "train_data_dir"
+
+
+def training_set(settings: TrainingSettings) -> TrainingSet:
+    """The pictures with what an epoch does with each.  Raises Failure, and OSError where a folder cannot be read."""
+    folders, fine, subset = settings.folders, settings.whole_model, Subset.of(settings)
+    by = described_by(settings)
+    if by == "dataset_config":
+        return read_dataset_config(Path(folders.dataset_config), settings)
+    if by == "in_json":
+        around = Path(fine.image_folder) if fine.image_folder else None
+        return TrainingSet(listed_items(Path(fine.in_json), around, fine.dataset_repeats, subset))
+    if by == "image_folder":
+        folder = Path(fine.image_folder)
+        if not folder.is_dir():
+            raise Failure(f'There is no folder "{folder}".', "Correct the path.", by)
+        flat = Concept(folder, fine.dataset_repeats, "", pictures_in(folder))
+        if not flat.pictures:
+            raise Failure(f'There are no pictures in "{folder}".', "Sub-folders of it are not looked into.", by)
+        return TrainingSet(items_of(ImageFolder((flat,), (), (), ()), subset=subset))
+    if not folders.train_data_dir:
+        raise Failure("No image folder is chosen.", "Type or choose one.", by)
+    regularisation = scan(Path(folders.reg_data_dir)) if folders.reg_data_dir else None
+    return TrainingSet(items_of(scan(Path(folders.train_data_dir)), regularisation, subset))

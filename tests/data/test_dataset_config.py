@@ -1,0 +1,192 @@
+"""Datasets with settings of their own, as sd-scripts' dataset_config describes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from engine.data.batches import Batches
+from engine.data.items import TrainingSet, captions_of, places_of
+from engine.data.steps import plan_of
+from engine.data.training_set import training_set
+from engine.failure import Failure
+from engine.settings.training import TrainingSettings
+
+TWO = """
+[general]
+shuffle_caption = true
+caption_extension = ".cap"
+keep_tokens = 2
+
+[[datasets]]
+resolution = 64
+batch_size = 2
+keep_tokens = 1
+
+  [[datasets.subsets]]
+  image_dir = "cats"
+  num_repeats = 3
+  class_tokens = "sks cat"
+  keep_tokens = 4
+  flip_aug = true
+
+  [[datasets.subsets]]
+  image_dir = "dogs"
+
+  [[datasets.subsets]]
+  image_dir = "others"
+  is_reg = true
+
+[[datasets]]
+resolution = [128, 96]
+batch_size = 4
+enable_bucket = false
+
+  [[datasets.subsets]]
+  image_dir = "cats"
+  caption_prefix = "large,"
+  shuffle_caption = false
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two cats, three dogs, one other, 80 pixels square; one cat has a caption."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, count in (("cats", 2), ("dogs", 3), ("others", 1), ("empty", 0)):
+        (folder / name).mkdir()
+        for number in range(count):
+            Image.new("RGB", (80, 80)).save(folder / name / f"{number}.png")
+    (folder / "cats" / "0.cap").write_text("a cat")
+    return folder
+
+
+def described(folder: Path, text: str, name: str = "d.toml", **changes: object) -> TrainingSet:
+    (folder / name).write_text(text, encoding="utf-8")
+    settings = TrainingSettings().with_values({"dataset_config": str(folder / name), "keep_tokens": 7, **changes})
+    return training_set(settings)
+
+
+@pytest.mark.shows("dataset_config")
+def test_each_subset_has_its_own_word_before_its_datasets_and_the_general_one(folder: Path):
+    items = described(folder, TWO, color_aug=True, flip_aug=False).items
+    cats, dogs, others, large = items[0], items[2], items[5], items[6]
+    assert [item.repeats for item in items] == [3, 3, 1, 1, 1, 9, 1, 1]  # as many others as cats and dogs: 2·3 + 3
+    assert [item.subset.captions.keep_tokens for item in (cats, dogs, large)] == [4, 1, 2]
+    assert [item.subset.captions.shuffle_caption for item in (cats, dogs, large)] == [True, True, False]
+    assert [item.subset.pictures.flip_aug for item in (cats, dogs)] == [True, False]
+    assert all(item.subset.pictures.color_aug for item in items)  # as the run has it
+    assert (others.is_regularisation, dogs.is_regularisation) == (True, False)
+    assert large.subset.captions.caption_prefix == "large,"
+    assert [item.subset.batch_size for item in (cats, dogs, large)] == [2, 2, 4]
+    assert captions_of(items)[:3] == ["a cat", "sks cat", ""]
+    assert [place.bucket for place in places_of([cats, dogs, large])] == [(64, 64), (64, 64), (128, 96)]
+
+
+def test_a_batch_holds_pictures_of_one_dataset_and_the_datasets_are_mixed(folder: Path):
+    items = described(folder, TWO.replace("[128, 96]", "64")).items
+    places = places_of(items)
+    assert len({place.bucket for place in places}) == 1
+    batches = Batches(
+        [item.repeats for item in items],
+        [item.subset.batch_size for item in items],
+        1,
+        seed=4,
+        buckets=[item.bucket(place) for item, place in zip(items, places, strict=True)],
+    )
+    epoch = [batches.at(step)[0].pictures for step in range(batches.steps_per_epoch)]
+    assert len(epoch) == 9 + 1  # 18 pictures in twos, 2 in fours
+    of = [{items[index].subset.dataset for index in pictures} for pictures in epoch]
+    assert sorted(len(pictures) for pictures in epoch) == [2] * 10
+    assert sorted(map(sorted, of)) == [[0]] * 9 + [[1]]
+    orders = {tuple(batches.at(step)[0].pictures for step in range(n * 10, n * 10 + 10)) for n in range(20)}
+    assert any(items[order[-1][0]].subset.dataset == 0 for order in orders)  # the second is not always last
+
+
+def test_steps_are_the_datasets_quotients_added_up(folder: Path):
+    """18 pictures × repeats by 2 and 2 by 4 are 9.5 steps an epoch: 29 in three."""
+    items = described(folder, TWO).items
+    settings = TrainingSettings().with_values({"epoch": 3})
+    plan = plan_of(items, settings, places_of(items))
+    assert plan.steps == 29
+    assert (plan.pictures, plan.batches) == (20, 10)
+    assert plan.arithmetic() == "20 (pictures × repeats) ÷ batch 2 or 4 × 3 epochs = 29 steps"
+
+
+def test_repeats_that_a_subset_does_not_say_are_one_and_of_fine_tuning_its_own(folder: Path):
+    text = "[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'dogs'\n"
+    assert [item.repeats for item in described(folder, text).items] == [1, 1, 1]
+    settings = TrainingSettings(method="finetune").with_values(
+        {"dataset_config": str(folder / "d.toml"), "dataset_repeats": 5}
+    )
+    assert [item.repeats for item in training_set(settings).items] == [5, 5, 5]
+
+
+def test_what_is_left_out_is_told(folder: Path):
+    found = described(
+        folder,
+        TWO.replace('image_dir = "dogs"', 'image_dir = "empty"') + '\n[[datasets.subsets]]\nimage_dir = "cats"\n'
+        '[[datasets.subsets]]\nimage_dir = "dogs"\nnum_repeats = 0\nface_crop_aug_range = [1.0, 2.0]\n',
+    )
+    assert found.notes == (
+        'd.toml, dataset 1, subset 2: "empty" has no pictures or 0 repeats, and is left out.',
+        'd.toml, dataset 2, subset 2: "cats" is listed a second time, which is left out.',
+        'd.toml, dataset 2, subset 3: "dogs" has no pictures or 0 repeats, and is left out.',
+        "d.toml: face_crop_aug_range is not followed.",
+    )
+    assert len(found.items) == 2 + 1 + 2
+
+
+def test_a_list_and_json_will_do_too(folder: Path):
+    (folder / "list.json").write_text(json.dumps({"0": {"caption": "first"}, "1.png": {"tags": "a, b"}}))
+    config = {"datasets": [{"subsets": [{"metadata_file": "list.json", "image_dir": "dogs", "num_repeats": 2}]}]}
+    items = described(folder, json.dumps(config), "d.json").items
+    assert [(item.picture.name, item.repeats, item.caption) for item in items] == [
+        ("0.png", 2, "first"),
+        ("1.png", 2, "a, b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("keep_tokens = 4", "keep_tokens = 1.5", r"dataset 1, subset 1: keep_tokens: Keep n tokens is 1\.5; it takes"),
+        ("batch_size = 4", "batch_size = 'many'", "dataset 2, subset 1: batch_size: Train batch size is 'many'"),
+        ("num_repeats = 3", "num_repeats = '3'", "subset 1: num_repeats is '3'; it takes a whole number"),
+        ("num_repeats = 3", "num_repeats = 1000000000000", "num_repeats is 1000000000000; it takes 1000000 at most"),
+        ('".cap"', '"a/b"', r'"\.a/b" cannot be the ending of a file'),
+        ("is_reg = true", "is_reg = 1", "subset 3: is_reg is 1; it takes true or false"),
+        ("resolution = 64", "resolution = [1, 2, 3]", "Max resolution is '1,2,3'"),
+        ("keep_tokens = 4", "keep_token = 4", r"keep_token is not known in \[\[datasets.subsets\]\]"),
+        ("keep_tokens = 4", "resolution = 64", r"resolution is not known in \[\[datasets.subsets\]\]"),
+        ("batch_size = 4", "image_dir = 'cats'", r"image_dir is not known in \[\[datasets\]\]"),
+        ('image_dir = "dogs"', 'image_dir = "gone"', "subset 2: image_dir .*gone. cannot be read: No such"),
+        ('image_dir = "dogs"', "image_dir = 3", "image_dir is 3; it takes text"),
+        ('image_dir = "dogs"', "", "subset 2: it names no image_dir"),
+        ('image_dir = "dogs"', 'metadata_file = "x.json"', "mixes folders and lists"),
+        ("[general]", "[generel]", "generel is not known in a dataset config"),
+        (TWO, "[general]\n", r"has no \[\[datasets\]\]"),
+        (TWO, "[[datasets]]\n", r"dataset 1 has no \[\[subsets\]\]"),
+        (TWO, "general = 3\ndatasets = [1]", r"\[general\] is no table"),
+        (TWO, "datasets = [1]", r"\[\[datasets\]\] is no table"),
+        (TWO, "[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'empty'\n", "no pictures to learn from"),
+        (TWO, "[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'cats'\nis_reg = true", "no pictures to learn from"),
+        (TWO, "resolution = \n", "not valid TOML in line 1"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_that_says_where(folder: Path, old: str, new: str, sentence: str):
+    assert old in TWO
+    with pytest.raises(Failure, match=sentence) as failure:
+        described(folder, TWO.replace(old, new))
+    assert failure.value.option == "dataset_config"
+    assert "d.toml" in failure.value.what
+
+
+def test_a_config_that_is_not_there_or_is_no_text_is_told(folder: Path):
+    (folder / "broken.toml").write_bytes(b"\xff\xfe\xfa")
+    for name in ("gone.toml", "broken.toml", "cats"):
+        with pytest.raises(Failure, match="cannot be read"):
+            training_set(TrainingSettings().with_values({"dataset_config": str(folder / name)}))

@@ -1,0 +1,114 @@
+"""Pictures and captions of fine-tuning: a folder, or a list as sd-scripts' preparation writes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from engine.data.items import Item, captions_of
+from engine.data.steps import plan_of
+from engine.data.training_set import training_set
+from engine.failure import Failure
+from engine.settings.training import TrainingSettings
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.png", "b.jpg", "c.d.webp"):
+        Image.new("RGB", (16, 16)).save(tmp_path / name)
+    (tmp_path / "a.txt").write_text("from beside")
+    return tmp_path
+
+
+def items(folder: Path, data: Any, name: str = "meta_cap.json", **changes: Any) -> list[Item]:
+    (folder / name).write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
+    values = {"in_json": str(folder / name), "image_folder": str(folder), **changes}
+    return training_set(TrainingSettings(method="finetune").with_values(values)).items
+
+
+@pytest.mark.shows("in_json", "dataset_repeats")
+def test_pictures_are_listed_with_caption_and_tags(folder: Path):
+    found = items(
+        folder,
+        {
+            "a": {"caption": "a cat", "tags": "red, blue", "train_resolution": [512, 512]},
+            "b.jpg": {"tags": "red"},
+            str(folder / "c.d.webp"): {"caption": "whole path", "tags": None},
+        },
+        dataset_repeats=3,
+        epoch=2,
+    )
+    assert [item.picture.name for item in found] == ["a.png", "b.jpg", "c.d.webp"]
+    assert captions_of(found) == ["a cat,red, blue", "red", "whole path"]
+    assert plan_of(found, TrainingSettings().with_values({"epoch": 2})).steps == 3 * 3 * 2
+
+
+def test_a_name_may_lack_its_ending_and_lie_beside_the_list(folder: Path):
+    found = items(folder, {"c.d": {}, "b": {}}, image_folder="")
+    assert [item.picture.name for item in found] == ["c.d.webp", "b.jpg"]
+    assert captions_of(found) == ["", ""]
+
+
+def test_with_wildcards_the_tags_stand_behind_each_line(folder: Path):
+    data = {"a": {"caption": "one\n\ntwo", "tags": "x\ny"}, "b": {"caption": "one\ntwo"}}
+    found = items(folder, data, enable_wildcard=True, caption_separator=".")
+    assert captions_of(found) == [
+        "one.x.y\ntwo.x.y",
+        "one\ntwo",
+    ]
+
+
+def test_a_line_a_picture_is_another_form_of_it(folder: Path):
+    lines = '{"image_path": "a", "caption": "first", "image_size": [16, 16]}\n\n{"image_path": "b", "tags": "t"}\n'
+    assert captions_of(items(folder, lines, "meta.jsonl")) == ["first", "t"]
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"gone": {}, "away": {}, "a": {}}, 'lists pictures that are not there: "gone", "away"'),
+        ({str(number): {} for number in range(8)}, "and 3 more"),
+        ({"a\0b": {}}, "that are not there"),
+        ({"": {}}, "that are not there"),
+        ({"a": {"caption": 3}}, 'caption and tags of "a" are to be text'),
+        ({"a": "a cat"}, "is no list of pictures"),
+        ([1], "is no list of pictures"),
+        ({}, "lists no pictures"),
+        ('{"a": ', "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+    ],
+)
+def test_what_is_wrong_with_a_list_is_told(folder: Path, data: Any, sentence: str):
+    with pytest.raises(Failure, match=sentence) as failure:
+        items(folder, data)
+    assert failure.value.option == "in_json"
+
+
+def test_a_list_that_cannot_be_read_is_told(folder: Path):
+    with pytest.raises(Failure, match="line 1 has no"):
+        items(folder, "[]", "meta.jsonl")
+    (folder / "bytes.json").write_bytes(b'{"\xff": 1}')
+    for name, why in (("gone.json", "cannot be read"), ("bytes.json", "not UTF-8")):
+        settings = TrainingSettings(method="finetune").with_values({"in_json": str(folder / name)})
+        with pytest.raises(Failure, match=why):
+            training_set(settings)
+
+
+@pytest.mark.shows("image_folder")
+def test_fine_tuning_learns_from_a_folder_without_sub_folders(folder: Path):
+    settings = TrainingSettings(method="finetune").with_values({"image_folder": str(folder), "dataset_repeats": 4})
+    found = training_set(settings).items
+    assert [(item.picture.name, item.repeats) for item in found] == [("a.png", 4), ("b.jpg", 4), ("c.d.webp", 4)]
+    assert captions_of(found) == ["from beside", "", ""]
+    (folder / "empty").mkdir()
+    with pytest.raises(Failure, match="no pictures in"):
+        training_set(settings.with_values({"image_folder": str(folder / "empty")}))
+    with pytest.raises(Failure, match="no folder"):
+        training_set(settings.with_values({"image_folder": str(folder / "gone")}))
+    # Other methods do not know it.
+    with pytest.raises(Failure, match="No image folder"):
+        training_set(settings.model_copy(update={"method": "lora"}))
