@@ -12,7 +12,7 @@ from engine.settings.paths import typed_path
 from ui.form import SILENT, Form
 from ui.sentences import said
 
-SWITCHES = ("v2", "v_parameterization", "sdxl", "sd3_checkbox", "flux1_checkbox")
+SWITCHES = ("v2", "v_parameterization", "sdxl", "sd3_checkbox", "flux1_checkbox", "flux_model_type")
 """Those that have a field."""
 
 
@@ -23,7 +23,7 @@ def connect(form: Form, sentence: gr.HTML) -> None:
     model.change(_set, [model, *switches], [*switches, sentence], **SILENT)
 
 
-def _set(model: str | None, *switches: bool) -> list[Any]:
+def _set(model: str | None, *switches: Any) -> list[Any]:
     """The switches as they are right for the model, where its files are at hand and say it; and a sentence."""
     unchanged = [gr.skip() for _ in range(len(switches) + 1)]
     try:

@@ -8,14 +8,12 @@ from pathlib import Path
 from engine.check.problem import Problem, as_problem
 from engine.data.steps import StepPlan
 from engine.runs.saved_state import saved_progress
-from engine.settings.families import FamilyName
+from engine.settings.families import TRANSFORMERS
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TORCH_SCHEDULES
 from engine.settings.training import TrainingSettings
 
 SIDES, SIDES_OF_PATCHES = 8, 16
 """What both sides of a picture must be divisible by: a latent has 8×8 pixels, a patch of latents 16×16."""
-
-IN_PATCHES: tuple[FamilyName, ...] = ("sd3", "flux")
 
 LARGEST_SIDE = 4096
 """Pixels. No model is trained beyond it; more is a slip of the keyboard that would fill the memory."""
@@ -173,7 +171,7 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
 
 def _step(settings: TrainingSettings) -> int:
     """What both sides of a picture must be divisible by."""
-    return SIDES_OF_PATCHES if settings.families.said() in IN_PATCHES else SIDES
+    return SIDES_OF_PATCHES if settings.family() in TRANSFORMERS else SIDES
 
 
 def _multiple(side: int, step: int) -> int:

@@ -58,6 +58,21 @@ def components(pipeline_class: Any, source: str, dtype: torch.dtype, from_file: 
     return {**pipeline.components, "scheduler": dict(pipeline.scheduler.config)}
 
 
+def flow_parts(pipeline_class: Any, settings: TrainingSettings, dtype: torch.dtype, from_file: FromFile) -> Parts:
+    """The pieces of a model whose transformer follows a flow, with as many text encoders as it has.  Raises Failure."""
+    found = components(pipeline_class, settings.source_model.pretrained_model_name_or_path, dtype, from_file)
+    names = [name for name in ("text_encoder", "text_encoder_2", "text_encoder_3") if found.get(name) is not None]
+    return frozen(
+        Parts(
+            denoiser=found["transformer"],
+            vae=vae_of(settings, found, dtype),
+            text_encoders=[found[name] for name in names],
+            tokenizers=[found[name.replace("text_encoder", "tokenizer")] for name in names],
+            prediction="flow",
+        )
+    )
+
+
 def frozen(parts: Parts) -> Parts:
     """Nothing of the base model learns; what does is attached to it, or chosen from it, later."""
     for module in parts.modules():

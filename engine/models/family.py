@@ -101,7 +101,10 @@ class Target:
 
 
 class Family(Protocol):
-    """One kind of base model: how to load it, condition it, ask it, and draw with it."""
+    """One kind of base model: how to load it, condition it, ask it, and draw with it.
+
+    A family is made with the settings of a run, which are fixed for the whole of it.
+    """
 
     name: str
     """For people, such as SDXL."""

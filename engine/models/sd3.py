@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,7 @@ from engine.models.layouts.vae import vae_entries
 from engine.models.sd import GUIDANCE
 from engine.models.sdxl import LAYER
 from engine.models.single_file import Weights, module_from
+from engine.models.t5 import t5_states
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
@@ -68,21 +69,7 @@ class StableDiffusion3:
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
-        source = settings.source_model
-        from_file = partial(self._from_file, settings)
-        found = checkpoint.components(StableDiffusion3Pipeline, source.pretrained_model_name_or_path, dtype, from_file)
-        vae = checkpoint.vae_of(settings, found, dtype)
-        names = ("text_encoder", "text_encoder_2", "text_encoder_3")
-        present = [name for name in names if found.get(name) is not None]
-        return checkpoint.frozen(
-            Parts(
-                denoiser=found["transformer"],
-                vae=vae,
-                text_encoders=[found[name] for name in present],
-                tokenizers=[found[name.replace("text_encoder", "tokenizer")] for name in present],
-                prediction="flow",
-            )
-        )
+        return checkpoint.flow_parts(StableDiffusion3Pipeline, settings, dtype, partial(self._from_file, settings))
 
     def _from_file(self, settings: TrainingSettings, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
         s = settings.sd3
@@ -132,13 +119,7 @@ class StableDiffusion3:
     def _t5_states(self, parts: Parts, captions: list[str], like: Tensor, width: int) -> Tensor:
         if len(parts.text_encoders) < 3:
             return like.new_zeros(len(captions), self._t5_tokens, width)
-        t5, tokenizer = cast(Any, parts.text_encoders[2]), parts.tokenizers[2]
-        tokens = tokenizer(
-            captions, padding="max_length", max_length=self._t5_tokens, truncation=True, return_tensors="pt"
-        )
-        mask = tokens.attention_mask.to(t5.device)
-        with torch.autocast(t5.device.type, enabled=False):  # float16 is too narrow for what T5 computes
-            states: Tensor = t5(tokens.input_ids.to(t5.device), attention_mask=mask if self._masks else None)[0]
+        states, mask = t5_states(parts.text_encoders[2], parts.tokenizers[2], captions, self._t5_tokens, self._masks)
         return states * mask[:, :, None] if self._masks else states
 
     encode_images = Flux.encode_images

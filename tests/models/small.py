@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    ChromaPipeline,
+    ChromaTransformer2DModel,
     DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -36,7 +38,7 @@ SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_l
 
 def pipeline(family: str) -> Any:
     torch.manual_seed(0)
-    return {"sd2": _sd2, "sdxl": _sdxl, "sd3": _sd3, "flux": _flux}[family]()
+    return {"sd2": _sd2, "sdxl": _sdxl, "sd3": _sd3, "flux": _flux, "chroma": _chroma}[family]()
 
 
 def _sd2() -> StableDiffusionPipeline:
@@ -92,6 +94,18 @@ def _flux() -> FluxPipeline:
         transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
         vae=_vae(16), text_encoder=CLIPTextModel(_clip(64)), tokenizer=_tokenizer(), text_encoder_2=_t5(),
         tokenizer_2=_t5_tokenizer(),
+    )  # fmt: skip
+
+
+def _chroma() -> ChromaPipeline:
+    transformer = ChromaTransformer2DModel(
+        patch_size=1, in_channels=64, num_layers=2, num_single_layers=2, attention_head_dim=32, num_attention_heads=2,
+        joint_attention_dim=256, axes_dims_rope=(4, 14, 14), approximator_num_channels=16, approximator_hidden_dim=48,
+        approximator_layers=3,
+    )  # fmt: skip
+    return ChromaPipeline(
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        vae=_vae(16), text_encoder=_t5(), tokenizer=_t5_tokenizer(),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from tests.models.files import weights_of, write_files
 from tests.models.loading import loaded
 from tests.models.small import pipeline as small
 
-FAMILIES = ("sd2", "sdxl", "sd3", "flux")
+FAMILIES = ("sd2", "sdxl", "sd3", "flux", "chroma")
 CAPTIONS = ["a red circle, on blue", "star"]
 
 
@@ -89,6 +89,9 @@ def test_captions_are_read_as_diffusers_reads_prompts(model: Model):
                 caption, None, None, do_classifier_free_guidance=False, max_sequence_length=256
             )
             theirs = {"states": states, "pooled": pooled}
+        elif model.family == "chroma":
+            states, _, seen, *_ = pipeline.encode_prompt(caption, do_classifier_free_guidance=False)
+            theirs = {"states": states, "seen": seen.bool()}
         else:
             states, pooled, _ = pipeline.encode_prompt(caption, max_sequence_length=512)
             theirs = {"states": states, "pooled": pooled}
@@ -111,12 +114,25 @@ def test_a_sample_is_the_picture_that_diffusers_draws(model: Model):
         theirs = copy.copy(model.pipeline)
         if scheduler is not None:
             theirs.scheduler = scheduler
-        told = {"true_cfg_scale": 3.0, "guidance_scale": 4.0} if model.family == "flux" else {"guidance_scale": 3.0}
-        drawn = theirs("a red circle", negative_prompt="star", num_inference_steps=2, width=64, height=128, **told,
+        told = {"prompt": "a red circle", "negative_prompt": "star", "guidance_scale": 3.0}
+        if model.family == "flux":
+            told |= {"true_cfg_scale": 3.0, "guidance_scale": 4.0}
+        elif model.family == "chroma":
+            told = masked_by_truth_values(theirs, **told)
+        drawn = theirs(**told, num_inference_steps=2, width=64, height=128,
                        generator=torch.Generator().manual_seed(5)).images[0]  # fmt: skip
     assert ours.size == (64, 128)
     difference = torch.tensor(list(ours.tobytes())).float() - torch.tensor(list(drawn.tobytes())).float()
     assert difference.abs().max() <= 2
+
+
+def masked_by_truth_values(pipeline: Any, prompt: str, negative_prompt: str, guidance_scale: float) -> dict[str, Any]:
+    """What Chroma's pipeline makes of words, with the masks as they are meant: numbers are added, not masked by."""
+    states, _, seen, others, _, others_seen = pipeline.encode_prompt(prompt, negative_prompt)
+    return {
+        "prompt_embeds": states, "prompt_attention_mask": seen.bool(), "negative_prompt_embeds": others,
+        "negative_prompt_attention_mask": others_seen.bool(), "guidance_scale": guidance_scale,
+    }  # fmt: skip
 
 
 def randomised(network: LoraNetwork) -> LoraNetwork:
@@ -128,7 +144,7 @@ def randomised(network: LoraNetwork) -> LoraNetwork:
 
 
 # Stable Diffusion 2's LoRA files have diffusers' names, as version 1's; see the network's own tests.
-@pytest.mark.parametrize("model", ["sdxl", "sd3", "flux"], indirect=True)
+@pytest.mark.parametrize("model", ["sdxl", "sd3", "flux", "chroma"], indirect=True)
 def test_a_loras_matrices_act_on_the_original_files_own(model: Model, as_small: None, tmp_path: Path):
     """Merged by its names into the original file's tensors, W + α/r · up · down, it changes the answer as attached."""
     family, parts = loaded(model.folder)
@@ -178,15 +194,22 @@ def answers_of_denoiser(family: Family, parts: Parts, other: Family, plain: Part
         )
 
 
-def test_a_part_that_is_nowhere_is_asked_for_by_its_option(tmp_path: Path):
-    files = write_files("flux", small("flux"), tmp_path)
-    for option, what in (("clip_l", "CLIP-L"), ("t5xxl", "T5-XXL"), ("flux_vae", "VAE")):
+NEEDED = {
+    "flux": {"clip_l": "CLIP-L", "t5xxl": "T5-XXL", "flux_vae": "VAE"},
+    "chroma": {"t5xxl": "T5-XXL", "flux_vae": "VAE"},
+}
+
+
+@pytest.mark.parametrize("family", NEEDED)
+def test_a_part_that_is_nowhere_is_asked_for_by_its_option(family: str, tmp_path: Path):
+    files = write_files(family, small(family), tmp_path)
+    for option, what in NEEDED[family].items():
         with pytest.raises(Failure, match=f"has no {what} in it") as failed:
             loaded(files["pretrained_model_name_or_path"], **{k: v for k, v in _others(files).items() if k != option})
         assert failed.value.option == option
 
 
-@pytest.mark.shows("v2", "sdxl", "flux1_checkbox", "sd3_checkbox")
+@pytest.mark.shows("v2", "sdxl", "flux1_checkbox", "sd3_checkbox", "flux_model_type")
 def test_where_the_files_are_not_at_hand_the_switches_say_the_family():
     def family(**switches: bool) -> str:
         names = {"pretrained_model_name_or_path": "someone/model", **switches}
@@ -197,6 +220,8 @@ def test_where_the_files_are_not_at_hand_the_switches_say_the_family():
     assert family(sdxl=True) == "SDXL"
     assert family(sd3_checkbox=True) == "Stable Diffusion 3"
     assert family(flux1_checkbox=True) == "FLUX.1"
+    assert family(flux1_checkbox=True, flux_model_type="chroma") == "Chroma"
+    assert family(flux_model_type="chroma") == "Stable Diffusion 1"
 
 
 @pytest.mark.shows("sdxl_no_half_vae")
@@ -285,13 +310,13 @@ def test_behind_a_masked_caption_nothing_is_seen(flux_folder: Path):
         assert torch.allclose(*told, atol=1e-5) == masked
 
 
-@pytest.mark.shows("train_blocks", "flux_model_type")
+@pytest.mark.shows("train_blocks")
 def test_a_lora_may_attach_to_some_of_fluxs_blocks(flux_folder: Path):
     def blocks(**changes: str) -> set[str]:
         family, parts = loaded(flux_folder, **changes)
         return {a.name.split("_")[2] for a in family.lora_targets(parts)[1].attachments}
 
-    assert blocks(flux_model_type="flux") == {"double", "single"}
+    assert blocks() == {"double", "single"}
     assert blocks(train_blocks="double") == {"double"}
     assert blocks(train_blocks="single") == {"single"}
 

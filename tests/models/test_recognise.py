@@ -123,6 +123,7 @@ def test_a_download_that_broke_off_is_said_to_be_one(tmp_path: Path):
         ("StableDiffusionXLPipeline", {}, Found("model", "sdxl", 4, "epsilon")),
         ("StableDiffusion3Pipeline", {}, Found("model", "sd3", 4, "epsilon")),
         ("FluxPipeline", {}, Found("model", "flux", 4, "epsilon")),
+        ("ChromaPipeline", {}, Found("model", "chroma", 4, "epsilon")),
         ("SomethingPipeline", {}, Found("unknown")),
         (None, {}, Found("unknown")),
     ],

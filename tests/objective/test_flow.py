@@ -142,7 +142,7 @@ def recipe_of(family: Any, **changes: Any) -> FlowRecipe:
 
 @pytest.mark.shows("timestep_sampling", "discrete_flow_shift", "model_prediction_type")
 def test_flux_follows_its_options():
-    recipe = recipe_of(lambda settings: Flux(settings.flux), timestep_sampling="shift", discrete_flow_shift=2.5,
+    recipe = recipe_of(Flux, timestep_sampling="shift", discrete_flow_shift=2.5,
                        model_prediction_type="raw")  # fmt: skip
     assert (recipe.sampling, recipe.shift, recipe.reading) == ("shift", 2.5, "raw")
 

@@ -283,7 +283,14 @@ FAMILIES: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"flux1_checkbox": True, "model_prediction_type": "raw", "t5xxl_max_token_length": 64},
         {"unet", "te1"},
     ),
-}
+    "chroma": (
+        {
+            "flux1_checkbox": True, "flux_model_type": "chroma", "model_prediction_type": "raw",
+            "t5xxl_max_token_length": 64, "gradient_checkpointing": True,
+        },
+        {"unet"},
+    ),
+}  # fmt: skip
 """The settings that each is trained with, and the parts that a LoRA of it trains, as its files name them."""
 
 

@@ -28,7 +28,11 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "sdxl": {"sdxl": True},
     "sd3": {"sd3_checkbox": True},
     "flux": {"flux1_checkbox": True, "model_prediction_type": "raw", "t5xxl_max_token_length": 64},
-}
+    "chroma": {
+        "flux1_checkbox": True, "flux_model_type": "chroma", "model_prediction_type": "raw",
+        "t5xxl_max_token_length": 64,
+    },
+}  # fmt: skip
 
 
 def ended(run: RunFolder) -> History:
@@ -87,7 +91,7 @@ def _tokenizers_beside(file: Path, model: Path) -> None:
     import shutil
 
     shutil.copytree(model / "tokenizer", file.parent / "tokenizer")
-    for name in ("tokenizer_3", "tokenizer_2"):
+    for name in ("tokenizer_3", "tokenizer_2", "tokenizer"):  # T5's is the last that a family has
         if (model / name).is_dir():
             shutil.copytree(model / name, file.parent / "tokenizer_2")
             break
