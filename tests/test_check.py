@@ -88,6 +88,16 @@ def test_with_chroma_only_the_transformers_rate_counts(settings: TrainingSetting
     assert "nothing would be learned" in problems(settings, **told, flux_model_type="chroma")["learning_rate"].what
 
 
+def test_lumina_has_no_places_for_longer_captions(settings: TrainingSettings):
+    """The rotary table has 300, of which the picture takes the one behind the caption."""
+    assert "lumina_gemma2_max_token_length" not in problems(settings, lumina_gemma2_max_token_length=300)
+    told = {"lumina_checkbox": True, "lumina_gemma2_max_token_length": 300}
+    assert problems(settings, **told)["lumina_gemma2_max_token_length"].blocking
+    assert "lumina_gemma2_max_token_length" not in problems(
+        settings, **(told | {"lumina_gemma2_max_token_length": 299})
+    )
+
+
 def test_a_model_that_predicts_noise_is_not_trained_to_predict_velocity(settings: TrainingSettings):
     other = settings.with_values({"v_parameterization": True})
     problem = problems(other)["v_parameterization"]

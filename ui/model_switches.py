@@ -12,7 +12,7 @@ from engine.settings.paths import typed_path
 from ui.form import SILENT, Form
 from ui.sentences import said
 
-SWITCHES = ("v2", "v_parameterization", "sdxl", "sd3_checkbox", "flux1_checkbox", "flux_model_type")
+SWITCHES = ("v2", "v_parameterization", "sdxl", "sd3_checkbox", "flux1_checkbox", "flux_model_type", "lumina_checkbox")
 """Those that have a field."""
 
 

@@ -58,7 +58,7 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
         yield Problem(MODEL, "This file holds no model that is known here.", "Choose another one.")
     elif found.kind not in ("model", "denoiser"):
         yield Problem(MODEL, f"This file is {found.title}, not a base model.", "Choose the model it was made for.")
-    elif found.family not in TRAINED:
+    elif found.family is None or found.family not in TRAINED:
         yield Problem(MODEL, f"This is {found.title}, which this version does not train.", "Choose another model.")
     elif found.channels != 4:
         yield Problem(

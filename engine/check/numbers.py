@@ -15,6 +15,9 @@ from engine.settings.training import TrainingSettings
 SIDES, SIDES_OF_PATCHES = 8, 16
 """What both sides of a picture must be divisible by: a latent has 8×8 pixels, a patch of latents 16×16."""
 
+PLACES_OF_LUMINA = 299
+"""Tokens of a caption that Lumina Image 2.0 has places for; the picture's is the 300th."""
+
 LARGEST_SIDE = 4096
 """Pixels. No model is trained beyond it; more is a slip of the keyboard that would fill the memory."""
 
@@ -47,6 +50,13 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
             "Give the name of a class in torch.optim.lr_scheduler, such as StepLR, or leave it empty.",
         )
     yield from _together(settings)
+    tokens = settings.lumina.lumina_gemma2_max_token_length
+    if settings.family() == "lumina" and tokens > PLACES_OF_LUMINA:
+        yield Problem(
+            "lumina_gemma2_max_token_length",
+            f"Gemma2 Max Token Length is {tokens}, but the model has places for {PLACES_OF_LUMINA} tokens.",
+            "256 is usual.",
+        )
     yield from _own_rate(settings)
     sized = list(as_problem("max_resolution", settings.dataset.size))
     yield from sized

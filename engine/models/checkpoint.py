@@ -229,18 +229,26 @@ def clip_tokenizer(file: Path, configs: Path) -> Any:
 
 
 def tokenizer_beside(
-    file: Path, tokenizer_class: Any, folder: str, name: str, needed: str, configs: Path | None = None
+    file: Path,
+    tokenizer_class: Any,
+    folder: str,
+    name: str,
+    needed: str,
+    configs: Path | None = None,
+    subfolder: str = "",
 ) -> Any:
     """A tokenizer that a single file lacks: of a folder beside it, among the configs, or from the hub.
 
-    name: on the hub.  needed: its files, for people.
+    name, subfolder: on the hub.  needed: its files, for people.
     """
     places = [file.with_suffix("") / folder, file.parent / folder, *([configs / folder] if configs else [])]
     for place in places:
         if place.is_dir():
             return tokenizer_class.from_pretrained(place)
     try:
-        return _local_first(lambda local: tokenizer_class.from_pretrained(name, local_files_only=local))
+        return _local_first(
+            lambda local: tokenizer_class.from_pretrained(name, subfolder=subfolder, local_files_only=local)
+        )
     except (OSError, ValueError) as error:
         raise Failure(
             f"{file.name} needs the tokenizer of {name}, which is not on this machine, and the Hugging Face hub cannot "

@@ -13,5 +13,6 @@ TRAINED: Mapping[FamilyName, str] = {
     "sd3": "engine.models.sd3:StableDiffusion3",
     "flux": "engine.models.flux:Flux",
     "chroma": "engine.models.chroma:Chroma",
+    "lumina": "engine.models.lumina:LuminaImage2",
 }
 """As "module:class"; the class follows family.py's protocol and is imported only when it is used."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, maps, option
-from engine.settings.waiting import ANIMA, HUNYUAN, INPAINTING, LUMINA
+from engine.settings.waiting import ANIMA, HUNYUAN, INPAINTING
 
 SECTION = "Source Model"
 
@@ -43,6 +43,7 @@ KNOWN: dict[str, FamilyName] = {
     "black-forest-labs/FLUX.1-dev": "flux",
     "black-forest-labs/FLUX.1-schnell": "flux",
     "lodestones/Chroma1-HD": "chroma",
+    "Alpha-VLLM/Lumina-Image-2.0": "lumina",
 }
 """Names on the Hugging Face hub that are offered to choose from."""
 
@@ -115,7 +116,7 @@ class Families(Group):
         label="Lumina",
         section=SECTION,
         help="The model is a Lumina Image 2.0.",
-        standing=LUMINA,
+        also=("Lumina2", "Neta Lumina"),
         methods=("lora", "finetune"),
     )
     hunyuan_image_checkbox: bool = option(

@@ -9,7 +9,6 @@ ATTENTION = maps("PyTorch's own attention, which computes the same and is used a
 CAPTIONS_ONCE = maps("captions that are encoded once wherever they stay the same and no text encoder is trained")
 MORE_SD3 = later("more of Stable Diffusion 3's own options")
 T5_TRAINING = later("training T5-XXL")
-LUMINA = later("Lumina Image 2.0 models")
 HUNYUAN = later("HunyuanImage-2.1 models")
 ANIMA = later("Anima models")
 INPAINTING = later("inpainting models")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.models.layouts.clip import clip_entries, open_clip_entries
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.flux import flux_entries
+from engine.models.layouts.lumina import lumina_entries
 from engine.models.layouts.mmdit import mmdit_entries
 from engine.models.layouts.unet import unet_entries
 from engine.models.layouts.vae import vae_entries
@@ -27,6 +29,9 @@ CONDITIONER = "conditioner.embedders"
 
 def weights_of(family: str, pipeline: Any) -> dict[str, Tensor]:
     """The tensors of the one file that holds the whole model, or of FLUX.1 and what followed it the transformer."""
+    if family == "lumina":
+        transformer = to_original(pipeline.transformer, lumina_entries(pipeline.transformer))
+        return _copied(transformer | {"norm_final.weight": torch.ones(pipeline.transformer.config.hidden_size)})
     if family in ("flux", "chroma"):
         return _copied(to_original(pipeline.transformer, flux_entries(pipeline.transformer)))
     if family == "sd3":
@@ -70,6 +75,9 @@ def write_files(family: str, pipeline: Any, folder: Path) -> dict[str, str]:
     if family in ("flux", "chroma"):
         apart["t5xxl"] = _named(getattr(pipeline, t5), "")
         apart["flux_vae"] = to_original(pipeline.vae, vae_entries(pipeline.vae, ""))
+    if family == "lumina":
+        apart["lumina_gemma2"] = {f"model.{name}": t for name, t in pipeline.text_encoder.state_dict().items()}
+        apart["lumina_ae"] = to_original(pipeline.vae, vae_entries(pipeline.vae, ""))
     if family == "flux":
         apart["clip_l"] = to_original(pipeline.text_encoder, clip_entries(pipeline.text_encoder, ""))
     for option, tensors in apart.items():

@@ -15,6 +15,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    Lumina2Pipeline,
+    Lumina2Transformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
@@ -26,6 +28,9 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
@@ -38,7 +43,7 @@ SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_l
 
 def pipeline(family: str) -> Any:
     torch.manual_seed(0)
-    return {"sd2": _sd2, "sdxl": _sdxl, "sd3": _sd3, "flux": _flux, "chroma": _chroma}[family]()
+    return {"sd2": _sd2, "sdxl": _sdxl, "sd3": _sd3, "flux": _flux, "chroma": _chroma, "lumina": _lumina}[family]()
 
 
 def _sd2() -> StableDiffusionPipeline:
@@ -107,6 +112,28 @@ def _chroma() -> ChromaPipeline:
         transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
         vae=_vae(16), text_encoder=_t5(), tokenizer=_t5_tokenizer(),
     )  # fmt: skip
+
+
+def _lumina() -> Lumina2Pipeline:
+    tokenizer = _gemma_tokenizer()
+    gemma = Gemma2Config(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=3, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=256, query_pre_attn_scalar=256,
+    )  # fmt: skip
+    transformer = Lumina2Transformer2DModel(
+        sample_size=16, in_channels=16, hidden_size=96, num_layers=2, num_refiner_layers=2, num_attention_heads=2,
+        num_kv_heads=1, axes_dim_rope=(16, 16, 16), cap_feat_dim=64,
+    )  # fmt: skip
+    return Lumina2Pipeline(
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=6.0), vae=_vae(16),
+        text_encoder=Gemma2Model(gemma).eval(), tokenizer=tokenizer,
+    )  # fmt: skip
+
+
+def _gemma_tokenizer() -> GemmaTokenizer:
+    """Letters, a token each, behind the one that begins a text."""
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *string.ascii_letters, *string.digits, *",.<>"]
+    return GemmaTokenizer(vocab={token: place for place, token in enumerate(tokens)}, merges=[], add_bos_token=True)
 
 
 def _vae(channels: int = 4) -> AutoencoderKL:

@@ -21,7 +21,10 @@ from tests.models.files import weights_of, write_files
 from tests.models.loading import loaded
 from tests.models.small import pipeline as small
 
-FAMILIES = ("sd2", "sdxl", "sd3", "flux", "chroma")
+FAMILIES = ("sd2", "sdxl", "sd3", "flux", "chroma", "lumina")
+SYSTEM_PROMPT = "You draw"
+"""Lumina alone reads it, before what is wanted."""
+
 CAPTIONS = ["a red circle, on blue", "star"]
 
 
@@ -68,14 +71,14 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
         )
 
 
-@pytest.mark.shows("clip_l", "t5xxl", "flux_vae")
+@pytest.mark.shows("clip_l", "t5xxl", "flux_vae", "lumina_gemma2", "lumina_ae")
 def test_single_files_are_the_same_model_as_the_folder(model: Model, as_small: None):
     assert_same(answers(*loaded(**model.files, name=model.files["pretrained_model_name_or_path"])),
                 answers(*loaded(model.folder)))  # fmt: skip
 
 
 def test_captions_are_read_as_diffusers_reads_prompts(model: Model):
-    family, parts = loaded(model.folder)
+    family, parts = loaded(model.folder, lumina_system_prompt=SYSTEM_PROMPT)
     pipeline, caption = model.pipeline, CAPTIONS[0]
     with torch.no_grad():
         told = family.encode_text(parts, [caption], Reading())
@@ -92,6 +95,9 @@ def test_captions_are_read_as_diffusers_reads_prompts(model: Model):
         elif model.family == "chroma":
             states, _, seen, *_ = pipeline.encode_prompt(caption, do_classifier_free_guidance=False)
             theirs = {"states": states, "seen": seen.bool()}
+        elif model.family == "lumina":
+            states, mask, *_ = pipeline.encode_prompt(caption, False, system_prompt=SYSTEM_PROMPT)
+            theirs = {"states": states, "mask": mask}
         else:
             states, pooled, _ = pipeline.encode_prompt(caption, max_sequence_length=512)
             theirs = {"states": states, "pooled": pooled}
@@ -99,12 +105,13 @@ def test_captions_are_read_as_diffusers_reads_prompts(model: Model):
         torch.testing.assert_close(told[name], tensor, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.shows("lumina_system_prompt")
 def test_a_sample_is_the_picture_that_diffusers_draws(model: Model):
     """The families' own conditioning and diffusers' from words lead to one picture."""
     from engine.settings.samples import SamplePrompt
     from engine.training.samplers import make_sampler
 
-    family, parts = loaded(model.folder)
+    family, parts = loaded(model.folder, lumina_system_prompt=SYSTEM_PROMPT)
     scheduler = None
     if parts.alphas_cumprod is not None:
         scheduler = make_sampler("euler", parts.alphas_cumprod, parts.prediction)
@@ -117,6 +124,8 @@ def test_a_sample_is_the_picture_that_diffusers_draws(model: Model):
         told = {"prompt": "a red circle", "negative_prompt": "star", "guidance_scale": 3.0}
         if model.family == "flux":
             told |= {"true_cfg_scale": 3.0, "guidance_scale": 4.0}
+        elif model.family == "lumina":
+            told |= {"system_prompt": SYSTEM_PROMPT}
         elif model.family == "chroma":
             told = masked_by_truth_values(theirs, **told)
         drawn = theirs(**told, num_inference_steps=2, width=64, height=128,
@@ -144,7 +153,7 @@ def randomised(network: LoraNetwork) -> LoraNetwork:
 
 
 # Stable Diffusion 2's LoRA files have diffusers' names, as version 1's; see the network's own tests.
-@pytest.mark.parametrize("model", ["sdxl", "sd3", "flux", "chroma"], indirect=True)
+@pytest.mark.parametrize("model", ["sdxl", "sd3", "flux", "chroma", "lumina"], indirect=True)
 def test_a_loras_matrices_act_on_the_original_files_own(model: Model, as_small: None, tmp_path: Path):
     """Merged by its names into the original file's tensors, W + α/r · up · down, it changes the answer as attached."""
     family, parts = loaded(model.folder)
@@ -197,6 +206,7 @@ def answers_of_denoiser(family: Family, parts: Parts, other: Family, plain: Part
 NEEDED = {
     "flux": {"clip_l": "CLIP-L", "t5xxl": "T5-XXL", "flux_vae": "VAE"},
     "chroma": {"t5xxl": "T5-XXL", "flux_vae": "VAE"},
+    "lumina": {"lumina_gemma2": "Gemma2", "lumina_ae": "VAE"},
 }
 
 
@@ -209,7 +219,7 @@ def test_a_part_that_is_nowhere_is_asked_for_by_its_option(family: str, tmp_path
         assert failed.value.option == option
 
 
-@pytest.mark.shows("v2", "sdxl", "flux1_checkbox", "sd3_checkbox", "flux_model_type")
+@pytest.mark.shows("v2", "sdxl", "flux1_checkbox", "sd3_checkbox", "flux_model_type", "lumina_checkbox")
 def test_where_the_files_are_not_at_hand_the_switches_say_the_family():
     def family(**switches: bool) -> str:
         names = {"pretrained_model_name_or_path": "someone/model", **switches}
@@ -221,6 +231,7 @@ def test_where_the_files_are_not_at_hand_the_switches_say_the_family():
     assert family(sd3_checkbox=True) == "Stable Diffusion 3"
     assert family(flux1_checkbox=True) == "FLUX.1"
     assert family(flux1_checkbox=True, flux_model_type="chroma") == "Chroma"
+    assert family(lumina_checkbox=True) == "Lumina Image 2.0"
     assert family(flux_model_type="chroma") == "Stable Diffusion 1"
 
 

@@ -9,14 +9,21 @@ from typing import Any
 import pytest
 import torch
 from accelerate import init_empty_weights
-from diffusers import ChromaTransformer2DModel, FluxPipeline, FluxTransformer2DModel, UNet2DConditionModel
+from diffusers import (
+    ChromaTransformer2DModel,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    Lumina2Transformer2DModel,
+    UNet2DConditionModel,
+)
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, Gemma2Config, Gemma2Model
 
 from engine.models import checkpoint
 from engine.models.chroma import Chroma
 from engine.models.family import Parts, Reading, Target
 from engine.models.flux import Flux
+from engine.models.lumina import LuminaImage2
 from engine.models.sdxl import StableDiffusionXL
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork
@@ -100,6 +107,26 @@ def test_at_chromas_size_there_are_228_modules_with_fluxs_names():
     assert names <= {attachment.name for attachment in flux_of_full_width(19, 38)[1].attachments}
 
 
+def test_at_luminas_size_there_are_sd_scripts_182_and_180_modules():
+    """7 matrices a layer of Gemma 2's 26; 6 a block of 28, 5 of each of 2 that are not told the time, 2 at the end."""
+    with init_empty_weights():
+        transformer, gemma = Lumina2Transformer2DModel(cap_feat_dim=2304), Gemma2Model(Gemma2Config())
+    targets = LuminaImage2(TrainingSettings()).lora_targets(Parts(transformer, nn.Identity(), [gemma], [None]))
+    assert [len(target.attachments) for target in targets] == [26 * 7, 28 * 6 + 2 * 5 + 2]
+    names = {attachment.name for target in targets for attachment in target.attachments}
+    assert len(names) == 182 + 180
+    assert {
+        "lora_unet_context_refiner_1_attention_qkv",
+        "lora_unet_noise_refiner_0_adaLN_modulation_1",
+        "lora_unet_layers_25_feed_forward_w3",
+        "lora_unet_layers_0_attention_out",
+        "lora_unet_final_layer_linear",
+        "lora_unet_final_layer_adaLN_modulation_1",
+        "lora_te_layers_25_self_attn_o_proj",
+        "lora_te_layers_0_mlp_gate_proj",
+    } <= names
+
+
 def test_a_flux_lora_is_taken_apart_by_diffusers_as_it_was_put_together():
     """diffusers knows FLUX.1's own width alone, so the blocks are of it, but only two."""
     _, target = flux_of_full_width(1, 1)
@@ -124,11 +151,11 @@ def test_a_flux_lora_is_taken_apart_by_diffusers_as_it_was_put_together():
     assert seen == len(read)
 
 
-@pytest.mark.parametrize("family_name", ["sd2", "sdxl", "sd3", "flux", "chroma"])
+@pytest.mark.parametrize("family_name", ["sd2", "sdxl", "sd3", "flux", "chroma", "lumina"])
 def test_a_denoiser_learns_one_picture(family_name: str, tmp_path: Path):
     """Its loss on one noisy picture falls below a tenth: the objective asks for something that can be learned."""
     small(family_name).save_pretrained(tmp_path)
-    switches = {"model_prediction_type": "raw", "weighting_scheme": "uniform"}
+    switches = {"model_prediction_type": "raw", "weighting_scheme": "uniform", "lumina_timestep_sampling": "sigma"}
     family, parts = loaded(tmp_path, **switches)
     settings = TrainingSettings().with_values({"pretrained_model_name_or_path": str(tmp_path), **switches})
     objective = family.objective(settings, parts)

@@ -290,6 +290,7 @@ FAMILIES: dict[str, tuple[dict[str, Any], set[str]]] = {
         },
         {"unet"},
     ),
+    "lumina": ({"lumina_checkbox": True, "lumina_gemma2_max_token_length": 64}, {"unet", "te"}),
 }  # fmt: skip
 """The settings that each is trained with, and the parts that a LoRA of it trains, as its files name them."""
 

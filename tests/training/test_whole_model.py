@@ -32,6 +32,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
         "flux1_checkbox": True, "flux_model_type": "chroma", "model_prediction_type": "raw",
         "t5xxl_max_token_length": 64,
     },
+    "lumina": {"lumina_checkbox": True, "lumina_gemma2_max_token_length": 64},
 }  # fmt: skip
 
 
