@@ -15,6 +15,9 @@ from engine.settings.training import TrainingSettings
 
 MODEL = "pretrained_model_name_or_path"
 
+FAMILY_OPTIONS = (*SWITCHES, "flux_model_type", "v_parameterization")
+"""All that switches_of() may set."""
+
 SET_FAMILY = "Set the form for this model"
 
 

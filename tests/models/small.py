@@ -41,9 +41,25 @@ from engine.demo.demo import MODEL_FOLDER
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
+FLUX = {"flux1_checkbox": True, "model_prediction_type": "raw", "t5xxl_max_token_length": 64}
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "sd2": {"v2": True, "v_parameterization": True},
+    "sdxl": {"sdxl": True},
+    "sd3": {"sd3_checkbox": True},
+    "flux": FLUX,
+    "chroma": FLUX | {"flux_model_type": "chroma"},
+    "lumina": {"lumina_checkbox": True, "lumina_gemma2_max_token_length": 64},
+}
+"""What each family is trained with: the options that name it, and those that make it quick."""
+
+FAMILIES = tuple(SETTINGS)
+
+
 def pipeline(family: str) -> Any:
     torch.manual_seed(0)
-    return {"sd2": _sd2, "sdxl": _sdxl, "sd3": _sd3, "flux": _flux, "chroma": _chroma, "lumina": _lumina}[family]()
+    makers = {"sd2": _sd2, "sdxl": _sdxl, "sd3": _sd3, "flux": _flux, "chroma": _chroma, "lumina": _lumina}
+    return makers[family]()
 
 
 def _sd2() -> StableDiffusionPipeline:

@@ -29,6 +29,7 @@ from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings
 from tests.models.loading import loaded
+from tests.models.small import FAMILIES
 from tests.models.small import pipeline as small
 
 
@@ -151,7 +152,7 @@ def test_a_flux_lora_is_taken_apart_by_diffusers_as_it_was_put_together():
     assert seen == len(read)
 
 
-@pytest.mark.parametrize("family_name", ["sd2", "sdxl", "sd3", "flux", "chroma", "lumina"])
+@pytest.mark.parametrize("family_name", FAMILIES)
 def test_a_denoiser_learns_one_picture(family_name: str, tmp_path: Path):
     """Its loss on one noisy picture falls below a tenth: the objective asks for something that can be learned."""
     small(family_name).save_pretrained(tmp_path)

@@ -20,20 +20,9 @@ from engine.runs.history import History
 from engine.settings.training import TrainingSettings
 from tests.models.files import write_files
 from tests.models.loading import NO_SIZES, loaded
-from tests.models.small import pipeline
+from tests.models.small import SETTINGS, pipeline
 
-SWITCHES: dict[str, dict[str, Any]] = {
-    "sd1": {},
-    "sd2": {"v2": True, "v_parameterization": True},
-    "sdxl": {"sdxl": True},
-    "sd3": {"sd3_checkbox": True},
-    "flux": {"flux1_checkbox": True, "model_prediction_type": "raw", "t5xxl_max_token_length": 64},
-    "chroma": {
-        "flux1_checkbox": True, "flux_model_type": "chroma", "model_prediction_type": "raw",
-        "t5xxl_max_token_length": 64,
-    },
-    "lumina": {"lumina_checkbox": True, "lumina_gemma2_max_token_length": 64},
-}  # fmt: skip
+SWITCHES: dict[str, dict[str, Any]] = {"sd1": {}, **SETTINGS}
 
 
 def ended(run: RunFolder) -> History:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ui.model_switches import SWITCHES, _set
+from engine.check.model import FAMILY_OPTIONS
+from ui.model_switches import set_for
 
 
 @pytest.mark.parametrize(
@@ -21,8 +22,8 @@ from ui.model_switches import SWITCHES, _set
 )
 def test_the_form_is_set_for_a_model_with_a_transformer(pipeline: str, right: dict[str, Any], tmp_path: Path):
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
-    before = {name: "flux" if name == "flux_model_type" else False for name in SWITCHES}
-    *after, sentence = _set(str(tmp_path), *before.values())
-    assert dict(zip(SWITCHES, after, strict=True)) == before | right
+    before = {name: "flux" if name == "flux_model_type" else False for name in FAMILY_OPTIONS}
+    *after, sentence = set_for(list(before), str(tmp_path), *before.values())
+    assert dict(zip(before, after, strict=True)) == before | right
     assert "the form is set for it" in sentence
-    assert isinstance(_set(str(tmp_path), *after)[0], dict)  # nothing more to change
+    assert isinstance(set_for(list(before), str(tmp_path), *after)[0], dict)  # nothing more to change
