@@ -10,6 +10,7 @@ from engine.check.problem import Problem
 from engine.models.recognise import Found, NoModel, recognise
 from engine.models.trained import TRAINED
 from engine.settings.families import SWITCHES, TITLES, TRANSFORMERS
+from engine.settings.network import OF_ONE_FAMILY
 from engine.settings.paths import is_hub_name
 from engine.settings.training import TrainingSettings
 
@@ -24,6 +25,9 @@ SET_FAMILY = "Set the form for this model"
 def check_model(settings: TrainingSettings) -> Iterator[Problem]:
     source = settings.source_model
     yield from _base_model(settings, source.pretrained_model_name_or_path)
+    kind, family = settings.network.lora_type, settings.family()
+    if settings.method == "lora" and family not in OF_ONE_FAMILY.get(kind, (family,)):
+        yield Problem("lora_type", f"LoRA type {kind} is not for {TITLES[family]} models.", "Choose Standard.")
     if source.vae and not Path(source.vae).exists() and not is_hub_name(source.vae):
         yield Problem("vae", f'There is no VAE at "{source.vae}".', "Correct the path, or empty the field.")
 

@@ -97,18 +97,18 @@ class Chroma(Flux):
             )[0]
         return unpacked(answer, height, width)
 
-    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
+    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         """The masks are truth values: diffusers' own are numbers, which it adds to what is looked at."""
         pipeline = ChromaPipeline(
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
-            vae=parts.vae,
-            text_encoder=parts.text_encoders[0],
-            tokenizer=parts.tokenizers[0],
+            vae=None,
+            text_encoder=None,
+            tokenizer=None,
             transformer=parts.denoiser,
         )
         pipeline.set_progress_bar_config(disable=True)
-        states, seen = _shortened(self.encode_text(parts, [sample.prompt.text, sample.prompt.negative], sample.reading))
-        return pipeline(
+        states, seen = _shortened(told)
+        patches = pipeline(
             prompt_embeds=states[:1],
             prompt_attention_mask=seen[:1],
             negative_prompt_embeds=states[1:],
@@ -118,7 +118,9 @@ class Chroma(Flux):
             width=sample.width,
             height=sample.height,
             generator=sample.generator(),
-        ).images[0]
+            output_type="latent",
+        ).images
+        return unpacked(patches, 2 * (sample.height // 16), 2 * (sample.width // 16))
 
     def lora_targets(self, parts: Parts) -> list[Target]:
         """sd-scripts names the modules as FLUX.1's; the modulations, which no block has its own of, are left out."""

@@ -17,10 +17,10 @@ from torch import Tensor
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, each_alone, linears_within
 from engine.models.family import Drawing, Encoded, Parts, Reading, Target
-from engine.models.flux import TRANSFORMER, Flux, vae_from, vae_place
+from engine.models.flux import TRANSFORMER, vae_from, vae_place
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.lumina import lumina_entries
-from engine.models.single_file import Weights, module_from
+from engine.models.single_file import Weights, config_from, module_from
 from engine.objective import flow
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
@@ -75,7 +75,7 @@ class LuminaImage2:
         gemma = encoders.needed(gemma, "lumina_gemma2", weights, "Gemma2", "gemma_2_2b_fp16.safetensors")
         vae = vae_place(s.lumina_ae, "lumina_ae", weights)
         prefix = TRANSFORMER if weights.has(TRANSFORMER) else ""
-        make = partial(Lumina2Transformer2DModel, **_shape_of(weights, prefix))
+        make = partial(Lumina2Transformer2DModel, **config_from(weights, _shape_of, prefix, f"{self.name} model"))
         return {
             "transformer": module_from(weights, make, lumina_entries, prefix, dtype, f"{self.name} model"),
             "vae": vae_from(vae, dtype),
@@ -91,14 +91,14 @@ class LuminaImage2:
         }
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
-        """The captions behind the system prompt, if there is one; see _encode()."""
-        system = self._settings.lumina_system_prompt
-        return self._encode(parts, [f"{system} {BEGIN} {caption}" if system else caption for caption in captions])
-
-    def _encode(self, parts: Parts, texts: list[str]) -> Encoded:
         """Returns "states": (B, tokens, channels) of Gemma 2's last layer but one, and "mask": (B, tokens) where they
         are a text's.
+
+        The system prompt, if there is one, stands before captions and prompts, and not before negative prompts.
         """
+        system, wanted = self._settings.lumina_system_prompt, len(captions) - reading.negatives
+        begins = [f"{system} {BEGIN} " if system and place < wanted else "" for place in range(len(captions))]
+        texts = [begin + caption for begin, caption in zip(begins, captions, strict=True)]
         gemma: Any = parts.text_encoders[0]
         tokens = parts.tokenizers[0](
             texts,
@@ -112,8 +112,6 @@ class LuminaImage2:
         with torch.autocast(gemma.device.type, enabled=False):  # float16 is too narrow for what Gemma 2 computes
             said = gemma(tokens.input_ids.to(gemma.device), attention_mask=mask, output_hidden_states=True)
         return {"states": said.hidden_states[-2], "mask": mask}
-
-    encode_images = Flux.encode_images
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         answer: Tensor = parts.denoiser(
@@ -135,29 +133,28 @@ class LuminaImage2:
         )
         return FlowMatching(settings.objective, recipe)
 
-    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
-        """The system prompt stands before the prompt and not before the negative one, as sd-scripts has it."""
+    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         pipeline = Lumina2Pipeline(
             transformer=parts.denoiser,
             scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
-            vae=parts.vae,
-            text_encoder=parts.text_encoders[0],
-            tokenizer=parts.tokenizers[0],
+            vae=None,
+            text_encoder=None,
+            tokenizer=None,
         )
         pipeline.set_progress_bar_config(disable=True)
-        wanted = self.encode_text(parts, [sample.prompt.text], sample.reading)
-        unwanted = self._encode(parts, [sample.prompt.negative])
-        return pipeline(
-            prompt_embeds=wanted["states"],
-            prompt_attention_mask=wanted["mask"],
-            negative_prompt_embeds=unwanted["states"],
-            negative_prompt_attention_mask=unwanted["mask"],
+        latents: Tensor = pipeline(
+            prompt_embeds=told["states"][:1],
+            prompt_attention_mask=told["mask"][:1],
+            negative_prompt_embeds=told["states"][1:],
+            negative_prompt_attention_mask=told["mask"][1:],
             guidance_scale=sample.guidance(GUIDANCE),
             num_inference_steps=sample.prompt.steps,
             width=sample.width,
             height=sample.height,
             generator=sample.generator(),
-        ).images[0]
+            output_type="latent",
+        ).images
+        return latents
 
     def lora_targets(self, parts: Parts) -> list[Target]:
         """sd-scripts' 362 modules: 182 of Gemma 2, named as transformers does, and 180 of the transformer, named as the

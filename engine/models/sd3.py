@@ -17,20 +17,19 @@ from diffusers import (
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import hidden_states, tokens_in_chunks
 from engine.models.family import Drawing, Encoded, Parts, Reading, Target
-from engine.models.flux import Flux
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.mmdit import PREFIX as TRANSFORMER
 from engine.models.layouts.mmdit import mmdit_entries
 from engine.models.layouts.vae import vae_entries
 from engine.models.sd import GUIDANCE
 from engine.models.sdxl import LAYER
-from engine.models.single_file import Weights, module_from
+from engine.models.single_file import Weights, config_from, module_from
 from engine.models.t5 import t5_states
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
@@ -79,9 +78,10 @@ class StableDiffusion3:
         t5 = place_of(s.t5xxl or s.sd3_t5xxl, "t5xxl", weights, encoders.T5, "T5-XXL")
         clip_l = needed(clip_l, "clip_l", weights, "CLIP-L", "clip_l.safetensors")
         clip_g = needed(clip_g, "clip_g", weights, "CLIP-G", "clip_g.safetensors")
+        shape = config_from(weights, _shape_of, TRANSFORMER, f"{self.name} model")
         return {
             "transformer": module_from(
-                weights, partial(SD3Transformer2DModel, **_shape_of(weights)), mmdit_entries, TRANSFORMER, dtype,
+                weights, partial(SD3Transformer2DModel, **shape), mmdit_entries, TRANSFORMER, dtype,
                 f"{self.name} model",
             ),
             "vae": checkpoint.vae_from_file(weights, checkpoint.maker(AutoencoderKL, CONFIGS / "vae"), dtype),
@@ -122,8 +122,6 @@ class StableDiffusion3:
         states, mask = t5_states(parts.text_encoders[2], parts.tokenizers[2], captions, self._t5_tokens, self._masks)
         return states * mask[:, :, None] if self._masks else states
 
-    encode_images = Flux.encode_images
-
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         answer: Tensor = parts.denoiser(
             hidden_states=noisy,
@@ -146,33 +144,32 @@ class StableDiffusion3:
         )
         return FlowMatching(settings.objective, recipe)
 
-    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
-        encoder: list[nn.Module | None] = [*parts.text_encoders, None]
-        tokenizer = [*parts.tokenizers, None]
+    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         pipeline = StableDiffusion3Pipeline(
             transformer=parts.denoiser,
             scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
-            vae=parts.vae,
-            text_encoder=encoder[0],
-            tokenizer=tokenizer[0],
-            text_encoder_2=encoder[1],
-            tokenizer_2=tokenizer[1],
-            text_encoder_3=encoder[2],
-            tokenizer_3=tokenizer[2],
+            vae=None,
+            text_encoder=None,
+            tokenizer=None,
+            text_encoder_2=None,
+            tokenizer_2=None,
+            text_encoder_3=None,
+            tokenizer_3=None,
         )
         pipeline.set_progress_bar_config(disable=True)
-        encoded = self.encode_text(parts, [sample.prompt.text, sample.prompt.negative], sample.reading)
-        return pipeline(
-            prompt_embeds=encoded["states"][:1],
-            negative_prompt_embeds=encoded["states"][1:],
-            pooled_prompt_embeds=encoded["pooled"][:1],
-            negative_pooled_prompt_embeds=encoded["pooled"][1:],
+        latents: Tensor = pipeline(
+            prompt_embeds=told["states"][:1],
+            negative_prompt_embeds=told["states"][1:],
+            pooled_prompt_embeds=told["pooled"][:1],
+            negative_pooled_prompt_embeds=told["pooled"][1:],
             num_inference_steps=sample.prompt.steps,
             guidance_scale=sample.guidance(GUIDANCE),
             width=sample.width,
             height=sample.height,
             generator=sample.generator(),
-        ).images[0]
+            output_type="latent",
+        ).images
+        return latents
 
     def lora_targets(self, parts: Parts) -> list[Target]:
         """sd-scripts names the transformer's modules as the original file does; T5 is not trained."""
@@ -193,9 +190,9 @@ def _size_of(parts: Parts) -> str:
     return "5-medium" if config.dual_attention_layers else "5-large"
 
 
-def _shape_of(weights: Weights) -> dict[str, Any]:
+def _shape_of(weights: Weights, prefix: str) -> dict[str, Any]:
     """The transformer's configuration, by the shapes of its tensors."""
-    shape, prefix = weights.shape, TRANSFORMER
+    shape = weights.shape
     layers = encoders.count(weights, f"{prefix}joint_blocks.")
     patches = shape(f"{prefix}x_embedder.proj.weight")
     normed = f"{prefix}joint_blocks.0.x_block.attn.ln_q.weight" in weights

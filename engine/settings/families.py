@@ -28,8 +28,9 @@ TITLES: dict[FamilyName, str] = {
 }
 
 TRANSFORMERS: tuple[FamilyName, ...] = ("sd3", "flux", "chroma", "lumina")
-"""Families whose denoiser is a transformer that is shown latents in patches, so that a picture's sides are multiples of
-16 pixels; its text encoders and VAE commonly lie in files of their own."""
+"""Families whose denoiser is a transformer: a row of like blocks, which can wait in main memory, that is shown latents
+in patches, so that a picture's sides are multiples of 16 pixels. Text encoders and VAE often lie in files of their own.
+"""
 
 KNOWN: dict[str, FamilyName] = {
     "runwayml/stable-diffusion-v1-5": "sd1",

@@ -15,10 +15,11 @@ from engine.failure import Failure
 from engine.models import encoders, flux, sd, sd3, sdxl
 from engine.models.families import family_of
 from engine.models.family import Drawing, Family, Parts, Reading
+from engine.models.vae import to_latents
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings
 from tests.models.files import weights_of, write_files
-from tests.models.loading import loaded
+from tests.models.loading import drawn_by, loaded
 from tests.models.small import FAMILIES
 from tests.models.small import pipeline as small
 
@@ -57,7 +58,7 @@ def answers(family: Family, parts: Parts) -> dict[str, torch.Tensor]:
     pixels = torch.rand(2, 3, 64, 128) * 2 - 1
     with torch.no_grad():
         encoded = family.encode_text(parts, CAPTIONS, Reading())
-        latents = family.encode_images(parts, pixels, [torch.Generator().manual_seed(i) for i in range(2)])
+        latents = to_latents(parts.vae, pixels, [torch.Generator().manual_seed(i) for i in range(2)])
         noisy, timesteps = torch.randn_like(latents), torch.tensor([250, 800])
         sizes = torch.tensor([[64, 128, 0, 0, 64, 128]] * 2)
         return {**encoded, "latents": latents, "answer": family.predict(parts, noisy, timesteps, encoded, sizes)}
@@ -117,7 +118,7 @@ def test_a_sample_is_the_picture_that_diffusers_draws(model: Model):
         scheduler = make_sampler("euler", parts.alphas_cumprod, parts.prediction)
     prompt = SamplePrompt.parse("a red circle --s 2 --l 3 --n star --g 4")
     with torch.no_grad():
-        ours = family.draw(parts, Drawing(prompt, 64, 128, seed=5), scheduler)
+        ours = drawn_by(family, parts, Drawing(prompt, 64, 128, seed=5), scheduler)
         theirs = copy.copy(model.pipeline)
         if scheduler is not None:
             theirs.scheduler = scheduler
@@ -233,6 +234,16 @@ def test_where_the_files_are_not_at_hand_the_switches_say_the_family():
     assert family(flux1_checkbox=True, flux_model_type="chroma") == "Chroma"
     assert family(lumina_checkbox=True) == "Lumina Image 2.0"
     assert family(flux_model_type="chroma") == "Stable Diffusion 1"
+
+
+@pytest.mark.parametrize(("family", "lacks"), [("chroma", "img_in.weight"), ("lumina", "x_embedder.weight")])
+def test_a_model_of_which_a_part_is_missing_is_said_to_be_none(family: str, lacks: str, tmp_path: Path):
+    """As a later one that has grown out of it: its header is like, its insides are not."""
+    files = write_files(family, small(family), tmp_path)
+    name = files["pretrained_model_name_or_path"]
+    save_file({key: tensor for key, tensor in load_file(name).items() if key != lacks}, name)
+    with pytest.raises(Failure, match=f"is no whole .* model: it lacks {lacks}"):
+        loaded(name, **_others(files))
 
 
 @pytest.mark.shows("sdxl_no_half_vae")
