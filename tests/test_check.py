@@ -72,6 +72,32 @@ def test_settings_made_for_another_family_do_not_train_the_wrong_one(settings: T
     assert mended(problem, other) == settings
 
 
+def test_a_chroma_is_not_trained_as_the_flux_that_the_form_says(settings: TrainingSettings, tmp_path: Path):
+    (tmp_path / "model_index.json").write_text('{"_class_name": "ChromaPipeline"}')
+    told = settings.with_values({"pretrained_model_name_or_path": str(tmp_path), "flux1_checkbox": True})
+    problem = problems(told)["pretrained_model_name_or_path"]
+    assert problem.what == "This is a Chroma model, but the settings are for FLUX.1."
+    assert mended(problem, told) == told.with_values({"flux_model_type": "chroma"})
+    assert "pretrained_model_name_or_path" not in problems(mended(problem, told))
+
+
+def test_with_chroma_only_the_transformers_rate_counts(settings: TrainingSettings):
+    """Its LoRA has no text encoder's part, so a rate for one leaves nothing to train."""
+    told = {"flux1_checkbox": True, "unet_lr": 0, "learning_rate": 0, "text_encoder_lr": 1e-4}
+    assert "learning_rate" not in problems(settings, **told)
+    assert "nothing would be learned" in problems(settings, **told, flux_model_type="chroma")["learning_rate"].what
+
+
+def test_lumina_has_no_places_for_longer_captions(settings: TrainingSettings):
+    """The rotary table has 300, of which the picture takes the one behind the caption."""
+    assert "lumina_gemma2_max_token_length" not in problems(settings, lumina_gemma2_max_token_length=300)
+    told = {"lumina_checkbox": True, "lumina_gemma2_max_token_length": 300}
+    assert problems(settings, **told)["lumina_gemma2_max_token_length"].blocking
+    assert "lumina_gemma2_max_token_length" not in problems(
+        settings, **(told | {"lumina_gemma2_max_token_length": 299})
+    )
+
+
 def test_a_model_that_predicts_noise_is_not_trained_to_predict_velocity(settings: TrainingSettings):
     other = settings.with_values({"v_parameterization": True})
     problem = problems(other)["v_parameterization"]
@@ -96,6 +122,16 @@ def test_a_choice_for_another_method_does_not_block_this_one(settings: TrainingS
     other = settings.with_values({"lora_type": "LyCORIS/LoHa"})
     assert problems(other)["lora_type"].blocking
     assert "lora_type" not in problems(other.for_method("dreambooth"))
+
+
+def test_a_lora_type_of_another_family_is_named(settings: TrainingSettings):
+    told = problems(settings, lora_type="Lumina")["lora_type"]
+    assert told.what == "LoRA type Lumina is not for Stable Diffusion 1 models."
+    assert "lora_type" not in problems(settings, lora_type="Lumina", lumina_checkbox=True)
+    for chroma in ("flux", "chroma"):
+        assert "lora_type" not in problems(settings, lora_type="Flux1", flux1_checkbox=True, flux_model_type=chroma)
+    assert "lora_type" in problems(settings, lora_type="Flux1", sdxl=True)
+    assert "lora_type" not in problems(settings.for_method("dreambooth"), lora_type="Flux1")
 
 
 def test_sizes_that_patches_cannot_cover_are_named(settings: TrainingSettings):

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from engine.check.model import switches_of
+from engine.check.model import FAMILY_OPTIONS, switches_of
 from engine.models.recognise import NoModel, recognise
 from engine.settings.paths import typed_path
 from ui.form import SILENT, Form
 from ui.sentences import said
 
-SWITCHES = ("v2", "v_parameterization", "sdxl", "sd3_checkbox", "flux1_checkbox")
-"""Those that have a field."""
-
 
 def connect(form: Form, sentence: gr.HTML) -> None:
     """sentence: where it is said that the form was set."""
     model: Any = form.components["pretrained_model_name_or_path"]
-    switches = [form.components[name] for name in SWITCHES]
-    model.change(_set, [model, *switches], [*switches, sentence], **SILENT)
+    names = [name for name in FAMILY_OPTIONS if name in form.components]
+    switches = [form.components[name] for name in names]
+    model.change(partial(set_for, names), [model, *switches], [*switches, sentence], **SILENT)
 
 
-def _set(model: str | None, *switches: bool) -> list[Any]:
-    """The switches as they are right for the model, where its files are at hand and say it; and a sentence."""
+def set_for(names: list[str], model: str | None, *switches: Any) -> list[Any]:
+    """The options of these names as they are right for the model, where its files are at hand and say it; and a
+    sentence.
+    """
     unchanged = [gr.skip() for _ in range(len(switches) + 1)]
     try:
         found = recognise(str(typed_path(model or "")))
@@ -33,7 +34,7 @@ def _set(model: str | None, *switches: bool) -> list[Any]:
     if found is None or found.kind not in ("model", "denoiser"):
         return unchanged
     right = switches_of(found)
-    wanted = [right.get(name, now) for name, now in zip(SWITCHES, switches, strict=True)]
+    wanted = [right.get(name, now) for name, now in zip(names, switches, strict=True)]
     if wanted == list(switches):
         return unchanged
     return [*wanted, said(f"This is {found.title}; the form is set for it.")]

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.check.problem import Problem
-from engine.settings.families import FamilyName
+from engine.settings.families import TRANSFORMERS
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE
 from engine.settings.training import TrainingSettings
-
-WITH_BLOCKS: tuple[FamilyName, ...] = ("sd3", "flux", "chroma", "lumina")
-"""Families whose denoiser is a row of like blocks, which checkpointing takes one by one."""
 
 
 def check_memory(settings: TrainingSettings) -> Iterator[Problem]:
@@ -42,7 +39,7 @@ def _half_precision(settings: TrainingSettings) -> Iterator[Problem]:
 
 
 def _swap(settings: TrainingSettings) -> Iterator[Problem]:
-    if settings.families.said() not in WITH_BLOCKS:
+    if settings.family() not in TRANSFORMERS:
         yield Problem(
             "blocks_to_swap",
             "Blocks to swap does nothing for this model: only the transformers of FLUX.1, SD 3 and their like have "

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from engine.check.problem import Problem
 from engine.models.recognise import Found, NoModel, recognise
-from engine.settings.families import SWITCHES, TITLES, FamilyName
+from engine.models.trained import TRAINED
+from engine.settings.families import SWITCHES, TITLES, TRANSFORMERS
+from engine.settings.network import OF_ONE_FAMILY
 from engine.settings.paths import is_hub_name
 from engine.settings.training import TrainingSettings
 
 MODEL = "pretrained_model_name_or_path"
 
-TRAINED: tuple[FamilyName, ...] = ("sd1", "sd2", "sdxl", "sd3", "flux")
-"""What this version trains."""
-
-IN_SEVERAL_FILES: tuple[FamilyName, ...] = ("sd3", "flux")
-"""Families whose text encoders and VAE commonly lie in files of their own."""
+FAMILY_OPTIONS = (*SWITCHES, "flux_model_type", "v_parameterization")
+"""All that switches_of() may set."""
 
 SET_FAMILY = "Set the form for this model"
 
@@ -25,6 +25,9 @@ SET_FAMILY = "Set the form for this model"
 def check_model(settings: TrainingSettings) -> Iterator[Problem]:
     source = settings.source_model
     yield from _base_model(settings, source.pretrained_model_name_or_path)
+    kind, family = settings.network.lora_type, settings.family()
+    if settings.method == "lora" and family not in OF_ONE_FAMILY.get(kind, (family,)):
+        yield Problem("lora_type", f"LoRA type {kind} is not for {TITLES[family]} models.", "Choose Standard.")
     if source.vae and not Path(source.vae).exists() and not is_hub_name(source.vae):
         yield Problem("vae", f'There is no VAE at "{source.vae}".', "Correct the path, or empty the field.")
 
@@ -52,7 +55,7 @@ def _base_model(settings: TrainingSettings, name: str) -> Iterator[Problem]:
 
 
 def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem]:
-    said = settings.families.said()
+    said = settings.family()
     if found is None:  # the files are not at hand yet, or only torch can read them
         if said not in TRAINED:
             yield Problem(MODEL, f"The settings are for {TITLES[said]} models, which this version does not train.",
@@ -62,7 +65,7 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
         yield Problem(MODEL, "This file holds no model that is known here.", "Choose another one.")
     elif found.kind not in ("model", "denoiser"):
         yield Problem(MODEL, f"This file is {found.title}, not a base model.", "Choose the model it was made for.")
-    elif found.family not in TRAINED:
+    elif found.family is None or found.family not in TRAINED:
         yield Problem(MODEL, f"This is {found.title}, which this version does not train.", "Choose another model.")
     elif found.channels != 4:
         yield Problem(
@@ -71,7 +74,7 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
             "this version does not train.",
             "Choose an ordinary model.",
         )
-    elif found.kind == "denoiser" and found.family not in IN_SEVERAL_FILES:
+    elif found.kind == "denoiser" and found.family not in TRANSFORMERS:
         yield Problem(
             MODEL,
             f"This file is the UNet of a {TITLES[found.family]} model alone, without text encoder and VAE.",
@@ -81,7 +84,7 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
         yield Problem(
             MODEL,
             f"This is {found.title}, but the settings are for {TITLES[said]}.",
-            "Set the switches v2 and SDXL to what it is.",
+            "Set the switches in Source Model to what it is.",
             fix=SET_FAMILY,
         )
     elif settings.families.v_parameterization and found.prediction == "epsilon":
@@ -93,8 +96,15 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
         )
 
 
-def switches_of(found: Found) -> dict[str, bool]:
+def switches_of(found: Found) -> dict[str, Any]:
     """The options that say of what family the model is, as they are right for it."""
     first = {family: switch for switch, family in reversed(SWITCHES.items())}
-    right = {switch: switch == first.get(found.family or "sd1") for switch in SWITCHES}
-    return right if found.prediction is None else right | {"v_parameterization": found.prediction == "v_prediction"}
+    family = found.family or "sd1"
+    right: dict[str, Any] = {
+        switch: switch == first.get("flux" if family == "chroma" else family) for switch in SWITCHES
+    }
+    if family in ("flux", "chroma"):
+        right["flux_model_type"] = family
+    if found.prediction is not None:
+        right["v_parameterization"] = found.prediction == "v_prediction"
+    return right

@@ -12,14 +12,15 @@ from engine.data.steps import StepPlan
 from engine.data.training_set import described_by
 from engine.runs.saved_state import saved_progress
 from engine.settings.dataset import Dataset
-from engine.settings.families import TITLES, FamilyName
+from engine.settings.families import TITLES, TRANSFORMERS
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TORCH_SCHEDULES
 from engine.settings.training import TrainingSettings
 
 SIDES, SIDES_OF_PATCHES = 8, 16
 """What both sides of a picture must be divisible by: a latent has 8×8 pixels, a patch of latents 16×16."""
 
-IN_PATCHES: tuple[FamilyName, ...] = ("sd3", "flux")
+PLACES_OF_LUMINA = 299
+"""Tokens of a caption that Lumina Image 2.0 has places for; the picture's is the 300th."""
 
 LARGEST_SIDE = 4096
 """Pixels. No model is trained beyond it; more is a slip of the keyboard that would fill the memory."""
@@ -53,6 +54,13 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
             "Give the name of a class in torch.optim.lr_scheduler, such as StepLR, or leave it empty.",
         )
     yield from _together(settings)
+    tokens = settings.lumina.lumina_gemma2_max_token_length
+    if settings.family() == "lumina" and tokens > PLACES_OF_LUMINA:
+        yield Problem(
+            "lumina_gemma2_max_token_length",
+            f"Gemma2 Max Token Length is {tokens}, but the model has places for {PLACES_OF_LUMINA} tokens.",
+            "256 is usual.",
+        )
     yield from _own_rate(settings)
 
 
@@ -111,7 +119,7 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
         and objective.huber_schedule != "snr"
     ):
         yield Problem("huber_scale", "A Huber scale of 0 makes every error cost nothing.", "1 is usual.")
-    if settings.captions.weighted_captions and settings.families.said() in IN_PATCHES:
+    if settings.captions.weighted_captions and settings.families.said() in TRANSFORMERS:
         yield Problem(
             "weighted_captions",
             f"Weighted captions are for models that read through CLIP alone; {TITLES[settings.families.said()]} reads "
@@ -195,7 +203,7 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
 
 def _step(settings: TrainingSettings) -> int:
     """What both sides of a picture must be divisible by."""
-    return SIDES_OF_PATCHES if settings.families.said() in IN_PATCHES else SIDES
+    return SIDES_OF_PATCHES if settings.family() in TRANSFORMERS else SIDES
 
 
 def _multiple(side: int, step: int) -> int:

@@ -76,6 +76,21 @@ def _skeleton(source: str, dtype: torch.dtype) -> dict[str, Any]:
         raise Failure(f"{source} cannot be read: {first_line(error)}.", option=MODEL_FIELD) from error
 
 
+def flow_parts(pipeline_class: Any, settings: TrainingSettings, dtype: torch.dtype, from_file: FromFile) -> Parts:
+    """The pieces of a model whose transformer follows a flow, with as many text encoders as it has.  Raises Failure."""
+    found = components(pipeline_class, settings.source_model.pretrained_model_name_or_path, dtype, from_file)
+    names = [name for name in ("text_encoder", "text_encoder_2", "text_encoder_3") if found.get(name) is not None]
+    return frozen(
+        Parts(
+            denoiser=found["transformer"],
+            vae=vae_of(settings, found, dtype),
+            text_encoders=[found[name] for name in names],
+            tokenizers=[found[name.replace("text_encoder", "tokenizer")] for name in names],
+            prediction="flow",
+        )
+    )
+
+
 def frozen(parts: Parts) -> Parts:
     """Nothing of the base model learns; what does is attached to it, or chosen from it, later."""
     for module in parts.modules():
@@ -232,18 +247,26 @@ def clip_tokenizer(file: Path, configs: Path) -> Any:
 
 
 def tokenizer_beside(
-    file: Path, tokenizer_class: Any, folder: str, name: str, needed: str, configs: Path | None = None
+    file: Path,
+    tokenizer_class: Any,
+    folder: str,
+    name: str,
+    needed: str,
+    configs: Path | None = None,
+    subfolder: str = "",
 ) -> Any:
     """A tokenizer that a single file lacks: of a folder beside it, among the configs, or from the hub.
 
-    name: on the hub.  needed: its files, for people.
+    name, subfolder: on the hub.  needed: its files, for people.
     """
     places = [file.with_suffix("") / folder, file.parent / folder, *([configs / folder] if configs else [])]
     for place in places:
         if place.is_dir():
             return tokenizer_class.from_pretrained(place)
     try:
-        return _local_first(lambda local: tokenizer_class.from_pretrained(name, local_files_only=local))
+        return _local_first(
+            lambda local: tokenizer_class.from_pretrained(name, subfolder=subfolder, local_files_only=local)
+        )
     except (OSError, ValueError) as error:
         raise Failure(
             f"{file.name} needs the tokenizer of {name}, which is not on this machine, and the Hugging Face hub cannot "

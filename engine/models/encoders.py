@@ -1,4 +1,4 @@
-"""Text encoders and VAEs in files of their own, as FLUX.1 and Stable Diffusion 3 are given them."""
+"""Text encoders and VAEs in files of their own, as the families with a transformer are given them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    Gemma2Config,
+    Gemma2Model,
+    T5Config,
+    T5EncoderModel,
+)
 
 from engine.failure import Failure
 from engine.models.checkpoint import own_names, tokenizer_beside
@@ -17,12 +25,15 @@ from engine.models.single_file import Weights, module_from
 from engine.settings.paths import typed_path
 
 HEAD = 64
-"""Width of an attention head, in every one of these encoders."""
+"""Width of an attention head in CLIP and T5."""
 
+GEMMA2_HEAD = 256
+"""The same in Gemma 2."""
 
 CLIP_L = ("text_encoders.clip_l.transformer.", "text_encoders.clip_l.")
 CLIP_G = ("text_encoders.clip_g.transformer.", "text_encoders.clip_g.")
 T5 = ("text_encoders.t5xxl.transformer.", "text_encoders.t5xxl.")
+GEMMA2 = ("text_encoders.gemma2_2b.transformer.model.", "model.")
 VAE = ("first_stage_model.", "vae.")
 """What stands before each part's names in files that hold several."""
 
@@ -104,6 +115,33 @@ def t5(place: Place, dtype: torch.dtype, what: str) -> Any:
         tie_word_embeddings=False,
     )
     return module_from(weights, lambda: T5EncoderModel(config), _t5_entries(shared), prefix, dtype, what)
+
+
+def gemma2(place: Place, dtype: torch.dtype, what: str) -> Any:
+    """Gemma 2 of whichever size the file's is, without the head that guesses words."""
+    weights, prefix = place
+    layer = f"{prefix}layers.0."
+    vocabulary, width = _shape(weights, f"{prefix}embed_tokens.weight", what)
+    config = Gemma2Config(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=_shape(weights, f"{layer}mlp.gate_proj.weight", what)[0],
+        num_hidden_layers=count(weights, f"{prefix}layers."),
+        num_attention_heads=_shape(weights, f"{layer}self_attn.q_proj.weight", what)[0] // GEMMA2_HEAD,
+        num_key_value_heads=_shape(weights, f"{layer}self_attn.k_proj.weight", what)[0] // GEMMA2_HEAD,
+        head_dim=GEMMA2_HEAD,
+        query_pre_attn_scalar=GEMMA2_HEAD,
+    )
+    return module_from(weights, lambda: Gemma2Model(config), own_names, prefix, dtype, what)
+
+
+def gemma2_tokenizer(file: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    # Google's own asks for a licence to be accepted; this is the same.
+    return tokenizer_beside(
+        file, AutoTokenizer, "tokenizer", "Alpha-VLLM/Lumina-Image-2.0", "the folder tokenizer", subfolder="tokenizer"
+    )
 
 
 def t5_tokenizer(file: Path) -> Any:

@@ -50,12 +50,13 @@ class Reading:
 
     clip_skip: the text encoder's layer, counted from the last, 0 and 1 for the last.
     tokens: how many tokens of a caption at most: 75, 150 or 225.  weighted: (word:1.3) is emphasis, where captions
-    are read through CLIP alone.
+    are read through CLIP alone.  negatives: how many of the captions, the last ones, say what a sample shall not show.
     """
 
     clip_skip: int = 1
     tokens: int = 75
     weighted: bool = False
+    negatives: int = 0
 
     @classmethod
     def of(cls, settings: TrainingSettings) -> Reading:
@@ -119,7 +120,10 @@ class Target:
 
 
 class Family(Protocol):
-    """One kind of base model: how to load it, condition it, ask it, and draw with it."""
+    """One kind of base model: how to load it, condition it, ask it, and draw with it.
+
+    A family is made with the settings of a run, which are fixed for the whole of it.
+    """
 
     name: str
     """For people, such as SDXL."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -12,13 +13,14 @@ from torch import Tensor
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import tokens_in_chunks
+from engine.models.encoders import Place
 from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.flux import flux_entries
-from engine.models.single_file import Weights, module_from
+from engine.models.single_file import Weights, config_from, module_from
+from engine.models.t5 import t5_states
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
-from engine.settings.flux import Flux as FluxSettings
 from engine.settings.training import TrainingSettings
 
 CONFIGS = checkpoint.CONFIGS / "flux"
@@ -37,14 +39,12 @@ TOLD_GUIDANCE = 3.5
 
 
 class Flux:
-    """settings: fixed for the whole of a run."""
-
     name = "FLUX.1"
     trains_text_encoders = False
     network_module = "networks.lora_flux"
 
-    def __init__(self, settings: FluxSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: TrainingSettings) -> None:
+        self._settings = settings.flux
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         s = settings.flux
@@ -63,45 +63,21 @@ class Flux:
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
-        source = settings.source_model
-        from_file = partial(self._from_file, settings)
-        found = checkpoint.components(FluxPipeline, source.pretrained_model_name_or_path, dtype, from_file)
-        vae = checkpoint.vae_of(settings, found, dtype)
-        return checkpoint.frozen(
-            Parts(
-                denoiser=found["transformer"],
-                vae=vae,
-                text_encoders=[found["text_encoder"], found["text_encoder_2"]],
-                tokenizers=[found["tokenizer"], found["tokenizer_2"]],
-                prediction="flow",
-            )
-        )
+        return checkpoint.flow_parts(FluxPipeline, settings, dtype, partial(self._from_file, settings))
 
     def _from_file(self, settings: TrainingSettings, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
-        transformer = TRANSFORMER if weights.has(TRANSFORMER) else ""
         clip_path = settings.sd3.clip_l or settings.flux.flux1_clip_l
-        t5_path = settings.sd3.t5xxl or settings.flux.flux1_t5xxl
-        vae_path = settings.flux.flux_vae
-        place_of, needed = encoders.place_of, encoders.needed
-        clip = place_of(clip_path, "clip_l", weights, encoders.CLIP_L, "CLIP-L")
-        t5 = place_of(t5_path, "t5xxl", weights, encoders.T5, "T5-XXL")
-        vae = place_of(vae_path, "flux_vae", weights, encoders.VAE, "VAE")
-        clip = needed(clip, "clip_l", weights, "CLIP-L", "clip_l.safetensors")
-        t5 = needed(t5, "t5xxl", weights, "T5-XXL", "t5xxl_fp16.safetensors")
-        vae = needed(vae, "flux_vae", weights, "VAE", "ae.safetensors")
+        clip = encoders.place_of(clip_path, "clip_l", weights, encoders.CLIP_L, "CLIP-L")
+        clip = encoders.needed(clip, "clip_l", weights, "CLIP-L", "clip_l.safetensors")
+        t5, vae = t5_place(settings, weights), vae_place(settings.flux.flux_vae, "flux_vae", weights)
         return {
-            "transformer": module_from(
-                weights, partial(FluxTransformer2DModel, **_shape_of(weights, transformer)), flux_entries, transformer,
-                dtype, "FLUX.1 model",
-            ),
-            "vae": checkpoint.vae_from_file(
-                vae[0], checkpoint.maker(AutoencoderKL, CONFIGS / "vae"), dtype, vae[1]
-            ),
+            "transformer": transformer_from(weights, FluxTransformer2DModel, _shape_of, dtype, "FLUX.1 model"),
+            "vae": vae_from(vae, dtype),
             "text_encoder": encoders.clip(clip, dtype, "CLIP-L", projects=False),
             "text_encoder_2": encoders.t5(t5, dtype, "T5-XXL"),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_2": encoders.t5_tokenizer(weights.file),
-        }  # fmt: skip
+        }
 
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
         """The transformer alone, which is what FLUX.1's own file holds."""
@@ -114,17 +90,9 @@ class Flux:
         clip, t5 = cast("list[Any]", parts.text_encoders)
         chunks = tokens_in_chunks(parts.tokenizers[0], captions, 75)[:, 0]
         pooled = clip(chunks.to(clip.device)).pooler_output
-        tokens = parts.tokenizers[1](
-            captions,
-            padding="max_length",
-            max_length=self._t5_tokens(parts),
-            truncation=True,
-            return_tensors="pt",
+        states, mask = t5_states(
+            t5, parts.tokenizers[1], captions, self._t5_tokens(parts), self._settings.apply_t5_attn_mask
         )
-        mask = tokens.attention_mask.to(t5.device)
-        looked_at = mask if self._settings.apply_t5_attn_mask else None
-        with torch.autocast(t5.device.type, enabled=False):  # float16 is too narrow for what T5 computes
-            states = t5(tokens.input_ids.to(t5.device), attention_mask=looked_at)[0]
         return {"states": states, "mask": mask, "pooled": pooled}
 
     def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
@@ -231,7 +199,7 @@ def places_of(height: int, width: int) -> Tensor:
 
 def _is_told_guidance(parts: Parts) -> bool:
     config: Any = parts.denoiser.config
-    return bool(config.guidance_embeds)
+    return bool(config.get("guidance_embeds"))
 
 
 def _scheduler(parts: Parts) -> Any:
@@ -241,8 +209,39 @@ def _scheduler(parts: Parts) -> Any:
     return FlowMatchEulerDiscreteScheduler(shift=1.0)
 
 
-def _shape_of(weights: Weights, prefix: str) -> dict[str, Any]:
-    """The transformer's configuration, by the shapes of its tensors."""
+def transformer_from(
+    weights: Weights,
+    kind: Any,
+    shape_of: Callable[[Weights, str], dict[str, Any]],
+    dtype: torch.dtype,
+    what: str,
+) -> Any:
+    """The transformer of a single file, of the size that the file's tensors have.  Raises Failure."""
+    prefix = TRANSFORMER if weights.has(TRANSFORMER) else ""
+    return module_from(
+        weights, partial(kind, **config_from(weights, shape_of, prefix, what)), flux_entries, prefix, dtype, what
+    )
+
+
+def t5_place(settings: TrainingSettings, weights: Weights) -> Place:
+    """Where T5-XXL is: in a file of its own, or in the whole model's.  Raises Failure."""
+    path = settings.sd3.t5xxl or settings.flux.flux1_t5xxl
+    place = encoders.place_of(path, "t5xxl", weights, encoders.T5, "T5-XXL")
+    return encoders.needed(place, "t5xxl", weights, "T5-XXL", "t5xxl_fp16.safetensors")
+
+
+def vae_place(path: str, option: str, weights: Weights) -> Place:
+    """Where the VAE is that FLUX.1 shares with later models.  path: what the option says.  Raises Failure."""
+    place = encoders.place_of(path, option, weights, encoders.VAE, "VAE")
+    return encoders.needed(place, option, weights, "VAE", "ae.safetensors")
+
+
+def vae_from(place: Place, dtype: torch.dtype) -> Any:
+    return checkpoint.vae_from_file(place[0], checkpoint.maker(AutoencoderKL, CONFIGS / "vae"), dtype, place[1])
+
+
+def blocks_of(weights: Weights, prefix: str) -> dict[str, Any]:
+    """What the configurations of FLUX.1's and Chroma's transformers have in common, by the shapes of the tensors."""
     width, channels = weights.shape(f"{prefix}img_in.weight")
     head = weights.shape(f"{prefix}double_blocks.0.img_attn.norm.query_norm.scale")[0]
     count = partial(encoders.count, weights)
@@ -254,8 +253,13 @@ def _shape_of(weights: Weights, prefix: str) -> dict[str, Any]:
         "attention_head_dim": head,
         "num_attention_heads": width // head,
         "joint_attention_dim": weights.shape(f"{prefix}txt_in.weight")[1],
-        "pooled_projection_dim": weights.shape(f"{prefix}vector_in.in_layer.weight")[1],
-        "guidance_embeds": f"{prefix}guidance_in.in_layer.weight" in weights,
         # One eighth of a head turns with nothing, the rest with row and column alike.
         "axes_dims_rope": (head // 8, head * 7 // 16, head * 7 // 16),
+    }
+
+
+def _shape_of(weights: Weights, prefix: str) -> dict[str, Any]:
+    return blocks_of(weights, prefix) | {
+        "pooled_projection_dim": weights.shape(f"{prefix}vector_in.in_layer.weight")[1],
+        "guidance_embeds": f"{prefix}guidance_in.in_layer.weight" in weights,
     }

@@ -110,13 +110,15 @@ def by_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Found:
     plain = {name.removeprefix("model.diffusion_model."): shape for name, shape in shapes.items()}
     if "input_blocks.0.0.weight" in plain:
         return _unet(plain, shapes, kind)
+    if "cap_pad_token" in plain:  # Z-Image, which has grown out of Lumina and has its names
+        return Found("unknown")
     for name, family in _DENOISERS:
         if name in plain:
             patches = plain.get("img_in.weight", (0, FLUX_PATCH))[-1]
             return Found(kind, family, 4 if family != "flux" or patches == FLUX_PATCH else patches)
     if any(name.endswith("decoder.conv_in.weight") for name in shapes):
         return Found("vae")
-    if any(".SelfAttention.q.weight" in name or "encoder.layers.0.self_attn." in name for name in shapes):
+    if any(".SelfAttention.q.weight" in name or "layers.0.self_attn." in name for name in shapes):
         return Found("text encoder")
     if "emb_params" in shapes or {"clip_l", "clip_g"} & shapes.keys():
         return Found("embedding")

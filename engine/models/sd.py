@@ -35,14 +35,13 @@ GUIDANCE = 7.5
 
 
 class StableDiffusion:
-    """version: 1 or 2."""
-
+    version = 1
+    name = "Stable Diffusion 1"
     trains_text_encoders = True
+    network_module = "networks.lora"
 
-    def __init__(self, version: int = 1) -> None:
-        self.version = version
-        self.name = f"Stable Diffusion {version}"
-        self.network_module = "networks.lora"
+    def __init__(self, settings: TrainingSettings | None = None) -> None:
+        """Every family is made with the run's settings; this one asks nothing of them."""
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         of_velocity = parts.prediction == "v_prediction"
@@ -163,6 +162,11 @@ class StableDiffusion:
             Target(encoder, "text_encoder", clip_attachments(encoder, "lora_te")),
             Target(unet, "unet", each_alone(linears_within(unet, ("Transformer2DModel",)), "lora_unet")),
         ]
+
+
+class StableDiffusion2(StableDiffusion):
+    version = 2
+    name = "Stable Diffusion 2"
 
 
 def _unused_layer(weights: dict[str, Tensor]) -> dict[str, Tensor]:

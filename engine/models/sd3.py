@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,8 @@ from engine.models.layouts.mmdit import mmdit_entries
 from engine.models.layouts.vae import vae_entries
 from engine.models.sd import GUIDANCE
 from engine.models.sdxl import LAYER
-from engine.models.single_file import Weights, module_from
+from engine.models.single_file import Weights, config_from, module_from
+from engine.models.t5 import t5_states
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
@@ -67,21 +68,7 @@ class StableDiffusion3:
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
-        source = settings.source_model
-        from_file = partial(self._from_file, settings)
-        found = checkpoint.components(StableDiffusion3Pipeline, source.pretrained_model_name_or_path, dtype, from_file)
-        vae = checkpoint.vae_of(settings, found, dtype)
-        names = ("text_encoder", "text_encoder_2", "text_encoder_3")
-        present = [name for name in names if found.get(name) is not None]
-        return checkpoint.frozen(
-            Parts(
-                denoiser=found["transformer"],
-                vae=vae,
-                text_encoders=[found[name] for name in present],
-                tokenizers=[found[name.replace("text_encoder", "tokenizer")] for name in present],
-                prediction="flow",
-            )
-        )
+        return checkpoint.flow_parts(StableDiffusion3Pipeline, settings, dtype, partial(self._from_file, settings))
 
     def _from_file(self, settings: TrainingSettings, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
         s = settings.sd3
@@ -91,9 +78,10 @@ class StableDiffusion3:
         t5 = place_of(s.t5xxl or s.sd3_t5xxl, "t5xxl", weights, encoders.T5, "T5-XXL")
         clip_l = needed(clip_l, "clip_l", weights, "CLIP-L", "clip_l.safetensors")
         clip_g = needed(clip_g, "clip_g", weights, "CLIP-G", "clip_g.safetensors")
+        shape = config_from(weights, _shape_of, TRANSFORMER, f"{self.name} model")
         return {
             "transformer": module_from(
-                weights, partial(SD3Transformer2DModel, **_shape_of(weights)), mmdit_entries, TRANSFORMER, dtype,
+                weights, partial(SD3Transformer2DModel, **shape), mmdit_entries, TRANSFORMER, dtype,
                 f"{self.name} model",
             ),
             "vae": checkpoint.vae_from_file(weights, checkpoint.maker(AutoencoderKL, CONFIGS / "vae"), dtype),
@@ -137,13 +125,7 @@ class StableDiffusion3:
     def _t5_states(self, parts: Parts, captions: list[str], like: Tensor, width: int) -> Tensor:
         if len(parts.text_encoders) < 3:
             return like.new_zeros(len(captions), self._t5_tokens, width)
-        t5, tokenizer = cast(Any, parts.text_encoders[2]), parts.tokenizers[2]
-        tokens = tokenizer(
-            captions, padding="max_length", max_length=self._t5_tokens, truncation=True, return_tensors="pt"
-        )
-        mask = tokens.attention_mask.to(t5.device)
-        with torch.autocast(t5.device.type, enabled=False):  # float16 is too narrow for what T5 computes
-            states: Tensor = t5(tokens.input_ids.to(t5.device), attention_mask=mask if self._masks else None)[0]
+        states, mask = t5_states(parts.text_encoders[2], parts.tokenizers[2], captions, self._t5_tokens, self._masks)
         return states * mask[:, :, None] if self._masks else states
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
@@ -214,9 +196,9 @@ def _size_of(parts: Parts) -> str:
     return "5-medium" if config.dual_attention_layers else "5-large"
 
 
-def _shape_of(weights: Weights) -> dict[str, Any]:
+def _shape_of(weights: Weights, prefix: str) -> dict[str, Any]:
     """The transformer's configuration, by the shapes of its tensors."""
-    shape, prefix = weights.shape, TRANSFORMER
+    shape = weights.shape
     layers = encoders.count(weights, f"{prefix}joint_blocks.")
     patches = shape(f"{prefix}x_embedder.proj.weight")
     normed = f"{prefix}joint_blocks.0.x_block.attn.ln_q.weight" in weights

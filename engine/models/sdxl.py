@@ -33,6 +33,9 @@ class StableDiffusionXL:
     trains_text_encoders = True
     network_module = "networks.lora"
 
+    def __init__(self, settings: TrainingSettings | None = None) -> None:
+        """Every family is made with the run's settings; this one asks nothing of them."""
+
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         return {
             "ss_base_model_version": "sdxl_base_v1-0",

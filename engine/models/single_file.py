@@ -121,6 +121,20 @@ def weights_from(modules: Mapping[str, nn.Module], pieces: Iterable[Piece]) -> d
     }
 
 
+def config_from(
+    weights: Weights, shape_of: Callable[[Weights, str], dict[str, Any]], prefix: str, what: str
+) -> dict[str, Any]:
+    """A module's configuration by the shapes of its tensors.  Raises Failure where one of them is missing."""
+    try:
+        return shape_of(weights, prefix)
+    except KeyError as error:
+        raise Failure(
+            f"{weights.file.name} is no whole {what}: it lacks {error.args[0]}.",
+            "Check that the file is of this kind, and that it was downloaded completely.",
+            weights.option,
+        ) from None
+
+
 def module_from(
     weights: Weights, make: Callable[[], Any], entries: Entries, prefix: str, dtype: torch.dtype, what: str
 ) -> Any:

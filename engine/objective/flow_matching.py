@@ -12,7 +12,7 @@ from engine.objective import flow, loss, noise
 from engine.objective.objective import Corrupted
 from engine.settings.objective import Objective
 
-Sampling = Literal["sigma", "uniform", "sigmoid", "shift", "flux_shift"]
+Sampling = Literal["sigma", "uniform", "sigmoid", "shift", "flux_shift", "nextdit_shift"]
 Weighting = Literal["logit_normal", "sigma_sqrt", "mode", "cosmap", "uniform"]
 
 
@@ -21,7 +21,8 @@ class FlowRecipe:
     """How noisy the pictures are that the model learns from, and how its answer is read.
 
     sampling: "sigma": as `weighting` says, then moved by `shift`. "uniform": evenly. "sigmoid": the middle more often.
-    "shift": so, moved by `shift`. "flux_shift": so, moved by what FLUX.1 has for the picture's size.
+    "shift": so, moved by `shift`. "flux_shift": so, moved by what FLUX.1 has for the picture's size. "nextdit_shift":
+    evenly, moved by the same.
     weighting: for "sigma": "logit_normal" and "mode" say what is drawn, "sigma_sqrt" and "cosmap" what it counts.
     reading: "raw": the answer is the velocity. "sigma_scaled": it is turned into the picture x₀, and compared with it,
     weighted as `weighting` says. "additive": the noisy picture is added to it.
@@ -63,6 +64,8 @@ class FlowMatching:
         recipe, count = self.recipe, len(latents)
         if recipe.sampling == "uniform":
             return torch.rand(count)
+        if recipe.sampling == "nextdit_shift":
+            return flow.shifted(torch.rand(count), flow.shift_of_size(*latents.shape[2:]))
         if recipe.sampling == "sigma":
             return flow.shifted(flow.discrete(self._density(count)), recipe.shift)
         sigmas = flow.logistic_sigmas(count, recipe.sigmoid_scale)

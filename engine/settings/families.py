@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, maps, option
-from engine.settings.waiting import ANIMA, HUNYUAN, INPAINTING, LUMINA
+from engine.settings.waiting import ANIMA, HUNYUAN, INPAINTING
 
 SECTION = "Source Model"
 
@@ -27,6 +27,11 @@ TITLES: dict[FamilyName, str] = {
     "qwen": "Qwen-Image",
 }
 
+TRANSFORMERS: tuple[FamilyName, ...] = ("sd3", "flux", "chroma", "lumina")
+"""Families whose denoiser is a transformer: a row of like blocks, which can wait in main memory, that is shown latents
+in patches, so that a picture's sides are multiples of 16 pixels. Text encoders and VAE often lie in files of their own.
+"""
+
 KNOWN: dict[str, FamilyName] = {
     "runwayml/stable-diffusion-v1-5": "sd1",
     "CompVis/stable-diffusion-v1-4": "sd1",
@@ -38,6 +43,8 @@ KNOWN: dict[str, FamilyName] = {
     "stabilityai/stable-diffusion-3.5-large": "sd3",
     "black-forest-labs/FLUX.1-dev": "flux",
     "black-forest-labs/FLUX.1-schnell": "flux",
+    "lodestones/Chroma1-HD": "chroma",
+    "Alpha-VLLM/Lumina-Image-2.0": "lumina",
 }
 """Names on the Hugging Face hub that are offered to choose from."""
 
@@ -51,7 +58,8 @@ SWITCHES: dict[str, FamilyName] = {
     "hunyuan_image_checkbox": "hunyuan",
     "anima_checkbox": "anima",
 }
-"""The options that say which family the model is of; without any of them it is Stable Diffusion 1."""
+"""The options that say which family the model is of; without any of them it is Stable Diffusion 1. Chroma has FLUX.1's,
+and Base Model Type beside it."""
 
 
 class Families(Group):
@@ -92,8 +100,8 @@ class Families(Group):
         False,
         label="Flux.1",
         section=SECTION,
-        help="The model is a FLUX.1.",
-        also=("FLUX", "Flux"),
+        help="The model is a FLUX.1, or a Chroma, which has its shape.",
+        also=("FLUX", "Flux", "Chroma"),
         methods=("dreambooth", "lora", "finetune"),
     )
     sd3_checkbox: bool = option(
@@ -109,7 +117,7 @@ class Families(Group):
         label="Lumina",
         section=SECTION,
         help="The model is a Lumina Image 2.0.",
-        standing=LUMINA,
+        also=("Lumina2", "Neta Lumina"),
         methods=("lora", "finetune"),
     )
     hunyuan_image_checkbox: bool = option(
@@ -138,5 +146,5 @@ class Families(Group):
     )
 
     def said(self) -> FamilyName:
-        """The family that the switches name."""
+        """The family that the switches name; TrainingSettings.family() knows what stands beside them too."""
         return next((family for switch, family in SWITCHES.items() if getattr(self, switch)), "sd1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, maps, option
-from engine.settings.waiting import CAPTIONS_ON_DISK, CAPTIONS_ONCE, CHROMA, NETWORKS, T5_TRAINING, WHOLE_MODEL
+from engine.settings.waiting import CAPTIONS_ON_DISK, CAPTIONS_ONCE, NETWORKS, T5_TRAINING, WHOLE_MODEL
 
 SECTION = "Parameters/Basic/FLUX.1"
 
@@ -49,7 +49,6 @@ class Flux(Group):
         kohya="model_type",
         help="flux for FLUX.1, chroma for Chroma.",
         applies_when={"flux1_checkbox": (True,)},
-        not_yet={"chroma": CHROMA.why},
         methods=("lora",),
     )
     flux1_cache_text_encoder_outputs: bool = option(
@@ -104,7 +103,7 @@ class Flux(Group):
         label="Guidance Scale",
         section=SECTION,
         kohya="guidance_scale",
-        help="The guidance that FLUX.1-dev is told while training; 1 is usual for a LoRA.",
+        help="The guidance that FLUX.1-dev is told while training; 1 is usual for a LoRA. Chroma is always told 0.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -114,7 +113,7 @@ class Flux(Group):
         le=4096,
         label="T5-XXL Max Token Length",
         section=SECTION,
-        help="How many tokens of a caption T5-XXL reads: 512 for FLUX.1-dev, 256 for schnell and SD 3.",
+        help="How many tokens of a caption T5-XXL reads: 512 for FLUX.1-dev and Chroma, 256 for schnell and SD 3.",
         applies_when={"flux1_checkbox": (True,)},
         also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
@@ -123,7 +122,7 @@ class Flux(Group):
         False,
         label="Apply T5 Attention Mask",
         section=SECTION,
-        help="Let the model not look at the empty places after a short caption.",
+        help="Let the model not look at the empty places after a short caption; Chroma never does but at the first.",
         applies_when={"flux1_checkbox": (True,)},
         also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, option
-from engine.settings.waiting import LUMINA
+from engine.settings.option import Group, idle, option
+from engine.settings.waiting import ATTENTION, CAPTIONS_ON_DISK, CAPTIONS_ONCE
 
 SECTION = "Parameters/Basic/Lumina Image 2.0"
 
@@ -18,7 +18,6 @@ class Lumina(Group):
         section=SECTION,
         help="The Gemma 2 text encoder's file.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
         methods=("lora", "finetune"),
     )
     lumina_ae: str = option(
@@ -28,7 +27,6 @@ class Lumina(Group):
         section=SECTION,
         help="The VAE's file.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
         methods=("lora", "finetune"),
     )
     lumina_system_prompt: str = option(
@@ -37,7 +35,6 @@ class Lumina(Group):
         section=SECTION,
         help="A sentence put before every caption that tells Gemma 2 its task; empty for none.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
         methods=("lora", "finetune"),
     )
     lumina_gemma2_max_token_length: int = option(
@@ -46,9 +43,8 @@ class Lumina(Group):
         le=4096,
         label="Gemma2 Max Token Length",
         section=SECTION,
-        help="How many tokens of a caption are read.",
+        help="How many tokens of a caption are read, System Prompt included; the model knows places for 299.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
         methods=("lora", "finetune"),
     )
     lumina_cache_text_encoder_outputs: bool = option(
@@ -57,7 +53,7 @@ class Lumina(Group):
         section=SECTION,
         help="Encode every caption once before training, so that the text encoder leaves the GPU.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
+        standing=CAPTIONS_ONCE,
         methods=("lora", "finetune"),
     )
     lumina_cache_text_encoder_outputs_to_disk: bool = option(
@@ -66,16 +62,16 @@ class Lumina(Group):
         section=SECTION,
         help="Keep the encoded captions in files beside the pictures.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
+        standing=CAPTIONS_ON_DISK,
         methods=("lora", "finetune"),
     )
     lumina_timestep_sampling: Literal["sigma", "uniform", "sigmoid", "shift", "nextdit_shift", "flux_shift"] = option(
         "shift",
         label="Timestep Sampling",
         section=SECTION,
-        help="How often each amount of noise is trained on. shift and sigmoid favour the middle.",
+        help="How often each amount of noise is trained on. shift, flux_shift and sigmoid favour the middle; "
+        "nextdit_shift and flux_shift move towards more noise for larger pictures.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
         methods=("lora", "finetune"),
     )
     lumina_discrete_flow_shift: float = option(
@@ -84,9 +80,8 @@ class Lumina(Group):
         le=1024,
         label="Discrete Flow Shift",
         section=SECTION,
-        help="For shift: how far the drawn noise is moved towards more of it; 1 for not at all.",
+        help="For shift and sigma: how far the drawn noise is moved towards more of it; 1 for not at all.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
         methods=("lora", "finetune"),
     )
     lumina_sigmoid_scale: float = option(
@@ -95,9 +90,8 @@ class Lumina(Group):
         le=1024,
         label="Sigmoid Scale",
         section=SECTION,
-        help="For sigmoid and shift: how strongly the middle is favoured.",
+        help="For sigmoid, shift and flux_shift: below 1 the middle is favoured more, above 1 less.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
         methods=("lora", "finetune"),
     )
     lumina_model_prediction_type: Literal["raw", "additive", "sigma_scaled"] = option(
@@ -106,7 +100,6 @@ class Lumina(Group):
         section=SECTION,
         help="How the model's output is read before the loss; raw is usual.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
         methods=("lora", "finetune"),
     )
     lumina_use_flash_attn: bool = option(
@@ -115,7 +108,7 @@ class Lumina(Group):
         section=SECTION,
         help="Compute attention with the flash-attn library.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
+        standing=ATTENTION,
         methods=("lora", "finetune"),
     )
     lumina_use_sage_attn: bool = option(
@@ -124,6 +117,6 @@ class Lumina(Group):
         section=SECTION,
         help="Compute attention with the sageattention library.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=LUMINA,
+        standing=idle("SageAttention has no gradients, so nothing can be trained with it."),
         methods=("lora", "finetune"),
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
+from engine.settings.families import FamilyName
 from engine.settings.option import Group, option
 from engine.settings.waiting import GGPO, LYCORIS, NETWORKS
 
@@ -16,17 +18,21 @@ LoraType = Literal[
 ]  # fmt: skip
 
 
+OF_ONE_FAMILY: Mapping[LoraType, tuple[FamilyName, ...]] = {"Flux1": ("flux", "chroma"), "Lumina": ("lumina",)}
+"""What kohya_ss calls the standard LoRA of some families, and of which."""
+
+
 class Network(Group):
     lora_type: LoraType = option(
         "Standard",
         label="LoRA type",
         section=BASIC,
         kohya="LoRA_type",
-        help="Standard is what most people use and every program reads.",
+        help="Standard is what most people use and every program reads; Flux1 and Lumina are the same on these models.",
         not_yet={
             kind: (LYCORIS if kind.startswith("LyCORIS/") else NETWORKS).why
             for kind in get_args(LoraType)
-            if kind != "Standard"
+            if kind not in ("Standard", *OF_ONE_FAMILY)
         },
         also=("LoRA Type", "Network type"),
         methods=("lora",),

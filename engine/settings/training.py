@@ -13,7 +13,7 @@ from engine.settings.anima import Anima
 from engine.settings.blocks import Blocks
 from engine.settings.captions import Captions
 from engine.settings.dataset import Dataset
-from engine.settings.families import Families
+from engine.settings.families import Families, FamilyName
 from engine.settings.flux import Flux
 from engine.settings.flux_ranks import FluxRanks
 from engine.settings.folders import Folders
@@ -86,11 +86,16 @@ class TrainingSettings(Group):
     anima: Anima = Field(default_factory=Anima)
     kohya_extra: dict[str, Any] = Field(default_factory=dict)
 
+    def family(self) -> FamilyName:
+        """The family of models that the settings are for."""
+        said = self.families.said()
+        return "chroma" if said == "flux" and self.flux.flux_model_type == "chroma" else said
+
     def rates(self) -> tuple[float, ...]:
         """The learning rates of all parts that the method might train; 0 for a part that it does not."""
         if self.method == "lora":
-            return self.optimizer.rates()
-        text_encoders = {"sd1": 1, "sd2": 1, "sdxl": 2}.get(self.families.said(), 0)
+            return self.optimizer.rates()[: 1 if self.family() == "chroma" else 2]  # its T5 is not trained
+        text_encoders = {"sd1": 1, "sd2": 1, "sdxl": 2}.get(self.family(), 0)
         return tuple(self.whole_model_rates(text_encoders).values())
 
     def fused_option(self) -> str:

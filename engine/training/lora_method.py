@@ -27,14 +27,16 @@ class LoraMethod:
     ) -> None:
         s = settings.network
         unet_lr, text_encoder_lr = settings.optimizer.rates()
-        self.rates = {"unet": unet_lr, "text_encoder": text_encoder_lr}
+        targets = family.lora_targets(parts)
+        there = {target.group for target in targets}  # of some families no text encoder is trained
+        self.rates = {"unet": unet_lr, "text_encoder": text_encoder_lr if "text_encoder" in there else 0.0}
         self._ratios = {
             "unet": s.loraplus_unet_lr_ratio or s.loraplus_lr_ratio or 1.0,
             "text_encoder": s.loraplus_text_encoder_lr_ratio or s.loraplus_lr_ratio or 1.0,
         }
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
         self._largest_norm = s.scale_weight_norms
-        targets = [target for target in family.lora_targets(parts) if self.rates[target.group] > 0]
+        targets = [target for target in targets if self.rates[target.group] > 0]
         weights = _weights_to_begin_from(s)
         rank, alpha = (s.dim_from_weights and rank_and_alpha(weights)) or (s.network_dim, s.network_alpha)
         dropouts = Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout)

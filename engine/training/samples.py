@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,7 +48,7 @@ class Sampler:
         reading: Reading,
     ) -> None:
         self._family, self._parts, self._settings, self._run = family, parts, settings, run
-        self._seed, self._autocast, self._reading = seed, autocast, reading
+        self._seed, self._autocast, self._reading = seed, autocast, replace(reading, negatives=1)
         self._prompts = settings.samples.prompts()
         learns = any(p.requires_grad for encoder in parts.text_encoders for p in encoder.parameters())
         self._told = None if learns else self._tell()

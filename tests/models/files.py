@@ -5,22 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.models.layouts.clip import clip_entries, open_clip_entries
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.flux import flux_entries
+from engine.models.layouts.lumina import lumina_entries
 from engine.models.layouts.mmdit import mmdit_entries
 from engine.models.layouts.unet import unet_entries
 from engine.models.layouts.vae import vae_entries
+
+T5_OF = {
+    "sd3": ("text_encoder_3", "tokenizer_3"),
+    "flux": ("text_encoder_2", "tokenizer_2"),
+    "chroma": ("text_encoder", "tokenizer"),
+}
+"""Which of a pipeline's text encoders is its T5, and that one's tokenizer."""
 
 CONDITIONER = "conditioner.embedders"
 
 
 def weights_of(family: str, pipeline: Any) -> dict[str, Tensor]:
-    """The tensors of the one file that holds the whole model, or of FLUX.1 the transformer."""
-    if family == "flux":
+    """The tensors of the one file that holds the whole model, or of FLUX.1 and what followed it the transformer."""
+    if family == "lumina":
+        transformer = to_original(pipeline.transformer, lumina_entries(pipeline.transformer))
+        return _copied(transformer | {"norm_final.weight": torch.ones(pipeline.transformer.config.hidden_size)})
+    if family in ("flux", "chroma"):
         return _copied(to_original(pipeline.transformer, flux_entries(pipeline.transformer)))
     if family == "sd3":
         pieces = [
@@ -56,19 +68,21 @@ def write_files(family: str, pipeline: Any, folder: Path) -> dict[str, str]:
     save_file(weights_of(family, pipeline), folder / "model.safetensors")
     pipeline.tokenizer.save_pretrained(folder / "tokenizer")
     options = {"pretrained_model_name_or_path": str(folder / "model.safetensors")}
-    if family in ("sd3", "flux"):
-        third = pipeline.tokenizer_3 if family == "sd3" else pipeline.tokenizer_2
-        third.save_pretrained(folder / "tokenizer_2")
+    t5, third = T5_OF.get(family, ("", ""))
+    if third:
+        getattr(pipeline, third).save_pretrained(folder / "tokenizer_2")
+    apart: dict[str, dict[str, Tensor]] = {}
+    if family in ("flux", "chroma"):
+        apart["t5xxl"] = _named(getattr(pipeline, t5), "")
+        apart["flux_vae"] = to_original(pipeline.vae, vae_entries(pipeline.vae, ""))
+    if family == "lumina":
+        apart["lumina_gemma2"] = {f"model.{name}": t for name, t in pipeline.text_encoder.state_dict().items()}
+        apart["lumina_ae"] = to_original(pipeline.vae, vae_entries(pipeline.vae, ""))
     if family == "flux":
-        encoder = pipeline.text_encoder
-        save_file(_copied(to_original(encoder, clip_entries(encoder, ""))), folder / "clip_l.safetensors")
-        save_file(_copied(_named(pipeline.text_encoder_2, "")), folder / "t5xxl.safetensors")
-        save_file(_copied(to_original(pipeline.vae, vae_entries(pipeline.vae, ""))), folder / "ae.safetensors")
-        options |= {
-            "clip_l": str(folder / "clip_l.safetensors"),
-            "t5xxl": str(folder / "t5xxl.safetensors"),
-            "flux_vae": str(folder / "ae.safetensors"),
-        }
+        apart["clip_l"] = to_original(pipeline.text_encoder, clip_entries(pipeline.text_encoder, ""))
+    for option, tensors in apart.items():
+        save_file(_copied(tensors), folder / f"{option}.safetensors")
+        options[option] = str(folder / f"{option}.safetensors")
     return options
 
 

@@ -8,11 +8,15 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    ChromaPipeline,
+    ChromaTransformer2DModel,
     DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    Lumina2Pipeline,
+    Lumina2Transformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
@@ -24,6 +28,9 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
@@ -34,9 +41,25 @@ from engine.demo.demo import MODEL_FOLDER
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
+FLUX = {"flux1_checkbox": True, "model_prediction_type": "raw", "t5xxl_max_token_length": 64}
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "sd2": {"v2": True, "v_parameterization": True},
+    "sdxl": {"sdxl": True},
+    "sd3": {"sd3_checkbox": True},
+    "flux": FLUX,
+    "chroma": FLUX | {"flux_model_type": "chroma"},
+    "lumina": {"lumina_checkbox": True, "lumina_gemma2_max_token_length": 64},
+}
+"""What each family is trained with: the options that name it, and those that make it quick."""
+
+FAMILIES = tuple(SETTINGS)
+
+
 def pipeline(family: str) -> Any:
     torch.manual_seed(0)
-    return {"sd2": _sd2, "sdxl": _sdxl, "sd3": _sd3, "flux": _flux}[family]()
+    makers = {"sd2": _sd2, "sdxl": _sdxl, "sd3": _sd3, "flux": _flux, "chroma": _chroma, "lumina": _lumina}
+    return makers[family]()
 
 
 def _sd2() -> StableDiffusionPipeline:
@@ -93,6 +116,40 @@ def _flux() -> FluxPipeline:
         vae=_vae(16), text_encoder=CLIPTextModel(_clip(64)), tokenizer=_tokenizer(), text_encoder_2=_t5(),
         tokenizer_2=_t5_tokenizer(),
     )  # fmt: skip
+
+
+def _chroma() -> ChromaPipeline:
+    transformer = ChromaTransformer2DModel(
+        patch_size=1, in_channels=64, num_layers=2, num_single_layers=2, attention_head_dim=32, num_attention_heads=2,
+        joint_attention_dim=256, axes_dims_rope=(4, 14, 14), approximator_num_channels=16, approximator_hidden_dim=48,
+        approximator_layers=3,
+    )  # fmt: skip
+    return ChromaPipeline(
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        vae=_vae(16), text_encoder=_t5(), tokenizer=_t5_tokenizer(),
+    )  # fmt: skip
+
+
+def _lumina() -> Lumina2Pipeline:
+    tokenizer = _gemma_tokenizer()
+    gemma = Gemma2Config(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=3, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=256, query_pre_attn_scalar=256,
+    )  # fmt: skip
+    transformer = Lumina2Transformer2DModel(
+        sample_size=16, in_channels=16, hidden_size=96, num_layers=2, num_refiner_layers=2, num_attention_heads=2,
+        num_kv_heads=1, axes_dim_rope=(16, 16, 16), cap_feat_dim=64,
+    )  # fmt: skip
+    return Lumina2Pipeline(
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=6.0), vae=_vae(16),
+        text_encoder=Gemma2Model(gemma).eval(), tokenizer=tokenizer,
+    )  # fmt: skip
+
+
+def _gemma_tokenizer() -> GemmaTokenizer:
+    """Letters, a token each, behind the one that begins a text."""
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *string.ascii_letters, *string.digits, *",.<>"]
+    return GemmaTokenizer(vocab={token: place for place, token in enumerate(tokens)}, merges=[], add_bos_token=True)
 
 
 def _vae(channels: int = 4) -> AutoencoderKL:

@@ -21,9 +21,12 @@ from engine.settings.training import TrainingSettings
 from engine.training.caption_lengths import token_counts
 from tests.models.files import weights_of, write_files
 from tests.models.loading import drawn_by, loaded
+from tests.models.small import FAMILIES
 from tests.models.small import pipeline as small
 
-FAMILIES = ("sd2", "sdxl", "sd3", "flux")
+SYSTEM_PROMPT = "You draw"
+"""Lumina alone reads it, before what is wanted."""
+
 CAPTIONS = ["a red circle, on blue", "star"]
 
 
@@ -70,14 +73,14 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
         )
 
 
-@pytest.mark.shows("clip_l", "t5xxl", "flux_vae")
+@pytest.mark.shows("clip_l", "t5xxl", "flux_vae", "lumina_gemma2", "lumina_ae")
 def test_single_files_are_the_same_model_as_the_folder(model: Model, as_small: None):
     assert_same(answers(*loaded(**model.files, name=model.files["pretrained_model_name_or_path"])),
                 answers(*loaded(model.folder)))  # fmt: skip
 
 
 def test_captions_are_read_as_diffusers_reads_prompts(model: Model):
-    family, parts = loaded(model.folder)
+    family, parts = loaded(model.folder, lumina_system_prompt=SYSTEM_PROMPT)
     pipeline, caption = model.pipeline, CAPTIONS[0]
     with torch.no_grad():
         told = family.encode_text(parts, [caption], Reading())
@@ -91,6 +94,12 @@ def test_captions_are_read_as_diffusers_reads_prompts(model: Model):
                 caption, None, None, do_classifier_free_guidance=False, max_sequence_length=256
             )
             theirs = {"states": states, "pooled": pooled}
+        elif model.family == "chroma":
+            states, _, seen, *_ = pipeline.encode_prompt(caption, do_classifier_free_guidance=False)
+            theirs = {"states": states, "seen": seen.bool()}
+        elif model.family == "lumina":
+            states, mask, *_ = pipeline.encode_prompt(caption, False, system_prompt=SYSTEM_PROMPT)
+            theirs = {"states": states, "mask": mask}
         else:
             states, pooled, _ = pipeline.encode_prompt(caption, max_sequence_length=512)
             theirs = {"states": states, "pooled": pooled}
@@ -102,11 +111,11 @@ def test_captions_are_cut_off_where_the_family_says(model: Model):
     """A caption of as many tokens as are read, and one more."""
     family, parts = loaded(model.folder)
     limit = family.caption_limit(parts, Reading())
-    # The small T5 has a token for each letter and one for the blank before a word; CLIP has one for each word "a".
-    is_t5 = model.family in ("sd3", "flux")
-    before = "a" * (limit.tokens - 1 - is_t5)
-    captions = [("" if is_t5 else " ").join(before + letters) for letters in ("b", "ba", "bb", "a")]
-    assert {"sd2": 75, "sdxl": 75, "sd3": 255, "flux": 511}[model.family] == limit.tokens
+    # The small T5 and Gemma have a token for each letter, T5 one for a blank before; CLIP has one for each word "a".
+    has_letters, has_blank = model.family not in ("sd2", "sdxl"), model.family in ("sd3", "flux", "chroma")
+    before = "a" * (limit.tokens - 1 - has_blank)
+    captions = [("" if has_letters else " ").join(before + letters) for letters in ("b", "ba", "bb", "a")]
+    assert {"sd2": 75, "sdxl": 75, "sd3": 255, "flux": 511, "chroma": 511, "lumina": 255}[model.family] == limit.tokens
     assert token_counts(limit.tokenizer, captions[:2]) == [limit.tokens, limit.tokens + 1]
     with torch.no_grad():
         full, longer, other, different = family.encode_text(parts, captions, Reading())["states"]
@@ -114,12 +123,13 @@ def test_captions_are_cut_off_where_the_family_says(model: Model):
     assert not torch.allclose(full, different)
 
 
+@pytest.mark.shows("lumina_system_prompt")
 def test_a_sample_is_the_picture_that_diffusers_draws(model: Model):
     """The families' own conditioning and diffusers' from words lead to one picture."""
     from engine.settings.samples import SamplePrompt
     from engine.training.samplers import make_sampler
 
-    family, parts = loaded(model.folder)
+    family, parts = loaded(model.folder, lumina_system_prompt=SYSTEM_PROMPT)
     scheduler = None
     if parts.alphas_cumprod is not None:
         scheduler = make_sampler("euler", parts.alphas_cumprod, parts.prediction)
@@ -129,12 +139,27 @@ def test_a_sample_is_the_picture_that_diffusers_draws(model: Model):
         theirs = copy.copy(model.pipeline)
         if scheduler is not None:
             theirs.scheduler = scheduler
-        asked = {"true_cfg_scale": 3.0, "guidance_scale": 4.0} if model.family == "flux" else {"guidance_scale": 3.0}
-        drawn = theirs("a red circle", negative_prompt="star", num_inference_steps=2, width=64, height=128, **asked,
+        told = {"prompt": "a red circle", "negative_prompt": "star", "guidance_scale": 3.0}
+        if model.family == "flux":
+            told |= {"true_cfg_scale": 3.0, "guidance_scale": 4.0}
+        elif model.family == "lumina":
+            told |= {"system_prompt": SYSTEM_PROMPT}
+        elif model.family == "chroma":
+            told = masked_by_truth_values(theirs, **told)
+        drawn = theirs(**told, num_inference_steps=2, width=64, height=128,
                        generator=torch.Generator().manual_seed(5)).images[0]  # fmt: skip
     assert ours.size == (64, 128)
     difference = torch.tensor(list(ours.tobytes())).float() - torch.tensor(list(drawn.tobytes())).float()
     assert difference.abs().max() <= 2
+
+
+def masked_by_truth_values(pipeline: Any, prompt: str, negative_prompt: str, guidance_scale: float) -> dict[str, Any]:
+    """What Chroma's pipeline makes of words, with the masks as they are meant: numbers are added, not masked by."""
+    states, _, seen, others, _, others_seen = pipeline.encode_prompt(prompt, negative_prompt)
+    return {
+        "prompt_embeds": states, "prompt_attention_mask": seen.bool(), "negative_prompt_embeds": others,
+        "negative_prompt_attention_mask": others_seen.bool(), "guidance_scale": guidance_scale,
+    }  # fmt: skip
 
 
 def randomised(network: LoraNetwork) -> LoraNetwork:
@@ -146,7 +171,7 @@ def randomised(network: LoraNetwork) -> LoraNetwork:
 
 
 # Stable Diffusion 2's LoRA files have diffusers' names, as version 1's; see the network's own tests.
-@pytest.mark.parametrize("model", ["sdxl", "sd3", "flux"], indirect=True)
+@pytest.mark.parametrize("model", [name for name in FAMILIES if name != "sd2"], indirect=True)
 def test_a_loras_matrices_act_on_the_original_files_own(model: Model, as_small: None, tmp_path: Path):
     """Merged by its names into the original file's tensors, W + α/r · up · down, it changes the answer as attached."""
     family, parts = loaded(model.folder)
@@ -196,15 +221,23 @@ def answers_of_denoiser(family: Family, parts: Parts, other: Family, plain: Part
         )
 
 
-def test_a_part_that_is_nowhere_is_asked_for_by_its_option(tmp_path: Path):
-    files = write_files("flux", small("flux"), tmp_path)
-    for option, what in (("clip_l", "CLIP-L"), ("t5xxl", "T5-XXL"), ("flux_vae", "VAE")):
+NEEDED = {
+    "flux": {"clip_l": "CLIP-L", "t5xxl": "T5-XXL", "flux_vae": "VAE"},
+    "chroma": {"t5xxl": "T5-XXL", "flux_vae": "VAE"},
+    "lumina": {"lumina_gemma2": "Gemma2", "lumina_ae": "VAE"},
+}
+
+
+@pytest.mark.parametrize("family", NEEDED)
+def test_a_part_that_is_nowhere_is_asked_for_by_its_option(family: str, tmp_path: Path):
+    files = write_files(family, small(family), tmp_path)
+    for option, what in NEEDED[family].items():
         with pytest.raises(Failure, match=f"has no {what} in it") as failed:
             loaded(files["pretrained_model_name_or_path"], **{k: v for k, v in _others(files).items() if k != option})
         assert failed.value.option == option
 
 
-@pytest.mark.shows("v2", "sdxl", "flux1_checkbox", "sd3_checkbox")
+@pytest.mark.shows("v2", "sdxl", "flux1_checkbox", "sd3_checkbox", "flux_model_type", "lumina_checkbox")
 def test_where_the_files_are_not_at_hand_the_switches_say_the_family():
     def family(**switches: bool) -> str:
         names = {"pretrained_model_name_or_path": "someone/model", **switches}
@@ -215,6 +248,19 @@ def test_where_the_files_are_not_at_hand_the_switches_say_the_family():
     assert family(sdxl=True) == "SDXL"
     assert family(sd3_checkbox=True) == "Stable Diffusion 3"
     assert family(flux1_checkbox=True) == "FLUX.1"
+    assert family(flux1_checkbox=True, flux_model_type="chroma") == "Chroma"
+    assert family(lumina_checkbox=True) == "Lumina Image 2.0"
+    assert family(flux_model_type="chroma") == "Stable Diffusion 1"
+
+
+@pytest.mark.parametrize(("family", "lacks"), [("chroma", "img_in.weight"), ("lumina", "x_embedder.weight")])
+def test_a_model_of_which_a_part_is_missing_is_said_to_be_none(family: str, lacks: str, tmp_path: Path):
+    """As a later one that has grown out of it: its header is like, its insides are not."""
+    files = write_files(family, small(family), tmp_path)
+    name = files["pretrained_model_name_or_path"]
+    save_file({key: tensor for key, tensor in load_file(name).items() if key != lacks}, name)
+    with pytest.raises(Failure, match=f"is no whole .* model: it lacks {lacks}"):
+        loaded(name, **_others(files))
 
 
 @pytest.mark.shows("sdxl_no_half_vae")
@@ -303,13 +349,13 @@ def test_behind_a_masked_caption_nothing_is_seen(flux_folder: Path):
         assert torch.allclose(*told, atol=1e-5) == masked
 
 
-@pytest.mark.shows("train_blocks", "flux_model_type")
+@pytest.mark.shows("train_blocks")
 def test_a_lora_may_attach_to_some_of_fluxs_blocks(flux_folder: Path):
     def blocks(**changes: str) -> set[str]:
         family, parts = loaded(flux_folder, **changes)
         return {a.name.split("_")[2] for a in family.lora_targets(parts)[1].attachments}
 
-    assert blocks(flux_model_type="flux") == {"double", "single"}
+    assert blocks() == {"double", "single"}
     assert blocks(train_blocks="double") == {"double"}
     assert blocks(train_blocks="single") == {"single"}
 

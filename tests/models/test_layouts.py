@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 import torch
 from accelerate import init_empty_weights
-from diffusers import AutoencoderKL, FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    ChromaTransformer2DModel,
+    FluxTransformer2DModel,
+    Lumina2Transformer2DModel,
+    SD3Transformer2DModel,
+    UNet2DConditionModel,
+)
 from diffusers.loaders import single_file_utils as converters
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -15,6 +22,7 @@ from engine.models import checkpoint
 from engine.models.layouts.clip import clip_entries, open_clip_entries
 from engine.models.layouts.entry import Entry, from_original, to_original
 from engine.models.layouts.flux import flux_entries
+from engine.models.layouts.lumina import lumina_entries
 from engine.models.layouts.mmdit import mmdit_entries
 from engine.models.layouts.unet import unet_entries
 from engine.models.layouts.vae import vae_entries
@@ -56,9 +64,12 @@ def test_a_denoiser_goes_out_as_diffusers_would_read_it(family: str):
     assert all(torch.equal(tensor, module.state_dict()[key]) for key, tensor in read.items())
 
 
-def test_fluxs_transformer_comes_back():
-    transformer = pipeline("flux").transformer
-    assert_comes_back(transformer, flux_entries(transformer))
+@pytest.mark.parametrize(
+    ("family", "entries"), [("flux", flux_entries), ("chroma", flux_entries), ("lumina", lumina_entries)]
+)
+def test_transformers_that_diffusers_reads_at_full_size_alone_come_back(family: str, entries: Any):
+    transformer = pipeline(family).transformer
+    assert_comes_back(transformer, entries(transformer))
 
 
 @pytest.mark.parametrize("family", ["sdxl", "sd3"])
@@ -103,6 +114,35 @@ def test_at_full_size_fluxs_transformer_has_all_780_tensors_of_the_published_fil
     assert original["double_blocks.18.img_attn.qkv.weight"].shape == (9216, 3072)
     assert original["single_blocks.37.linear1.weight"].shape == (21504, 3072)
     read = converters.convert_flux_transformer_checkpoint_to_diffusers(dict(original))
+    assert {name: t.shape for name, t in read.items()} == {n: t.shape for n, t in transformer.state_dict().items()}
+
+
+def test_at_full_size_chromas_transformer_has_all_643_tensors_of_the_published_file():
+    """20 a double block, 6 a single one, 29 of the network that makes the modulations, 6 at the ends."""
+    with init_empty_weights():
+        transformer = ChromaTransformer2DModel()
+    entries = flux_entries(transformer)
+    assert len({entry.original for entry in entries}) == len(entries) == 19 * 20 + 38 * 6 + 29 + 6
+    with torch.device("meta"):
+        original = to_original(transformer, entries)
+    assert original["distilled_guidance_layer.in_proj.weight"].shape == (5120, 64)
+    assert original["distilled_guidance_layer.norms.4.scale"].shape == (5120,)
+    assert original["single_blocks.37.linear1.weight"].shape == (21504, 3072)
+    read = converters.convert_chroma_transformer_checkpoint_to_diffusers(dict(original))
+    assert {name: t.shape for name, t in read.items()} == {n: t.shape for n, t in transformer.state_dict().items()}
+
+
+def test_at_full_size_luminas_transformer_has_all_tensors_of_the_published_file():
+    """400: 13 a block of 28, 11 of each of 2 that are not told the time, 13 at the ends, and one that nothing uses."""
+    with init_empty_weights():
+        transformer = Lumina2Transformer2DModel(cap_feat_dim=2304)
+    entries = lumina_entries(transformer)
+    assert len({entry.original for entry in entries}) == len(entries) == 28 * 13 + 2 * 11 + 13 == 400 - 1
+    with torch.device("meta"):
+        original = to_original(transformer, entries)
+    assert original["layers.25.attention.qkv.weight"].shape == (2304 + 2 * 768, 2304)
+    assert original["context_refiner.1.attention_norm1.weight"].shape == (2304,)
+    read = converters.convert_lumina2_to_diffusers(dict(original))
     assert {name: t.shape for name, t in read.items()} == {n: t.shape for n, t in transformer.state_dict().items()}
 
 

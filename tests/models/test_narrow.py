@@ -13,8 +13,8 @@ from engine.models.family import Parts, Reading
 from engine.models.flux import Flux
 from engine.models.narrow import Fp8Linear, narrow
 from engine.networks.lora import LoraNetwork
-from engine.settings.flux import Flux as FluxSettings
 from engine.settings.memory import BaseFormat, Memory
+from engine.settings.training import TrainingSettings
 from tests.models.small import pipeline
 
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def parts_of(model: Any) -> Parts:
 
 def answer(parts: Parts) -> Tensor:
     torch.manual_seed(2)
-    family = Flux(FluxSettings())
+    family = Flux(TrainingSettings())
     encoded = family.encode_text(parts, ["a red circle"], Reading())
     return family.predict(parts, torch.randn(1, 16, 8, 8), torch.tensor([500.0]), encoded, torch.zeros(1, 6))
 
@@ -68,7 +68,7 @@ def test_a_lora_learns_on_it_as_on_the_exact_weights(model: Any, form: BaseForma
     def gradients(narrowed: bool) -> Tensor:
         parts = parts_of(model)
         torch.manual_seed(0)
-        network = LoraNetwork(Flux(FluxSettings()).lora_targets(parts)[1:], rank=4, alpha=4)
+        network = LoraNetwork(Flux(TrainingSettings()).lora_targets(parts)[1:], rank=4, alpha=4)
         if narrowed:
             narrow(parts.denoiser, form, CPU)
         parts.denoiser.enable_gradient_checkpointing()

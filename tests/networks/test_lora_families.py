@@ -9,20 +9,28 @@ from typing import Any
 import pytest
 import torch
 from accelerate import init_empty_weights
-from diffusers import FluxPipeline, FluxTransformer2DModel, UNet2DConditionModel
+from diffusers import (
+    ChromaTransformer2DModel,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    Lumina2Transformer2DModel,
+    UNet2DConditionModel,
+)
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, Gemma2Config, Gemma2Model
 
 from engine.models import checkpoint
+from engine.models.chroma import Chroma
 from engine.models.family import Parts, Reading, Target
 from engine.models.flux import Flux
+from engine.models.lumina import LuminaImage2
 from engine.models.sdxl import StableDiffusionXL
 from engine.models.vae import to_latents
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork
-from engine.settings.flux import Flux as FluxSettings
 from engine.settings.training import TrainingSettings
 from tests.models.loading import loaded
+from tests.models.small import FAMILIES
 from tests.models.small import pipeline as small
 
 
@@ -81,7 +89,7 @@ def flux_of_full_width(doubles: int, singles: int) -> list[Target]:
     with init_empty_weights():
         transformer = FluxTransformer2DModel(num_layers=doubles, num_single_layers=singles, guidance_embeds=True)
         clip = CLIPTextModel(CLIPTextConfig(hidden_size=768, num_hidden_layers=12, num_attention_heads=12))
-    return Flux(FluxSettings()).lora_targets(Parts(transformer, nn.Identity(), [clip], [None]))
+    return Flux(TrainingSettings()).lora_targets(Parts(transformer, nn.Identity(), [clip], [None]))
 
 
 def test_at_fluxs_size_there_are_sd_scripts_304_and_72_modules():
@@ -89,6 +97,36 @@ def test_at_fluxs_size_there_are_sd_scripts_304_and_72_modules():
     clip, transformer = flux_of_full_width(19, 38)
     assert len(clip.attachments) == 72
     assert len(transformer.attachments) == 19 * 10 + 38 * 3 == 304
+
+
+def test_at_chromas_size_there_are_228_modules_with_fluxs_names():
+    """What sd-scripts' rule leaves of FLUX.1's 304 without modulations of the blocks' own: 8 and 2 a block."""
+    with init_empty_weights():
+        transformer = ChromaTransformer2DModel()
+    (target,) = Chroma(TrainingSettings()).lora_targets(Parts(transformer, nn.Identity(), [], []))
+    names = {attachment.name for attachment in target.attachments}
+    assert len(names) == len(target.attachments) == 19 * 8 + 38 * 2 == 228
+    assert names <= {attachment.name for attachment in flux_of_full_width(19, 38)[1].attachments}
+
+
+def test_at_luminas_size_there_are_sd_scripts_182_and_180_modules():
+    """7 matrices a layer of Gemma 2's 26; 6 a block of 28, 5 of each of 2 that are not told the time, 2 at the end."""
+    with init_empty_weights():
+        transformer, gemma = Lumina2Transformer2DModel(cap_feat_dim=2304), Gemma2Model(Gemma2Config())
+    targets = LuminaImage2(TrainingSettings()).lora_targets(Parts(transformer, nn.Identity(), [gemma], [None]))
+    assert [len(target.attachments) for target in targets] == [26 * 7, 28 * 6 + 2 * 5 + 2]
+    names = {attachment.name for target in targets for attachment in target.attachments}
+    assert len(names) == 182 + 180
+    assert {
+        "lora_unet_context_refiner_1_attention_qkv",
+        "lora_unet_noise_refiner_0_adaLN_modulation_1",
+        "lora_unet_layers_25_feed_forward_w3",
+        "lora_unet_layers_0_attention_out",
+        "lora_unet_final_layer_linear",
+        "lora_unet_final_layer_adaLN_modulation_1",
+        "lora_te_layers_25_self_attn_o_proj",
+        "lora_te_layers_0_mlp_gate_proj",
+    } <= names
 
 
 def test_a_flux_lora_is_taken_apart_by_diffusers_as_it_was_put_together():
@@ -115,11 +153,11 @@ def test_a_flux_lora_is_taken_apart_by_diffusers_as_it_was_put_together():
     assert seen == len(read)
 
 
-@pytest.mark.parametrize("family_name", ["sd2", "sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("family_name", FAMILIES)
 def test_a_denoiser_learns_one_picture(family_name: str, tmp_path: Path):
     """Its loss on one noisy picture falls below a tenth: the objective asks for something that can be learned."""
     small(family_name).save_pretrained(tmp_path)
-    switches = {"model_prediction_type": "raw", "weighting_scheme": "uniform"}
+    switches = {"model_prediction_type": "raw", "weighting_scheme": "uniform", "lumina_timestep_sampling": "sigma"}
     family, parts = loaded(tmp_path, **switches)
     settings = TrainingSettings().with_values({"pretrained_model_name_or_path": str(tmp_path), **switches})
     objective = family.objective(settings, parts)

@@ -11,6 +11,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
 from engine.models.flux import Flux
+from engine.models.lumina import LuminaImage2
 from engine.models.sd3 import StableDiffusion3
 from engine.objective import flow
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
@@ -67,6 +68,7 @@ def quantiles(values: torch.Tensor) -> list[float]:
 
 
 # The quartiles of a normal distribution lie at ±0.6745.
+NEXTDIT = math.exp(0.5 + 0.65 * (1 - 256) / 3840)
 QUARTILE = 1 / (1 + math.exp(-0.6745))
 
 
@@ -76,6 +78,8 @@ QUARTILE = 1 / (1 + math.exp(-0.6745))
         ({"sampling": "uniform"}, [0.25, 0.5, 0.75]),
         ({"sampling": "sigmoid"}, [1 - QUARTILE, 0.5, QUARTILE]),
         ({"sampling": "shift", "shift": 3.0}, [3 * s / (1 + 2 * s) for s in (1 - QUARTILE, 0.5, QUARTILE)]),
+        # Latents of 2×2, which are one patch: FLUX.1's μ is 0.5 + (1.15 − 0.5) · (1 − 256) / 3840.
+        ({"sampling": "nextdit_shift"}, [NEXTDIT * s / (1 + (NEXTDIT - 1) * s) for s in (0.25, 0.5, 0.75)]),
         ({"sampling": "sigma"}, [0.25, 0.5, 0.75]),
         ({"sampling": "sigma", "shift": 3.0}, [0.5, 0.75, 0.9]),
         ({"sampling": "sigma", "weighting": "logit_normal"}, [1 - QUARTILE, 0.5, QUARTILE]),
@@ -142,9 +146,19 @@ def recipe_of(family: Any, **changes: Any) -> FlowRecipe:
 
 @pytest.mark.shows("timestep_sampling", "discrete_flow_shift", "model_prediction_type")
 def test_flux_follows_its_options():
-    recipe = recipe_of(lambda settings: Flux(settings.flux), timestep_sampling="shift", discrete_flow_shift=2.5,
+    recipe = recipe_of(Flux, timestep_sampling="shift", discrete_flow_shift=2.5,
                        model_prediction_type="raw")  # fmt: skip
     assert (recipe.sampling, recipe.shift, recipe.reading) == ("shift", 2.5, "raw")
+
+
+@pytest.mark.shows(
+    "lumina_timestep_sampling", "lumina_discrete_flow_shift", "lumina_sigmoid_scale", "lumina_model_prediction_type"
+)
+def test_lumina_follows_its_options():
+    assert recipe_of(LuminaImage2) == FlowRecipe(sampling="shift", shift=6.0, reading="raw")  # sd-scripts' defaults
+    recipe = recipe_of(LuminaImage2, lumina_timestep_sampling="nextdit_shift", lumina_discrete_flow_shift=2.5,
+                       lumina_sigmoid_scale=0.5, lumina_model_prediction_type="sigma_scaled")  # fmt: skip
+    assert recipe == FlowRecipe("nextdit_shift", shift=2.5, sigmoid_scale=0.5, reading="sigma_scaled")
 
 
 @pytest.mark.shows("weighting_scheme", "logit_mean", "logit_std", "mode_scale")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -28,7 +27,7 @@ from engine.runs.history import History
 from engine.settings.from_metadata import from_metadata
 from engine.settings.training import TrainingSettings
 from engine.tools.lora_metadata import read_metadata
-from tests.models.small import pipeline
+from tests.models.small import SETTINGS, pipeline
 from tests.pictures import draw_pictures
 
 PATIENCE = 300
@@ -276,23 +275,22 @@ def test_the_log_holds_what_concerns_the_user_and_no_noise(start_run):
         assert noise not in log, log
 
 
-FAMILIES: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "sd2": ({"v2": True, "v_parameterization": True}, {"unet", "te"}),
-    "sdxl": ({"sdxl": True}, {"unet", "te1", "te2"}),
-    "sd3": ({"sd3_checkbox": True}, {"unet", "te1", "te2"}),
-    "flux": (
-        {"flux1_checkbox": True, "model_prediction_type": "raw", "t5xxl_max_token_length": 64},
-        {"unet", "te1"},
-    ),
+PARTS: dict[str, set[str]] = {
+    "sd2": {"unet", "te"},
+    "sdxl": {"unet", "te1", "te2"},
+    "sd3": {"unet", "te1", "te2"},
+    "flux": {"unet", "te1"},
+    "chroma": {"unet"},
+    "lumina": {"unet", "te"},
 }
-"""The settings that each is trained with, and the parts that a LoRA of it trains, as its files name them."""
+"""What a LoRA of each family trains, as its files name it."""
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SETTINGS)
 def test_every_family_learns_draws_and_is_saved(start_run, tmp_path: Path, family: str):
     """Five steps of a LoRA, from a small model of random weights."""
     pipeline(family).save_pretrained(tmp_path / "model")
-    switches, parts = FAMILIES[family]
+    switches = SETTINGS[family]
     run = start_run(pretrained_model_name_or_path=str(tmp_path / "model"), max_train_steps=5, **switches,
                     sample_every_n_steps=5, sample_prompts="a red circle --s 2", save_precision="float")  # fmt: skip
     history = ended(run)
@@ -302,7 +300,7 @@ def test_every_family_learns_draws_and_is_saved(start_run, tmp_path: Path, famil
     assert len(history.samples) == 1
     weights = load_file(tmp_path / "out" / "shapes.safetensors")
     moved = {name.split("_")[1] for name, tensor in weights.items() if "lora_up" in name and tensor.any()}
-    assert moved == parts
+    assert moved == PARTS[family]
     like_it, _ = from_metadata(read_metadata(tmp_path / "out" / "shapes.safetensors"), TrainingSettings())
     assert (
         like_it.settings.families

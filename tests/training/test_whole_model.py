@@ -20,15 +20,9 @@ from engine.runs.history import History
 from engine.settings.training import TrainingSettings
 from tests.models.files import write_files
 from tests.models.loading import NO_SIZES, loaded
-from tests.models.small import pipeline
+from tests.models.small import SETTINGS, pipeline
 
-SWITCHES: dict[str, dict[str, Any]] = {
-    "sd1": {},
-    "sd2": {"v2": True, "v_parameterization": True},
-    "sdxl": {"sdxl": True},
-    "sd3": {"sd3_checkbox": True},
-    "flux": {"flux1_checkbox": True, "model_prediction_type": "raw", "t5xxl_max_token_length": 64},
-}
+SWITCHES: dict[str, dict[str, Any]] = {"sd1": {}, **SETTINGS}
 
 
 def ended(run: RunFolder) -> History:
@@ -87,7 +81,7 @@ def _tokenizers_beside(file: Path, model: Path) -> None:
     import shutil
 
     shutil.copytree(model / "tokenizer", file.parent / "tokenizer")
-    for name in ("tokenizer_3", "tokenizer_2"):
+    for name in ("tokenizer_3", "tokenizer_2", "tokenizer"):  # T5's is the last that a family has
         if (model / name).is_dir():
             shutil.copytree(model / name, file.parent / "tokenizer_2")
             break

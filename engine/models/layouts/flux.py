@@ -1,4 +1,4 @@
-"""FLUX.1's transformer as Black Forest Labs' files have it."""
+"""FLUX.1's transformer as Black Forest Labs' files have it, and Chroma's, which is made of it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ _RULES = (
     (r"^time_text_embed\.text_embedder\.linear_2\.", "vector_in.out_layer."),
     (r"^time_text_embed\.guidance_embedder\.linear_1\.", "guidance_in.in_layer."),
     (r"^time_text_embed\.guidance_embedder\.linear_2\.", "guidance_in.out_layer."),
+    (r"^(distilled_guidance_layer\.layers\.\d+)\.linear_1\.", r"\1.in_layer."),
+    (r"^(distilled_guidance_layer\.layers\.\d+)\.linear_2\.", r"\1.out_layer."),
+    (r"^(distilled_guidance_layer\.norms\.\d+)\.weight$", r"\1.scale"),
     (r"^proj_out\.", "final_layer.linear."),
     (r"^norm_out\.linear\.", "final_layer.adaLN_modulation.1."),
     (r"^single_transformer_blocks\.(\d+)\.norm\.linear\.", r"single_blocks.\1.modulation.lin."),

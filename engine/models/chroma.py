@@ -1,0 +1,168 @@
+"""Chroma: FLUX.1-schnell made smaller. It is told of captions by T5-XXL alone, and of no guidance.
+
+A small network (distilled_guidance_layer) makes the modulations of all blocks out of the timestep.
+Source: Lodestone Rock 2025, https://huggingface.co/lodestones/Chroma1-HD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers import ChromaPipeline, ChromaTransformer2DModel, FlowMatchEulerDiscreteScheduler
+from diffusers.models.transformers.transformer_chroma import ChromaSingleTransformerBlock
+from torch import Tensor
+
+from engine.models import checkpoint, encoders
+from engine.models.attachments import by_layout
+from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
+from engine.models.flux import (
+    BLOCKS,
+    Flux,
+    blocks_of,
+    packed,
+    places_of,
+    t5_place,
+    transformer_from,
+    unpacked,
+    vae_from,
+    vae_place,
+)
+from engine.models.layouts.flux import flux_entries
+from engine.models.single_file import Weights
+from engine.models.t5 import t5_states
+from engine.settings.training import TrainingSettings
+
+GUIDANCE = 3.0
+"""Classifier-free guidance of samples that ask for none in particular, as the model's authors have it."""
+
+LOOKED_AT_BEHIND = 1
+"""Empty places behind a caption that the model was trained to look at; sd-scripts and diffusers have as many."""
+
+
+class Chroma(Flux):
+    name = "Chroma"
+
+    def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
+        return super().facts(settings, parts) | {
+            "ss_base_model_version": "chroma",
+            "ss_model_type": "chroma",
+            "ss_apply_t5_attn_mask": True,
+            "ss_guidance_scale": 0.0,
+            "modelspec.architecture": "chroma",
+            "modelspec.implementation": "https://huggingface.co/lodestones/Chroma",
+        }
+
+    def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
+        return checkpoint.flow_parts(ChromaPipeline, settings, dtype, partial(self._from_file, settings))
+
+    def _from_file(self, settings: TrainingSettings, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
+        t5, vae = t5_place(settings, weights), vae_place(settings.flux.flux_vae, "flux_vae", weights)
+        return {
+            "transformer": transformer_from(weights, ChromaTransformer2DModel, _shape_of, dtype, "Chroma model"),
+            "vae": vae_from(vae, dtype),
+            "text_encoder": encoders.t5(t5, dtype, "T5-XXL"),
+            "tokenizer": encoders.t5_tokenizer(weights.file),
+        }
+
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+        """Returns "states": (B, tokens, channels) of T5's last layer, and "seen": (B, tokens), the places that the
+        transformer looks at: the caption's and one behind them.
+        """
+        tokens = self._settings.t5xxl_max_token_length
+        states, mask = t5_states(parts.text_encoders[0], parts.tokenizers[0], captions, tokens, masked=True)
+        lengths = mask.sum(dim=1, keepdim=True) + LOOKED_AT_BEHIND
+        return {"states": states, "seen": torch.arange(mask.shape[1], device=mask.device) < lengths}
+
+    def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
+        tokens = self._settings.t5xxl_max_token_length - 1
+        return CaptionLimit(parts.tokenizers[0], tokens, "t5xxl_max_token_length")
+
+    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
+        """What no caption of the batch uses is cut off; a batch of one needs no mask then."""
+        transformer: Any = parts.denoiser
+        height, width = noisy.shape[2:]
+        states, seen = _shortened(encoded)
+        mask = None
+        if not seen.all():
+            mask = torch.cat([seen, seen.new_ones(len(seen), height * width // 4)], dim=1)
+        with _masked_where_recomputed(transformer, mask):
+            answer = transformer(
+                hidden_states=packed(noisy),
+                timestep=(timesteps / 1000).to(noisy.dtype),
+                encoder_hidden_states=states.to(noisy.dtype),
+                txt_ids=torch.zeros(states.shape[1], 3, device=noisy.device, dtype=noisy.dtype),
+                img_ids=places_of(height, width).to(noisy),
+                attention_mask=mask,
+                return_dict=False,
+            )[0]
+        return unpacked(answer, height, width)
+
+    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
+        """The masks are truth values: diffusers' own are numbers, which it adds to what is looked at."""
+        pipeline = ChromaPipeline(
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+            vae=None,
+            text_encoder=None,
+            tokenizer=None,
+            transformer=parts.denoiser,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        states, seen = _shortened(told)
+        patches = pipeline(
+            prompt_embeds=states[:1],
+            prompt_attention_mask=seen[:1],
+            negative_prompt_embeds=states[1:],
+            negative_prompt_attention_mask=seen[1:],
+            guidance_scale=sample.guidance(GUIDANCE),
+            num_inference_steps=sample.prompt.steps,
+            width=sample.width,
+            height=sample.height,
+            generator=sample.generator(),
+            output_type="latent",
+        ).images
+        return unpacked(patches, 2 * (sample.height // 16), 2 * (sample.width // 16))
+
+    def lora_targets(self, parts: Parts) -> list[Target]:
+        """sd-scripts names the modules as FLUX.1's; the modulations, which no block has its own of, are left out."""
+        transformer, blocks = parts.denoiser, BLOCKS[self._settings.train_blocks]
+        return [Target(transformer, "unet", by_layout(transformer, flux_entries(transformer), blocks))]
+
+
+def _shortened(encoded: Encoded) -> tuple[Tensor, Tensor]:
+    """(states, seen) without the places that nothing of the batch looks at."""
+    longest = int(encoded["seen"].sum(dim=1).max())
+    return encoded["states"][:, :longest], encoded["seen"][:, :longest]
+
+
+@contextmanager
+def _masked_where_recomputed(transformer: Any, mask: Tensor | None) -> Iterator[None]:
+    """diffusers forgets the mask of the single blocks where gradient checkpointing computes them twice."""
+    recompute = getattr(transformer, "_gradient_checkpointing_func", None)
+    if mask is None or recompute is None:
+        yield
+        return
+
+    def with_mask(block: Any, *given: Any) -> Any:
+        if isinstance(block, ChromaSingleTransformerBlock):
+            block = partial(block, attention_mask=mask)
+        return recompute(block, *given)
+
+    transformer._gradient_checkpointing_func = with_mask
+    try:
+        yield
+    finally:
+        transformer._gradient_checkpointing_func = recompute
+
+
+def _shape_of(weights: Weights, prefix: str) -> dict[str, Any]:
+    layer = f"{prefix}distilled_guidance_layer."
+    hidden, channels = weights.shape(f"{layer}in_proj.weight")
+    return blocks_of(weights, prefix) | {
+        "approximator_num_channels": channels,
+        "approximator_hidden_dim": hidden,
+        "approximator_layers": encoders.count(weights, f"{layer}layers."),
+    }

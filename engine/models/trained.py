@@ -1,0 +1,18 @@
+"""The families that this version trains, and where the class of each is; no torch: the checks ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.settings.families import FamilyName
+
+TRAINED: Mapping[FamilyName, str] = {
+    "sd1": "engine.models.sd:StableDiffusion",
+    "sd2": "engine.models.sd:StableDiffusion2",
+    "sdxl": "engine.models.sdxl:StableDiffusionXL",
+    "sd3": "engine.models.sd3:StableDiffusion3",
+    "flux": "engine.models.flux:Flux",
+    "chroma": "engine.models.chroma:Chroma",
+    "lumina": "engine.models.lumina:LuminaImage2",
+}
+"""As "module:class"; the class follows family.py's protocol and is imported only when it is used."""

@@ -1,0 +1,29 @@
+"""The switches follow the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.check.model import FAMILY_OPTIONS
+from ui.model_switches import set_for
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "right"),
+    [
+        ("ChromaPipeline", {"flux1_checkbox": True, "flux_model_type": "chroma"}),
+        ("FluxPipeline", {"flux1_checkbox": True}),
+        ("Lumina2Pipeline", {"lumina_checkbox": True}),
+    ],
+)
+def test_the_form_is_set_for_a_model_with_a_transformer(pipeline: str, right: dict[str, Any], tmp_path: Path):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    before = {name: "flux" if name == "flux_model_type" else False for name in FAMILY_OPTIONS}
+    *after, sentence = set_for(list(before), str(tmp_path), *before.values())
+    assert dict(zip(before, after, strict=True)) == before | right
+    assert "the form is set for it" in sentence
+    assert isinstance(set_for(list(before), str(tmp_path), *after)[0], dict)  # nothing more to change
