@@ -12,7 +12,9 @@ from engine.check.numbers import check_numbers, check_resume, check_samples
 from engine.check.output import check_output
 from engine.check.pictures import check_pictures, image_folder
 from engine.check.problem import Checked, Problem
-from engine.data.items import Item, items_of
+from engine.data.examining import sound
+from engine.data.folders import ImageFolder
+from engine.data.items import items_of
 from engine.data.placing import placed
 from engine.data.steps import StepPlan, plan_of
 from engine.failure import Failure
@@ -50,7 +52,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
     )
     plan = None
     if folder and folder.weight:
-        plan = _plan(items_of(folder, regularisation), settings)
+        plan = _plan(folder, regularisation, settings)
     problems = [
         *check_model(settings),
         *check_choices(settings),
@@ -68,10 +70,11 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
     return Checked(problems, plan)
 
 
-def _plan(items: list[Item], settings: TrainingSettings) -> StepPlan:
-    """With the batches as buckets make them, unless a picture or the training size cannot be read."""
+def _plan(folder: ImageFolder, regularisation: ImageFolder | None, settings: TrainingSettings) -> StepPlan | None:
+    """Of the pictures that can be read, with the batches as buckets make them; None where no picture can."""
+    items = items_of(sound(folder)[0], sound(regularisation)[0] if regularisation else None)
     try:
         places = placed([item.picture for item in items], settings.dataset)
-    except (Failure, ValueError, ZeroDivisionError):
+    except (Failure, ValueError, ZeroDivisionError):  # of the training size, which has a sentence of its own
         places = None
-    return plan_of(items, settings, places)
+    return plan_of(items, settings, places) if items else None

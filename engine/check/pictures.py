@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.check.problem import Problem, listed, short
+from engine.check.problem import Problem, listed
 from engine.data.captions import unreadable_captions
-from engine.data.folders import ImageFolder, captions_without_picture, scan, unreadable
+from engine.data.examining import examine, examined, told
+from engine.data.folders import PICTURE_ENDINGS, ImageFolder, captions_without_picture, of_other_kinds, scan
+from engine.data.masks import Masks
 from engine.settings.training import TrainingSettings
 
 MAKE_FOLDER = "Make the folder for me"
@@ -66,7 +68,7 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
         else:
             yield Problem(
                 option,
-                f'Found no pictures (.png, .jpg, .webp, .bmp) below "{path}".',
+                f'Found no pictures ({", ".join(PICTURE_ENDINGS)}) below "{path}".',
                 f"Put them into a sub-folder named REPEATS_WORDS, {example}.",
             )
         return
@@ -92,9 +94,9 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
             "Move them into one of the sub-folders.",
             blocking=False,
         )
-    bad = unreadable(found)
-    if bad:
-        yield Problem(option, f"{_listed_pictures(bad)}.", "Remove or replace them.")
+    yield from _odd(folder, found, option)
+    if option == "train_data_dir":
+        yield from _unmasked(found, settings)
     ending = settings.dataset.caption_ending()
     if any(character in ending for character in "/\\\0"):
         yield Problem("caption_extension", f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")
@@ -113,11 +115,37 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
         )
 
 
-def _listed_pictures(bad: dict[Path, str]) -> str:
-    shown = [f'"{short(picture)}" ({reason})' for picture, reason in list(bad.items())[:5]]
-    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-    noun = "1 picture cannot" if len(bad) == 1 else f"{len(bad)} pictures cannot"
-    return f"{noun} be read: {', '.join(shown)}{more}"
+def _odd(folder: ImageFolder, pictures: list[Path], option: str) -> Iterator[Problem]:
+    """What is left out and what is mended; only where nothing is left does it hinder the start."""
+    found = examined(pictures)
+    for sentence in told(found, of_other_kinds(folder), most=5):
+        if all(one.left_out for one in found.values()):
+            yield Problem(option, f"None of the pictures can be read. {sentence}", "Replace them.")
+        else:
+            yield Problem(option, sentence, blocking=False)
+
+
+def _unmasked(pictures: list[Path], settings: TrainingSettings) -> Iterator[Problem]:
+    """Masked loss without a mask: such pictures are learned whole."""
+    dataset = settings.dataset
+    if not dataset.masked_loss or (dataset.mask_dir and not Path(dataset.mask_dir).is_dir()):
+        return
+    masks = Masks(Path(dataset.mask_dir)) if dataset.mask_dir else None
+    whole = [
+        picture
+        for picture, one in examined(pictures).items()
+        if not one.left_out and not one.see_through and not (masks and masks.of(picture))
+    ]
+    if whole:
+        yield Problem(
+            "masked_loss",
+            f"{len(whole)} pictures have no mask and are learned whole: {listed(whole)}.",
+            "Put masks of the same names into the Mask folder, or make what is not to be learned transparent.",
+            blocking=False,
+        )
+    broken = [mask for picture in pictures if masks and (mask := masks.of(picture)) and examine(mask).left_out]
+    if broken:
+        yield Problem("mask_dir", f"Masks that cannot be read: {listed(broken)}.", "Replace them.")
 
 
 def words_for(settings: TrainingSettings) -> str:

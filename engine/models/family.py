@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from engine.data.latent_files import LatentFormat
 from engine.objective.objective import TrainingObjective
 from engine.settings.samples import SamplePrompt
 from engine.settings.training import TrainingSettings
@@ -34,6 +35,12 @@ class Parts:
     tokenizers: list[Any]
     prediction: Prediction = "epsilon"
     alphas_cumprod: Tensor | None = None
+
+    @property
+    def stride(self) -> int:
+        """Pixels to a latent's, along a side."""
+        vae: Any = self.vae
+        return int(2 ** (len(vae.config.block_out_channels) - 1))
 
     def modules(self) -> Iterator[nn.Module]:
         yield from (self.denoiser, self.vae, *self.text_encoders)
@@ -128,6 +135,9 @@ class Family(Protocol):
 
     def encode_images(self, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
         """(B, 3, H, W) in [-1, 1] → (B, C, h, w), scaled to about unit variance."""
+
+    def latent_format(self, parts: Parts) -> LatentFormat:
+        """How sd-scripts names and scales this model's latents in files."""
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         """The model's answer to noisy latents (B, C, h, w) at timesteps (B,) in [0, 1000], of the latents' shape.

@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
+from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import tokens_in_chunks
@@ -137,6 +138,10 @@ class Flux:
         vae: Any = parts.vae
         posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
         return (posterior.sample(generator) - vae.config.shift_factor) * vae.config.scaling_factor
+
+    def latent_format(self, parts: Parts) -> LatentFormat:
+        """sd-scripts keeps FLUX.1's latents shifted and scaled already, those of the other models not."""
+        return LatentFormat("_flux.npz", True, parts.stride)
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         transformer: Any = parts.denoiser

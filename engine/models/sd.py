@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from torch import Tensor
 from transformers import CLIPTextModel
 
+from engine.data.latent_files import LatentFormat
 from engine.failure import Failure
 from engine.models import checkpoint
 from engine.models.attachments import clip_attachments, each_alone, linears_within
@@ -38,6 +39,7 @@ class StableDiffusion:
     """version: 1 or 2."""
 
     trains_text_encoders = True
+    latent_suffix = "_sd.npz"
 
     def __init__(self, version: int = 1) -> None:
         self.version = version
@@ -125,6 +127,10 @@ class StableDiffusion:
         vae: Any = parts.vae
         posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
         return posterior.sample(generator) * vae.config.scaling_factor
+
+    def latent_format(self, parts: Parts) -> LatentFormat:
+        vae: Any = parts.vae
+        return LatentFormat(self.latent_suffix, False, parts.stride, vae.config.scaling_factor)
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         answer: Tensor = parts.denoiser(noisy, timesteps, encoder_hidden_states=encoded["states"], return_dict=False)[0]

@@ -19,6 +19,7 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
+from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import hidden_states, tokens_in_chunks
@@ -142,6 +143,10 @@ class StableDiffusion3:
         return states * mask[:, :, None] if self._masks else states
 
     encode_images = Flux.encode_images
+
+    def latent_format(self, parts: Parts) -> LatentFormat:
+        config = cast(Any, parts.vae).config
+        return LatentFormat("_sd3.npz", True, parts.stride, config.scaling_factor, config.shift_factor)
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         answer: Tensor = parts.denoiser(

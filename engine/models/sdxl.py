@@ -32,6 +32,7 @@ class StableDiffusionXL:
     name = "SDXL"
     trains_text_encoders = True
     network_module = "networks.lora"
+    latent_suffix = "_sdxl.npz"
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         return {
@@ -118,6 +119,7 @@ class StableDiffusionXL:
         return {"states": torch.cat(states, dim=-1), "pooled": pooled}
 
     encode_images = StableDiffusion.encode_images
+    latent_format = StableDiffusion.latent_format
     objective = StableDiffusion.objective
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:

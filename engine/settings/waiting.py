@@ -17,11 +17,7 @@ INPAINTING = later("inpainting models")
 MMAP = later("reading model files without memory mapping")
 
 DATASET_CONFIG = later("dataset configuration files")
-DISK_CACHE = later("latents cached on disk")
 CAPTIONS_ON_DISK = later("encoded captions cached on disk")
-BUCKETS = later("random crops and colours")
-MASKS = later("masked loss")
-WORKERS = later("reading pictures in processes of their own")
 CAPTIONS = later("weights in captions")
 
 WHOLE_MODEL = later("training the whole model (DreamBooth and fine-tuning)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.data.ahead import Ahead
 from engine.data.batches import Batches, MicroBatch
-from engine.data.dataset import Latents
-from engine.data.folders import ImageFolder, scan
-from engine.data.items import captions_of, items_of
-from engine.data.placing import placed
+from engine.data.items import captions_of
 from engine.data.steps import plan_of
 from engine.disk import remove_leftovers
-from engine.failure import Failure, Stopped
+from engine.failure import Failure
 from engine.models.families import family_of
-from engine.models.family import Family, Parts, Reading
+from engine.models.family import Parts, Reading
 from engine.runs.events import Planned
 from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, find_state
@@ -43,6 +42,7 @@ from engine.training.report import Report
 from engine.training.samples import Sampler
 from engine.training.schedules import has_given_rates, learning_rates, make_schedule
 from engine.training.state import load_state
+from engine.training.training_pictures import training_pictures
 
 Saved = tuple[dict[str, Tensor], dict[str, Any], Progress]
 
@@ -66,8 +66,15 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     )
 
     report.stage("loading", detail=settings.source_model.pretrained_model_name_or_path)
-    items = items_of(scan(Path(settings.folders.train_data_dir)), _regularisation(settings))
-    places = placed([item.picture for item in items], settings.dataset)
+    family = family_of(settings)
+    dtype = weight_dtype(accelerator.mixed_precision)
+    # What is trained begins from all digits that the files have; the rest may lose some at once.
+    whole = settings.method != "lora"
+    parts = family.load(settings, torch.float32 if whole else dtype)
+    if whole and not settings.sdxl.sdxl_no_half_vae:
+        parts.vae.to(dtype)
+    pictures = training_pictures(settings, family, parts, seed, accelerator, report, run.stop_requested)
+    items, places, latents = pictures.items, pictures.places, pictures.latents
     captions = captions_of(items, settings.dataset.caption_ending())
     plan = plan_of(items, settings, places)
     start = saved[2].step if saved else 0
@@ -77,13 +84,6 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             "Raise Epoch or Max train steps to train on.",
             "resume",
         )
-    family = family_of(settings)
-    dtype = weight_dtype(accelerator.mixed_precision)
-    # What is trained begins from all digits that the files have; the rest may lose some at once.
-    whole = settings.method != "lora"
-    parts = family.load(settings, torch.float32 if whole else dtype)
-    if whole and not settings.sdxl.sdxl_no_half_vae:
-        parts.vae.to(dtype)
     report.event(
         Planned(
             total_steps=plan.steps,
@@ -93,19 +93,6 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             first_step=start,
         )
     )
-
-    def cached(done: int, total: int) -> None:
-        report.stage("caching", done, total)
-        if of_first_process(run.stop_requested()):
-            raise Stopped
-
-    pictures = [item.picture for item in items]
-    latents = Latents(pictures, places, partial(_encode, family, parts), settings.dataset.flip_aug)
-    parts.vae.to(device)
-    if settings.dataset.cache_latents:
-        batch_size = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
-        latents.cache(batch_size, seed, cached)
-        parts.vae.to("cpu")
 
     torch.manual_seed(seed)
     method = method_of(family, parts, settings, plan.steps)
@@ -176,14 +163,23 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     )
     objective = family.objective(settings, parts)
 
+    ahead = Ahead(
+        latents.read,
+        (batch for step in range(start, plan.steps) for batch in batches.at(step)),
+        settings.dataset.max_data_loader_n_workers,
+    )
+
     def loss_of(batch: MicroBatch) -> Tensor:
         torch.manual_seed(batch.seed)
-        shown = latents.batch(batch.pictures)
+        loaded = ahead.take()
+        report.missed(loaded.missed)
+        shown = latents.shown(loaded)
+        batch = replace(batch, pictures=shown.pictures)
         corrupted = objective.corrupt(shown.latents.to(device, torch.float32))
         with accelerator.autocast():
             encoded, sizes = conditioning.of(batch), shown.sizes.to(device)
             prediction = family.predict(parts, corrupted.noisy.to(dtype), corrupted.timesteps, encoded, sizes)
-        losses = objective.loss(prediction, corrupted) * prior_weights[list(batch.pictures)]
+        losses = objective.loss(prediction, corrupted, shown.mask) * prior_weights[list(batch.pictures)]
         return losses.mean() * batch.weight
 
     learned, group_names = parameters(method), names(method)
@@ -212,6 +208,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             loss=accelerator.reduce(step_loss, "mean"),
             grad_norm=grad_norm,
             learning_rates=dict(zip(group_names, rates, strict=True)),
+            waited=ahead.waited,
         )
         schedule.step()
         if milestones.after(step):
@@ -224,11 +221,6 @@ def _with_adapter(facts: dict[str, Any], adapter: str) -> dict[str, Any]:
     """The family's facts as they are of what is saved."""
     architecture = facts["modelspec.architecture"]
     return facts | {"modelspec.architecture": f"{architecture}/{adapter}" if adapter else architecture}
-
-
-def _regularisation(settings: TrainingSettings) -> ImageFolder | None:
-    folder = settings.folders.reg_data_dir
-    return scan(Path(folder)) if folder else None
 
 
 def _saved_state(settings: TrainingSettings, run: RunFolder) -> Saved | None:
@@ -255,18 +247,6 @@ def _take_up(saved: Saved, method: Method, memory: _Memory) -> None:
 def _narrowed(dtype: torch.dtype, parts: Parts) -> torch.dtype:
     """What frozen parts compute in: T5, which the families that follow a flow have, needs more than float16's range."""
     return torch.bfloat16 if parts.prediction == "flow" and dtype == torch.float16 else dtype
-
-
-@torch.no_grad()
-def _encode(family: Family, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
-    latents = family.encode_images(parts, pixels, generator).float()
-    if not latents.isfinite().all():
-        raise Failure(
-            "The VAE gives no numbers for a picture: half precision is too narrow for it, as it is for SDXL's own.",
-            "Set Mixed precision to bf16 or no; for SDXL, No half VAE will do.",
-            "mixed_precision",
-        )
-    return latents
 
 
 class _Memory:

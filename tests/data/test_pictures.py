@@ -8,8 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from engine.data.batches import MicroBatch
 from engine.data.buckets import Placed
 from engine.data.dataset import Latents
+from engine.data.kept import InMemory
+from engine.data.latent_files import Source
 from engine.data.pictures import read_picture
 from engine.data.placing import covering, placed, upright_size
 from engine.failure import Failure
@@ -51,6 +54,10 @@ def test_a_broken_picture_is_named(tmp_path: Path):
         read_picture(tmp_path / "broken.png", Placed((32, 32), (32, 32)))
 
 
+def batch_of(*pictures: int) -> MicroBatch:
+    return MicroBatch(pictures, weight=1.0, seed=7, epoch=1)
+
+
 def encode(pixels: torch.Tensor, generators: list[torch.Generator] | None) -> torch.Tensor:
     """A VAE's stand-in: the mean colour, with a draw of noise."""
     assert generators is not None
@@ -65,10 +72,11 @@ def test_cached_latents_depend_on_seed_and_place_alone(tmp_path: Path):
         items.append(tmp_path / f"{number}.png")
 
     def cached(seed: int, batch_size: int = 2) -> torch.Tensor:
-        latents, seen = Latents(items, [Placed((8, 8), (8, 8))] * 7, encode), []
-        latents.cache(batch_size, seed, lambda done, total: seen.append((done, total)))
+        sources = [Source(item, Placed((8, 8), (8, 8))) for item in items]
+        latents, seen = Latents(sources, encode, Dataset(), InMemory()), []
+        latents.cache(latents.lacking(), batch_size, seed, lambda done, total: seen.append((done, total)))
         assert seen == ([(2, 7), (4, 7), (6, 7), (7, 7)] if batch_size == 2 else [(7, 7)])
-        return latents.batch(tuple(range(7))).latents
+        return latents.shown(latents.read(batch_of(*range(7)))).latents
 
     assert torch.equal(cached(1), cached(1))
     assert torch.equal(cached(1), cached(1, batch_size=7))
@@ -100,13 +108,13 @@ def test_half_of_the_pictures_are_shown_mirrored(tmp_path: Path):
     def left_colours(pixels: torch.Tensor, _: list[torch.Generator] | None) -> torch.Tensor:
         return pixels[:, :, 0, 0]
 
-    for cached in (True, False):
-        latents = Latents([tmp_path / "a.png"], [Placed((8, 8), (8, 8))], left_colours, flips=True)
-        if cached:
-            latents.cache(1, 7, lambda done, total: None)
-        torch.manual_seed(0)
-        red = latents.batch((0,) * 400).latents[:, 0]
-        assert red.unique().tolist() == [-1, 1]
-        assert 160 < (red == 1).sum() < 240  # 200 expected, deviation 10
-    plain = Latents([tmp_path / "a.png"], [Placed((8, 8), (8, 8))], left_colours)
-    assert plain.batch((0,) * 50).latents[:, 0].unique().tolist() == [1]
+    def red(settings: Dataset, kept: InMemory | None, count: int) -> torch.Tensor:
+        latents = Latents([Source(tmp_path / "a.png", Placed((8, 8), (8, 8)))], left_colours, settings, kept)
+        latents.cache(latents.lacking(), 1, 7, lambda done, total: None) if kept else None
+        return latents.shown(latents.read(batch_of(*(0,) * count))).latents[:, 0]
+
+    for kept in (InMemory(), None):
+        shown = red(Dataset(flip_aug=True), kept, 400)
+        assert shown.unique().tolist() == [-1, 1]
+        assert 160 < (shown == 1).sum() < 240  # 200 expected, deviation 10
+        assert red(Dataset(), InMemory() if kept else None, 50).unique().tolist() == [1]
