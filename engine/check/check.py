@@ -12,9 +12,8 @@ from engine.check.numbers import check_numbers, check_resume, check_samples
 from engine.check.output import check_output
 from engine.check.pictures import check_pictures, image_folder
 from engine.check.problem import Checked, Problem
-from engine.data.examining import sound
-from engine.data.folders import ImageFolder
-from engine.data.items import items_of
+from engine.data.examining import examined
+from engine.data.items import Item, items_of, readable
 from engine.data.placing import placed
 from engine.data.steps import StepPlan, plan_of
 from engine.failure import Failure
@@ -52,7 +51,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
     )
     plan = None
     if folder and folder.weight:
-        plan = _plan(folder, regularisation, settings)
+        plan = _plan(items_of(folder, regularisation), settings)
     problems = [
         *check_model(settings),
         *check_choices(settings),
@@ -70,9 +69,9 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
     return Checked(problems, plan)
 
 
-def _plan(folder: ImageFolder, regularisation: ImageFolder | None, settings: TrainingSettings) -> StepPlan | None:
+def _plan(items: list[Item], settings: TrainingSettings) -> StepPlan | None:
     """Of the pictures that can be read, with the batches as buckets make them; None where no picture can."""
-    items = items_of(sound(folder)[0], sound(regularisation)[0] if regularisation else None)
+    items = readable(items, examined([item.picture for item in items]))
     try:
         places = placed([item.picture for item in items], settings.dataset)
     except (Failure, ValueError, ZeroDivisionError):  # of the training size, which has a sentence of its own

@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.check.problem import Problem, as_problem
 from engine.data.steps import StepPlan
 from engine.runs.saved_state import saved_progress
-from engine.settings.families import FamilyName
+from engine.settings.families import KEPT_CAPTIONS, FamilyName
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TORCH_SCHEDULES
 from engine.settings.training import TrainingSettings
 
@@ -99,6 +99,14 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
                 "Pictures that are shown otherwise each time cannot be encoded once before the training.",
                 "Turn off Cache latents and Cache latents to disk, or this.",
             )
+    kept = KEPT_CAPTIONS.get(settings.families.said())
+    if kept and settings.values()[kept] and (settings.captions.shuffle_caption or any(settings.rates()[1:])):
+        yield Problem(
+            kept,
+            "Captions are not kept in files where they are shuffled or a text encoder is trained.",
+            "Turn off Shuffle caption and set the text encoder's learning rate to 0, or turn this off.",
+            blocking=False,
+        )
     if dataset.masked_loss and dataset.mask_dir and not Path(dataset.mask_dir).is_dir():
         yield Problem("mask_dir", f'There is no folder "{dataset.mask_dir}".', "Correct the path, or empty the field.")
     if (

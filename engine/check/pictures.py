@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.check.problem import Problem, listed
 from engine.data.captions import unreadable_captions
 from engine.data.examining import examine, examined, told
-from engine.data.folders import PICTURE_ENDINGS, ImageFolder, captions_without_picture, of_other_kinds, scan
+from engine.data.folders import PICTURE_ENDINGS, ImageFolder, captions_without_picture, scan
 from engine.data.masks import Masks
 from engine.settings.training import TrainingSettings
 
@@ -94,7 +94,7 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
             "Move them into one of the sub-folders.",
             blocking=False,
         )
-    yield from _odd(folder, found, option)
+    yield from _odd(found, option)
     if option == "train_data_dir":
         yield from _unmasked(found, settings)
     ending = settings.dataset.caption_ending()
@@ -115,10 +115,10 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
         )
 
 
-def _odd(folder: ImageFolder, pictures: list[Path], option: str) -> Iterator[Problem]:
+def _odd(pictures: list[Path], option: str) -> Iterator[Problem]:
     """What is left out and what is mended; only where nothing is left does it hinder the start."""
     found = examined(pictures)
-    for sentence in told(found, of_other_kinds(folder), most=5):
+    for sentence in told(found, most=5):
         if all(one.left_out for one in found.values()):
             yield Problem(option, f"None of the pictures can be read. {sentence}", "Replace them.")
         else:

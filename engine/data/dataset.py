@@ -17,10 +17,9 @@ from torch import Tensor
 from engine.data.batches import MicroBatch, derived_seed
 from engine.data.buckets import Size
 from engine.data.kept import Kept, of_latents
-from engine.data.latent_files import Source
 from engine.data.pictures import UnreadablePicture, read_masked, read_picture
+from engine.data.source import Source
 from engine.data.views import View, view_of
-from engine.settings.dataset import Dataset
 
 Encode = Callable[[Tensor, list[torch.Generator] | None], Tensor]
 """Pixels (B, 3, H, W) in [-1, 1] and each one's noise source for the VAE's draw → latents (B, C, h, w)."""
@@ -78,13 +77,11 @@ class _Found:
 class Latents:
     """Latents of the pictures by index.
 
-    settings: how a picture is shown each time, and whether with masks.
     kept: where they are kept once they are encoded; None: they are encoded each time.
     """
 
-    def __init__(self, sources: list[Source], encode: Encode, settings: Dataset, kept: Kept | None = None) -> None:
-        self._sources, self._encode, self._settings, self._kept = sources, encode, settings, kept
-        self._masked = settings.masked_loss
+    def __init__(self, sources: list[Source], encode: Encode, kept: Kept | None = None) -> None:
+        self._sources, self._encode, self._kept = sources, encode, kept
         self._broken: dict[Path, str] = {}
         self._by_bucket: dict[Size, list[int]] = {}
         for index, source in enumerate(sources):
@@ -92,7 +89,7 @@ class Latents:
 
     def only(self, sources: list[Source]) -> Latents:
         """Of some of the pictures, under new indices, with what is kept of them."""
-        return Latents(sources, self._encode, self._settings, self._kept)
+        return Latents(sources, self._encode, self._kept)
 
     def lacking(self) -> set[Source]:
         """What cache() would encode."""
@@ -140,7 +137,7 @@ class Latents:
             latents=images if self._kept else None,
             pixels=None if self._kept else images,
             sizes=torch.tensor([self._sources[one.index].place.told(one.flipped) for one in found]),
-            mask=torch.stack([one.mask for one in found if one.mask is not None]) if self._masked else None,
+            mask=_together([one.mask for one in found]),
             missed={picture: why for one in found for picture, why in one.missed.items()},
         )
 
@@ -156,12 +153,12 @@ class Latents:
         return Shown(loaded.pictures, latents, loaded.sizes, mask)
 
     def _first_readable(self, index: int, seed: int, place: int) -> _Found:
-        view = view_of(self._settings, random.Random(derived_seed(seed, "view", place)))
         missed: dict[Path, str] = {}
         for candidate in self._or_others(index):
             source = self._sources[candidate]
             if source.picture in self._broken:
                 continue
+            view = view_of(source, random.Random(derived_seed(seed, "view", place)))
             try:
                 kept = self._kept
                 image, mask = kept.get(source, view.flipped) if kept else self._read(candidate, view)
@@ -186,7 +183,7 @@ class Latents:
         assert self._kept is not None
         pixels = torch.stack([image for _, image, _ in ready])
         encoded: list[Tensor | None] = [None, None]
-        for flipped in (False, True) if self._settings.flip_aug else (False,):
+        for flipped in (False, True) if any(self._sources[index].flips for index, _, _ in ready) else (False,):
             noise = [
                 torch.Generator().manual_seed(self._kept.draw_seed(seed, index, self._sources[index], flipped))
                 for index, _, _ in ready
@@ -195,14 +192,22 @@ class Latents:
         plain, mirrored = encoded
         assert plain is not None
         for place, (index, _, mask) in enumerate(ready):
-            self._kept.keep(self._sources[index], plain[place], None if mirrored is None else mirrored[place], mask)
+            source = self._sources[index]
+            flipped_too = mirrored[place] if mirrored is not None and source.flips else None
+            self._kept.keep(source, plain[place], flipped_too, mask)
 
     def _read(self, index: int, view: View | None = None) -> tuple[Tensor, Tensor | None]:
         """Pixels, and the mask where masks are wanted."""
         source, view = self._sources[index], view or View()
-        if self._masked:
+        if source.masked:
             return read_masked(source.picture, source.place, view, source.mask)
         return read_picture(source.picture, source.place, view), None
+
+
+def _together(masks: list[Tensor | None]) -> Tensor | None:
+    """A batch of masks; pictures without one are learned whole."""
+    some = next((mask for mask in masks if mask is not None), None)
+    return None if some is None else torch.stack([torch.ones_like(some) if mask is None else mask for mask in masks])
 
 
 def _groups(wanted: list[int], bucket: list[int], size: int) -> Iterator[list[int]]:

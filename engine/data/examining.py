@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from engine.data.buckets import Size
-from engine.data.folders import ImageFolder, of_other_kinds, short
+from engine.data.folders import of_other_kinds, short
 from engine.data.opening import SIXTEEN_BITS, has_alpha, opened, orientation, upright_size_of
 
 LONGEST = 32
@@ -63,23 +63,10 @@ def examine(picture: Path, decode: bool = True) -> Examined:
     return header
 
 
-def without(folder: ImageFolder, found: dict[Path, Examined]) -> ImageFolder:
-    """The folder without the pictures that are left out."""
-    concepts = (
-        replace(concept, pictures=tuple(picture for picture in concept.pictures if not found[picture].left_out))
-        for concept in folder.concepts
-    )
-    return replace(folder, concepts=tuple(concept for concept in concepts if concept.pictures))
-
-
-def sound(folder: ImageFolder, decode: bool = True) -> tuple[ImageFolder, list[str]]:
-    """The folder without what cannot be trained on, and told()."""
-    found = examined([picture for concept in folder.concepts for picture in concept.pictures], decode)
-    return without(folder, found), told(found, of_other_kinds(folder))
-
-
-def told(found: dict[Path, Examined], other_kinds: Iterable[Path] = (), most: int = 20) -> list[str]:
-    """A sentence for all that is left out, and one for all that is mended; none where there is nothing to say."""
+def told(found: dict[Path, Examined], most: int = 20) -> list[str]:
+    """A sentence for all that is left out, pictures of other kinds beside them among it, and one for all that is
+    mended; none where there is nothing to say.
+    """
     out: dict[str, list[Path]] = {}
     mended: dict[str, list[Path]] = {}
     for picture, one in found.items():
@@ -87,7 +74,7 @@ def told(found: dict[Path, Examined], other_kinds: Iterable[Path] = (), most: in
             out.setdefault(one.left_out, []).append(picture)
         for what in () if one.left_out else one.mended:
             mended.setdefault(what, []).append(picture)
-    for file in other_kinds:
+    for file in of_other_kinds(picture.parent for picture in found if picture.parent.is_dir()):
         out.setdefault(OTHER_KIND, []).append(file)
     return [
         f"{verb}: {'; '.join(f'{_names(files, most)} ({why})' for why, files in groups.items())}."

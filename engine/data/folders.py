@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,12 +87,12 @@ def captions_without_picture(concept: Concept, ending: str) -> list[Path]:
     return sorted(p for p in captions if p.name[: -len(ending)] not in stems)
 
 
-def of_other_kinds(folder: ImageFolder) -> list[Path]:
-    """Pictures beside the training pictures whose kind is not read, such as .gif."""
+def of_other_kinds(folders: Iterable[Path]) -> list[Path]:
+    """Pictures in the folders whose kind is not read, such as .gif."""
     return sorted(
         Path(entry.path)
-        for concept in folder.concepts
-        for entry in os.scandir(concept.folder)
+        for folder in set(folders)
+        for entry in os.scandir(folder)
         if entry.name.lower().endswith(OTHER_KINDS)
         and not entry.name.lower().endswith(PICTURE_ENDINGS)
         and not entry.name.startswith(".")

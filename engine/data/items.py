@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.data.captions import caption_of
+from engine.data.examining import Examined
 from engine.data.folders import ImageFolder
 
 
@@ -50,6 +51,11 @@ def balanced(pictures: list[Item], total: int) -> list[Item]:
     return [
         replace(item, repeats=count, is_regularisation=True) for item, count in zip(pictures, repeats, strict=False)
     ]
+
+
+def readable(items: list[Item], found: dict[Path, Examined]) -> list[Item]:
+    """Without the pictures that are left out."""
+    return [item for item in items if not found[item.picture].left_out]
 
 
 def captions_of(items: list[Item], ending: str) -> list[str]:

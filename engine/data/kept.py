@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.data.batches import derived_seed
-from engine.data.latent_files import Array, LatentFiles, LatentFormat, Source, Wanted
+from engine.data.latent_files import Array, LatentFiles, LatentFormat, Wanted
+from engine.data.source import Source
 from engine.disk import why_not
 from engine.failure import Failure
 

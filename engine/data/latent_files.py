@@ -16,9 +16,9 @@ import numpy as np
 from filelock import FileLock
 
 from engine.data import npz
-from engine.data.buckets import Placed
 from engine.data.examining import examine
 from engine.data.npz import Npz
+from engine.data.source import Source
 from engine.disk import remove_leftovers
 
 Array = np.ndarray[Any, Any]
@@ -27,15 +27,6 @@ ALPHA, DRAWN = "alpha_mask", "darkroom_mask"
 """Keys of masks: sd-scripts' own, which is the picture's transparency, and a drawn one, which it does not keep."""
 
 LOCK = ".darkroom-latents.lock"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A picture to be encoded.  mask: a picture of what is learned of it, where there is one."""
-
-    picture: Path
-    place: Placed
-    mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -55,14 +46,12 @@ class LatentFormat:
 
 @dataclass(frozen=True)
 class Wanted:
-    """vae: which one, in the precision that it computes in.  flips: mirrored too.  masked: with masks.
+    """vae: which one, in the precision that it computes in.
 
     unchecked: files are taken that hold latents at all, of whatever picture and VAE.
     """
 
     vae: str
-    flips: bool = False
-    masked: bool = False
     unchecked: bool = False
 
 
@@ -111,7 +100,7 @@ class LatentFiles:
                 raise ValueError("its cached latents were replaced by others")
             try:
                 latents = opened.read(f"latents_flipped{end}" if flipped else f"latents{end}")
-                mask = opened.read(self._mask_key(source)) if self._wanted.masked else None
+                mask = opened.read(self._mask_key(source)) if source.masked else None
             except ValueError as error:
                 raise ValueError(f"its cache file {opened.file.name} is damaged; delete it") from error
         return latents, mask[:, ::-1] if mask is not None and flipped else mask
@@ -149,9 +138,9 @@ class LatentFiles:
     def _fits(self, opened: Npz, source: Source) -> bool:
         end = self._end(source)
         needed = {f"latents{end}"}
-        if self._wanted.flips:
+        if source.flips:
             needed.add(f"latents_flipped{end}")
-        if self._wanted.masked:
+        if source.masked:
             needed.add(self._mask_key(source))
         if not needed <= set(opened.names()):
             return False
@@ -181,7 +170,7 @@ class LatentFiles:
             "bucket": list(source.place.bucket),
             "vae": self._wanted.vae,
         }
-        if self._wanted.masked and source.mask:
+        if source.masked and source.mask:
             stamp["mask"] = _state(source.mask)
         return stamp
 

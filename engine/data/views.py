@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from engine.settings.dataset import Dataset
+from engine.data.source import Source
 
 FLIP_CHANCE = 0.5
 COLOUR_CHANCE = 0.33
@@ -31,13 +31,13 @@ class View:
     gamma: float = 1.0
 
 
-def view_of(settings: Dataset, rng: random.Random) -> View:
-    """A view as the settings have it; the same numbers are drawn whatever they are."""
+def view_of(source: Source, rng: random.Random) -> View:
+    """How a picture is shown this time; the same numbers are drawn whatever varies."""
     flip, left, top, vary, which, much = (rng.random() for _ in range(6))
-    varied = settings.color_aug and vary <= COLOUR_CHANCE
+    varied = source.color_aug and vary <= COLOUR_CHANCE
     return View(
-        flipped=settings.flip_aug and flip < FLIP_CHANCE,
-        crop=(left, top) if settings.random_crop else None,
+        flipped=source.flips and flip < FLIP_CHANCE,
+        crop=(left, top) if source.random_crop else None,
         hue=(2 * much - 1) * MOST_HUE if varied and which > 0.5 else 0.0,
         gamma=GAMMA[0] + much * (GAMMA[1] - GAMMA[0]) if varied and which <= 0.5 else 1.0,
     )

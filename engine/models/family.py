@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
 from engine.objective.objective import TrainingObjective
 from engine.settings.samples import SamplePrompt
@@ -135,6 +136,15 @@ class Family(Protocol):
 
     def encode_images(self, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
         """(B, 3, H, W) in [-1, 1] → (B, C, h, w), scaled to about unit variance."""
+
+    def caption_format(self, parts: Parts) -> CaptionFormat | None:
+        """How sd-scripts names and keeps encoded captions; None where they are kept in memory alone."""
+
+    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+        """One caption's tensors, without the first dimension, as numpy arrays under sd-scripts' names."""
+
+    def caption_from_file(self, arrays: Encoded) -> Encoded:
+        """caption_to_file() the other way round."""
 
     def latent_format(self, parts: Parts) -> LatentFormat:
         """How sd-scripts names and scales this model's latents in files."""

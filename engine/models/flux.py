@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
+from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
@@ -127,6 +128,23 @@ class Flux:
         with torch.autocast(t5.device.type, enabled=False):  # float16 is too narrow for what T5 computes
             states = t5(tokens.input_ids.to(t5.device), attention_mask=looked_at)[0]
         return {"states": states, "mask": mask, "pooled": pooled}
+
+    def caption_format(self, parts: Parts) -> CaptionFormat | None:
+        names = frozenset({"l_pooled", "t5_out", "txt_ids", "t5_attn_mask"})
+        flags = {"apply_t5_attn_mask": self._settings.apply_t5_attn_mask}
+        return CaptionFormat("_flux_te.npz", names, flags, self._t5_tokens(parts))
+
+    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+        states = encoded["states"].float()
+        return {
+            "l_pooled": encoded["pooled"].float().numpy(),
+            "t5_out": states.numpy(),
+            "txt_ids": states.new_zeros(len(states), 3).numpy(),
+            "t5_attn_mask": encoded["mask"].numpy(),
+        }
+
+    def caption_from_file(self, arrays: Encoded) -> Encoded:
+        return {"states": arrays["t5_out"], "mask": arrays["t5_attn_mask"], "pooled": arrays["l_pooled"]}
 
     def _t5_tokens(self, parts: Parts) -> int:
         """FLUX.1-schnell was trained with half of dev's 512 tokens."""

@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from torch import Tensor
 from transformers import CLIPTextModel
 
+from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
 from engine.failure import Failure
 from engine.models import checkpoint
@@ -127,6 +128,15 @@ class StableDiffusion:
         vae: Any = parts.vae
         posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
         return posterior.sample(generator) * vae.config.scaling_factor
+
+    def caption_format(self, parts: Parts) -> CaptionFormat | None:
+        return None
+
+    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+        raise NotImplementedError(self.name)
+
+    def caption_from_file(self, arrays: Encoded) -> Encoded:
+        raise NotImplementedError(self.name)
 
     def latent_format(self, parts: Parts) -> LatentFormat:
         vae: Any = parts.vae

@@ -19,6 +19,7 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
+from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
@@ -37,6 +38,11 @@ from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
 
 CONFIGS = checkpoint.CONFIGS / "sd3"
+
+CLIP_TOKENS = 77
+
+MASKS = ("clip_l_attn_mask", "clip_g_attn_mask", "t5_attn_mask")
+"""Names in files of encoded captions, in the order of the tokenizers."""
 
 T5_TOKENS = 256
 """Of a caption, at most; the option's own default is that of FLUX.1."""
@@ -129,6 +135,34 @@ class StableDiffusion3:
         behind = self._t5_states(parts, captions, beside, transformer.config.joint_attention_dim)
         beside = F.pad(beside, (0, behind.shape[-1] - beside.shape[-1]))
         return {"states": torch.cat([beside, behind], dim=1), "pooled": torch.cat(pooled, dim=-1)}
+
+    def caption_format(self, parts: Parts) -> CaptionFormat | None:
+        masks = {"clip_l_attn_mask", "clip_g_attn_mask", "t5_attn_mask"}
+        flags = {"apply_lg_attn_mask": False, "apply_t5_attn_mask": self._masks}
+        return CaptionFormat(
+            "_sd3_te.npz", frozenset({"lg_out", "lg_pooled", "t5_out", *masks}), flags, self._t5_tokens
+        )
+
+    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+        """sd-scripts asks for the masks of what the tokenizers read, whether or not they are used."""
+        states = encoded["states"].float()
+        widths = sum(cast(Any, encoder).config.hidden_size for encoder in parts.text_encoders[:2])
+        arrays = {
+            "lg_out": states[:CLIP_TOKENS, :widths].numpy(),
+            "lg_pooled": encoded["pooled"].float().numpy(),
+            "t5_out": states[CLIP_TOKENS:].numpy(),
+            "t5_attn_mask": torch.zeros(self._t5_tokens, dtype=torch.int64).numpy(),
+        }
+        lengths = (CLIP_TOKENS, CLIP_TOKENS, self._t5_tokens)
+        for name, tokenizer, length in zip(MASKS, parts.tokenizers, lengths, strict=False):
+            read = tokenizer(caption, padding="max_length", max_length=length, truncation=True, return_tensors="np")
+            arrays[name] = read.attention_mask[0]
+        return arrays
+
+    def caption_from_file(self, arrays: Encoded) -> Encoded:
+        beside, behind = arrays["lg_out"], arrays["t5_out"]
+        beside = F.pad(beside, (0, behind.shape[-1] - beside.shape[-1]))
+        return {"states": torch.cat([beside, behind]), "pooled": arrays["lg_pooled"]}
 
     def _t5_states(self, parts: Parts, captions: list[str], like: Tensor, width: int) -> Tensor:
         if len(parts.text_encoders) < 3:

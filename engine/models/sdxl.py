@@ -120,6 +120,9 @@ class StableDiffusionXL:
 
     encode_images = StableDiffusion.encode_images
     latent_format = StableDiffusion.latent_format
+    caption_format = StableDiffusion.caption_format
+    caption_to_file = StableDiffusion.caption_to_file
+    caption_from_file = StableDiffusion.caption_from_file
     objective = StableDiffusion.objective
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:

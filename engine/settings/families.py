@@ -54,6 +54,13 @@ SWITCHES: dict[str, FamilyName] = {
 """The options that say which family the model is of; without any of them it is Stable Diffusion 1."""
 
 
+KEPT_CAPTIONS: dict[FamilyName, str] = {
+    "sd3": "sd3_cache_text_encoder_outputs_to_disk",
+    "flux": "flux1_cache_text_encoder_outputs_to_disk",
+}
+"""The option by which each family keeps encoded captions in files."""
+
+
 class Families(Group):
     v2: bool = option(
         False,

@@ -17,7 +17,6 @@ INPAINTING = later("inpainting models")
 MMAP = later("reading model files without memory mapping")
 
 DATASET_CONFIG = later("dataset configuration files")
-CAPTIONS_ON_DISK = later("encoded captions cached on disk")
 CAPTIONS = later("weights in captions")
 
 WHOLE_MODEL = later("training the whole model (DreamBooth and fine-tuning)")

@@ -33,6 +33,7 @@ from engine.training.hardware import (
     save_memory,
     weight_dtype,
 )
+from engine.training.kept_captions import kept_captions
 from engine.training.metadata import RunMetadata
 from engine.training.method import Method, names, parameters
 from engine.training.methods import method_of
@@ -99,7 +100,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     if settings.hardware.gradient_checkpointing:
         save_memory(parts.denoiser, *parts.text_encoders)
 
-    def to_work(module: nn.Module) -> None:
+    def to_work(module: nn.Module, device: torch.device = device) -> None:
         """Onto the device.  T5 drops a tenth of what it says in training mode: what does not learn speaks clearly."""
         learns = any(parameter.requires_grad for parameter in module.parameters())
         if whole and not learns:
@@ -108,10 +109,17 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
 
     # The text encoders come first, and go again where all captions are encoded at once: they and the denoiser of a
     # large model would not fit side by side.
-    for encoder in parts.text_encoders:
-        to_work(encoder)
     reading = Reading(settings.objective.clip_skip, int(settings.captions.max_token_length))
-    conditioning = Conditioning(family, parts, captions, settings.captions, reading, method.trains_text_encoder, device)
+    trained = method.trains_text_encoder
+    kept = kept_captions(family, parts, settings, [item.picture for item in items], captions, reading, trained)
+    for encoder in parts.text_encoders:
+        to_work(encoder, device if kept is None or kept.needs_encoders else torch.device("cpu"))
+    conditioning = Conditioning(family, parts, captions, settings.captions, reading, trained, device, kept)
+    if kept and kept.foreign:
+        report.warn(
+            f"{kept.foreign} encoded captions come from files of another program, which do not say of which caption "
+            "and text encoders. Delete the files if it was others."
+        )
     to_work(parts.denoiser)
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
     schedule = make_schedule(optimizer.optimizer, settings.optimizer, plan.steps)

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from engine.data.buckets import Placed
 from engine.data.dataset import Latents
-from engine.data.examining import Examined, examined, told, without
-from engine.data.folders import ImageFolder, of_other_kinds, scan
-from engine.data.items import Item, items_of
+from engine.data.examining import Examined, examined, told
+from engine.data.folders import scan
+from engine.data.items import Item, items_of, readable
 from engine.data.kept import InMemory, Kept, OnDisk
-from engine.data.latent_files import Source, Wanted
+from engine.data.latent_files import Wanted
 from engine.data.masks import Masks
 from engine.data.placing import placed
+from engine.data.source import Source
 from engine.failure import Failure, Stopped
 from engine.models.family import Family, Parts
 from engine.models.fingerprint import OF_THE_DECODER, fingerprint
@@ -51,24 +52,18 @@ def training_pictures(
     The VAE goes to the device only where it has something to do.  stop: whether the user asks for it.
     Raises Failure, Stopped.
     """
-    names = settings.folders.train_data_dir, settings.folders.reg_data_dir
-    folders = [scan(Path(name)) for name in names if name]
-    pictures = [picture for folder in folders for concept in folder.concepts for picture in concept.pictures]
+    items = _items(settings)
     kept = _kept(settings, family, parts)
     # Caching decodes the pictures that it encodes and finds those that are broken; without it that is done here.
-    found = examined(pictures, decode=kept is None)
-    items, sources = _sources(folders, found, settings)
-    latents = Latents(sources, partial(_encode, family, parts), settings.dataset, kept)
-    if kept is None:
-        parts.vae.to(accelerator.device)
-    else:
+    found = examined([item.picture for item in items], decode=kept is None)
+    latents = Latents(_sources(items, found, settings), partial(_encode, family, parts, accelerator.device), kept)
+    if kept:
         unreadable = _encode_all(latents, kept, settings, parts, seed, accelerator, report, stop)
         found |= {picture: Examined(left_out=why) for picture, why in unreadable.items()}
-        items, sources = _sources(folders, found, settings)
-        latents = latents.only(sources)
-    for sentence in told(found, [file for folder in folders for file in of_other_kinds(folder)], most=50):
+    sources = _sources(items, found, settings)
+    for sentence in told(found, most=50):
         report.warn(sentence)
-    return TrainingPictures(items, [source.place for source in sources], latents)
+    return TrainingPictures(readable(items, found), [source.place for source in sources], latents.only(sources))
 
 
 def _encode_all(
@@ -88,7 +83,6 @@ def _encode_all(
     def encode(lacking: set[Source], rank: int = 0, processes: int = 1) -> dict[Path, str]:
         if not lacking:
             return {}
-        parts.vae.to(accelerator.device)
         return latents.cache(lacking, size, seed, progress, rank, processes)
 
     def progress(done: int, total: int) -> bool:
@@ -117,30 +111,34 @@ def _kept(settings: TrainingSettings, family: Family, parts: Parts) -> Kept | No
     dataset = settings.dataset
     if dataset.cache_latents_to_disk:
         vae = fingerprint([parts.vae], without=OF_THE_DECODER)
-        wanted = Wanted(vae, dataset.flip_aug, dataset.masked_loss, dataset.skip_cache_check)
+        wanted = Wanted(vae, dataset.skip_cache_check)
         return OnDisk(family.latent_format(parts), wanted)
     return InMemory() if dataset.cache_latents else None
 
 
-def _sources(
-    folders: list[ImageFolder], found: dict[Path, Examined], settings: TrainingSettings
-) -> tuple[list[Item], list[Source]]:
-    """What is left when what cannot be read is left out.  Raises Failure where that is nothing."""
-    items = items_of(*(without(folder, found) for folder in folders))
-    if not items:
+def _items(settings: TrainingSettings) -> list[Item]:
+    names = settings.folders.train_data_dir, settings.folders.reg_data_dir
+    return items_of(*(scan(Path(name)) for name in names if name))
+
+
+def _sources(items: list[Item], found: dict[Path, Examined], settings: TrainingSettings) -> list[Source]:
+    """Of the items that can be read.  Raises Failure where there are none."""
+    pictures = [item.picture for item in readable(items, found)]
+    if not pictures:
         raise Failure("None of the pictures can be read.", "Replace them.", "train_data_dir")
-    pictures = [item.picture for item in items]
-    places = placed(pictures, settings.dataset)
-    folder = settings.dataset.mask_dir
-    masks = Masks(Path(folder)) if folder and settings.dataset.masked_loss else None
-    return items, [
-        Source(picture, place, masks.of(picture) if masks else None)
-        for picture, place in zip(pictures, places, strict=True)
-    ]
+    dataset = settings.dataset
+    masks = Masks(Path(dataset.mask_dir)) if dataset.mask_dir else None
+    places = placed(pictures, dataset)
+    return [Source.of(picture, place, dataset, masks) for picture, place in zip(pictures, places, strict=True)]
 
 
 @torch.no_grad()
-def _encode(family: Family, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
+def _encode(
+    family: Family, parts: Parts, device: torch.device, pixels: Tensor, generator: list[torch.Generator] | None
+) -> Tensor:
+    """The VAE goes to the device when it is first asked."""
+    if next(parts.vae.parameters()).device != device:
+        parts.vae.to(device)
     latents = family.encode_images(parts, pixels, generator).float()
     if not latents.isfinite().all():
         raise Failure(

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.data.examining import examine, examined, sound, told
+from engine.data.examining import examine, examined, told
 from engine.data.folders import PICTURE_ENDINGS, scan
+from engine.data.items import items_of, readable
 from engine.data.pictures import read_picture
 from engine.data.placing import placed
 from engine.settings.dataset import Dataset
@@ -130,17 +131,17 @@ def test_every_file_is_trained_on_mended_or_left_out(folder: Path):
 
 
 def test_one_list_names_every_file_that_is_left_out_or_mended(folder: Path):
-    rest, sentences = sound(scan(folder))
-    assert {picture.name for picture in rest.concepts[0].pictures} == {*SOUND, *MENDED}
-    out, mended = sentences
+    items = items_of(scan(folder))
+    found = examined([item.picture for item in items])
+    assert {item.picture.name for item in readable(items, found)} == {*SOUND, *MENDED}
+    out, mended = told(found)
     assert all(f'"1_odd/{name}"' in out for name in {*LEFT_OUT, "moving.gif", "scan.tiff"} - {"gone.png"})
     assert "files of this kind are not read" in out
     assert all(f'"1_odd/{name}"' in mended for name in MENDED)
 
 
 def test_what_is_not_left_out_becomes_pixels_of_its_colour(folder: Path):
-    rest, _ = sound(scan(folder))
-    pictures = list(rest.concepts[0].pictures)
+    pictures = [folder / "1_odd" / name for name in (*SOUND, *MENDED)]
     for picture, place in zip(pictures, placed(pictures, Dataset(max_resolution="128,128")), strict=True):
         pixels = read_picture(picture, place)
         assert pixels.shape == (3, place.bucket[1], place.bucket[0])

@@ -18,7 +18,8 @@ from engine.data.batches import MicroBatch
 from engine.data.buckets import Placed
 from engine.data.dataset import Latents
 from engine.data.kept import OnDisk
-from engine.data.latent_files import LatentFiles, LatentFormat, Source, Wanted
+from engine.data.latent_files import LatentFiles, LatentFormat, Wanted
+from engine.data.source import Source
 from engine.settings.dataset import Dataset
 from tests.pictures import draw_pictures
 
@@ -38,8 +39,8 @@ def sources_in(folder: Path) -> list[Source]:
 
 def latents_of(sources: list[Source], form: LatentFormat = SD, vae: str = "a", **changes: bool) -> Latents:
     settings = Dataset(**changes)
-    wanted = Wanted(vae, settings.flip_aug, settings.masked_loss, settings.skip_cache_check)
-    return Latents(sources, mean_colours, settings, OnDisk(form, wanted))
+    shown = [Source.of(source.picture, source.place, settings) for source in sources]
+    return Latents(shown, mean_colours, OnDisk(form, Wanted(vae, settings.skip_cache_check)))
 
 
 def encoded(latents: Latents) -> int:
@@ -66,7 +67,7 @@ def test_the_next_run_reads_what_the_first_encoded(folder: Path):
     assert names == {"00_0064x0064_sd.npz", "01_0064x0064_sd.npz", "02_0064x0064_sd.npz"}
     second = latents_of(sources_in(folder))
     assert encoded(second) == 0
-    direct = Latents(sources_in(folder), mean_colours, Dataset())
+    direct = Latents(sources_in(folder), mean_colours)
     torch.testing.assert_close(shown(second, 0, 1, 2), shown(direct, 0, 1, 2))
 
 
@@ -82,7 +83,7 @@ def test_the_file_is_what_sd_scripts_would_have_written(folder: Path):
         assert file["original_size"].tolist() == [128, 96]
         # 4:3 within 64×32: a height of 32 has a width of 42.67; (64 − 42.67) // 2 = 10
         assert file["crop_ltrb"].tolist() == pytest.approx([10, 0, 10 + 128 / 3, 32])
-        direct = Latents([source], mean_colours, Dataset())
+        direct = Latents([source], mean_colours)
         np.testing.assert_allclose(file["latents"] * SD.scale, shown(direct, 0)[0], atol=1e-6)
         mirrored = mean_colours(direct.read(MicroBatch((0,), 1, 7, 1)).pixels.flip(-1), None)[0]
         np.testing.assert_allclose(file["latents_flipped"] * SD.scale, mirrored, atol=1e-6)

@@ -12,9 +12,9 @@ from engine.data.batches import MicroBatch
 from engine.data.buckets import Placed
 from engine.data.dataset import Latents
 from engine.data.kept import InMemory
-from engine.data.latent_files import Source
 from engine.data.pictures import read_picture
 from engine.data.placing import covering, placed, upright_size
+from engine.data.source import Source
 from engine.failure import Failure
 from engine.settings.dataset import Dataset
 
@@ -73,7 +73,7 @@ def test_cached_latents_depend_on_seed_and_place_alone(tmp_path: Path):
 
     def cached(seed: int, batch_size: int = 2) -> torch.Tensor:
         sources = [Source(item, Placed((8, 8), (8, 8))) for item in items]
-        latents, seen = Latents(sources, encode, Dataset(), InMemory()), []
+        latents, seen = Latents(sources, encode, InMemory()), []
         latents.cache(latents.lacking(), batch_size, seed, lambda done, total: seen.append((done, total)))
         assert seen == ([(2, 7), (4, 7), (6, 7), (7, 7)] if batch_size == 2 else [(7, 7)])
         return latents.shown(latents.read(batch_of(*range(7)))).latents
@@ -109,7 +109,8 @@ def test_half_of_the_pictures_are_shown_mirrored(tmp_path: Path):
         return pixels[:, :, 0, 0]
 
     def red(settings: Dataset, kept: InMemory | None, count: int) -> torch.Tensor:
-        latents = Latents([Source(tmp_path / "a.png", Placed((8, 8), (8, 8)))], left_colours, settings, kept)
+        source = Source.of(tmp_path / "a.png", Placed((8, 8), (8, 8)), settings)
+        latents = Latents([source], left_colours, kept)
         latents.cache(latents.lacking(), 1, 7, lambda done, total: None) if kept else None
         return latents.shown(latents.read(batch_of(*(0,) * count))).latents[:, 0]
 

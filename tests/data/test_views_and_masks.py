@@ -15,9 +15,10 @@ from engine.data.batches import MicroBatch
 from engine.data.buckets import Placed
 from engine.data.dataset import Latents
 from engine.data.kept import InMemory, Kept, OnDisk
-from engine.data.latent_files import LatentFormat, Source, Wanted
+from engine.data.latent_files import LatentFormat, Wanted
 from engine.data.masks import Masks
 from engine.data.pictures import read_masked, read_picture
+from engine.data.source import Source
 from engine.data.views import View, view_of
 from engine.objective.loss import mean_by_sample
 from engine.settings.dataset import Dataset
@@ -34,19 +35,19 @@ def test_a_random_crop_shows_every_part_of_the_picture(tmp_path: Path):
     ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None] * 4, (32, 1, 3))
     Image.fromarray(ramp).save(tmp_path / "a.png")
     place = Placed((32, 32), (64, 32))
-    settings = Dataset(random_crop=True)
+    source = Source(tmp_path / "a.png", place, random_crop=True)
 
     def left(view: View) -> int:
         return round((read_picture(tmp_path / "a.png", place, view)[0, 0, 0].item() + 1) * 127.5 / 4)
 
-    lefts = {left(view_of(settings, random.Random(i))) for i in range(400)}
+    lefts = {left(view_of(source, random.Random(i))) for i in range(400)}
     assert lefts == set(range(33))  # 64 − 32 pixels to spare, both ends included
-    assert left(view_of(Dataset(), random.Random(0))) == 16
+    assert left(view_of(Source(tmp_path / "a.png", place), random.Random(0))) == 16
 
 
 @pytest.mark.shows("color_aug")
 def test_colours_vary_in_a_third_of_the_times(tmp_path: Path):
-    views = [view_of(Dataset(color_aug=True), random.Random(i)) for i in range(2000)]
+    views = [view_of(Source(tmp_path / "a.png", SQUARE, color_aug=True), random.Random(i)) for i in range(2000)]
     hues, gammas = [v.hue for v in views if v.hue], [v.gamma for v in views if v.gamma != 1]
     # sd-scripts: in 33 of 100, half of these the hue by up to 8 of 180, half the brightness by up to 5 %
     assert 0.28 < (len(hues) + len(gammas)) / 2000 < 0.38
@@ -60,14 +61,15 @@ def test_colours_vary_in_a_third_of_the_times(tmp_path: Path):
     assert green == pytest.approx(40 + 160 * 16 / 60, abs=4)  # 60° take green from least to most
     darker = read_picture(tmp_path / "a.png", SQUARE, View(gamma=1.05))[0, 0, 0] * 127.5 + 127.5
     assert darker == pytest.approx(255 * (200 / 255) ** 1.05, abs=1)
-    assert all(view_of(Dataset(), random.Random(i)) == View() for i in range(20))
+    assert all(view_of(Source(tmp_path / "a.png", SQUARE), random.Random(i)) == View() for i in range(20))
 
 
 def test_how_a_batch_is_shown_follows_from_its_seed(tmp_path: Path):
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (32, 64, 3), np.uint8)).save(tmp_path / "a.png")
     settings = Dataset(random_crop=True, color_aug=True, flip_aug=True)
-    latents = Latents([Source(tmp_path / "a.png", Placed((32, 32), (64, 32)))], lambda p, _: p, settings)
+    source = Source.of(tmp_path / "a.png", Placed((32, 32), (64, 32)), settings)
+    latents = Latents([source], lambda p, _: p)
     again = [latents.read(batch_of(0, 0, 0, seed=5)).pixels for _ in range(2)]
     assert torch.equal(again[0], again[1])
     assert not torch.equal(again[0], latents.read(batch_of(0, 0, 0, seed=6)).pixels)
@@ -97,9 +99,10 @@ def test_the_mask_is_scaled_cropped_and_mirrored_as_the_picture_is(half_seen: So
 @pytest.mark.parametrize("kind", ["each time", "in memory", "on disk"])
 def test_what_is_transparent_costs_nothing(half_seen: Source, kind: str):
     settings = Dataset(masked_loss=True, flip_aug=True)
-    form, wanted = LatentFormat("_sd.npz", by_size=False), Wanted("a", flips=True, masked=True)
-    kept: Kept | None = {"in memory": InMemory(), "on disk": OnDisk(form, wanted)}.get(kind)
-    latents = Latents([half_seen], lambda p, _: torch.nn.functional.avg_pool2d(p, 8), settings, kept)
+    on_disk = OnDisk(LatentFormat("_sd.npz", by_size=False), Wanted("a"))
+    kept: Kept | None = {"in memory": InMemory(), "on disk": on_disk}.get(kind)
+    source = Source.of(half_seen.picture, half_seen.place, settings)
+    latents = Latents([source], lambda p, _: torch.nn.functional.avg_pool2d(p, 8), kept)
     latents.cache(latents.lacking(), 1, 7, lambda done, total: None) if kept else None
     shown = latents.shown(latents.read(batch_of(*(0,) * 20)))
     assert shown.mask.shape == (20, 4, 4)
@@ -124,14 +127,14 @@ def test_masks_lie_in_a_folder_under_the_names_of_the_pictures(half_seen: Source
     _, mask = read_masked(picture, SQUARE, View(), mask_file)
     assert mask.unique().tolist() == pytest.approx([0.2])  # 51 of 255
 
-    files = OnDisk(LatentFormat("_sd.npz", by_size=False), Wanted("a", masked=True))
-    source = Source(picture, SQUARE, mask_file)
+    files = OnDisk(LatentFormat("_sd.npz", by_size=False), Wanted("a"))
+    source = Source(picture, SQUARE, mask_file, masked=True)
     assert files.lacking([source]) == [source]
     files.keep(source, torch.zeros(4, 4, 4), None, mask)
     assert files.lacking([source]) == []
     assert files.get(source, False)[1].unique().tolist() == pytest.approx([0.2])
     Image.new("L", (32, 32), 99).save(mask_file, lossless=True)
-    assert OnDisk(LatentFormat("_sd.npz", by_size=False), Wanted("a", masked=True)).lacking([source]) == [source]
+    assert OnDisk(LatentFormat("_sd.npz", by_size=False), Wanted("a")).lacking([source]) == [source]
 
 
 @pytest.mark.shows("max_data_loader_n_workers")
@@ -170,7 +173,7 @@ def test_a_picture_that_is_gone_in_the_middle_is_replaced_and_named(tmp_path: Pa
     for name in "abc":
         Image.new("RGB", (32, 32)).save(tmp_path / f"{name}.png")
     sources = [Source(tmp_path / f"{name}.png", SQUARE) for name in "abc"]
-    latents = Latents(sources, lambda p, _: p, Dataset())
+    latents = Latents(sources, lambda p, _: p)
     (tmp_path / "a.png").unlink()
     loaded = latents.read(batch_of(0, 1, 2))
     assert loaded.pictures == (1, 1, 2)

@@ -18,8 +18,8 @@ from engine.data.dataset import Latents
 from engine.data.folders import scan
 from engine.data.items import captions_of, items_of
 from engine.data.kept import InMemory
-from engine.data.latent_files import Source
 from engine.data.placing import placed
+from engine.data.source import Source
 from engine.models.family import Reading
 from engine.models.sd import StableDiffusion
 from engine.runs import process
@@ -150,7 +150,6 @@ def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_r
     latents = Latents(
         sources,
         lambda pixels, noise: family.encode_images(parts, pixels, noise).detach(),
-        settings.dataset,
         InMemory(),
     )
     latents.cache(latents.lacking(), 2, 7, lambda done, total: None)
