@@ -29,6 +29,7 @@ class Npz:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._stamps: dict[str, dict[str, Any] | None] = {}
         try:
             self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError) as error:
@@ -61,8 +62,11 @@ class Npz:
 
     def stamp(self, suffix: str = "") -> dict[str, Any] | None:
         """What was written with the arrays, unless another program has replaced one of them since."""
-        if STAMP + suffix not in self.names():
-            return None
+        if suffix not in self._stamps:
+            self._stamps[suffix] = self._read_stamp(suffix)
+        return self._stamps[suffix]
+
+    def _read_stamp(self, suffix: str) -> dict[str, Any] | None:
         try:
             stamp: dict[str, Any] = json.loads(str(self.read(STAMP + suffix)))
             sums = stamp.pop("sums")

@@ -26,9 +26,10 @@ ON_ITS_SIDE = (5, 6, 7, 8)
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's modes for grey of 16 bits; "I" has room for 32, and holds 16 where an older pillow read a PNG."""
 
-ENLARGED = 2
-"""JPEGs are decoded at an eighth, a quarter or half of their size where that is still this many times the size wanted:
-much sooner, and the rest of the scaling hides the difference."""
+LARGER = 1.5
+"""Times the wanted size to which a far larger picture is brought in a quick way, JPEGs while they are decoded, before
+it is scaled well: half the work, and 1 to 2.5 of 255 is what it changes in pictures that are all fine detail.
+"""
 
 
 def endings() -> tuple[str, ...]:
@@ -74,14 +75,16 @@ def read_upright(file: Path, size: Size, alpha: bool = False) -> Image.Image:
     Transparency is cut off, as sd-scripts does it: the colours below it show.
     """
     with opened(file) as image:
-        width, height = (ENLARGED * side for side in size)
+        width, height = (int(LARGER * side) for side in size)
         image.draft("RGB", (height, width) if orientation(image) in ON_ITS_SIDE else (width, height))
         upright = in_eight_bits(ImageOps.exif_transpose(image), alpha)
     if upright.size == size:
         return upright
+    if not alpha:
+        return upright.resize(size, Image.Resampling.LANCZOS, reducing_gap=LARGER)
     # Channel by channel: of RGBA as a whole, pillow would turn what is transparent black.
-    channels = [channel.resize(size, Image.Resampling.LANCZOS) for channel in upright.split()] if alpha else []
-    return Image.merge("RGBA", channels) if alpha else upright.resize(size, Image.Resampling.LANCZOS)
+    channels = upright.split()
+    return Image.merge("RGBA", [one.resize(size, Image.Resampling.LANCZOS, reducing_gap=LARGER) for one in channels])
 
 
 def in_eight_bits(image: Image.Image, alpha: bool = False) -> Image.Image:
