@@ -71,7 +71,8 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
 
 def _plan(items: list[Item], settings: TrainingSettings) -> StepPlan | None:
     """Of the pictures that can be read, with the batches as buckets make them; None where no picture can."""
-    items = readable(items, examined([item.picture for item in items]))
+    pictures = [item.picture for item in items]
+    items = readable(items, examined(pictures, trusting_latents=settings.dataset.cache_latents_to_disk))
     try:
         places = placed([item.picture for item in items], settings.dataset)
     except (Failure, ValueError, ZeroDivisionError):  # of the training size, which has a sentence of its own

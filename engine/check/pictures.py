@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.check.problem import Problem, listed
 from engine.data.captions import unreadable_captions
-from engine.data.examining import examine, examined, told
+from engine.data.examining import Examined, examine, examined, told
 from engine.data.folders import PICTURE_ENDINGS, ImageFolder, captions_without_picture, scan
 from engine.data.masks import Masks
 from engine.settings.training import TrainingSettings
@@ -94,9 +94,10 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
             "Move them into one of the sub-folders.",
             blocking=False,
         )
-    yield from _odd(found, option)
+    looked_at = examined(found, trusting_latents=settings.dataset.cache_latents_to_disk)
+    yield from _odd(looked_at, option)
     if option == "train_data_dir":
-        yield from _unmasked(found, settings)
+        yield from _unmasked(looked_at, settings)
     ending = settings.dataset.caption_ending()
     if any(character in ending for character in "/\\\0"):
         yield Problem("caption_extension", f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")
@@ -115,9 +116,8 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
         )
 
 
-def _odd(pictures: list[Path], option: str) -> Iterator[Problem]:
+def _odd(found: dict[Path, Examined], option: str) -> Iterator[Problem]:
     """What is left out and what is mended; only where nothing is left does it hinder the start."""
-    found = examined(pictures)
     for sentence in told(found, most=5):
         if all(one.left_out for one in found.values()):
             yield Problem(option, f"None of the pictures can be read. {sentence}", "Replace them.")
@@ -125,7 +125,7 @@ def _odd(pictures: list[Path], option: str) -> Iterator[Problem]:
             yield Problem(option, sentence, blocking=False)
 
 
-def _unmasked(pictures: list[Path], settings: TrainingSettings) -> Iterator[Problem]:
+def _unmasked(found: dict[Path, Examined], settings: TrainingSettings) -> Iterator[Problem]:
     """Masked loss without a mask: such pictures are learned whole."""
     dataset = settings.dataset
     if not dataset.masked_loss or (dataset.mask_dir and not Path(dataset.mask_dir).is_dir()):
@@ -133,7 +133,7 @@ def _unmasked(pictures: list[Path], settings: TrainingSettings) -> Iterator[Prob
     masks = Masks(Path(dataset.mask_dir)) if dataset.mask_dir else None
     whole = [
         picture
-        for picture, one in examined(pictures).items()
+        for picture, one in found.items()
         if not one.left_out and not one.see_through and not (masks and masks.of(picture))
     ]
     if whole:
@@ -143,7 +143,7 @@ def _unmasked(pictures: list[Path], settings: TrainingSettings) -> Iterator[Prob
             "Put masks of the same names into the Mask folder, or make what is not to be learned transparent.",
             blocking=False,
         )
-    broken = [mask for picture in pictures if masks and (mask := masks.of(picture)) and examine(mask).left_out]
+    broken = [mask for picture in found if masks and (mask := masks.of(picture)) and examine(mask).left_out]
     if broken:
         yield Problem("mask_dir", f"Masks that cannot be read: {listed(broken)}.", "Replace them.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,8 @@ KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp"
 SAME_KIND = {"MPO": "JPEG", "DIB": "BMP"}
 """Photos of two lenses are JPEGs with a second picture behind the first."""
 
+LATENTS = ("_sd.npz", "_sdxl.npz", "_sd3.npz", "_flux.npz")
+
 OTHER_KIND = "files of this kind are not read"
 
 
@@ -43,13 +46,20 @@ class Examined:
     mended: tuple[str, ...] = ()
 
 
-def examined(pictures: list[Path], decode: bool = True) -> dict[Path, Examined]:
+def examined(pictures: list[Path], decode: bool = True, trusting_latents: bool = False) -> dict[Path, Examined]:
     """Look at every picture; without decoding, files that are cut off pass.  A file is looked at once until it
     changes.
+
+    trusting_latents: pictures beside which latents of them are kept were decoded then, and are not again.
     """
+
+    def look(picture: Path) -> Examined:
+        found = examine(picture, decode=False)
+        known = found.left_out or (trusting_latents and _has_latents(picture, found.size))
+        return examine(picture) if decode and not known else found
+
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        found = pool.map(lambda picture: examine(picture, decode), pictures)
-    return dict(zip(pictures, found, strict=True))
+        return dict(zip(pictures, pool.map(look, pictures), strict=True))
 
 
 def examine(picture: Path, decode: bool = True) -> Examined:
@@ -61,6 +71,17 @@ def examine(picture: Path, decode: bool = True) -> Examined:
     if decode and not header.left_out:
         return replace(header, left_out=_decoded(picture, stat.st_mtime_ns, stat.st_size))
     return header
+
+
+def _has_latents(picture: Path, size: Size) -> bool:
+    """Whether there are some of whichever model, younger than the picture."""
+    changed = picture.stat().st_mtime_ns
+    for suffix in LATENTS:
+        with suppress(OSError):
+            kept = picture.with_name(f"{picture.stem}_{size[0]:04d}x{size[1]:04d}{suffix}")
+            if kept.stat().st_mtime_ns >= changed:
+                return True
+    return False
 
 
 def told(found: dict[Path, Examined], most: int = 20) -> list[str]:
