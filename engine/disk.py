@@ -27,18 +27,21 @@ def aside(path: Path) -> Path:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, waits: bool = True) -> Iterator[Path]:
     """Yields a path to write to, which then replaces `path`: readers, and a power cut, find the old file or the new.
 
-    Where the block raises, the old file stays.
+    Where the block raises, the old file stays.  waits: until the file is on the disk itself; without that a power cut
+    may garble it, though nothing else will.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = aside(path)
     try:
         yield new
-        to_disk(new)
+        if waits:
+            to_disk(new)
         moved(new, path)
-        to_disk(path.parent)
+        if waits:
+            to_disk(path.parent)
     finally:
         new.unlink(missing_ok=True)
 

@@ -179,11 +179,19 @@ class TestPictures:
         assert after.folders.train_data_dir == str(tmp_path / "img")
         assert check(after).can_start
 
-    def test_an_unreadable_picture_is_named(self, settings: TrainingSettings, tmp_path: Path):
+    def test_an_unreadable_picture_is_named_and_not_counted(self, settings: TrainingSettings, tmp_path: Path):
+        counted = check(settings).plan.pictures
         (tmp_path / "img" / "2_shapes" / "broken.jpg").write_bytes(b"no")
         problem = problems(settings)["train_data_dir"]
-        assert problem.blocking
-        assert '"2_shapes/broken.jpg"' in problem.what
+        assert not problem.blocking
+        assert '"2_shapes/broken.jpg" (it is not a picture that can be read)' in problem.what
+        assert check(settings).plan.pictures == counted
+
+    def test_without_one_readable_picture_there_is_no_start(self, settings: TrainingSettings, tmp_path: Path):
+        for picture in (tmp_path / "img" / "2_shapes").glob("*.png"):
+            picture.write_bytes(b"no")
+        assert problems(settings)["train_data_dir"].blocking
+        assert check(settings).plan is None
 
     def test_a_caption_without_a_picture_is_told(self, settings: TrainingSettings, tmp_path: Path):
         (tmp_path / "img" / "2_shapes" / "gone.txt").write_text("a cat")
@@ -390,7 +398,7 @@ def test_a_value_that_could_not_be_read_does_not_become_another_run(
 
 
 def test_a_wrong_value_of_an_option_that_nothing_follows_stops_no_run(settings: TrainingSettings):
-    loaded = from_kohya({**to_kohya(settings), "max_data_loader_n_workers": "many"})
+    loaded = from_kohya({**to_kohya(settings), "anima_split_attn": "often"})
     assert loaded.bad
     assert check(loaded.settings).can_start
 
@@ -433,3 +441,22 @@ def test_ways_to_save_memory_that_do_not_go_together(
 def test_ways_to_save_memory_that_go_together(settings: TrainingSettings, method: Any, changes: dict[str, Any]):
     found = problems(settings.model_copy(update={"method": method}), **changes)
     assert not {"full_bf16", "blocks_to_swap", "base_weights", "fused_backward_pass"} & set(found)
+
+
+class TestHowPicturesAreShown:
+    @pytest.mark.parametrize("option", ["random_crop", "color_aug"])
+    def test_what_is_shown_otherwise_each_time_is_not_cached(self, settings: TrainingSettings, option: str):
+        assert problems(settings, **{option: True})[option].blocking
+        assert problems(settings, **{option: True, "cache_latents": False, "cache_latents_to_disk": True})
+        assert option not in problems(settings, **{option: True, "cache_latents": False})
+
+    def test_pictures_without_a_mask_are_named(self, settings: TrainingSettings, tmp_path: Path):
+        told = problems(settings, masked_loss=True)["masked_loss"]
+        assert not told.blocking
+        assert '5 pictures have no mask and are learned whole: "2_shapes/00.png"' in told.what
+        masks = tmp_path / "masks"
+        assert problems(settings, masked_loss=True, mask_dir=str(masks))["mask_dir"].blocking
+        draw_pictures(masks, 5)
+        assert not {"masked_loss", "mask_dir"} & set(problems(settings, masked_loss=True, mask_dir=str(masks)))
+        (masks / "00.png").write_bytes(b"no")
+        assert '"masks/00.png"' in problems(settings, masked_loss=True, mask_dir=str(masks))["mask_dir"].what

@@ -29,6 +29,9 @@ ENDED = ("done", "stopped", "failed", "died")
 
 MOST_SAMPLE_COLUMNS = 10
 
+WORTH_TELLING = 0.05
+"""Share of the time in which steps wait for pictures from which on the page says so."""
+
 LONG_QUIET = 180.0
 """Seconds without a step after which the page says so."""
 
@@ -123,6 +126,8 @@ def _figures(history: History) -> str:
             ("speed", f"{last.images_per_second:.2f} images/s" if last.images_per_second else "…"),
             ("time left", _duration(last.eta) if last.eta is not None else "…"),
         ]
+        if last.waiting is not None and last.waiting >= WORTH_TELLING:
+            figures.append(("waiting for pictures", f"{last.waiting:.0%} of the time"))
         if memory := history.latest("memory"):
             figures.append(("memory", f"{int(str(memory)) / 2**30:.2f} GiB"))
     figures.append(("device", history.planned.device))

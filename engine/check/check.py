@@ -13,7 +13,8 @@ from engine.check.numbers import check_numbers, check_resume, check_samples, che
 from engine.check.output import check_output
 from engine.check.pictures import check_captions, check_described, check_pictures, image_folder
 from engine.check.problem import Checked, Problem
-from engine.data.items import Item, TrainingSet, places_of
+from engine.data.examining import examined
+from engine.data.items import Item, TrainingSet, places_of, readable
 from engine.data.steps import StepPlan, plan_of
 from engine.data.training_set import described_by, training_set
 from engine.failure import Failure
@@ -79,13 +80,15 @@ def _training_set(settings: TrainingSettings) -> tuple[TrainingSet | None, list[
         return None, problems or [Problem(failure.option, failure.what, failure.mend)]
     except OSError as error:
         return None, problems or [Problem(by, f"The pictures cannot be looked for: {error}.", "Allow reading them.")]
-    return found, problems if folders else list(check_described(found, by))
+    return found, problems if folders else list(check_described(found, settings, by))
 
 
-def _plan(items: list[Item], settings: TrainingSettings) -> StepPlan:
-    """With the batches as buckets make them, unless a picture or the training size cannot be read."""
+def _plan(items: list[Item], settings: TrainingSettings) -> StepPlan | None:
+    """Of the pictures that can be read, with the batches as buckets make them; None where no picture can."""
+    pictures = [item.picture for item in items]
+    items = readable(items, examined(pictures, trusting_latents=settings.dataset.cache_latents_to_disk))
     try:
         places = places_of(items)
-    except (Failure, ValueError, ZeroDivisionError):
+    except (Failure, ValueError, ZeroDivisionError):  # of the training size, which has a sentence of its own
         places = None
-    return plan_of(items, settings, places)
+    return plan_of(items, settings, places) if items else None

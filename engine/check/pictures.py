@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.check.problem import Problem, listed, short
+from engine.check.problem import Problem, listed
 from engine.data.captions import caption_file, is_ending, unreadable_captions
-from engine.data.folders import ImageFolder, captions_without_picture, scan, unreadable
+from engine.data.examining import Examined, examine, examined, told
+from engine.data.folders import PICTURE_ENDINGS, ImageFolder, captions_without_picture, scan
 from engine.data.items import Item, TrainingSet
+from engine.data.masks import Masks
 from engine.settings.training import TrainingSettings
 
 MAKE_FOLDER = "Make the folder for me"
@@ -67,7 +69,7 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
         else:
             yield Problem(
                 option,
-                f'Found no pictures (.png, .jpg, .webp, .bmp) below "{path}".',
+                f'Found no pictures ({", ".join(PICTURE_ENDINGS)}) below "{path}".',
                 f"Put them into a sub-folder named REPEATS_WORDS, {example}.",
             )
         return
@@ -93,7 +95,7 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
             "Move them into one of the sub-folders.",
             blocking=False,
         )
-    yield from _readable(found, option)
+    yield from _looked_at(found, settings, option)
     ending = settings.dataset.caption_ending()
     concepts = folder.concepts if is_ending(ending) else ()
     orphans = [file for concept in concepts for file in captions_without_picture(concept, ending)]
@@ -106,11 +108,11 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
         )
 
 
-def check_described(found: TrainingSet, option: str) -> Iterator[Problem]:
+def check_described(found: TrainingSet, settings: TrainingSettings, option: str) -> Iterator[Problem]:
     """What a list or a dataset config leads to; check_pictures() looks at folders."""
     for note in found.notes:
         yield Problem(option, note, blocking=False)
-    yield from _readable(list(dict.fromkeys(item.picture for item in found.items)), option)
+    yield from _looked_at(list(dict.fromkeys(item.picture for item in found.items)), settings, option)
 
 
 def check_captions(items: list[Item]) -> Iterator[Problem]:
@@ -151,21 +153,47 @@ def _has_caption(item: Item) -> bool:
     return caption_file(item.picture, item.subset.pictures.caption_ending()) is not None
 
 
-def _readable(pictures: list[Path], option: str) -> Iterator[Problem]:
-    bad = unreadable(pictures)
-    if bad:
-        yield Problem(option, f"{_listed_pictures(bad)}.", "Remove or replace them.")
-
-
 def _count(number: int, one: str, more: str) -> str:
     return f"{number} {one if number == 1 else more}"
 
 
-def _listed_pictures(bad: dict[Path, str]) -> str:
-    shown = [f'"{short(picture)}" ({reason})' for picture, reason in list(bad.items())[:5]]
-    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-    noun = "1 picture cannot" if len(bad) == 1 else f"{len(bad)} pictures cannot"
-    return f"{noun} be read: {', '.join(shown)}{more}"
+def _looked_at(pictures: list[Path], settings: TrainingSettings, option: str) -> Iterator[Problem]:
+    found = examined(pictures, trusting_latents=settings.dataset.cache_latents_to_disk)
+    yield from _odd(found, option)
+    if option != "reg_data_dir":
+        yield from _unmasked(found, settings)
+
+
+def _odd(found: dict[Path, Examined], option: str) -> Iterator[Problem]:
+    """What is left out and what is mended; only where nothing is left does it hinder the start."""
+    for sentence in told(found, most=5):
+        if all(one.left_out for one in found.values()):
+            yield Problem(option, f"None of the pictures can be read. {sentence}", "Replace them.")
+        else:
+            yield Problem(option, sentence, blocking=False)
+
+
+def _unmasked(found: dict[Path, Examined], settings: TrainingSettings) -> Iterator[Problem]:
+    """Masked loss without a mask: such pictures are learned whole."""
+    dataset = settings.dataset
+    if not dataset.masked_loss or (dataset.mask_dir and not Path(dataset.mask_dir).is_dir()):
+        return
+    masks = Masks(Path(dataset.mask_dir)) if dataset.mask_dir else None
+    whole = [
+        picture
+        for picture, one in found.items()
+        if not one.left_out and not one.see_through and not (masks and masks.of(picture))
+    ]
+    if whole:
+        yield Problem(
+            "masked_loss",
+            f"{len(whole)} pictures have no mask and are learned whole: {listed(whole)}.",
+            "Put masks of the same names into the Mask folder, or make what is not to be learned transparent.",
+            blocking=False,
+        )
+    broken = [mask for picture in found if masks and (mask := masks.of(picture)) and examine(mask).left_out]
+    if broken:
+        yield Problem("mask_dir", f"Masks that cannot be read: {listed(broken)}.", "Replace them.")
 
 
 def words_for(settings: TrainingSettings) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.data.folders import short
 from engine.data.steps import StepPlan
 
 
@@ -52,7 +53,3 @@ def listed(files: list[Path], most: int = 5) -> str:
     """The first files by folder and name, and how many more there are."""
     more = f" and {len(files) - most} more" if len(files) > most else ""
     return ", ".join(f'"{short(file)}"' for file in files[:most]) + more
-
-
-def short(file: Path) -> str:
-    return f"{file.parent.name}/{file.name}"

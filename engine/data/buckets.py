@@ -31,12 +31,18 @@ class Placed:
         Source: Podell et al. 2023, arXiv:2307.01952, section 2.2.
         """
         width, height = self.bucket
+        left, top, right, _ = self.inner()
+        if flipped:
+            left = width - right
+        return self.original[1], self.original[0], int(top), int(left), height, width
+
+    def inner(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the largest rectangle of the picture's shape within the bucket."""
+        width, height = self.bucket
         aspect = self.original[0] / max(1, self.original[1])
         inner = (height * aspect, height) if width / height > aspect else (width, width / (aspect or 1))
         left, top = ((side - within) // 2 for side, within in zip(self.bucket, inner, strict=True))
-        if flipped:
-            left = width - (left + inner[0])
-        return self.original[1], self.original[0], int(top), int(left), height, width
+        return left, top, left + inner[0], top + inner[1]
 
     def cropped_away(self) -> float:
         """Share of the scaled picture that the crop leaves out, in [0, 1)."""

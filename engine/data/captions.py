@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,3 +152,14 @@ def _shown_parts(count: int, settings: Captions, moment: Moment) -> int:
         return count
     least = settings.token_warmup_min
     return math.floor(moment.step * ((count - least) / warmup)) + least
+
+
+def vary(captions: Sequence[str], variations: Sequence[Captions]) -> bool:
+    """Whether any caption has several wordings, apart from being dropped."""
+    return any(may_vary(caption, variation) for caption, variation in zip(captions, variations, strict=True))
+
+
+def only_wordings(captions: Sequence[str], variations: Sequence[Captions]) -> list[str]:
+    """Of captions that do not vary."""
+    each = zip(captions, variations, strict=True)
+    return [worded(caption, variation, Moment(), random.Random(0)) for caption, variation in each]

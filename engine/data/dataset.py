@@ -1,99 +1,225 @@
-"""The training pictures as latents, encoded once or each time."""
+"""The training pictures as latents, encoded once or each time they are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from engine.data.batches import derived_seed
-from engine.data.buckets import Placed, Size
-from engine.data.pictures import read_picture
+from engine.data.batches import MicroBatch, derived_seed
+from engine.data.buckets import Size
+from engine.data.kept import Kept, of_latents
+from engine.data.pictures import UnreadablePicture, read_masked, read_picture
+from engine.data.source import Source
+from engine.data.views import View, view_of
 
 Encode = Callable[[Tensor, list[torch.Generator] | None], Tensor]
 """Pixels (B, 3, H, W) in [-1, 1] and each one's noise source for the VAE's draw → latents (B, C, h, w)."""
 
-FLIP_CHANCE = 0.5
+T = TypeVar("T")
+R = TypeVar("R")
+
+Progress = Callable[[int, int], bool | None]
+"""Told how many of all pictures are encoded; answers True to stop."""
+
+READ_AHEAD = 8
+"""Pictures beside the batch that is encoded: enough that threads always have one to read."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a model is shown of some pictures.  latents: (B, C, h, w).  sizes: (B, 6), see Placed.told()."""
+    """What a model is shown of some pictures.
 
+    pictures: indices.  latents: (B, C, h, w).  sizes: (B, 6), see Placed.told().
+    mask: (B, h, w) in [0, 1], how much each place is learned; None where all of it is.
+    """
+
+    pictures: tuple[int, ...]
     latents: Tensor
     sizes: Tensor
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A batch as it was read: latents, or pixels yet to be encoded; else as in Shown.
+
+    missed: pictures that could not be read, in whose place others stand, with the reason.
+    """
+
+    pictures: tuple[int, ...]
+    latents: Tensor | None
+    pixels: Tensor | None
+    sizes: Tensor
+    mask: Tensor | None
+    missed: dict[Path, str]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """image: latents or pixels.  missed: what was passed over before it."""
+
+    index: int
+    flipped: bool
+    image: Tensor
+    mask: Tensor | None
+    missed: dict[Path, str]
 
 
 class Latents:
     """Latents of the pictures by index.
 
-    places: each picture's size and bucket.  flips: whether each is shown mirrored half of the time.
+    kept: where they are kept once they are encoded; None: they are encoded each time.
     """
 
-    def __init__(self, pictures: list[Path], places: list[Placed], encode: Encode, flips: Sequence[bool] = ()) -> None:
-        self._pictures, self._places, self._encode = pictures, places, encode
-        self._flips = list(flips) or [False] * len(pictures)
-        self._cached: dict[tuple[int, bool], Tensor] = {}
+    def __init__(self, sources: list[Source], encode: Encode, kept: Kept | None = None) -> None:
+        self._sources, self._encode, self._kept = sources, encode, kept
+        self._broken: dict[Path, str] = {}
+        self._by_bucket: dict[Size, list[int]] = {}
+        for index, source in enumerate(sources):
+            self._by_bucket.setdefault(source.place.bucket, []).append(index)
 
-    def cache(self, batch_size: int, seed: int, progress: Callable[[int, int], None]) -> None:
-        """Encode every picture now and keep the latents in memory; pictures are read ahead by threads.
+    def only(self, sources: list[Source]) -> Latents:
+        """Of some of the pictures, under new indices, with what is kept of them."""
+        return Latents(sources, self._encode, self._kept)
 
-        The draw from the VAE's distribution depends on the seed and the picture's place alone.
+    def lacking(self) -> set[Source]:
+        """What cache() would encode."""
+        return set(self._kept.lacking(self._sources)) if self._kept else set()
+
+    def cache(
+        self, lacking: set[Source], batch_size: int, seed: int, progress: Progress, rank: int = 0, processes: int = 1
+    ) -> dict[Path, str]:
+        """Encode what is lacking and keep it; pictures are read ahead by threads. Returns those that cannot be read.
+
+        rank: this process's among those that share the work.
         """
-        done = 0
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            for group, pixels in _ahead(pool, self._read, self._groups(batch_size)):
-                # Together with one that is mirrored, the others are encoded so too: a group is one tensor.
-                for flipped in (False, True) if any(self._flips[index] for index in group) else (False,):
-                    noise = [
-                        torch.Generator().manual_seed(derived_seed(seed, "latents", index, flipped)) for index in group
-                    ]
-                    encoded = self._encode(pixels.flip(-1) if flipped else pixels, noise).cpu()
-                    self._cached |= {(index, flipped): one for index, one in zip(group, encoded, strict=True)}
+        assert self._kept is not None
+        unreadable: dict[Path, str] = {}
+        indices = {source: index for index, source in reversed(list(enumerate(self._sources))) if source in lacking}
+        mine = sorted(indices.values())[rank::processes]
+        groups = [group for bucket in self._by_bucket.values() for group in _groups(mine, bucket, batch_size)]
+        done = len(self._sources) - len(mine)
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            read = _ahead(pool, self._read, (index for group in groups for index in group), batch_size + READ_AHEAD)
+            for group in groups:
+                ready = []
+                for index in group:
+                    try:
+                        ready.append((index, *next(read).result()))
+                    except UnreadablePicture as error:
+                        unreadable[self._sources[index].picture] = error.why
+                if ready:
+                    self._keep(ready, seed)
                 done += len(group)
-                progress(done, len(self._pictures))
+                if progress(done, len(self._sources)):
+                    break
+        return unreadable
 
-    def batch(self, indices: tuple[int, ...]) -> Shown:
-        """Latents on the CPU where cached.  Which are mirrored is drawn from torch's generator."""
-        flipped = [self._flips[index] for index in indices]
-        if any(flipped):
-            drawn = (torch.rand(len(indices)) < FLIP_CHANCE).tolist()
-            flipped = [flips and now for flips, now in zip(flipped, drawn, strict=True)]
-        sizes = torch.tensor([self._places[index].told(flip) for index, flip in zip(indices, flipped, strict=True)])
-        if self._cached:
-            return Shown(torch.stack([self._cached[index] for index in zip(indices, flipped, strict=True)]), sizes)
-        pixels = self._read(indices)
-        mirrored = [one.flip(-1) if flip else one for one, flip in zip(pixels, flipped, strict=True)]
-        return Shown(self._encode(torch.stack(mirrored), None), sizes)
+    def read(self, batch: MicroBatch) -> Loaded:
+        """What a batch is made from; may be called from several threads.
 
-    def _groups(self, batch_size: int) -> list[tuple[int, ...]]:
-        """Indices of pictures of one bucket, to be encoded together."""
-        by_bucket: dict[Size, list[int]] = {}
-        for index, place in enumerate(self._places):
-            by_bucket.setdefault(place.bucket, []).append(index)
-        return [
-            tuple(indices[i : i + batch_size])
-            for indices in by_bucket.values()
-            for i in range(0, len(indices), batch_size)
-        ]
+        How each picture is shown is a function of the batch's seed. One that cannot be read is replaced by the next of
+        its size that can.  Raises UnreadablePicture where there is none.
+        """
+        found = [self._first_readable(index, batch.seed, place) for place, index in enumerate(batch.pictures)]
+        images = torch.stack([one.image for one in found])
+        return Loaded(
+            pictures=tuple(one.index for one in found),
+            latents=images if self._kept else None,
+            pixels=None if self._kept else images,
+            sizes=torch.tensor([self._sources[one.index].place.told(one.flipped) for one in found]),
+            mask=_together([one.mask for one in found]),
+            missed={picture: why for one in found for picture, why in one.missed.items()},
+        )
 
-    def _read(self, indices: tuple[int, ...]) -> Tensor:
-        return torch.stack([read_picture(self._pictures[index], self._places[index]) for index in indices])
+    def shown(self, loaded: Loaded) -> Shown:
+        """What was read, as latents: of pixels, the VAE draws from torch's generator."""
+        latents = loaded.latents
+        if latents is None:
+            assert loaded.pixels is not None
+            latents = self._encode(loaded.pixels, None)
+        mask = loaded.mask
+        if mask is not None and mask.shape[-2:] != latents.shape[-2:]:
+            mask = torch.stack([of_latents(one, latents) for one in mask])
+        return Shown(loaded.pictures, latents, loaded.sizes, mask)
+
+    def _first_readable(self, index: int, seed: int, place: int) -> _Found:
+        missed: dict[Path, str] = {}
+        for candidate in self._or_others(index):
+            source = self._sources[candidate]
+            if source.picture in self._broken:
+                continue
+            view = view_of(source, random.Random(derived_seed(seed, "view", place)))
+            try:
+                kept = self._kept
+                image, mask = kept.get(source, view.flipped) if kept else self._read(candidate, view)
+                return _Found(candidate, view.flipped, image, mask, missed)
+            except UnreadablePicture as error:
+                missed[source.picture] = error.why
+            except (OSError, ValueError) as error:
+                missed[source.picture] = str(error)
+            self._broken |= missed
+        picture = self._sources[index].picture
+        raise UnreadablePicture(picture, self._broken[picture])
+
+    def _or_others(self, index: int) -> Iterator[int]:
+        """A picture, then those of its size that follow it, then those before it."""
+        yield index
+        same_size = self._by_bucket[self._sources[index].place.bucket]
+        here = same_size.index(index)
+        yield from same_size[here + 1 :]
+        yield from same_size[:here]
+
+    def _keep(self, ready: list[tuple[int, Tensor, Tensor | None]], seed: int) -> None:
+        assert self._kept is not None
+        pixels = torch.stack([image for _, image, _ in ready])
+        encoded: list[Tensor | None] = [None, None]
+        for flipped in (False, True) if any(self._sources[index].flips for index, _, _ in ready) else (False,):
+            noise = [
+                torch.Generator().manual_seed(self._kept.draw_seed(seed, index, self._sources[index], flipped))
+                for index, _, _ in ready
+            ]
+            encoded[flipped] = self._encode(pixels.flip(-1) if flipped else pixels, noise).cpu()
+        plain, mirrored = encoded
+        assert plain is not None
+        for place, (index, _, mask) in enumerate(ready):
+            source = self._sources[index]
+            flipped_too = mirrored[place] if mirrored is not None and source.flips else None
+            self._kept.keep(source, plain[place], flipped_too, mask)
+
+    def _read(self, index: int, view: View | None = None) -> tuple[Tensor, Tensor | None]:
+        """Pixels, and the mask where masks are wanted."""
+        source, view = self._sources[index], view or View()
+        if source.masked:
+            return read_masked(source.picture, source.place, view, source.mask)
+        return read_picture(source.picture, source.place, view), None
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, read: Callable[[tuple[int, ...]], Tensor], groups: list[tuple[int, ...]]
-) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    """read() of every group in order, two groups ahead of the one in use."""
-    waiting: list[tuple[tuple[int, ...], Future[Tensor]]] = []
-    for group in groups:
-        waiting.append((group, pool.submit(read, group)))
-        if len(waiting) > 2:
-            ready, future = waiting.pop(0)
-            yield ready, future.result()
-    for ready, future in waiting:
-        yield ready, future.result()
+def _together(masks: list[Tensor | None]) -> Tensor | None:
+    """A batch of masks; pictures without one are learned whole."""
+    some = next((mask for mask in masks if mask is not None), None)
+    return None if some is None else torch.stack([torch.ones_like(some) if mask is None else mask for mask in masks])
+
+
+def _groups(wanted: list[int], bucket: list[int], size: int) -> Iterator[list[int]]:
+    """Those of a bucket that are wanted, so many at a time."""
+    chosen = sorted(set(wanted) & set(bucket))
+    yield from (chosen[i : i + size] for i in range(0, len(chosen), size))
+
+
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], of: Iterable[T], many: int) -> Iterator[Future[R]]:
+    """work() of all in order, `many` ahead of the one in use."""
+    rest = iter(of)
+    waiting = [pool.submit(work, one) for one in islice(rest, many)]
+    while waiting:
+        yield waiting.pop(0)
+        waiting += [pool.submit(work, one) for one in islice(rest, 1)]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image
+from engine.data.opening import endings
 
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+PICTURE_ENDINGS = endings()
+OTHER_KINDS = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jfif", ".jp2", ".psd", ".svg")
+"""Endings of pictures that are not looked for, unless they stand above: these are told, not passed over."""
+
 _FOLDER_NAME = re.compile(r"(\d+)_(.*)", re.DOTALL)
 
 
@@ -85,34 +87,21 @@ def captions_without_picture(concept: Concept, ending: str) -> list[Path]:
     return sorted(p for p in captions if p.name[: -len(ending)] not in stems)
 
 
-def unreadable(pictures: list[Path]) -> dict[Path, str]:
-    """The pictures that cannot be decoded, each with the reason in a few words."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        reasons = pool.map(_reason_unreadable, pictures)
-    return {picture: reason for picture, reason in zip(pictures, reasons, strict=True) if reason}
+def of_other_kinds(folders: Iterable[Path]) -> list[Path]:
+    """Pictures in the folders whose kind is not read, such as .gif."""
+    return sorted(
+        Path(entry.path)
+        for folder in set(folders)
+        for entry in os.scandir(folder)
+        if entry.name.lower().endswith(OTHER_KINDS)
+        and not entry.name.lower().endswith(PICTURE_ENDINGS)
+        and not entry.name.startswith(".")
+    )
 
 
-def _reason_unreadable(picture: Path) -> str:
-    try:
-        stat = picture.stat()
-    except OSError as error:
-        return str(error.strerror)
-    return _decode(picture, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=100_000)
-def _decode(picture: Path, _modified: int, size: int) -> str:
-    if size == 0:
-        return "the file is empty"
-    try:
-        with Image.open(picture) as image:
-            image.draft("RGB", (64, 64))  # JPEG alone can decode a small version, much sooner
-            image.load()
-    except Image.DecompressionBombError:
-        return "it has far too many pixels"
-    except Exception as error:  # pillow's decoders raise many kinds, SyntaxError and struct.error among them
-        return str(error).split(" '", 1)[0] or type(error).__name__
-    return ""
+def short(file: Path) -> str:
+    """Enough of a path to find the file: its folder's name and its own."""
+    return f"{file.parent.name}/{file.name}"
 
 
 def move_into_concept(folder: Path, caption_ending: str, repeats: int = 10, words: str = "concept") -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.data.buckets import Placed, Size
 from engine.data.captions import caption_of
+from engine.data.examining import Examined
 from engine.data.folders import ImageFolder
 from engine.data.placing import placed
 from engine.failure import Failure
@@ -96,6 +97,11 @@ def balanced(pictures: list[Item], total: int) -> list[Item]:
     return [
         replace(item, repeats=count, is_regularisation=True) for item, count in zip(pictures, repeats, strict=False)
     ]
+
+
+def readable(items: list[Item], found: dict[Path, Examined]) -> list[Item]:
+    """Without the pictures that are left out."""
+    return [item for item in items if not found[item.picture].left_out]
 
 
 def captions_of(items: list[Item]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A picture file → pixels of the training size."""
+"""A picture file → pixels of the training size, and its mask."""
 
 from __future__ import annotations
 
@@ -6,27 +6,57 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from engine.data.buckets import Placed
+from engine.data.examining import reason
+from engine.data.opening import read_upright
+from engine.data.views import View, coloured
 from engine.failure import Failure
 
+CENTRED = View()
 
-def read_picture(file: Path, place: Placed) -> Tensor:
-    """Turn upright by EXIF, scale, and crop around the centre to the bucket.
 
-    Returns (3, height, width) in [-1, 1].  Raises Failure naming the file where it cannot be decoded.
+class UnreadablePicture(Failure):
+    def __init__(self, file: Path, why: str) -> None:
+        super().__init__(f"The picture {file} cannot be read: {why}.", "Remove or replace it.", "train_data_dir")
+        self.file, self.why = file, why
+
+
+def read_picture(file: Path, place: Placed, view: View = CENTRED) -> Tensor:
+    """Turn upright by EXIF, scale, crop to the bucket, mirror and colour as the view says.
+
+    Returns (3, height, width) in [-1, 1].  Raises UnreadablePicture.
     """
+    return _pixels(_cropped(file, place, view), view)
+
+
+def read_masked(
+    file: Path, place: Placed, view: View = CENTRED, mask_file: Path | None = None
+) -> tuple[Tensor, Tensor]:
+    """read_picture() and its mask, (height, width) in [0, 1]: the red of the mask's picture, or without one the
+    transparency of the picture itself. The mask is scaled, cropped and mirrored as the picture is.
+    """
+    image = _cropped(file, place, view, alpha=True)
+    mask = image.getchannel("A") if mask_file is None else _cropped(mask_file, place, view).getchannel("R")
+    return _pixels(image.convert("RGB"), view), torch.from_numpy(np.asarray(mask, dtype=np.float32)) / 255
+
+
+def _cropped(file: Path, place: Placed, view: View, alpha: bool = False) -> Image.Image:
     try:
-        with Image.open(file) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            resized = upright.resize(place.resized, Image.Resampling.LANCZOS)
+        resized = read_upright(file, place.resized, alpha)
     except Exception as error:  # pillow's decoders raise many kinds
-        raise Failure(
-            f"The picture {file} cannot be read: {error}.", "Remove or replace it.", "train_data_dir"
-        ) from error
+        raise UnreadablePicture(file, reason(error)) from error
     width, height = place.bucket
-    left, top = (resized.width - width) // 2, (resized.height - height) // 2
-    array = np.asarray(resized.crop((left, top, left + width, top + height)), dtype=np.float32)
+    spare = resized.width - width, resized.height - height
+    left, top = (
+        room // 2 if view.crop is None else int(view.crop[axis] * (room + 1)) for axis, room in enumerate(spare)
+    )
+    cropped = resized.crop((left, top, left + width, top + height))
+    return cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if view.flipped else cropped
+
+
+def _pixels(image: Image.Image, view: View) -> Tensor:
+    array = np.asarray(coloured(image, view), dtype=np.float32)
     return torch.from_numpy(array).permute(2, 0, 1) / 127.5 - 1

@@ -5,18 +5,12 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image
-
 from engine.data.buckets import Buckets, Placed, Size
+from engine.data.examining import examine
 from engine.failure import Failure
 from engine.settings.dataset import Dataset
-
-_ORIENTATION = 0x0112
-_ON_ITS_SIDE = (5, 6, 7, 8)
-"""EXIF orientations of photos whose width and height are to be exchanged."""
 
 
 def placed(pictures: list[Path], settings: Dataset) -> list[Placed]:
@@ -45,18 +39,10 @@ def covering(picture: Size, wanted: Size) -> Placed:
 
 
 def upright_size(picture: Path) -> Size:
-    """Width and height after turning upright by EXIF; of most formats only the header is read."""
-    try:
-        stat = picture.stat()
-        return _upright_size(picture, stat.st_mtime_ns, stat.st_size)
-    except Exception as error:  # pillow's decoders raise many kinds
+    """Width and height after turning upright by EXIF; of most formats only the header is read.  Raises Failure."""
+    found = examine(picture, decode=False)
+    if found.left_out:
         raise Failure(
-            f"The picture {picture} cannot be read: {error}.", "Remove or replace it.", "train_data_dir"
-        ) from error
-
-
-@lru_cache(maxsize=100_000)
-def _upright_size(picture: Path, _modified: int, _size: int) -> Size:
-    with Image.open(picture) as image:
-        width, height = image.size
-        return (height, width) if image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE else (width, height)
+            f"The picture {picture} cannot be read: {found.left_out}.", "Remove or replace it.", "train_data_dir"
+        )
+    return found.size

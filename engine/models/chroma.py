@@ -16,6 +16,7 @@ from diffusers import ChromaPipeline, ChromaTransformer2DModel, FlowMatchEulerDi
 from diffusers.models.transformers.transformer_chroma import ChromaSingleTransformerBlock
 from torch import Tensor
 
+from engine.data.caption_files import CaptionFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout
 from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
@@ -80,6 +81,14 @@ class Chroma(Flux):
     def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
         tokens = self._settings.t5xxl_max_token_length - 1
         return CaptionLimit(parts.tokenizers[0], tokens, "t5xxl_max_token_length")
+
+    def caption_format(self, parts: Parts) -> CaptionFormat | None:
+        """sd-scripts keeps a CLIP's part in these files, which Chroma does not have."""
+        return None
+
+    caption_to_file = Flux.caption_to_file
+    caption_from_file = Flux.caption_from_file
+    latent_format = Flux.latent_format
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         """What no caption of the batch uses is cut off; a batch of one needs no mask then."""

@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from engine.data.caption_files import CaptionFormat
+from engine.data.latent_files import LatentFormat
 from engine.objective.objective import TrainingObjective
 from engine.settings.samples import SamplePrompt
 from engine.settings.training import TrainingSettings
@@ -34,6 +36,12 @@ class Parts:
     tokenizers: list[Any]
     prediction: Prediction = "epsilon"
     alphas_cumprod: Tensor | None = None
+
+    @property
+    def stride(self) -> int:
+        """Pixels to a latent's, along a side."""
+        vae: Any = self.vae
+        return int(2 ** (len(vae.config.block_out_channels) - 1))
 
     def modules(self) -> Iterator[nn.Module]:
         yield from (self.denoiser, self.vae, *self.text_encoders)
@@ -150,6 +158,18 @@ class Family(Protocol):
 
     def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
         """Where captions are cut off."""
+
+    def caption_format(self, parts: Parts) -> CaptionFormat | None:
+        """How sd-scripts names and keeps encoded captions; None where they are kept in memory alone."""
+
+    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+        """One caption's tensors, without the first dimension, as numpy arrays under sd-scripts' names."""
+
+    def caption_from_file(self, arrays: Encoded) -> Encoded:
+        """caption_to_file() the other way round."""
+
+    def latent_format(self, parts: Parts) -> LatentFormat:
+        """How sd-scripts names and scales this model's latents in files."""
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         """The model's answer to noisy latents (B, C, h, w) at timesteps (B,) in [0, 1000], of the latents' shape.

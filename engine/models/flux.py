@@ -10,6 +10,8 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
+from engine.data.caption_files import CaptionFormat
+from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import tokens_in_chunks
@@ -99,10 +101,31 @@ class Flux:
         """T5's; what CLIP says of a caption's beginning is a word in passing."""
         return CaptionLimit(parts.tokenizers[1], self._t5_tokens(parts) - 1, "t5xxl_max_token_length")
 
+    def caption_format(self, parts: Parts) -> CaptionFormat | None:
+        names = frozenset({"l_pooled", "t5_out", "txt_ids", "t5_attn_mask"})
+        flags = {"apply_t5_attn_mask": self._settings.apply_t5_attn_mask}
+        return CaptionFormat("_flux_te.npz", names, flags, {"t5_out": self._t5_tokens(parts)})
+
+    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+        states = encoded["states"].float()
+        return {
+            "l_pooled": encoded["pooled"].float().numpy(),
+            "t5_out": states.numpy(),
+            "txt_ids": states.new_zeros(len(states), 3).numpy(),
+            "t5_attn_mask": encoded["mask"].numpy(),
+        }
+
+    def caption_from_file(self, arrays: Encoded) -> Encoded:
+        return {"states": arrays["t5_out"], "mask": arrays["t5_attn_mask"], "pooled": arrays["l_pooled"]}
+
     def _t5_tokens(self, parts: Parts) -> int:
         """FLUX.1-schnell was trained with half of dev's 512 tokens."""
         asked = self._settings.t5xxl_max_token_length
         return asked if _is_told_guidance(parts) or asked != 512 else 256
+
+    def latent_format(self, parts: Parts) -> LatentFormat:
+        """sd-scripts keeps FLUX.1's latents shifted and scaled already, those of the other models not."""
+        return LatentFormat("_flux.npz", True, parts.stride)
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         transformer: Any = parts.denoiser

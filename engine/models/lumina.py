@@ -14,6 +14,8 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, Lumina2Pipeline, Lumina2Transformer2DModel
 from torch import Tensor
 
+from engine.data.caption_files import CaptionFormat
+from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, each_alone, linears_within
 from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
@@ -96,29 +98,57 @@ class LuminaImage2:
 
         The system prompt, if there is one, stands before captions and prompts, and not before negative prompts.
         """
-        system, wanted = self._settings.lumina_system_prompt, len(captions) - reading.negatives
-        begins = [f"{system} {BEGIN} " if system and place < wanted else "" for place in range(len(captions))]
-        texts = [begin + caption for begin, caption in zip(begins, captions, strict=True)]
+        wanted = len(captions) - reading.negatives
+        texts = [(self._begin() if place < wanted else "") + caption for place, caption in enumerate(captions)]
         gemma: Any = parts.text_encoders[0]
-        tokens = parts.tokenizers[0](
-            texts,
-            padding="max_length",
-            padding_side="right",
-            max_length=self._settings.lumina_gemma2_max_token_length,
-            truncation=True,
-            return_tensors="pt",
-        )
+        tokens = self._read(parts, texts, "pt")
         mask = tokens.attention_mask.to(gemma.device)
         with torch.autocast(gemma.device.type, enabled=False):  # float16 is too narrow for what Gemma 2 computes
             said = gemma(tokens.input_ids.to(gemma.device), attention_mask=mask, output_hidden_states=True)
         return {"states": said.hidden_states[-2], "mask": mask}
 
+    def _begin(self) -> str:
+        system = self._settings.lumina_system_prompt
+        return f"{system} {BEGIN} " if system else ""
+
+    def _read(self, parts: Parts, texts: list[str], kind: str) -> Any:
+        """The texts' tokens as tensors ("pt") or arrays ("np")."""
+        return parts.tokenizers[0](
+            texts,
+            padding="max_length",
+            padding_side="right",
+            max_length=self._settings.lumina_gemma2_max_token_length,
+            truncation=True,
+            return_tensors=kind,
+        )
+
     def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
         """What the system prompt leaves."""
-        tokenizer, system = parts.tokenizers[0], self._settings.lumina_system_prompt
-        before = len(tokenizer(f"{system} {BEGIN} ").input_ids) if system else 1
+        tokenizer = parts.tokenizers[0]
+        before = len(tokenizer(self._begin()).input_ids)
         tokens = self._settings.lumina_gemma2_max_token_length - before
         return CaptionLimit(tokenizer, tokens, "lumina_gemma2_max_token_length")
+
+    def caption_format(self, parts: Parts) -> CaptionFormat | None:
+        names = frozenset({"hidden_state", "attention_mask", "input_ids"})
+        return CaptionFormat(
+            "_lumina_te.npz", names, lengths={"hidden_state": self._settings.lumina_gemma2_max_token_length}
+        )
+
+    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+        mask = encoded["mask"].numpy()
+        return {
+            "hidden_state": encoded["states"].float().numpy(),
+            "attention_mask": mask,
+            "input_ids": self._read(parts, [self._begin() + caption], "np").input_ids[0],
+        }
+
+    def caption_from_file(self, arrays: Encoded) -> Encoded:
+        return {"states": arrays["hidden_state"], "mask": arrays["attention_mask"]}
+
+    def latent_format(self, parts: Parts) -> LatentFormat:
+        """Like FLUX.1's, whose VAE it has, they are kept shifted and scaled already."""
+        return LatentFormat("_lumina.npz", True, parts.stride)
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         answer: Tensor = parts.denoiser(

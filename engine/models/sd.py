@@ -9,6 +9,8 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from torch import Tensor
 from transformers import CLIPTextModel
 
+from engine.data.caption_files import CaptionFormat
+from engine.data.latent_files import LatentFormat
 from engine.failure import Failure
 from engine.models import checkpoint
 from engine.models.attachments import clip_attachments, each_alone, linears_within
@@ -39,6 +41,7 @@ class StableDiffusion:
     name = "Stable Diffusion 1"
     trains_text_encoders = True
     network_module = "networks.lora"
+    latent_suffix = "_sd.npz"
 
     def __init__(self, settings: TrainingSettings | None = None) -> None:
         """Every family is made with the run's settings; this one asks nothing of them."""
@@ -121,6 +124,19 @@ class StableDiffusion:
 
     def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
         return CaptionLimit(parts.tokenizers[0], reading.tokens, "max_token_length")
+
+    def caption_format(self, parts: Parts) -> CaptionFormat | None:
+        return None
+
+    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+        raise NotImplementedError(self.name)
+
+    def caption_from_file(self, arrays: Encoded) -> Encoded:
+        raise NotImplementedError(self.name)
+
+    def latent_format(self, parts: Parts) -> LatentFormat:
+        vae: Any = parts.vae
+        return LatentFormat(self.latent_suffix, False, parts.stride, vae.config.scaling_factor)
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         answer: Tensor = parts.denoiser(noisy, timesteps, encoder_hidden_states=encoded["states"], return_dict=False)[0]

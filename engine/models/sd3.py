@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ from diffusers import (
 )
 from torch import Tensor
 
+from engine.data.caption_files import CaptionFormat
+from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import hidden_states, tokens_in_chunks
@@ -36,6 +38,11 @@ from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
 
 CONFIGS = checkpoint.CONFIGS / "sd3"
+
+CLIP_TOKENS = 77
+
+MASKS = ("clip_l_attn_mask", "clip_g_attn_mask", "t5_attn_mask")
+"""Names in files of encoded captions, in the order of the tokenizers."""
 
 T5_TOKENS = 256
 """Of a caption, at most; the option's own default is that of FLUX.1."""
@@ -122,11 +129,43 @@ class StableDiffusion3:
             return CaptionLimit(parts.tokenizers[0], 75, "")
         return CaptionLimit(parts.tokenizers[2], self._t5_tokens - 1, "t5xxl_max_token_length")
 
+    def caption_format(self, parts: Parts) -> CaptionFormat | None:
+        masks = {"clip_l_attn_mask", "clip_g_attn_mask", "t5_attn_mask"}
+        flags = {"apply_lg_attn_mask": False, "apply_t5_attn_mask": self._masks}
+        return CaptionFormat(
+            "_sd3_te.npz", frozenset({"lg_out", "lg_pooled", "t5_out", *masks}), flags, {"t5_out": self._t5_tokens}
+        )
+
+    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+        """sd-scripts asks for the masks of what the tokenizers read, whether or not they are used."""
+        states = encoded["states"].float()
+        widths = sum(cast(Any, encoder).config.hidden_size for encoder in parts.text_encoders[:2])
+        arrays = {
+            "lg_out": states[:CLIP_TOKENS, :widths].numpy(),
+            "lg_pooled": encoded["pooled"].float().numpy(),
+            "t5_out": states[CLIP_TOKENS:].numpy(),
+            "t5_attn_mask": torch.zeros(self._t5_tokens, dtype=torch.int64).numpy(),
+        }
+        lengths = (CLIP_TOKENS, CLIP_TOKENS, self._t5_tokens)
+        for name, tokenizer, length in zip(MASKS, parts.tokenizers, lengths, strict=False):
+            read = tokenizer(caption, padding="max_length", max_length=length, truncation=True, return_tensors="np")
+            arrays[name] = read.attention_mask[0]
+        return arrays
+
+    def caption_from_file(self, arrays: Encoded) -> Encoded:
+        beside, behind = arrays["lg_out"], arrays["t5_out"]
+        beside = F.pad(beside, (0, behind.shape[-1] - beside.shape[-1]))
+        return {"states": torch.cat([beside, behind]), "pooled": arrays["lg_pooled"]}
+
     def _t5_states(self, parts: Parts, captions: list[str], like: Tensor, width: int) -> Tensor:
         if len(parts.text_encoders) < 3:
             return like.new_zeros(len(captions), self._t5_tokens, width)
         states, mask = t5_states(parts.text_encoders[2], parts.tokenizers[2], captions, self._t5_tokens, self._masks)
         return states * mask[:, :, None] if self._masks else states
+
+    def latent_format(self, parts: Parts) -> LatentFormat:
+        config = cast(Any, parts.vae).config
+        return LatentFormat("_sd3.npz", True, parts.stride, config.scaling_factor, config.shift_factor)
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         answer: Tensor = parts.denoiser(

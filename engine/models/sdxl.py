@@ -32,6 +32,7 @@ class StableDiffusionXL:
     name = "SDXL"
     trains_text_encoders = True
     network_module = "networks.lora"
+    latent_suffix = "_sdxl.npz"
 
     def __init__(self, settings: TrainingSettings | None = None) -> None:
         """Every family is made with the run's settings; this one asks nothing of them."""
@@ -121,6 +122,10 @@ class StableDiffusionXL:
         return {"states": torch.cat(states, dim=-1), "pooled": pooled}
 
     caption_limit = StableDiffusion.caption_limit
+    latent_format = StableDiffusion.latent_format
+    caption_format = StableDiffusion.caption_format
+    caption_to_file = StableDiffusion.caption_to_file
+    caption_from_file = StableDiffusion.caption_from_file
     objective = StableDiffusion.objective
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:

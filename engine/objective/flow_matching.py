@@ -51,13 +51,13 @@ class FlowMatching:
         target = latents if recipe.reading == "sigma_scaled" else flow.velocity(latents, drawn)
         return Corrupted(noisy, target, sigmas * flow.TIMESTEPS)
 
-    def loss(self, prediction: Tensor, corrupted: Corrupted) -> Tensor:
+    def loss(self, prediction: Tensor, corrupted: Corrupted, mask: Tensor | None = None) -> Tensor:
         sigmas = corrupted.timesteps.float() / flow.TIMESTEPS
         read = self._read(prediction.float(), corrupted.noisy.float(), sigmas)
         elements = loss.of_type(
             self._settings.loss_type, read, corrupted.target.float(), lambda: self._threshold(sigmas)
         )
-        return loss.mean_by_sample(elements) * self._weight(sigmas)
+        return loss.mean_by_sample(elements, mask) * self._weight(sigmas)
 
     def _sigmas(self, latents: Tensor) -> Tensor:
         """(B,) on the CPU, so that they are the same on every machine."""

@@ -64,6 +64,9 @@ def snr_threshold(snr: Tensor, c: float) -> Tensor:
     return (1 - c) / (1 + snr.rsqrt()).square() + c
 
 
-def mean_by_sample(elements: Tensor) -> Tensor:
-    """(B, C, h, w) → (B,)."""
-    return elements.mean(dim=(1, 2, 3))
+def mean_by_sample(elements: Tensor, mask: Tensor | None = None) -> Tensor:
+    """(B, C, h, w) → (B,).  mask: (B, h, w) in [0, 1], what each place counts.
+
+    The mean is over all places, also those that do not count, as sd-scripts takes it.
+    """
+    return (elements if mask is None else elements * mask[:, None].to(elements)).mean(dim=(1, 2, 3))

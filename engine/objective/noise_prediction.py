@@ -27,12 +27,12 @@ class NoisePrediction:
         target = noise.velocity(latents, drawn, timesteps, self._alphas_cumprod) if self._of_velocity else drawn
         return Corrupted(noisy, target, timesteps)
 
-    def loss(self, prediction: Tensor, corrupted: Corrupted) -> Tensor:
+    def loss(self, prediction: Tensor, corrupted: Corrupted, mask: Tensor | None = None) -> Tensor:
         timesteps = corrupted.timesteps
         elements = loss.of_type(
             self._settings.loss_type, prediction.float(), corrupted.target.float(), lambda: self._threshold(timesteps)
         )
-        return loss.mean_by_sample(elements) * self._weight(timesteps)
+        return loss.mean_by_sample(elements, mask) * self._weight(timesteps)
 
     def _noise(self, latents: Tensor) -> Tensor:
         drawn = torch.randn_like(latents)

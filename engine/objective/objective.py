@@ -26,5 +26,5 @@ class TrainingObjective(Protocol):
     def corrupt(self, latents: Tensor) -> Corrupted:
         """Put noise on clean latents (B, C, h, w), at timesteps of its own choice."""
 
-    def loss(self, prediction: Tensor, corrupted: Corrupted) -> Tensor:
-        """What the prediction costs, by sample: (B,), in float32."""
+    def loss(self, prediction: Tensor, corrupted: Corrupted, mask: Tensor | None = None) -> Tensor:
+        """What the prediction costs, by sample: (B,), in float32.  mask: (B, h, w), what each place of it counts."""

@@ -57,7 +57,7 @@ class Step(Event):
 
     loss: this step's, None where it was not a finite number.  smoothed_loss: exponential average.
     learning_rates: by parameter group.  images_per_second: over the last seconds.  memory: bytes in use.
-    eta: seconds left.
+    eta: seconds left.  waiting: share of the time over the last steps that went into waiting for pictures.
     """
 
     kind: Literal["step"] = "step"
@@ -70,6 +70,7 @@ class Step(Event):
     images_per_second: float | None = None
     memory: int | None = None
     eta: float | None = None
+    waiting: float | None = None
 
 
 class Sample(Event):

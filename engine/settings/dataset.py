@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from engine.settings.option import Group, idle, option
-from engine.settings.waiting import BUCKETS, DISK_CACHE, MASKS, WORKERS
+from engine.settings.option import Group, maps, option
 
 BASIC = "Parameters/Basic"
 
@@ -49,8 +48,8 @@ class Dataset(Group):
         False,
         label="Cache latents to disk",
         section=BASIC,
-        help="Keep the encoded pictures in files beside them, so that the next run on the same pictures starts sooner.",
-        standing=DISK_CACHE,
+        help="Keep the encoded pictures in files beside them instead of in memory, so that the next run starts at "
+        "once. The files are those of sd-scripts.",
     )
     enable_bucket: bool = option(
         True,
@@ -109,14 +108,13 @@ class Dataset(Group):
         label="Random crop instead of center crop",
         section=ADVANCED,
         help="Crop at a random place each time instead of around the centre. Latents cannot be cached then.",
-        standing=BUCKETS,
     )
     color_aug: bool = option(
         False,
         label="Color augmentation",
         section=ADVANCED,
-        help="Vary hue and saturation a little each time a picture is seen. Latents cannot be cached then.",
-        standing=BUCKETS,
+        help="Vary hue or brightness a little in a third of the times a picture is seen. Latents cannot be cached "
+        "then.",
         also=("Color aug",),
     )
     flip_aug: bool = option(
@@ -131,32 +129,40 @@ class Dataset(Group):
         False,
         label="Masked loss",
         section=ADVANCED,
-        help="Learn only what a mask beside each picture, or its transparency, leaves visible.",
-        standing=MASKS,
+        help="Learn only what a picture's mask in the Mask folder, or without one its transparency, leaves visible.",
         methods=("dreambooth", "lora", "finetune"),
+    )
+    mask_dir: str = option(
+        "",
+        widget="folder",
+        label="Mask folder",
+        section=ADVANCED,
+        help="Pictures named as the training pictures, in sub-folders named as theirs or all in one: white is learned, "
+        "black is not, grey a little. Empty for transparency.",
+        applies_when={"masked_loss": (True,)},
+        also=("Masks", "conditioning_data_dir"),
     )
     skip_cache_check: bool = option(
         False,
         label="Skip cache check",
         section=ADVANCED,
-        help="Trust cache files that are there without comparing them with their pictures: a faster start on many "
-        "pictures.",
-        standing=DISK_CACHE,
+        help="Trust cache files that are there without comparing them with their pictures and the VAE.",
+        applies_when={"cache_latents_to_disk": (True,)},
     )
     max_data_loader_n_workers: int = option(
         0,
         ge=0,
         label="Max num workers for DataLoader",
         section=ADVANCED,
-        help="Processes that read pictures ahead; 0 reads them in the training process.",
-        standing=WORKERS,
+        help="Threads that read pictures or their cache files before their step comes; 0 for as many as suit the "
+        "machine.",
     )
     persistent_data_loader_workers: bool = option(
         False,
         label="Persistent data loader",
         section=ADVANCED,
         help="Keep the processes that read pictures from one epoch to the next.",
-        standing=idle("It keeps sd-scripts' reading processes alive from epoch to epoch; there are none here to keep."),
+        standing=maps("threads that read pictures ahead for the whole of the run"),
         also=("Persistent data loading",),
     )
 

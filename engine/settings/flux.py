@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, maps, option
-from engine.settings.waiting import CAPTIONS_ON_DISK, CAPTIONS_ONCE, NETWORKS, T5_TRAINING, WHOLE_MODEL
+from engine.settings.waiting import CAPTIONS_ONCE, NETWORKS, T5_TRAINING, WHOLE_MODEL
 
 SECTION = "Parameters/Basic/FLUX.1"
 
@@ -64,9 +64,9 @@ class Flux(Group):
         False,
         label="Cache Text Encoder Outputs to Disk",
         section=SECTION,
-        help="Keep the encoded captions in files beside the pictures.",
+        help="Keep the encoded captions in files beside the pictures instead of in memory, so that the next run does "
+        "without the text encoders. The files are those of sd-scripts.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=CAPTIONS_ON_DISK,
         methods=("dreambooth", "lora", "finetune"),
     )
     timestep_sampling: Literal["flux_shift", "sigma", "shift", "sigmoid", "uniform"] = option(

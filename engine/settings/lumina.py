@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, option
-from engine.settings.waiting import ATTENTION, CAPTIONS_ON_DISK, CAPTIONS_ONCE
+from engine.settings.waiting import ATTENTION, CAPTIONS_ONCE
 
 SECTION = "Parameters/Basic/Lumina Image 2.0"
 
@@ -62,7 +62,6 @@ class Lumina(Group):
         section=SECTION,
         help="Keep the encoded captions in files beside the pictures.",
         applies_when={"lumina_checkbox": (True,)},
-        standing=CAPTIONS_ON_DISK,
         methods=("lora", "finetune"),
     )
     lumina_timestep_sampling: Literal["sigma", "uniform", "sigmoid", "shift", "nextdit_shift", "flux_shift"] = option(

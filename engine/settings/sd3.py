@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, maps, option
-from engine.settings.waiting import CAPTIONS_ON_DISK, CAPTIONS_ONCE, MMAP, MORE_SD3, WHOLE_MODEL
+from engine.settings.waiting import CAPTIONS_ONCE, MMAP, MORE_SD3, WHOLE_MODEL
 
 SECTION = "Parameters/Basic/SD3"
 ENCODERS = "Parameters/Basic/Text encoders"
@@ -103,9 +103,9 @@ class Sd3(Group):
         False,
         label="Cache Text Encoder Outputs to Disk",
         section=SECTION,
-        help="Keep the encoded captions in files beside the pictures.",
+        help="Keep the encoded captions in files beside the pictures instead of in memory, so that the next run does "
+        "without the text encoders. The files are those of sd-scripts.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=CAPTIONS_ON_DISK,
         methods=("dreambooth", "lora", "finetune"),
     )
     weighting_scheme: Literal["logit_normal", "sigma_sqrt", "mode", "cosmap", "uniform"] = option(

@@ -14,11 +14,6 @@ ANIMA = later("Anima models")
 INPAINTING = later("inpainting models")
 MMAP = later("reading model files without memory mapping")
 
-DISK_CACHE = later("latents cached on disk")
-CAPTIONS_ON_DISK = later("encoded captions cached on disk")
-BUCKETS = later("random crops and colours")
-MASKS = later("masked loss")
-WORKERS = later("reading pictures in processes of their own")
 
 WHOLE_MODEL = later("training the whole model (DreamBooth and fine-tuning)")
 TEXTUAL_INVERSION = later("textual inversion")

@@ -29,11 +29,12 @@ class Report:
         self.device = torch.device("cpu")
         self._writer = writer
         self._broken_losses = 0
+        self._missed: set[Path] = set()
         self._waiting: list[tuple[Step, Tensor, Tensor | None]] = []
         self._smoothed: float | None = None
         self._flushed = time.monotonic()
         self._stage = ""
-        self._recent: deque[tuple[float, int, int]] = deque(maxlen=50)
+        self._recent: deque[tuple[float, int, int, float]] = deque(maxlen=50)
         self._board = _tensorboard(logging_dir, name) if writer and logging_dir else None
 
     def event(self, event: Event) -> None:
@@ -57,6 +58,13 @@ class Report:
         print(f"warning: {text}", flush=True)
         self.event(Warned(text=text))
 
+    def missed(self, pictures: dict[Path, str]) -> None:
+        """Pictures that could be read before and no longer can; each is named once."""
+        for picture, why in pictures.items():
+            if picture not in self._missed:
+                self._missed.add(picture)
+                self.warn(f"{picture} can no longer be read ({why}); others are shown in its place.")
+
     def step(
         self,
         step: int,
@@ -66,19 +74,24 @@ class Report:
         loss: Tensor,
         grad_norm: Tensor | None,
         learning_rates: dict[str, float],
+        waited: float = 0.0,
     ) -> None:
-        """One optimizer step.  loss and grad_norm stay on their device until the next flush."""
+        """One optimizer step.  loss and grad_norm stay on their device until the next flush.
+
+        waited: seconds since the start in which the steps waited for pictures.
+        """
         now = time.monotonic()
-        self._recent.append((now, step, pictures))
-        began, first, _ = self._recent[0]
-        rate = eta = None
+        self._recent.append((now, step, pictures, waited))
+        began, first, _, waited_before = self._recent[0]
+        rate = eta = waiting = None
         if step > first and now > began:
-            seen = sum(count for _, _, count in list(self._recent)[1:])
+            waiting = min(1.0, (waited - waited_before) / (now - began))
+            seen = sum(count for _, _, count, _ in list(self._recent)[1:])
             rate = seen / (now - began)
             eta = (now - began) / (step - first) * (total - step)
         event = Step(
             step=step, epoch=epoch, loss=None, smoothed_loss=0, learning_rates=learning_rates,
-            images_per_second=rate, eta=eta,
+            images_per_second=rate, eta=eta, waiting=waiting,
         )  # fmt: skip
         self._waiting.append((event, loss, grad_norm))
         if now - self._flushed >= FLUSH_EVERY or step == total:

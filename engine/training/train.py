@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.data.ahead import Ahead
 from engine.data.batches import Batches, MicroBatch
-from engine.data.dataset import Latents
-from engine.data.items import captions_of, places_of
+from engine.data.items import captions_of
 from engine.data.steps import plan_of
-from engine.data.training_set import training_set
 from engine.disk import remove_leftovers
-from engine.failure import Failure, Stopped
+from engine.failure import Failure
 from engine.models.families import family_of
-from engine.models.family import Parts, Reading
-from engine.models.vae import to_latents
+from engine.models.family import Reading
 from engine.runs.events import Planned
 from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, find_state
@@ -35,6 +34,7 @@ from engine.training.hardware import (
     save_memory,
     weight_dtype,
 )
+from engine.training.kept_captions import kept_captions
 from engine.training.metadata import RunMetadata
 from engine.training.method import Method, names, parameters
 from engine.training.methods import method_of
@@ -45,6 +45,7 @@ from engine.training.report import Report
 from engine.training.samples import Sampler
 from engine.training.schedules import has_given_rates, learning_rates, make_schedule
 from engine.training.state import load_state
+from engine.training.training_pictures import training_pictures
 from engine.training.updates import AllAtOnce, Fused, Updates
 
 Saved = tuple[dict[str, Tensor], dict[str, Any], Progress]
@@ -69,11 +70,16 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     )
 
     report.stage("loading", detail=settings.source_model.pretrained_model_name_or_path)
-    described = training_set(settings)
-    for note in described.notes:
-        report.warn(note)
-    items = described.items
-    places, captions = places_of(items), captions_of(items)
+    family = family_of(settings)
+    dtype = weight_dtype(accelerator.mixed_precision)
+    # What is trained begins from all digits that the files have; the rest may lose some at once.
+    whole, learned_as = settings.method != "lora", learned_dtype(settings.memory, accelerator.mixed_precision)
+    parts = family.load(settings, learned_as if whole else dtype)
+    if whole and not settings.sdxl.sdxl_no_half_vae:
+        parts.vae.to(dtype)
+    pictures = training_pictures(settings, family, parts, seed, accelerator, report, run.stop_requested)
+    items, places, latents = pictures.items, pictures.places, pictures.latents
+    captions = captions_of(items)
     plan = plan_of(items, settings, places)
     start = saved[2].step if saved else 0
     if start >= plan.steps:
@@ -82,13 +88,6 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             "Raise Epoch or Max train steps to train on.",
             "resume",
         )
-    family = family_of(settings)
-    dtype = weight_dtype(accelerator.mixed_precision)
-    # What is trained begins from all digits that the files have; the rest may lose some at once.
-    whole, learned_as = settings.method != "lora", learned_dtype(settings.memory, accelerator.mixed_precision)
-    parts = family.load(settings, learned_as if whole else dtype)
-    if whole and not settings.sdxl.sdxl_no_half_vae:
-        parts.vae.to(dtype)
     report.event(
         Planned(
             total_steps=plan.steps,
@@ -99,36 +98,28 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         )
     )
 
-    def cached(done: int, total: int) -> None:
-        report.stage("caching", done, total)
-        if of_first_process(run.stop_requested()):
-            raise Stopped
-
-    pictures, flips = [item.picture for item in items], [item.subset.pictures.flip_aug for item in items]
-    latents = Latents(pictures, places, partial(_encode, parts), flips)
-    parts.vae.to(device)
-    if settings.dataset.cache_latents:
-        batch_size = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
-        latents.cache(batch_size, seed, cached)
-        parts.vae.to("cpu")
-
     torch.manual_seed(seed)
     method = method_of(family, parts, settings, plan.steps, learned_as)
     if settings.hardware.gradient_checkpointing:
         save_memory(parts.denoiser, *parts.text_encoders)
 
-    # The text encoders come first, and go again where all captions are encoded at once: they and the denoiser of a
-    # large model would not fit side by side.
-    placement = Placement(parts, settings, device, dtype)
-    placement.text_encoders()
-    reading = Reading.of(settings)
+    reading, variations = Reading.of(settings), [item.subset.captions for item in items]
     if too_long := truncated(family.caption_limit(parts, reading), items, captions, reading.weighted):
         report.warn(too_long)
+    trained, shown = method.trains_text_encoder, [item.picture for item in items]
+    kept = kept_captions(family, parts, settings, shown, captions, variations, reading, trained)
+    if kept and kept.foreign:
+        report.warn(
+            f"{kept.foreign} encoded captions come from files of another program, which do not say of which caption "
+            "and text encoders. Delete the files if it was others."
+        )
+    placement = Placement(parts, settings, device, dtype)
+    # The text encoders come first, and go again where all captions are encoded at once: they and the denoiser of a
+    # large model would not fit side by side.
+    if kept is None or kept.needs_encoders or settings.samples.prompts():
+        placement.text_encoders()
     sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
-    variations = [item.subset.captions for item in items]
-    conditioning = Conditioning(
-        family, parts, captions, variations, reading, plan.steps, method.trains_text_encoder, device
-    )
+    conditioning = Conditioning(family, parts, captions, variations, reading, plan.steps, trained, device, kept)
     placement.denoiser()
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
     if learned_as == torch.float16:
@@ -181,14 +172,23 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     )
     objective = family.objective(settings, parts)
 
+    ahead = Ahead(
+        latents.read,
+        (batch for step in range(start, plan.steps) for batch in batches.at(step)),
+        settings.dataset.max_data_loader_n_workers,
+    )
+
     def loss_of(batch: MicroBatch) -> Tensor:
         torch.manual_seed(batch.seed)
-        shown = latents.batch(batch.pictures)
+        loaded = ahead.take()
+        report.missed(loaded.missed)
+        shown = latents.shown(loaded)
+        batch = replace(batch, pictures=shown.pictures)
         corrupted = objective.corrupt(shown.latents.to(device, torch.float32))
         with accelerator.autocast(), placement.backward_memory():
             encoded, sizes = conditioning.of(batch), shown.sizes.to(device)
             prediction = family.predict(parts, corrupted.noisy.to(dtype), corrupted.timesteps, encoded, sizes)
-        losses = objective.loss(prediction, corrupted) * prior_weights[list(batch.pictures)]
+        losses = objective.loss(prediction, corrupted, shown.mask) * prior_weights[list(batch.pictures)]
         return losses.mean() * batch.weight
 
     group_names = names(method)
@@ -219,6 +219,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             loss=accelerator.reduce(step_loss, "mean"),
             grad_norm=grad_norm,
             learning_rates=dict(zip(group_names, rates, strict=True)),
+            waited=ahead.waited,
         )
         schedule.step()
         if milestones.after(step):
@@ -252,18 +253,6 @@ def _take_up(saved: Saved, method: Method, memory: _Memory) -> None:
             "Set rank, optimizer and learning rates as they were in the run that saved it, or empty Resume.",
             "resume",
         ) from error
-
-
-@torch.no_grad()
-def _encode(parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
-    latents = to_latents(parts.vae, pixels, generator).float()
-    if not latents.isfinite().all():
-        raise Failure(
-            "The VAE gives no numbers for a picture: half precision is too narrow for it, as it is for SDXL's own.",
-            "Set Mixed precision to bf16 or no; for SDXL, No half VAE will do.",
-            "mixed_precision",
-        )
-    return latents
 
 
 class _Memory:

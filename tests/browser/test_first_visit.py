@@ -199,7 +199,7 @@ OLD_FILE = {
     "clip_skip": 2,
     "max_train_epochs": "",
     "keep_tokens": "0",
-    "masked_loss": True,
+    "async_upload": True,
     "a_key_of_tomorrow": "kept",
     "max_token_length": "75",
 }
@@ -216,7 +216,7 @@ def test_an_old_settings_file_opens_and_is_saved_whole(open_page, tmp_path: Path
     page.page.locator("#settings-path textarea, #settings-path input").fill(str(tmp_path / "old.json"))
     page.button("Load").click()
     expect(page.page.locator("#said")).to_contain_text("Loaded old.json")
-    expect(page.page.locator("#said")).to_contain_text("waiting for masked loss: Masked loss (true)")
+    expect(page.page.locator("#said")).to_contain_text("waiting for sending files to Hugging Face: Async upload (true)")
     expect(page.page.locator("#said")).to_contain_text('a_key_of_tomorrow ("kept")')
     shown = {option: page.value(option) for option in SHOWN}
     assert {k: float(v) if k.endswith("_lr") else v for k, v in shown.items()} == {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.data.captions import caption_of
-from engine.data.folders import add_number, captions_without_picture, move_into_concept, scan, unreadable
+from engine.data.folders import add_number, captions_without_picture, move_into_concept, scan
 from engine.failure import Failure
 from tests.pictures import draw_pictures
 
@@ -39,28 +39,6 @@ def test_endings_are_taken_in_any_case(tmp_path: Path):
     folder = draw_pictures(tmp_path / "1_a", 1)
     (folder / "00.png").rename(folder / "00.PNG")
     assert len(scan(tmp_path).concepts[0].pictures) == 1
-
-
-def test_unreadable_pictures_are_named_with_the_reason(tmp_path: Path):
-    folder = draw_pictures(tmp_path / "1_a", 1)
-    (folder / "empty.png").touch()
-    (folder / "text.jpg").write_text("not a picture")
-    whole = (folder / "00.png").read_bytes()
-    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
-    bad = unreadable(list(scan(tmp_path).concepts[0].pictures))
-    assert {file.name for file in bad} == {"empty.png", "text.jpg", "cut.png"}
-    assert bad[folder / "empty.png"] == "the file is empty"
-    assert all(bad.values())
-
-
-def test_a_mended_picture_is_no_longer_unreadable(tmp_path: Path):
-    folder = draw_pictures(tmp_path / "1_a", 1)
-    picture = folder / "00.png"
-    whole = picture.read_bytes()
-    picture.write_bytes(whole[:50])
-    assert unreadable([picture])
-    picture.write_bytes(whole)
-    assert not unreadable([picture])
 
 
 def test_caption_files_without_a_picture_are_found(tmp_path: Path):

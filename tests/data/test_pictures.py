@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from engine.data.batches import MicroBatch
 from engine.data.buckets import Placed
 from engine.data.dataset import Latents
+from engine.data.kept import InMemory
 from engine.data.pictures import read_picture
 from engine.data.placing import covering, placed, upright_size
+from engine.data.source import Source
 from engine.failure import Failure
 from engine.settings.dataset import Dataset
 
@@ -51,6 +55,10 @@ def test_a_broken_picture_is_named(tmp_path: Path):
         read_picture(tmp_path / "broken.png", Placed((32, 32), (32, 32)))
 
 
+def batch_of(*pictures: int) -> MicroBatch:
+    return MicroBatch(pictures, weight=1.0, seed=7, epoch=1)
+
+
 def encode(pixels: torch.Tensor, generators: list[torch.Generator] | None) -> torch.Tensor:
     """A VAE's stand-in: the mean colour, with a draw of noise."""
     assert generators is not None
@@ -65,10 +73,11 @@ def test_cached_latents_depend_on_seed_and_place_alone(tmp_path: Path):
         items.append(tmp_path / f"{number}.png")
 
     def cached(seed: int, batch_size: int = 2) -> torch.Tensor:
-        latents, seen = Latents(items, [Placed((8, 8), (8, 8))] * 7, encode), []
-        latents.cache(batch_size, seed, lambda done, total: seen.append((done, total)))
+        sources = [Source(item, Placed((8, 8), (8, 8))) for item in items]
+        latents, seen = Latents(sources, encode, InMemory()), []
+        latents.cache(latents.lacking(), batch_size, seed, lambda done, total: seen.append((done, total)))
         assert seen == ([(2, 7), (4, 7), (6, 7), (7, 7)] if batch_size == 2 else [(7, 7)])
-        return latents.batch(tuple(range(7))).latents
+        return latents.shown(latents.read(batch_of(*range(7)))).latents
 
     assert torch.equal(cached(1), cached(1))
     assert torch.equal(cached(1), cached(1, batch_size=7))
@@ -100,13 +109,26 @@ def test_half_of_the_pictures_are_shown_mirrored(tmp_path: Path):
     def left_colours(pixels: torch.Tensor, _: list[torch.Generator] | None) -> torch.Tensor:
         return pixels[:, :, 0, 0]
 
-    for cached in (True, False):
-        latents = Latents([tmp_path / "a.png"], [Placed((8, 8), (8, 8))], left_colours, flips=[True])
-        if cached:
-            latents.cache(1, 7, lambda done, total: None)
-        torch.manual_seed(0)
-        red = latents.batch((0,) * 400).latents[:, 0]
-        assert red.unique().tolist() == [-1, 1]
-        assert 160 < (red == 1).sum() < 240  # 200 expected, deviation 10
-    plain = Latents([tmp_path / "a.png"], [Placed((8, 8), (8, 8))], left_colours)
-    assert plain.batch((0,) * 50).latents[:, 0].unique().tolist() == [1]
+    def red(settings: Dataset, kept: InMemory | None, count: int) -> torch.Tensor:
+        source = Source.of(tmp_path / "a.png", Placed((8, 8), (8, 8)), settings)
+        latents = Latents([source], left_colours, kept)
+        latents.cache(latents.lacking(), 1, 7, lambda done, total: None) if kept else None
+        return latents.shown(latents.read(batch_of(*(0,) * count))).latents[:, 0]
+
+    for kept in (InMemory(), None):
+        shown = red(Dataset(flip_aug=True), kept, 400)
+        assert shown.unique().tolist() == [-1, 1]
+        assert 160 < (shown == 1).sum() < 240  # 200 expected, deviation 10
+        assert red(Dataset(), InMemory() if kept else None, 50).unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_a_large_picture_is_scaled_soon_and_yet_well(tmp_path: Path, ending: str):
+    """Beside pillow's plain Lanczos at full size; of the 255 steps of a colour."""
+    waves = np.indices((1200, 1600)).sum(axis=0)
+    large = Image.fromarray((127.5 + 120 * np.sin(waves / 9)).astype(np.uint8)).convert("RGB")
+    large.save(tmp_path / f"a.{ending}", quality=95)
+    place = covering((1600, 1200), (256, 192))
+    fair = np.asarray(Image.open(tmp_path / f"a.{ending}").resize(place.resized, Image.Resampling.LANCZOS), np.float32)
+    soon = (read_picture(tmp_path / f"a.{ending}", place).permute(1, 2, 0).numpy() + 1) * 127.5
+    assert np.sqrt(((soon - fair) ** 2).mean()) < 2.5

@@ -83,10 +83,10 @@ def test_empty_text_means_unset():
 
 
 def test_keys_without_effect_are_listed_and_still_there_after_saving(tmp_path: Path):
-    loaded = from_kohya(OLD_TUTORIAL | {"model_list": "custom", "flip_aug": True, "masked_loss": "true"})
+    loaded = from_kohya(OLD_TUTORIAL | {"model_list": "custom", "flip_aug": True, "async_upload": "true"})
     assert loaded.bad == {}
     assert loaded.report() == [
-        "Kept, but waiting for masked loss: Masked loss (true).",
+        "Kept, but waiting for sending files to Hugging Face: Async upload (true).",
         'Kept, but without meaning here: Model list ("custom"). It remembers the entry chosen in kohya_ss\'s list of '
         "models; Pretrained model name or path alone says which model.",
         "Kept, but unknown to this version: a_key_of_tomorrow ([1, 2]).",

@@ -16,7 +16,9 @@ from engine.data.batches import Batches
 from engine.data.dataset import Latents
 from engine.data.folders import scan
 from engine.data.items import captions_of, items_of
+from engine.data.kept import InMemory
 from engine.data.placing import placed
+from engine.data.source import Source
 from engine.models.family import Reading
 from engine.models.sd import StableDiffusion
 from engine.models.vae import to_latents
@@ -144,13 +146,18 @@ def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_r
     items = items_of(scan(Path(settings.folders.train_data_dir)))
     pictures, words = [item.picture for item in items], captions_of(items)
     places = placed(pictures, settings.dataset)
-    latents = Latents(pictures, places, lambda pixels, noise: to_latents(parts.vae, pixels, noise).detach())
-    latents.cache(2, 7, lambda done, total: None)
+    sources = [Source(picture, place) for picture, place in zip(pictures, places, strict=True)]
+    latents = Latents(
+        sources,
+        lambda pixels, noise: to_latents(parts.vae, pixels, noise).detach(),
+        InMemory(),
+    )
+    latents.cache(latents.lacking(), 2, 7, lambda done, total: None)
     losses = []
     with torch.no_grad():
         for batch in Batches([item.repeats for item in items], 2, 3, 7).at(0):
             torch.manual_seed(batch.seed)
-            clean = latents.batch(batch.pictures).latents
+            clean = latents.shown(latents.read(batch)).latents
             noise, timesteps = torch.randn_like(clean), torch.randint(0, 1000, (len(clean),))
             alpha = parts.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
             captions = family.encode_text(parts, [words[i] for i in batch.pictures], Reading(1))["states"]

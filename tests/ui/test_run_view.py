@@ -47,6 +47,13 @@ def text_of(html: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
+def test_waiting_for_pictures_is_told_where_it_costs_something(alive: History):
+    alive.run.writer().write(step(1).model_copy(update={"waiting": 0.02}))
+    assert "waiting for pictures" not in text_of(run_view.overview(alive.update()))
+    alive.run.writer().write(step(2).model_copy(update={"waiting": 0.25}))
+    assert "waiting for pictures 25% of the time" in text_of(run_view.overview(alive.update()))
+
+
 def test_a_run_in_progress_shows_its_figures(alive: History):
     alive.run.writer().write(Stage(name="training"), step(1), step(2))
     shown = text_of(run_view.overview(alive.update()))

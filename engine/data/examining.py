@@ -1,0 +1,160 @@
+"""Which pictures can be trained on, and what is done about those that are odd.  Needs no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from engine.data.buckets import Size
+from engine.data.folders import of_other_kinds, short
+from engine.data.opening import SIXTEEN_BITS, has_alpha, opened, orientation, upright_size_of
+
+LONGEST = 32
+"""Times its width that a picture may be high, or the other way round. No bucket is near such a shape, and to cover one
+it would be scaled to hundreds of millions of pixels."""
+
+SMALL = 64
+"""Pixels: a side below it is less than any bucket's."""
+
+KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".avif": "AVIF", ".jxl": "JXL"}
+SAME_KIND = {"MPO": "JPEG", "DIB": "BMP"}
+"""Photos of two lenses are JPEGs with a second picture behind the first."""
+
+LATENTS = ("_sd.npz", "_sdxl.npz", "_sd3.npz", "_flux.npz")
+
+OTHER_KIND = "files of this kind are not read"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """size: after turning upright by EXIF.  left_out: why it cannot be trained on.  mended: what is done about it.
+
+    turned: whether it lies or stands otherwise in its file.  see_through: whether it has transparency.
+    """
+
+    size: Size = (0, 0)
+    left_out: str = ""
+    turned: bool = False
+    see_through: bool = False
+    mended: tuple[str, ...] = ()
+
+
+def examined(pictures: list[Path], decode: bool = True, trusting_latents: bool = False) -> dict[Path, Examined]:
+    """Look at every picture; without decoding, files that are cut off pass.  A file is looked at once until it
+    changes.
+
+    trusting_latents: pictures beside which latents of them are kept were decoded then, and are not again.
+    """
+
+    def look(picture: Path) -> Examined:
+        found = examine(picture, decode=False)
+        known = found.left_out or (trusting_latents and _has_latents(picture, found.size))
+        return examine(picture) if decode and not known else found
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return dict(zip(pictures, pool.map(look, pictures), strict=True))
+
+
+def examine(picture: Path, decode: bool = True) -> Examined:
+    try:
+        stat = picture.stat()
+    except OSError as error:
+        return Examined(left_out=str(error.strerror))
+    header = _header(picture, stat.st_mtime_ns, stat.st_size)
+    if decode and not header.left_out:
+        return replace(header, left_out=_decoded(picture, stat.st_mtime_ns, stat.st_size))
+    return header
+
+
+def _has_latents(picture: Path, size: Size) -> bool:
+    """Whether there are some of whichever model, younger than the picture."""
+    changed = picture.stat().st_mtime_ns
+    for suffix in LATENTS:
+        with suppress(OSError):
+            kept = picture.with_name(f"{picture.stem}_{size[0]:04d}x{size[1]:04d}{suffix}")
+            if kept.stat().st_mtime_ns >= changed:
+                return True
+    return False
+
+
+def told(found: dict[Path, Examined], most: int = 20) -> list[str]:
+    """A sentence for all that is left out, pictures of other kinds beside them among it, and one for all that is
+    mended; none where there is nothing to say.
+    """
+    out: dict[str, list[Path]] = {}
+    mended: dict[str, list[Path]] = {}
+    for picture, one in found.items():
+        if one.left_out:
+            out.setdefault(one.left_out, []).append(picture)
+        for what in () if one.left_out else one.mended:
+            mended.setdefault(what, []).append(picture)
+    for file in of_other_kinds(picture.parent for picture in found if picture.parent.is_dir()):
+        out.setdefault(OTHER_KIND, []).append(file)
+    return [
+        f"{verb}: {'; '.join(f'{_names(files, most)} ({why})' for why, files in groups.items())}."
+        for verb, groups in (("Pictures that are left out", out), ("Pictures that are mended in reading", mended))
+        if groups
+    ]
+
+
+def _names(files: list[Path], most: int) -> str:
+    more = f" and {len(files) - most} more" if len(files) > most else ""
+    return ", ".join(f'"{short(file)}"' for file in files[:most]) + more
+
+
+def reason(error: Exception) -> str:
+    """Why pillow could not read a file, in a few words; the path that it names is the user's own."""
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "it is not a picture that can be read"
+    return str(getattr(error, "strerror", None) or error).split(" '", 1)[0] or type(error).__name__
+
+
+@lru_cache(maxsize=200_000)
+def _header(picture: Path, _modified: int, bytes_: int) -> Examined:
+    if bytes_ == 0:
+        return Examined(left_out="the file is empty")
+    try:
+        with opened(picture) as image:
+            width, height = size = upright_size_of(image)
+            if min(size) < 1 or max(size) > LONGEST * min(size):
+                return Examined(left_out=f"its shape of {width}×{height} fits no bucket")
+            mended = tuple(_oddities(picture, image))
+            return Examined(size, "", orientation(image) != 1, has_alpha(image), mended)
+    except Exception as error:  # pillow's decoders raise many kinds, SyntaxError and struct.error among them
+        return Examined(left_out=reason(error))
+
+
+def _oddities(picture: Path, image: Image.Image) -> Iterable[str]:
+    kind = SAME_KIND.get(image.format or "", image.format)
+    if kind != KINDS.get(picture.suffix.lower(), kind):
+        yield f"in truth a {kind} file, read as one"
+    if orientation(image) != 1:
+        yield "turned upright as EXIF says"
+    if image.mode in SIXTEEN_BITS:
+        yield "16 bits a colour brought to 8"
+    if image.mode == "CMYK":
+        yield "CMYK turned into RGB"
+    if has_alpha(image):
+        yield "transparency cut off, so that the colours below it show"
+    if kind != "JPEG" and getattr(image, "n_frames", 1) > 1:
+        yield "the first of several frames is taken"
+    if min(image.size) < SMALL:
+        yield f"enlarged from less than {SMALL} pixels"
+
+
+@lru_cache(maxsize=200_000)
+def _decoded(picture: Path, _modified: int, _bytes: int) -> str:
+    try:
+        with opened(picture) as image:
+            image.draft("RGB", (64, 64))  # JPEG alone can decode a small version, much sooner
+            image.load()
+    except Exception as error:
+        return reason(error)
+    return ""

@@ -1,0 +1,199 @@
+"""Latents in files beside their pictures, under sd-scripts' names and keys, so that either program uses the other's.
+
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from engine.data import npz
+from engine.data.examining import examine
+from engine.data.npz import Npz
+from engine.data.source import Source
+from engine.disk import remove_leftovers
+
+Array = np.ndarray[Any, Any]
+
+ALPHA, DRAWN = "alpha_mask", "darkroom_mask"
+"""Keys of masks: sd-scripts' own, which is the picture's transparency, and a drawn one, which it does not keep."""
+
+LOCK = ".darkroom-latents.lock"
+
+
+@dataclass(frozen=True)
+class LatentFormat:
+    """How a model's latents are kept.
+
+    suffix: of the files.  by_size: a file holds latents of several sizes, whose keys carry _HEIGHTxWIDTH.
+    stride: pixels to a latent's.  scale, shift: the model's latents are (what is kept − shift) · scale.
+    """
+
+    suffix: str
+    by_size: bool
+    stride: int = 8
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """vae: which one, in the precision that it computes in.
+
+    unchecked: files are taken that hold latents at all, of whatever picture and VAE.
+    """
+
+    vae: str
+    unchecked: bool = False
+
+
+class LatentFiles:
+    """foreign: of the files that are used, those of another program, which do not say which VAE made them."""
+
+    def __init__(self, form: LatentFormat, wanted: Wanted) -> None:
+        self._format, self._wanted = form, wanted
+        self._owners: dict[Path, Path] = {}
+        self._found: dict[Source, Path] = {}
+        self.foreign: set[Path] = set()
+
+    def lacking(self, sources: list[Source]) -> list[Source]:
+        """Those of which there is no file that fits."""
+        different = list(dict.fromkeys(sources))
+        for folder in {source.picture.parent for source in different}:
+            remove_leftovers(folder)
+        for source in different:
+            self._owners.setdefault(self._usual(source), source.picture)
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            found = dict(zip(different, pool.map(self._find, different), strict=True))
+        self._found |= {source: file for source, file in found.items() if file}
+        return [source for source in different if not found[source]]
+
+    def write(self, source: Source, latents: Array, flipped: Array | None = None, mask: Array | None = None) -> None:
+        """latents, flipped: as kept.  mask: (height, width) in [0, 1].  Raises OSError."""
+        end, place, file = self._end(source), source.place, self._file(source)
+        arrays: dict[str, Array] = {
+            f"latents{end}": latents.astype(np.float32),
+            f"original_size{end}": np.array(place.original),
+            f"crop_ltrb{end}": np.array(place.inner()),
+        }
+        if flipped is not None:
+            arrays[f"latents_flipped{end}"] = flipped.astype(np.float32)
+        if mask is not None:
+            arrays[f"{DRAWN if source.mask else ALPHA}{end}"] = mask.astype(np.float32)
+        with FileLock(file.with_name(LOCK)) if self._format.by_size else nullcontext():
+            npz.write(file, arrays, self._stamp(source), end, self._other_sizes(file, end))
+        self._found[source] = file
+
+    def read(self, source: Source, flipped: bool = False) -> tuple[Array, Array | None]:
+        """Latents as kept, and the mask where one is wanted.  Raises OSError or ValueError where they are no more."""
+        end = self._end(source)
+        with Npz(self._found[source]) as opened:
+            if not self._fits(opened, source):
+                raise ValueError("its cached latents were replaced by others")
+            try:
+                latents = opened.read(f"latents_flipped{end}" if flipped else f"latents{end}")
+                mask = opened.read(self._mask_key(source)) if source.masked else None
+            except ValueError as error:
+                raise ValueError(f"its cache file {opened.file.name} is damaged; delete it") from error
+        return latents, mask[:, ::-1] if mask is not None and flipped else mask
+
+    def _usual(self, source: Source) -> Path:
+        """sd-scripts' name: NAME_WWWWxHHHH and the suffix, of the size of the picture's file."""
+        width, height = source.place.original
+        return source.picture.with_name(f"{source.picture.stem}_{width:04d}x{height:04d}{self._format.suffix}")
+
+    def _file(self, source: Source) -> Path:
+        """Pictures that differ in their ending alone would share a name: all but the first keep theirs whole."""
+        usual = self._usual(source)
+        if self._owners.setdefault(usual, source.picture) == source.picture:
+            return usual
+        return usual.with_name(usual.name.replace(source.picture.stem, source.picture.name, 1))
+
+    def _find(self, source: Source) -> Path | None:
+        files = [self._file(source)]
+        if not self._format.by_size and files[0] == self._usual(source):
+            files.append(source.picture.with_suffix(".npz"))  # sd-scripts' older name
+        for file in files:
+            if not file.is_file():
+                continue
+            try:
+                with Npz(file) as opened:
+                    if not self._fits(opened, source):
+                        continue
+                    if not self._wanted.unchecked and opened.stamp(self._end(source)) is None:
+                        self.foreign.add(file)
+                    return file
+            except (OSError, ValueError, KeyError):
+                continue
+        return None
+
+    def _fits(self, opened: Npz, source: Source) -> bool:
+        end = self._end(source)
+        needed = {f"latents{end}"}
+        if source.flips:
+            needed.add(f"latents_flipped{end}")
+        if source.masked:
+            needed.add(self._mask_key(source))
+        if not needed <= set(opened.names()):
+            return False
+        if self._wanted.unchecked:
+            return True
+        stamp = opened.stamp(end)
+        if stamp is None:
+            return self._may_be_trusted(opened, source)
+        expected = self._stamp(source)
+        return all(stamp.get(name) == value for name, value in expected.items())
+
+    def _may_be_trusted(self, opened: Npz, source: Source) -> bool:
+        """Another program's: by its shape, which sd-scripts goes by too; if the picture was not changed since; and not
+        for photos that EXIF turns, which sd-scripts leaves lying.
+        """
+        end, (width, height), stride = self._end(source), source.place.bucket, self._format.stride
+        return (
+            opened.shape(f"latents{end}")[-2:] == (height // stride, width // stride)
+            and opened.file.stat().st_mtime_ns >= source.picture.stat().st_mtime_ns
+            and not examine(source.picture, decode=False).turned
+        )
+
+    def _stamp(self, source: Source) -> dict[str, Any]:
+        stamp: dict[str, Any] = {
+            "picture": _state(source.picture),
+            "resized": list(source.place.resized),
+            "bucket": list(source.place.bucket),
+            "vae": self._wanted.vae,
+        }
+        if source.masked and source.mask:
+            stamp["mask"] = _state(source.mask)
+        return stamp
+
+    def _mask_key(self, source: Source) -> str:
+        return f"{DRAWN if source.mask else ALPHA}{self._end(source)}"
+
+    def _end(self, source: Source) -> str:
+        if not self._format.by_size:
+            return ""
+        width, height = (side // self._format.stride for side in source.place.bucket)
+        return f"_{height}x{width}"
+
+    def _other_sizes(self, file: Path, end: str) -> dict[str, bytes]:
+        if not self._format.by_size:
+            return {}
+        try:
+            with Npz(file) as opened:
+                return {name: opened.bytes_of(name) for name in opened.names() if not name.endswith(end)}
+        except (OSError, ValueError):
+            return {}
+
+
+def _state(file: Path) -> list[int]:
+    """Bytes and time of the last change."""
+    stat = file.stat()
+    return [stat.st_size, stat.st_mtime_ns]

@@ -1,0 +1,39 @@
+"""A picture that is to become a latent, with all that decides which.  Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.data.buckets import Placed
+from engine.data.masks import Masks
+from engine.settings.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Source:
+    """mask: a picture of what is learned of this one, where there is one.  masked: whether that counts, or without one
+    the picture's transparency.  flips, random_crop, color_aug: how it varies from time to time.
+    """
+
+    picture: Path
+    place: Placed
+    mask: Path | None = None
+    masked: bool = False
+    flips: bool = False
+    random_crop: bool = False
+    color_aug: bool = False
+
+    @classmethod
+    def of(cls, picture: Path, place: Placed, settings: Dataset, masks: Masks | None = None) -> Source:
+        """As the settings have it."""
+        masked = settings.masked_loss
+        return cls(
+            picture,
+            place,
+            masks.of(picture) if masks and masked else None,
+            masked,
+            settings.flip_aug,
+            settings.random_crop,
+            settings.color_aug,
+        )

@@ -1,0 +1,54 @@
+"""How a picture is shown this time: mirrored, cropped elsewhere, in slightly other colours.  Needs no torch."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from PIL import Image
+
+from engine.data.source import Source
+
+FLIP_CHANCE = 0.5
+COLOUR_CHANCE = 0.33
+"""Of a picture whose colours are varied: half of these times its hue, else its brightness. As sd-scripts has it."""
+
+MOST_HUE = 16 / 360
+"""Of the colour circle, either way."""
+
+GAMMA = (0.95, 1.05)
+
+
+@dataclass(frozen=True)
+class View:
+    """crop: where the bucket lies within the scaled picture, from (0, 0) for top left to (1, 1); in the middle without
+    one.  hue: turn of the colour circle, in turns.  gamma: exponent of the brightness in [0, 1].
+    """
+
+    flipped: bool = False
+    crop: tuple[float, float] | None = None
+    hue: float = 0.0
+    gamma: float = 1.0
+
+
+def view_of(source: Source, rng: random.Random) -> View:
+    """How a picture is shown this time; the same numbers are drawn whatever varies."""
+    flip, left, top, vary, which, much = (rng.random() for _ in range(6))
+    varied = source.color_aug and vary <= COLOUR_CHANCE
+    return View(
+        flipped=source.flips and flip < FLIP_CHANCE,
+        crop=(left, top) if source.random_crop else None,
+        hue=(2 * much - 1) * MOST_HUE if varied and which > 0.5 else 0.0,
+        gamma=GAMMA[0] + much * (GAMMA[1] - GAMMA[0]) if varied and which <= 0.5 else 1.0,
+    )
+
+
+def coloured(image: Image.Image, view: View) -> Image.Image:
+    """An RGB picture with the view's hue and brightness."""
+    if view.hue:
+        hue, saturation, value = image.convert("HSV").split()
+        turned = hue.point([round(step + view.hue * 256) % 256 for step in range(256)])
+        return Image.merge("HSV", (turned, saturation, value)).convert("RGB")
+    if view.gamma != 1:
+        return image.point([round(255 * (step / 255) ** view.gamma) for step in range(256)] * 3)
+    return image

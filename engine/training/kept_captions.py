@@ -1,0 +1,102 @@
+"""Captions that are encoded once and kept in files, so that the next run does without its text encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from engine.data.caption_files import CaptionFiles, CaptionFormat
+from engine.data.captions import only_wordings, vary
+from engine.disk import remove_leftovers, why_not
+from engine.failure import Failure
+from engine.models.family import Encoded, Family, Parts, Reading
+from engine.models.fingerprint import fingerprint
+from engine.settings.captions import Captions
+from engine.settings.families import KEPT_CAPTIONS
+from engine.settings.training import TrainingSettings
+
+
+class KeptCaptions:
+    """By the pictures' indices.  captions: as the model reads them.  lacking: those whose captions are to be encoded.
+
+    drops: whether captions are dropped at times, so that the empty one is needed too, which has no file.
+
+    A caption whose file is for another one, as where two pictures share a name, is kept in memory.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        parts: Parts,
+        form: CaptionFormat,
+        settings: TrainingSettings,
+        pictures: Sequence[Path],
+        captions: Sequence[str],
+        variations: Sequence[Captions],
+        reading: Reading,
+    ) -> None:
+        self._family, self._parts, self._pictures = family, parts, pictures
+        self.captions = only_wordings(captions, variations)
+        encoders = f"{fingerprint(parts.text_encoders)} {reading.clip_skip} {reading.tokens}"
+        self._files = CaptionFiles(form, encoders, settings.dataset.caption_ending())
+        self._in_memory: dict[int, Encoded] = {}
+        for folder in {picture.parent for picture in pictures}:
+            remove_leftovers(folder)
+        self.lacking = [index for index in range(len(pictures)) if not self._has(index)]
+        self.foreign = len(self._files.foreign)
+        self.drops = any(each.caption_dropout_rate or each.caption_dropout_every_n_epochs for each in variations)
+
+    @property
+    def needs_encoders(self) -> bool:
+        return bool(self.lacking) or self.drops
+
+    def keep(self, index: int, encoded: Encoded) -> None:
+        """encoded: of this caption alone, on the CPU.  Raises Failure."""
+        picture, caption = self._pictures[index], self.captions[index]
+        if not self._files.owns(picture, caption):
+            self._in_memory[index] = encoded
+            return
+        try:
+            self._files.write(picture, caption, self._family.caption_to_file(self._parts, caption, encoded))
+        except OSError as error:
+            raise Failure(
+                f"The encoded caption of {picture} cannot be kept beside it: {why_not(error)}.",
+                "Make room, allow writing there, or turn off Cache Text Encoder Outputs to Disk.",
+            ) from error
+
+    def get(self, index: int) -> Encoded:
+        """Of one caption, on the CPU.  Raises Failure where its file is gone."""
+        if index in self._in_memory:
+            return self._in_memory[index]
+        picture = self._pictures[index]
+        try:
+            arrays = self._files.read(picture, self.captions[index])
+        except (OSError, ValueError) as error:
+            raise Failure(
+                f"The encoded caption of {picture} can no longer be read: {error}.", "Press Resume to encode it anew."
+            ) from error
+        return self._family.caption_from_file({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+    def _has(self, index: int) -> bool:
+        picture, caption = self._pictures[index], self.captions[index]
+        return self._files.owns(picture, caption) and self._files.fits(picture, caption)
+
+
+def kept_captions(
+    family: Family,
+    parts: Parts,
+    settings: TrainingSettings,
+    pictures: Sequence[Path],
+    captions: Sequence[str],
+    variations: Sequence[Captions],
+    reading: Reading,
+    trained: bool,
+) -> KeptCaptions | None:
+    """None where captions are not to be kept in files, or cannot: they vary, or the text encoder is trained."""
+    option = KEPT_CAPTIONS.get(settings.families.said())
+    form = family.caption_format(parts)
+    if not form or not option or not settings.values()[option] or trained or vary(captions, variations):
+        return None
+    return KeptCaptions(family, parts, form, settings, pictures, captions, variations, reading)

@@ -1,0 +1,147 @@
+"""The pictures of a run: found, looked through, and encoded as far as that is done once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from engine.data.buckets import Placed
+from engine.data.dataset import Latents
+from engine.data.examining import Examined, examined, told
+from engine.data.items import Item, places_of, readable
+from engine.data.kept import InMemory, Kept, OnDisk
+from engine.data.latent_files import Wanted
+from engine.data.masks import Masks
+from engine.data.source import Source
+from engine.data.training_set import described_by, training_set
+from engine.failure import Failure, Stopped
+from engine.models.family import Family, Parts
+from engine.models.fingerprint import OF_THE_DECODER, fingerprint
+from engine.models.vae import to_latents
+from engine.settings.training import TrainingSettings
+from engine.training.hardware import of_first_process
+from engine.training.report import Report
+
+
+@dataclass(frozen=True)
+class TrainingPictures:
+    """What is trained on; all lists go by the pictures' indices."""
+
+    items: list[Item]
+    places: list[Placed]
+    latents: Latents
+
+
+def training_pictures(
+    settings: TrainingSettings,
+    family: Family,
+    parts: Parts,
+    seed: int,
+    accelerator: Accelerator,
+    report: Report,
+    stop: Callable[[], bool],
+) -> TrainingPictures:
+    """Find the pictures, encode those that are kept encoded, and tell which are left out and which mended.
+
+    The VAE goes to the device only where it has something to do.  stop: whether the user asks for it.
+    Raises Failure, Stopped.
+    """
+    described = training_set(settings)
+    for note in described.notes:
+        report.warn(note)
+    items = described.items
+    kept = _kept(settings, family, parts)
+    # Caching decodes the pictures that it encodes and finds those that are broken; without it that is done here.
+    found = examined([item.picture for item in items], decode=kept is None)
+    latents = Latents(_sources(items, found, settings), partial(_encode, parts, accelerator.device), kept)
+    if kept:
+        unreadable = _encode_all(latents, kept, settings, parts, seed, accelerator, report, stop)
+        found |= {picture: Examined(left_out=why) for picture, why in unreadable.items()}
+    sources = _sources(items, found, settings)
+    for sentence in told(found, most=50):
+        report.warn(sentence)
+    return TrainingPictures(readable(items, found), [source.place for source in sources], latents.only(sources))
+
+
+def _encode_all(
+    latents: Latents,
+    kept: Kept,
+    settings: TrainingSettings,
+    parts: Parts,
+    seed: int,
+    accelerator: Accelerator,
+    report: Report,
+    stop: Callable[[], bool],
+) -> dict[Path, str]:
+    """Returns the pictures that cannot be read.  Processes share what goes to disk; in memory each needs all of it."""
+    on_disk = isinstance(kept, OnDisk)
+    size = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
+
+    def encode(lacking: set[Source], rank: int = 0, processes: int = 1) -> dict[Path, str]:
+        if not lacking:
+            return {}
+        return latents.cache(lacking, size, seed, progress, rank, processes)
+
+    def progress(done: int, total: int) -> bool:
+        report.stage("caching", done, total)
+        return stop()
+
+    lacking = latents.lacking()
+    if on_disk and accelerator.num_processes > 1:
+        encode(lacking, accelerator.process_index, accelerator.num_processes)
+        accelerator.wait_for_everyone()
+        lacking = latents.lacking()  # what another process could not read; stopped, it is not gone through again
+    unreadable = encode(lacking)
+    # Each process looks for itself while it encodes, and may see the wish a little sooner than the others.
+    if of_first_process(stop()):
+        raise Stopped
+    parts.vae.to("cpu")
+    if isinstance(kept, OnDisk) and kept.files.foreign:
+        report.warn(
+            f"The latents of {len(kept.files.foreign)} pictures come from files of another program, which do not say "
+            "which VAE made them. Delete these files if it was another one."
+        )
+    return unreadable
+
+
+def _kept(settings: TrainingSettings, family: Family, parts: Parts) -> Kept | None:
+    dataset = settings.dataset
+    if dataset.cache_latents_to_disk:
+        vae = fingerprint([parts.vae], without=OF_THE_DECODER)
+        wanted = Wanted(vae, dataset.skip_cache_check)
+        return OnDisk(family.latent_format(parts), wanted)
+    return InMemory() if dataset.cache_latents else None
+
+
+def _sources(items: list[Item], found: dict[Path, Examined], settings: TrainingSettings) -> list[Source]:
+    """Of the items that can be read.  Raises Failure where there are none."""
+    items = readable(items, found)
+    if not items:
+        raise Failure("None of the pictures can be read.", "Replace them.", described_by(settings))
+    mask_dir = settings.dataset.mask_dir
+    masks = Masks(Path(mask_dir)) if mask_dir else None
+    return [
+        Source.of(item.picture, place, item.subset.pictures, masks)
+        for item, place in zip(items, places_of(items), strict=True)
+    ]
+
+
+@torch.no_grad()
+def _encode(parts: Parts, device: torch.device, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
+    """The VAE goes to the device when it is first asked."""
+    if next(parts.vae.parameters()).device != device:
+        parts.vae.to(device)
+    latents = to_latents(parts.vae, pixels, generator).float()
+    if not latents.isfinite().all():
+        raise Failure(
+            "The VAE gives no numbers for a picture: half precision is too narrow for it, as it is for SDXL's own.",
+            "Set Mixed precision to bf16 or no; for SDXL, No half VAE will do.",
+            "mixed_precision",
+        )
+    return latents

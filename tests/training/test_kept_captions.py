@@ -1,0 +1,149 @@
+"""Encoded captions in files: with all of them there, of sd-scripts or our own, no text encoder is asked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine.data.batches import MicroBatch
+from engine.models.families import family_of
+from engine.models.family import Family, Parts, Reading
+from engine.settings.training import TrainingSettings
+from engine.training.conditioning import Conditioning
+from engine.training.kept_captions import KeptCaptions, kept_captions
+from tests.models.loading import loaded
+from tests.models.small import pipeline
+from tests.pictures import draw_pictures
+
+OF = {
+    "flux": ("flux1_checkbox", "flux1_cache_text_encoder_outputs_to_disk", "_flux_te.npz"),
+    "sd3": ("sd3_checkbox", "sd3_cache_text_encoder_outputs_to_disk", "_sd3_te.npz"),
+}
+READING = Reading()
+CAPTIONS = ["a cat", "a dog, sitting"]
+
+
+@pytest.fixture(scope="module", params=["flux", "sd3"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Family, Parts]:
+    folder = tmp_path_factory.mktemp("model")
+    pipeline(request.param).save_pretrained(folder)
+    family, parts = loaded(folder, **{OF[request.param][0]: True})
+    for module in parts.modules():
+        module.eval()
+    return request.param, family, parts
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    return sorted(draw_pictures(tmp_path, 2, caption=False).glob("*.png"))
+
+
+def kept_by(model: Any, pictures: list[Path], captions: list[str], **changes: Any) -> KeptCaptions:
+    name, family, parts = model
+    values = {OF[name][0]: True, OF[name][1]: True, **changes}
+    settings = TrainingSettings().with_values(values)
+    kept = kept_captions(family, parts, settings, pictures, captions, READING, trained=False)
+    assert kept
+    return kept
+
+
+def conditioning(model: Any, captions: list[str], kept: KeptCaptions | None, **changes: Any) -> Conditioning:
+    _, family, parts = model
+    settings = TrainingSettings().with_values(changes)
+    return Conditioning(family, parts, captions, settings.captions, READING, False, torch.device("cpu"), kept)
+
+
+def batch_of(*pictures: int) -> MicroBatch:
+    return MicroBatch(pictures, 1.0, 7, 1)
+
+
+@pytest.mark.shows("flux1_cache_text_encoder_outputs_to_disk", "sd3_cache_text_encoder_outputs_to_disk")
+def test_the_next_run_is_told_the_same_without_its_text_encoders(model: Any, pictures: list[Path], monkeypatch):
+    direct = conditioning(model, CAPTIONS, None).of(batch_of(0, 1))
+    first = kept_by(model, pictures, CAPTIONS)
+    assert first.lacking == [0, 1]
+    conditioning(model, CAPTIONS, first)
+    monkeypatch.setattr(type(model[1]), "encode_text", None)
+    second = kept_by(model, pictures, CAPTIONS)
+    assert not second.needs_encoders
+    told = conditioning(model, CAPTIONS, second).of(batch_of(0, 1))
+    assert set(told) == set(direct)
+    for name in direct:
+        torch.testing.assert_close(told[name].float(), direct[name].float(), rtol=0, atol=0)
+
+
+def test_the_file_has_what_sd_scripts_looks_for(model: Any, pictures: list[Path]):
+    """The keys by which its strategies for SD 3 and FLUX.1 say whether a file is as expected."""
+    kept = kept_by(model, pictures, CAPTIONS)
+    conditioning(model, CAPTIONS, kept)
+    with np.load(pictures[0].with_name(f"00{OF[model[0]][2]}")) as file:
+        arrays = {name: file[name] for name in file.files}
+    both = {"t5_out", "t5_attn_mask", "apply_t5_attn_mask", "darkroom"}
+    if model[0] == "flux":
+        assert set(arrays) == both | {"l_pooled", "txt_ids"}
+        assert arrays["txt_ids"].shape == (len(arrays["t5_out"]), 3)
+    else:
+        assert set(arrays) == both | {"lg_out", "lg_pooled", "clip_l_attn_mask", "clip_g_attn_mask",
+                                      "apply_lg_attn_mask"}  # fmt: skip
+        assert arrays["lg_out"].shape == (77, 192)  # both CLIPs side by side, not filled up
+        assert arrays["clip_l_attn_mask"].shape == (77,)
+    assert not arrays["apply_t5_attn_mask"]
+    assert arrays["t5_attn_mask"].shape == arrays["t5_out"].shape[:1]
+
+
+def test_only_what_is_stale_is_encoded_again(model: Any, pictures: list[Path]):
+    conditioning(model, CAPTIONS, kept_by(model, pictures, CAPTIONS))
+    assert kept_by(model, pictures, ["a cat", "a dog, running"]).lacking == [1]
+    name, _, parts = model
+    values = {OF[name][0]: True, "apply_t5_attn_mask": True, "pretrained_model_name_or_path": "of/no-one"}
+    masking = family_of(TrainingSettings().with_values(values))
+    assert kept_by((name, masking, parts), pictures, CAPTIONS).lacking == [0, 1]
+    weight = next(parts.text_encoders[0].parameters())
+    with torch.no_grad():
+        weight += 1
+        try:
+            assert kept_by(model, pictures, CAPTIONS).lacking == [0, 1]
+        finally:
+            weight -= 1
+
+
+def test_files_of_sd_scripts_are_used_unless_the_caption_was_changed_since(model: Any, pictures: list[Path]):
+    conditioning(model, CAPTIONS, kept_by(model, pictures, CAPTIONS))
+    file = pictures[0].with_name(f"00{OF[model[0]][2]}")
+    with np.load(file) as ours:
+        arrays = {name: ours[name] for name in ours.files if name != "darkroom"}
+    np.savez(file, **arrays)
+    kept = kept_by(model, pictures, CAPTIONS)
+    assert (kept.lacking, kept.foreign) == ([], 1)
+    pictures[0].with_suffix(".txt").write_text("a cat")
+    os.utime(file, (0, 0))
+    assert kept_by(model, pictures, CAPTIONS).lacking == [0]
+
+
+def test_dropped_captions_are_empty_also_where_the_others_come_from_files(model: Any, pictures: list[Path]):
+    kept = kept_by(model, pictures, CAPTIONS, caption_dropout_rate=1.0)
+    assert kept.needs_encoders
+    told = conditioning(model, CAPTIONS, kept, caption_dropout_rate=1.0).of(batch_of(0, 1))
+    empty = conditioning(model, ["", ""], None).of(batch_of(0, 1))
+    assert torch.equal(told["pooled"], empty["pooled"])
+
+
+def test_two_pictures_that_share_a_name_keep_their_own_captions(model: Any, pictures: list[Path]):
+    twin = pictures[0].with_suffix(".webp")
+    kept = kept_by(model, [pictures[0], twin], CAPTIONS)
+    told = conditioning(model, CAPTIONS, kept).of(batch_of(0, 1))
+    direct = conditioning(model, CAPTIONS, None).of(batch_of(0, 1))
+    assert torch.equal(told["pooled"].float(), direct["pooled"].float())
+
+
+def test_what_varies_is_not_kept(model: Any, pictures: list[Path]):
+    name, family, parts = model
+    settings = TrainingSettings().with_values({OF[name][0]: True, OF[name][1]: True, "shuffle_caption": True})
+    assert kept_captions(family, parts, settings, pictures, CAPTIONS, READING, trained=False) is None
+    plain = settings.with_values({"shuffle_caption": False})
+    assert kept_captions(family, parts, plain, pictures, CAPTIONS, READING, trained=True) is None
