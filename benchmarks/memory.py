@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.training import make_model, make_pictures
+from engine.runs import process
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,7 +76,7 @@ def measured(case: str, work: Path) -> dict[str, Any]:
 
 def asked(what: str, case: str, work: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.memory", "--only", case, "--do", what, "--work", str(work)]
-    environment = {**os.environ, "DARKROOM_RUNS": str(work / "runs")}
+    environment = {**process.environment(settings_of(case, work)), "DARKROOM_RUNS": str(work / "runs")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])

@@ -24,8 +24,10 @@ PARTS = {
     "weights": "model", "network": "network", "gradients": "gradients", "optimizer": "optimizer",
     "activations": "activations", "program": "program",
 }  # fmt: skip
-PHASES = {"latents": "pictures are encoded", "captions": "captions are encoded", "training": "it trains",
-          "samples": "samples are drawn"}  # fmt: skip
+PHASES = {
+    "loading": "the model is loaded", "latents": "pictures are encoded", "captions": "captions are encoded",
+    "training": "it trains", "samples": "samples are drawn",
+}  # fmt: skip
 
 WITHOUT_EFFECT = {"folders", "metadata", "logging", "saving", "huggingface", "kohya_extra"}
 """Groups of options that no memory depends on."""

@@ -20,13 +20,15 @@ Array = np.ndarray[Any, Any]
 class CaptionFormat:
     """suffix: of the files.  names: of the arrays.  flags: arrays of one truth value that must be as they are here.
 
-    lengths: first dimensions of arrays, where the settings may change them.
+    lengths: first dimensions of arrays, where the settings may change them.  before: words that are read before each
+    caption.
     """
 
     suffix: str
     names: frozenset[str]
     flags: Mapping[str, bool] = field(default_factory=dict)
     lengths: Mapping[str, int] = field(default_factory=dict)
+    before: str = ""
 
 
 class CaptionFiles:

@@ -131,9 +131,8 @@ class LuminaImage2:
 
     def caption_format(self, parts: Parts) -> CaptionFormat | None:
         names = frozenset({"hidden_state", "attention_mask", "input_ids"})
-        return CaptionFormat(
-            "_lumina_te.npz", names, lengths={"hidden_state": self._settings.lumina_gemma2_max_token_length}
-        )
+        lengths = {"hidden_state": self._settings.lumina_gemma2_max_token_length}
+        return CaptionFormat("_lumina_te.npz", names, lengths=lengths, before=self._begin())
 
     def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
         mask = encoded["mask"].numpy()

@@ -141,6 +141,7 @@ class Dataset(Group):
         "black is not, grey a little. Empty for transparency.",
         applies_when={"masked_loss": (True,)},
         also=("Masks", "conditioning_data_dir"),
+        ours=True,
     )
     skip_cache_check: bool = option(
         False,

@@ -57,7 +57,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Estimate:
-    """phases: "latents", "captions", "training" and, where samples are drawn, "samples".
+    """phases: "latents", "captions", "training" and, where samples are drawn, "samples"; on a CPU "loading" too.
 
     program: bytes that Python, torch and their like take of the same memory.
     """
@@ -105,7 +105,10 @@ class _Estimator:
         learns = self._method.trains_text_encoder
         batch = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
         width, height = settings.dataset.size()
-        phases = {"latents": self._phase([parts.vae], lambda: _encode(parts, batch, width, height))}
+        phases = {}
+        if self._device == "cpu":  # where it is trained too, so nothing is narrow yet
+            phases["loading"] = Phase(sum(_bytes_of(_tensors(module)) for module in parts.modules()))
+        phases["latents"] = self._phase([parts.vae], lambda: _encode(parts, batch, width, height))
         told = self._told(learns)
         if not learns:
             phases["captions"] = told[1]
@@ -210,7 +213,7 @@ class _Estimator:
 
     def _weights(self, module: nn.Module) -> int:
         """Bytes of a part without the network that is put on it, the frozen matrices of its blocks in few bits."""
-        own = [t for t in (*module.parameters(), *module.buffers()) if self._whole or not t.requires_grad]
+        own = [t for t in _tensors(module) if self._whole or not t.requires_grad]
         if form := self._form(module):
             narrowed = {id(layer.weight) for layer in _matrices(module) if not layer.weight.requires_grad}
             return int(
@@ -267,6 +270,10 @@ def _channels(parts: Parts) -> int:
 def _matrices(module: nn.Module) -> list[nn.Linear]:
     lists = [blocks for blocks in module.modules() if isinstance(blocks, nn.ModuleList)]
     return list({id(m): m for blocks in lists for m in blocks.modules() if type(m) is nn.Linear}.values())
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
 def _bytes_of(tensors: list[Any]) -> int:

@@ -39,7 +39,7 @@ class KeptCaptions:
     ) -> None:
         self._family, self._parts, self._pictures = family, parts, pictures
         self.captions = only_wordings(captions, variations)
-        encoders = f"{fingerprint(parts.text_encoders)} {reading.clip_skip} {reading.tokens}"
+        encoders = f"{fingerprint(parts.text_encoders)} {reading.clip_skip} {reading.tokens} {form.before}"
         self._files = CaptionFiles(form, encoders, settings.dataset.caption_ending())
         self._in_memory: dict[int, Encoded] = {}
         for folder in {picture.parent for picture in pictures}:

@@ -51,7 +51,7 @@ def encoded(latents: Latents) -> int:
 
 
 def shown(latents: Latents, *indices: int) -> torch.Tensor:
-    return latents.shown(latents.read(MicroBatch(indices, 1.0, 7, 1))).latents
+    return latents.shown(latents.read(MicroBatch(indices, 1.0, 7, 1, 0))).latents
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_the_file_is_what_sd_scripts_would_have_written(folder: Path):
         assert file["crop_ltrb"].tolist() == pytest.approx([10, 0, 10 + 128 / 3, 32])
         direct = Latents([source], mean_colours)
         np.testing.assert_allclose(file["latents"] * SD.scale, shown(direct, 0)[0], atol=1e-6)
-        mirrored = mean_colours(direct.read(MicroBatch((0,), 1, 7, 1)).pixels.flip(-1), None)[0]
+        mirrored = mean_colours(direct.read(MicroBatch((0,), 1, 7, 1, 0)).pixels.flip(-1), None)[0]
         np.testing.assert_allclose(file["latents_flipped"] * SD.scale, mirrored, atol=1e-6)
 
 
@@ -228,7 +228,7 @@ def test_two_runs_with_different_vaes_do_not_show_each_others_latents(folder: Pa
     mine, other = latents_of(sources), latents_of(sources, vae="another")
     encoded(mine)
     encoded(latents_of(sources[:1], vae="another"))
-    loaded = mine.read(MicroBatch((0, 1), 1.0, 7, 1))
+    loaded = mine.read(MicroBatch((0, 1), 1.0, 7, 1, 0))
     assert loaded.pictures == (1, 1)
     assert loaded.missed == {sources[0].picture: "its cached latents were replaced by others"}
     assert len(other.lacking()) == 2

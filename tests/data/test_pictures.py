@@ -56,7 +56,7 @@ def test_a_broken_picture_is_named(tmp_path: Path):
 
 
 def batch_of(*pictures: int) -> MicroBatch:
-    return MicroBatch(pictures, weight=1.0, seed=7, epoch=1)
+    return MicroBatch(pictures, weight=1.0, seed=7, epoch=1, step=0)
 
 
 def encode(pixels: torch.Tensor, generators: list[torch.Generator] | None) -> torch.Tensor:

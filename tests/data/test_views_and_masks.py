@@ -27,7 +27,7 @@ SQUARE = Placed((32, 32), (32, 32), original=(32, 32))
 
 
 def batch_of(*pictures: int, seed: int = 7) -> MicroBatch:
-    return MicroBatch(pictures, weight=1.0, seed=seed, epoch=1)
+    return MicroBatch(pictures, weight=1.0, seed=seed, epoch=1, step=0)
 
 
 @pytest.mark.shows("random_crop")

@@ -23,12 +23,13 @@ from tests.pictures import draw_pictures
 OF = {
     "flux": ("flux1_checkbox", "flux1_cache_text_encoder_outputs_to_disk", "_flux_te.npz"),
     "sd3": ("sd3_checkbox", "sd3_cache_text_encoder_outputs_to_disk", "_sd3_te.npz"),
+    "lumina": ("lumina_checkbox", "lumina_cache_text_encoder_outputs_to_disk", "_lumina_te.npz"),
 }
 READING = Reading()
 CAPTIONS = ["a cat", "a dog, sitting"]
 
 
-@pytest.fixture(scope="module", params=["flux", "sd3"])
+@pytest.fixture(scope="module", params=["flux", "sd3", "lumina"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Family, Parts]:
     folder = tmp_path_factory.mktemp("model")
     pipeline(request.param).save_pretrained(folder)
@@ -47,7 +48,9 @@ def kept_by(model: Any, pictures: list[Path], captions: list[str], **changes: An
     name, family, parts = model
     values = {OF[name][0]: True, OF[name][1]: True, **changes}
     settings = TrainingSettings().with_values(values)
-    kept = kept_captions(family, parts, settings, pictures, captions, READING, trained=False)
+    kept = kept_captions(
+        family, parts, settings, pictures, captions, [settings.captions] * len(captions), READING, trained=False
+    )
     assert kept
     return kept
 
@@ -55,14 +58,16 @@ def kept_by(model: Any, pictures: list[Path], captions: list[str], **changes: An
 def conditioning(model: Any, captions: list[str], kept: KeptCaptions | None, **changes: Any) -> Conditioning:
     _, family, parts = model
     settings = TrainingSettings().with_values(changes)
-    return Conditioning(family, parts, captions, settings.captions, READING, False, torch.device("cpu"), kept)
+    variations = [settings.captions] * len(captions)
+    return Conditioning(family, parts, captions, variations, READING, 9, False, torch.device("cpu"), kept)
 
 
 def batch_of(*pictures: int) -> MicroBatch:
-    return MicroBatch(pictures, 1.0, 7, 1)
+    return MicroBatch(pictures, 1.0, 7, 1, 0)
 
 
-@pytest.mark.shows("flux1_cache_text_encoder_outputs_to_disk", "sd3_cache_text_encoder_outputs_to_disk")
+@pytest.mark.shows("flux1_cache_text_encoder_outputs_to_disk", "sd3_cache_text_encoder_outputs_to_disk",
+                   "lumina_cache_text_encoder_outputs_to_disk")  # fmt: skip
 def test_the_next_run_is_told_the_same_without_its_text_encoders(model: Any, pictures: list[Path], monkeypatch):
     direct = conditioning(model, CAPTIONS, None).of(batch_of(0, 1))
     first = kept_by(model, pictures, CAPTIONS)
@@ -83,6 +88,11 @@ def test_the_file_has_what_sd_scripts_looks_for(model: Any, pictures: list[Path]
     conditioning(model, CAPTIONS, kept)
     with np.load(pictures[0].with_name(f"00{OF[model[0]][2]}")) as file:
         arrays = {name: file[name] for name in file.files}
+    if model[0] == "lumina":
+        assert set(arrays) == {"hidden_state", "attention_mask", "input_ids", "darkroom"}
+        assert arrays["attention_mask"].shape == arrays["input_ids"].shape == arrays["hidden_state"].shape[:1]
+        assert arrays["attention_mask"].sum() == (arrays["input_ids"] != model[2].tokenizers[0].pad_token_id).sum()
+        return
     both = {"t5_out", "t5_attn_mask", "apply_t5_attn_mask", "darkroom"}
     if model[0] == "flux":
         assert set(arrays) == both | {"l_pooled", "txt_ids"}
@@ -100,7 +110,8 @@ def test_only_what_is_stale_is_encoded_again(model: Any, pictures: list[Path]):
     conditioning(model, CAPTIONS, kept_by(model, pictures, CAPTIONS))
     assert kept_by(model, pictures, ["a cat", "a dog, running"]).lacking == [1]
     name, _, parts = model
-    values = {OF[name][0]: True, "apply_t5_attn_mask": True, "pretrained_model_name_or_path": "of/no-one"}
+    otherwise = {"lumina_system_prompt": "You draw"} if name == "lumina" else {"apply_t5_attn_mask": True}
+    values = {OF[name][0]: True, **otherwise, "pretrained_model_name_or_path": "of/no-one"}
     masking = family_of(TrainingSettings().with_values(values))
     assert kept_by((name, masking, parts), pictures, CAPTIONS).lacking == [0, 1]
     weight = next(parts.text_encoders[0].parameters())
@@ -130,7 +141,7 @@ def test_dropped_captions_are_empty_also_where_the_others_come_from_files(model:
     assert kept.needs_encoders
     told = conditioning(model, CAPTIONS, kept, caption_dropout_rate=1.0).of(batch_of(0, 1))
     empty = conditioning(model, ["", ""], None).of(batch_of(0, 1))
-    assert torch.equal(told["pooled"], empty["pooled"])
+    assert all(torch.equal(told[name], empty[name]) for name in empty)
 
 
 def test_two_pictures_that_share_a_name_keep_their_own_captions(model: Any, pictures: list[Path]):
@@ -138,12 +149,15 @@ def test_two_pictures_that_share_a_name_keep_their_own_captions(model: Any, pict
     kept = kept_by(model, [pictures[0], twin], CAPTIONS)
     told = conditioning(model, CAPTIONS, kept).of(batch_of(0, 1))
     direct = conditioning(model, CAPTIONS, None).of(batch_of(0, 1))
-    assert torch.equal(told["pooled"].float(), direct["pooled"].float())
+    assert all(torch.equal(told[name].float(), direct[name].float()) for name in direct)
 
 
 def test_what_varies_is_not_kept(model: Any, pictures: list[Path]):
     name, family, parts = model
     settings = TrainingSettings().with_values({OF[name][0]: True, OF[name][1]: True, "shuffle_caption": True})
-    assert kept_captions(family, parts, settings, pictures, CAPTIONS, READING, trained=False) is None
+    assert (
+        kept_captions(family, parts, settings, pictures, CAPTIONS, [settings.captions] * 2, READING, trained=False)
+        is None
+    )
     plain = settings.with_values({"shuffle_caption": False})
-    assert kept_captions(family, parts, plain, pictures, CAPTIONS, READING, trained=True) is None
+    assert kept_captions(family, parts, plain, pictures, CAPTIONS, [plain.captions] * 2, READING, trained=True) is None
