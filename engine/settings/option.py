@@ -19,6 +19,9 @@ T = TypeVar("T")
 Widget = Literal["auto", "folder", "path", "lines", "slider", "secret"]
 """How the form draws an option where its type alone does not say; a secret is nowhere shown."""
 
+MustBe = Literal["", "given", "folder", "file"]
+"""What a text has to be before a start: anything but empty, or what lies on the disk; "" for no matter what."""
+
 EVERY_METHOD = ("dreambooth", "lora", "textual_inversion", "finetune")
 """kohya_ss's training tabs, as its settings files' folders name them."""
 
@@ -83,6 +86,7 @@ class Option:
     also: other names that tutorials and older pages have for it.
     suggestions: usual values of a free text.
     methods: kohya_ss's tabs that save the key.
+    must_be: what a text has to be before a start, where the option applies.
     """
 
     name: str
@@ -107,6 +111,7 @@ class Option:
     suggestions: tuple[str, ...] = ()
     methods: tuple[str, ...] = EVERY_METHOD
     kohya_text: bool = False
+    must_be: MustBe = ""
 
     @property
     def acts(self) -> bool:
@@ -197,6 +202,7 @@ def option(
     suggestions: tuple[str, ...] = (),
     methods: tuple[str, ...] = EVERY_METHOD,
     kohya_text: bool = False,
+    must_be: MustBe = "",
 ) -> T:
     """Declare an option as the default of a Group's field.
 
@@ -218,6 +224,7 @@ def option(
         "suggestions": suggestions,
         "methods": methods,
         "kohya_text": kohya_text,
+        "must_be": must_be,
     }
     declared: Any = Field(default, ge=ge, le=le, description=help, json_schema_extra={"option": cast(Any, facts)})
     return cast(T, declared)

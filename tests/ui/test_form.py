@@ -9,15 +9,16 @@ import gradio as gr
 import pytest
 
 from engine.settings.kohya_json import from_kohya, to_kohya
-from engine.settings.option import Group, option, options_of, sections_of
-from engine.settings.training import BadValues, TrainingSettings, training_options
+from engine.settings.option import option, sections_of
+from engine.settings.training import TrainingSettings, training_options
+from engine.settings.values import BadValues, JobSettings
 from ui.form import Form
 
 
 @pytest.fixture
 def form() -> Form:
     with gr.Blocks():
-        form = Form()
+        form = Form(TrainingSettings)
         for tab in form.tabs():
             form.draw(tab)
     return form
@@ -88,15 +89,14 @@ def test_a_choice_that_cannot_be_followed_yet_is_shown_and_says_so(form: Form):
     assert said.network.lora_type == "LyCORIS/LoHa"
 
 
-def test_a_third_level_is_an_accordion_in_its_sub_tab(monkeypatch: pytest.MonkeyPatch):
-    class Some(Group):
+def test_a_third_level_is_an_accordion_in_its_sub_tab():
+    class Some(JobSettings):
         plain: int = option(1, label="Plain", section="Parameters/Basic", help="Plain.")
         inner: int = option(1, label="Inner", section="Parameters/Basic/Deep", help="Inner.")
         lone: str = option("", label="Lone", section="Parameters/Other/Lone", help="Lone.", widget="secret")
 
-    monkeypatch.setattr("ui.form.training_options", lambda: tuple(options_of(Some)))
     with gr.Blocks():
-        form = Form()
+        form = Form(Some)
         form.draw("Parameters")
     assert within(form.components["plain"]) == ["Basic"]
     assert within(form.components["inner"]) == ["Deep", "Basic"]
