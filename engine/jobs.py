@@ -44,9 +44,9 @@ def _named(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def utility(module: str, tab: str, help: str) -> Job:
-    """A file of engine/tools with `Settings` and `work` in it."""
-    return Job(f"{module}:Settings", f"{module}:work", help, tab)
+def utility(module: str, tab: str, help: str, settings: str = "Settings", function: str = "work") -> Job:
+    """A file of engine/tools; one that holds several utilities has them under names of their own."""
+    return Job(f"engine.tools.{module}:{settings}", f"engine.tools.{module}:{function}", help, tab)
 
 
 JOBS: dict[str, Job] = {
@@ -58,7 +58,10 @@ JOBS: dict[str, Job] = {
         smaller="Turn on Gradient checkpointing and Cache latents, lower Train batch size or Max resolution",
         smaller_option="train_batch_size",
     ),
-    "caption-wd14": utility("engine.tools.wd14", "Captioning/WD14 tagger", "Tag pictures with a WD14 tagger."),
+    "caption-wd14": utility("wd14", "Captioning/WD14", "Tag pictures with a WD14 tagger."),
+    "caption-blip": utility("blip", "Captioning/BLIP", "Describe pictures with BLIP.", "BlipSettings", "blip"),
+    "caption-blip2": utility("blip", "Captioning/BLIP-2", "Describe pictures with BLIP-2.", "Blip2Settings", "blip2"),
+    "caption-git": utility("blip", "Captioning/GIT", "Describe pictures with GIT.", "GitSettings", "git"),
 }
 
 UTILITIES = {name: job for name, job in JOBS.items() if job.tab}
