@@ -58,10 +58,13 @@ JOBS: dict[str, Job] = {
         smaller="Turn on Gradient checkpointing and Cache latents, lower Train batch size or Max resolution",
         smaller_option="train_batch_size",
     ),
+    "caption-basic": utility("basic", "Captioning/Basic", "Write one text for every picture, or change captions."),
     "caption-wd14": utility("wd14", "Captioning/WD14", "Tag pictures with a WD14 tagger."),
     "caption-blip": utility("blip", "Captioning/BLIP", "Describe pictures with BLIP.", "BlipSettings", "blip"),
     "caption-blip2": utility("blip", "Captioning/BLIP-2", "Describe pictures with BLIP-2.", "Blip2Settings", "blip2"),
     "caption-git": utility("blip", "Captioning/GIT", "Describe pictures with GIT.", "GitSettings", "git"),
+    "merge-captions": utility("metadata_merge", "Captioning/Merge", "Gather captions or tags in one metadata file."),
+    "clean-captions": utility("metadata_clean", "Captioning/Clean", "Clean the captions and tags of a metadata file."),
 }
 
 UTILITIES = {name: job for name, job in JOBS.items() if job.tab}

@@ -162,7 +162,7 @@ def draw_option(item: Option, form: str = "option", visible: bool = True) -> gr.
         "label": item.label,
         "info": item.help,
         "elem_id": f"{form}-{item.name}",
-        "elem_classes": ["option", "wide"] if item.widget in ("lines", "path", "folder") else ["option"],
+        "elem_classes": ["option", "wide"] if item.widget in ("lines", "path", "folder", "file") else ["option"],
         "visible": visible,
         "min_width": 240,
     }

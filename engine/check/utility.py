@@ -27,7 +27,7 @@ def check_utility(settings: JobSettings) -> Checked:
 def _look_at(item: Option, text: str) -> Iterator[Problem]:
     if item.must_be and not text.strip():
         yield Problem(item.name, f"{item.short_label} is empty.", _wanted(item))
-    elif item.widget not in ("path", "folder"):
+    elif item.widget not in ("path", "folder", "file"):
         return
     elif why := why_unusable(text):
         yield Problem(item.name, f"{item.short_label} {why}.", "Correct the path.")

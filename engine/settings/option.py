@@ -16,8 +16,11 @@ from pydantic.fields import FieldInfo
 
 T = TypeVar("T")
 
-Widget = Literal["auto", "folder", "path", "lines", "slider", "secret"]
-"""How the form draws an option where its type alone does not say; a secret is nowhere shown."""
+Widget = Literal["auto", "folder", "file", "path", "lines", "slider", "secret"]
+"""How the form draws an option where its type alone does not say.
+
+A path may be a name of the Hugging Face hub as well; a secret is nowhere shown.
+"""
 
 MustBe = Literal["", "given", "folder", "file"]
 """What a text has to be before a start: anything but empty, or what lies on the disk; "" for no matter what."""

@@ -41,7 +41,7 @@ def is_hub_name(name: str) -> bool:
 
 
 def _whole(item: Option, text: str) -> str:
-    if item.widget not in ("path", "folder"):
+    if item.widget not in ("path", "folder", "file"):
         return text
     bare, path = _bare(text), typed_path(text)
     # What may be a name of the hub as well is taken for a path only where something lies there.

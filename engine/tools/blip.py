@@ -26,6 +26,7 @@ class BlipModel(Group):
         label="Model",
         section=MODEL,
         help=HELP,
+        widget="path",
         suggestions=("Salesforce/blip-image-captioning-large", "Salesforce/blip-image-captioning-base"),
         must_be="given",
     )
@@ -37,6 +38,7 @@ class GitModel(Group):
         label="Model",
         section=MODEL,
         help=HELP,
+        widget="path",
         suggestions=("microsoft/git-large-textcaps", "microsoft/git-large-coco", "microsoft/git-base-coco"),
         must_be="given",
     )
@@ -48,6 +50,7 @@ class Blip2Model(Group):
         label="Model",
         section=MODEL,
         help=HELP,
+        widget="path",
         suggestions=("Salesforce/blip2-opt-2.7b", "Salesforce/blip2-opt-6.7b", "Salesforce/blip2-flan-t5-xl"),
         must_be="given",
     )

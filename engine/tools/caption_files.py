@@ -90,7 +90,7 @@ class CaptionWriter:
         self._note(file, _digest(content))
         try:
             if file.exists() and file.read_bytes() != content:
-                _keep(file)
+                keep(file)
             with written_whole(file) as new:
                 new.write_bytes(content)
         except OSError:
@@ -106,8 +106,8 @@ class CaptionWriter:
             os.fsync(stream.fileno())
 
 
-def _keep(file: Path) -> None:
-    """Copy a caption file to the first backup name that is free, unless the newest backup is the same."""
+def keep(file: Path) -> None:
+    """Copy a file to the first backup name that is free, unless the newest backup is the same."""
     content = file.read_bytes()
     number, newest = 1, None
     while (backup := file.with_name(file.name + BACKUP + (str(number) if number > 1 else ""))).exists():

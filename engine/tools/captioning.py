@@ -88,14 +88,16 @@ def caption_folder(
     run: RunFolder,
     report: Report,
     load: Callable[[], Captioner],
-    merged: Callable[[str, str], str] | None = None,
+    written: Callable[[str | None, str], str] | None = None,
+    adds: bool = False,
 ) -> Outcome:
     """Caption what has no caption yet.  load: makes the captioner, once there is something to do.
 
-    merged: (the caption there is, the new one) → what is written, for those that add to captions.
+    written: (the caption there is, what the captioner said) → what is written; without it, that which it said,
+    with prefix and postfix.  adds: captions that there are are gone through as well.
     """
     report.stage("looking", detail=settings.pictures.train_data_dir)
-    work = _Work(settings, run, report, adds=merged is not None)
+    work = _Work(settings, run, report, adds)
     control = run.control()
     if work.todo:
         captioner = load()
@@ -111,7 +113,7 @@ def caption_folder(
                 if isinstance(why, str):
                     work.leave_out(file, why)
             for (file, _), caption in zip(readable, captions, strict=True):
-                work.write(file, settings.text.around(caption), merged)
+                work.write(file, caption, written)
             work.tell(len(batch))
     return work.end("done")
 
@@ -120,9 +122,9 @@ class _Work:
     """The pictures to caption, and what became of each."""
 
     def __init__(self, settings: CaptionerSettings, run: RunFolder, report: Report, adds: bool) -> None:
-        self._files, self._report = settings.files, report
+        self._files, self._text, self._report = settings.files, settings.text, report
         self._writer = CaptionWriter(run)
-        self.written, self.had_one, self.left_out = 0, 0, 0
+        self.written, self.unchanged, self.had_one, self.left_out = 0, 0, 0, 0
         self.todo = list(self._chosen(pictures_of(settings.pictures, self.leave_out), settings, adds))
         self._seen, self._last = 0, ""
 
@@ -148,13 +150,15 @@ class _Work:
         self.left_out += 1
         self._report.left_out(file, why)
 
-    def write(self, picture: Path, caption: str, merged: Callable[[str, str], str] | None) -> None:
+    def write(self, picture: Path, said: str, written: Callable[[str | None, str], str] | None) -> None:
         """Write one caption, or tell why it could not be; only a full disk ends the run."""
         file = self._files.file_of(picture)
         try:
-            before = read_caption(file) if merged else None
-            whole = merged(before, caption) if merged and before else caption
-            self._writer.write(file, whole)
+            before = read_caption(file) if written else None
+            whole = written(before, said) if written else self._text.around(said)
+            is_new = written is None or whole != (before or "")
+            if is_new:
+                self._writer.write(file, whole)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise
@@ -162,7 +166,8 @@ class _Work:
         except ValueError as error:
             self.leave_out(picture, str(error))
         else:
-            self.written += 1
+            self.written += is_new
+            self.unchanged += not is_new
             self._last = f"{shown_name(Path(picture.name))}: {whole}"
 
     def tell(self, looked_at: int) -> None:
@@ -173,6 +178,8 @@ class _Work:
     def end(self, how: Literal["done", "stopped"]) -> Outcome:
         """Say in a sentence what was done."""
         parts = [f"{counted(self.written, 'caption')} written"]
+        if self.unchanged:
+            parts.append(f"{self.unchanged} as they should be")
         if self.had_one:
             parts.append(f"{counted(self.had_one, 'picture')} had one before")
         if self.left_out:
@@ -181,9 +188,9 @@ class _Work:
         return how, self.written
 
 
-def counted(number: int, thing: str) -> str:
-    """ "1 picture", "3 pictures"."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+def counted(number: int, thing: str, things: str = "") -> str:
+    """ "1 picture", "3 pictures", "3 entries"."""
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
 
 
 def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:

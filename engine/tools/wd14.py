@@ -46,6 +46,7 @@ class Tagging(Group):
         label="Repo ID",
         section=TAGGER,
         help="The tagger: a name of the Hugging Face hub, or a folder with model.onnx and selected_tags.csv.",
+        widget="path",
         suggestions=PUBLISHED,
         must_be="given",
     )
@@ -112,7 +113,7 @@ class Tagging(Group):
         False,
         label="Append TAGs",
         section=TAGS,
-        help="Add to the captions that there are what they lack.",
+        help="Add to the captions that there are what they lack, without prefix and postfix.",
     )
     use_rating_tags: bool = option(
         False, label="Use rating tags", section=RATING, help="The likeliest rating, such as sensitive, as first tag."
@@ -163,11 +164,15 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
 
         return Captioner(describe, tagging.batch_size, lambda file: prepared(upright(file), tagger.size))
 
-    def appended(before: str, found: str) -> str:
+    def appended(before: str | None, found: str) -> str:
+        if before is None:
+            return settings.text.around(found)
         had = _split(before, tagging)
         return tagging.caption_separator.join([*had, *(tag for tag in _split(found, tagging) if tag not in had)])
 
-    outcome = caption_folder(settings, run, report, load, appended if tagging.append_tags else None)
+    outcome = caption_folder(
+        settings, run, report, load, appended if tagging.append_tags else None, tagging.append_tags
+    )
     if tagging.frequency_tags and counts:
         lines = [f"{tag}: {count}" for tag, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
         report.result("How many pictures have each tag:", lines)
