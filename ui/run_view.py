@@ -57,7 +57,7 @@ def overview(history: History | None) -> str:
 
 
 def chart(history: History | None) -> str:
-    return loss_chart(history.steps, history.total_steps) if history else ""
+    return loss_chart(history.steps, history.total_steps) if history and history.run.job == "train" else ""
 
 
 def samples(history: History | None) -> str:
@@ -94,10 +94,10 @@ def status_word(run: RunFolder, status: Status) -> str:
 def _stage_words(history: History, status: str) -> str:
     if status == "starting":
         return "Waiting for the engine's first word"
-    if history.progress:
-        return f"{history.progress.done} of {history.progress.total} {history.progress.unit}"
     if history.run.job != "train" and status in ENDED:
         return ""
+    if history.progress:
+        return history.progress.last
     if status == "died":
         return f"At step {history.done_steps} of {history.total_steps or '?'}"
     stage = history.stage
@@ -169,10 +169,8 @@ def _figures_of_training(history: History) -> list[tuple[str, str]]:
 
 
 def _results(history: History) -> str:
-    """What a utility did last, what it left out and why, and what it has to say at the end."""
+    """What a utility left out and why, and what it has to say at the end."""
     parts = []
-    if history.progress and history.progress.last and not history.results:
-        parts.append(f'<div class="last-done">{escape(history.progress.last)}</div>')
     for result in history.results:
         lines = "".join(f"<li>{escape(line)}</li>" for line in result.lines)
         parts.append(

@@ -27,7 +27,7 @@ class UtilityForm:
         self.base = gr.State(self._settings_class())
         gr.Markdown(UTILITIES[self._job].help)
         for section in self.form.tabs():
-            gr.HTML(f"<h4>{section}</h4>", elem_classes="section-head")
+            gr.HTML(f"<h4>{section}</h4>", elem_classes="section-head", padding=False)
             self.form.draw(section)
         self.start = gr.Button("Start", variant="primary", elem_id=f"{self._job}-start")
         self.findings = gr.HTML(elem_id=f"{self._job}-findings")

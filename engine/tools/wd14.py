@@ -18,7 +18,7 @@ from engine.failure import Failure
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.option import Group, option
-from engine.tools.captioning import Captioner, CaptionerSettings, Outcome, caption_folder
+from engine.tools.captioning import Captioner, CaptionerSettings, Outcome, caption_folder, counted
 from engine.tools.hub import files_of
 from engine.tools.pictures import upright
 
@@ -175,7 +175,7 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
     )
     if tagging.frequency_tags and counts:
         lines = [f"{tag}: {count}" for tag, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
-        report.result("How many pictures have each tag:", lines)
+        report.result(f"Tags of {counted(outcome[1], 'picture')}:", lines)
     return outcome
 
 

@@ -19,21 +19,33 @@ TAGS = [  # (name, category, factor)
 ]  # fmt: skip
 
 
-def save_tagger(folder: Path, batch: int | str = "N", rows: int = len(TAGS)) -> Path:
-    """batch: a number makes a model of that fixed batch size.  rows: how many tags the list has."""
+def save_tagger(folder: Path, batch: int | str = "N", rows: int = len(TAGS), slow: bool = False) -> Path:
+    """batch: a number makes a model of that fixed batch size.  rows: how many tags the list has.
+
+    slow: a model that takes some hundredths of a second a picture, by multiplying large matrices to nothing.
+    """
     folder.mkdir(parents=True)
     factors = [factor / 255 for _, _, factor in TAGS]
     mean = helper.make_node("ReduceMean", ["input"], ["mean"], axes=[1, 2, 3], keepdims=0)
     column = helper.make_node("Unsqueeze", ["mean", "last"], ["column"])
-    times = helper.make_node("Mul", ["column", "factors"], ["predictions"])
+    times = helper.make_node("Mul", ["column", "factors"], ["product"])
+    delay = [  # column → a large matrix of it → its square → times zero
+        helper.make_node("Expand", ["column", "large"], ["spread"]),
+        helper.make_node("MatMul", ["spread", "spread"], ["square"]),
+        helper.make_node("ReduceMax", ["square"], ["most"], keepdims=0),
+        helper.make_node("Mul", ["most", "zero"], ["nothing"]),
+    ]
+    end = helper.make_node("Add", ["product", "nothing" if slow else "zero"], ["predictions"])
     graph = helper.make_graph(
-        [mean, column, times],
+        [mean, column, times, *(delay if slow else []), end],
         "tagger",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, SIZE, SIZE, 3])],
         [helper.make_tensor_value_info("predictions", TensorProto.FLOAT, [batch, len(TAGS)])],
         [
             helper.make_tensor("factors", TensorProto.FLOAT, [1, len(TAGS)], factors),
             helper.make_tensor("last", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("large", TensorProto.INT64, [2], [1200, 1200]),
+            helper.make_tensor("zero", TensorProto.FLOAT, [], [0]),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
