@@ -63,6 +63,12 @@ JOBS: dict[str, Job] = {
     "caption-blip": utility("blip", "Captioning/BLIP", "Describe pictures with BLIP.", "BlipSettings", "blip"),
     "caption-blip2": utility("blip", "Captioning/BLIP-2", "Describe pictures with BLIP-2.", "Blip2Settings", "blip2"),
     "caption-git": utility("blip", "Captioning/GIT", "Describe pictures with GIT.", "GitSettings", "git"),
+    "caption-florence2": utility(
+        "prompted", "Captioning/Florence-2", "Describe pictures with Florence-2.", "FlorenceSettings", "florence"
+    ),
+    "caption-qwen": utility(
+        "prompted", "Captioning/Qwen-VL", "Ask a chat model that sees for captions.", "ChatSettings", "chat"
+    ),
     "merge-captions": utility("metadata_merge", "Captioning/Merge", "Gather captions or tags in one metadata file."),
     "clean-captions": utility("metadata_clean", "Captioning/Clean", "Clean the captions and tags of a metadata file."),
 }

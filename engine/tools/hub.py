@@ -50,7 +50,10 @@ def cannot_load(source: str, names: Sequence[str], option: str, error: Exception
     """A model of the hub that is not on this machine and cannot be fetched."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    if isinstance(error, RepositoryNotFoundError) and not isinstance(error, FileNotFoundError):
+    causes = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)  # type: ignore[arg-type]
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         return Failure(f"The hub has no model {source}, or shows it only to its members.", "Check its name.", option)
     return Failure(
         f"The model {source} is not on this machine yet, and the Hugging Face hub cannot be reached.",

@@ -12,6 +12,7 @@ from PIL import Image
 
 from engine.failure import Failure
 from engine.tools.describing import Decoding, load_describer
+from engine.tools.prompted import asked, refuse_other_kinds
 from tests.tools import small_describers
 from tests.tools.running import run_job, settings_of
 from tests.tools.small_describers import WORDS
@@ -20,6 +21,8 @@ KINDS = {
     "blip": "BlipForConditionalGeneration",
     "git": "GitForCausalLM",
     "blip2": "Blip2ForConditionalGeneration",
+    "florence2": "Florence2ForConditionalGeneration",
+    "qwen": "Qwen2_5_VLForConditionalGeneration",
 }
 
 
@@ -46,8 +49,7 @@ def captions(kind: str, folder: Path, model: Path, **values) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.shows("caption-blip*.batch_size", "caption-git.batch_size", "caption-blip*.model_id",
-                   "caption-git.model_id")  # fmt: skip
+@pytest.mark.shows("caption-[bgfq]*.batch_size", "caption-*.model_id")
 def test_a_folder_is_described_and_batches_say_what_single_pictures_do(kind: str, folder: Path, models: dict):
     alone = captions(kind, folder, models[kind])
     assert all(set(text.split()) <= set(WORDS) and text for text in alone)
@@ -55,9 +57,7 @@ def test_a_folder_is_described_and_batches_say_what_single_pictures_do(kind: str
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.shows("caption-blip*.beam_search", "caption-blip*.seed", "caption-blip*.min_length",
-                   "caption-blip*.max_length", "caption-git.beam_search", "caption-git.seed",
-                   "caption-git.min_length", "caption-git.max_length")  # fmt: skip
+@pytest.mark.shows("caption-*.beam_search", "caption-*.seed", "caption-*.min_length", "caption-*.max_length")
 def test_words_are_searched_or_drawn_and_counted(kind: str, folder: Path, models: dict):
     chance = {"beam_search": False, "top_p": 1.0, "min_length": 9, "max_length": 9}
     drawn = captions(kind, folder, models[kind], **chance)
@@ -74,7 +74,7 @@ def test_words_are_searched_or_drawn_and_counted(kind: str, folder: Path, models
         ({"beam_search": False, "top_p": 0.5}, {"do_sample": True, "top_p": 0.5, "top_k": 0, "num_beams": 1}),
     ],
 )
-@pytest.mark.shows("caption-blip*.num_beams", "caption-blip*.top_p", "caption-git.num_beams", "caption-git.top_p")
+@pytest.mark.shows("caption-*.num_beams", "caption-*.top_p")
 def test_generation_is_told_what_the_options_say(values: dict, arguments: dict):
     lengths = {"max_new_tokens": 75, "min_new_tokens": 5}
     assert Decoding(**values).arguments() == {**arguments, **lengths}
@@ -88,6 +88,34 @@ def test_the_model_sees_the_picture_as_it_was_trained_to(models: dict):
     expected = (torch.tensor([255, 128, 0]) / 255 - mean) / deviation
     assert seen.shape == (1, 3, 32, 32)
     assert torch.allclose(seen[0, :, 16, 16], expected, atol=1e-4)
+
+
+def test_a_picture_takes_as_many_tokens_of_the_question_as_it_has_merged_patches(models: dict):
+    describer = load_describer(str(models["qwen"]), "AutoModelForImageTextToText")
+    small, wide = Image.new("RGB", (28, 28)), Image.new("RGB", (56, 28))
+    inputs = asked(describer, [small, wide], "a red house")
+    # patches of 14 pixels, merged by two each way: 28 pixels a token
+    assert describer.tokenizer.batch_decode(inputs["input_ids"]) == [
+        "[PAD] [CLS] <image> a red house [SEP]",
+        "[CLS] <image> <image> a red house [SEP]",
+    ]
+    assert inputs["image_grid_thw"].tolist() == [[1, 2, 2], [1, 2, 4]]
+    assert inputs["attention_mask"].tolist()[0][0] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompts"), [("florence2", ["<CAPTION>", "a red house"]), ("qwen", ["cat", "a house"])]
+)
+@pytest.mark.shows("caption-*.prompt")
+def test_what_is_asked_changes_what_is_said(kind: str, prompts: list[str], folder: Path, models: dict):
+    first, second = (captions(kind, folder, models[kind], prompt=prompt) for prompt in prompts)
+    assert first != second
+
+
+def test_a_model_of_another_kind_is_refused_in_words(models: dict):
+    describer = load_describer(str(models["blip"]), KINDS["blip"])
+    with pytest.raises(Failure, match="some/model is no chat model"):
+        refuse_other_kinds(describer, "some/model")
 
 
 def test_a_model_that_is_not_here_or_of_another_kind_is_named(folder: Path, models: dict, tmp_path: Path):
