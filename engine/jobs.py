@@ -69,8 +69,12 @@ JOBS: dict[str, Job] = {
     "caption-qwen": utility(
         "prompted", "Captioning/Qwen-VL", "Ask a chat model that sees for captions.", "ChatSettings", "chat"
     ),
-    "merge-captions": utility("metadata_merge", "Captioning/Merge", "Gather captions or tags in one metadata file."),
-    "clean-captions": utility("metadata_clean", "Captioning/Clean", "Clean the captions and tags of a metadata file."),
+    "merge-captions": utility(
+        "metadata_merge", "Captions as metadata/Merge", "Gather captions or tags in one metadata file."
+    ),
+    "clean-captions": utility(
+        "metadata_clean", "Captions as metadata/Clean", "Clean the captions and tags of a metadata file."
+    ),
 }
 
 UTILITIES = {name: job for name, job in JOBS.items() if job.tab}

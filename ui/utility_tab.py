@@ -15,9 +15,13 @@ from engine.settings.paths import typed_path
 from engine.settings.training import TrainingSettings
 from engine.tools.lora_metadata import read_metadata, unfolded
 from ui.form import SILENT, Form
+from ui.manual_captioning import ManualCaptioning
 from ui.runs_panel import RunsPanel
 from ui.sentences import Sentences, refused, said
 from ui.utility_form import UtilityForm
+
+CAPTIONING = "Captioning"
+"""The tab that holds captioning by hand too, which is no job: nobody waits for it."""
 
 
 class UtilityTab:
@@ -26,11 +30,15 @@ class UtilityTab:
     def __init__(self, form: Form) -> None:
         self._form = form
         self._utilities = {job: UtilityForm(job) for job in UTILITIES}
+        self._manual = ManualCaptioning()
 
     def draw(self) -> None:
         with gr.Tabs():
             for tab, jobs in groupby(UTILITIES.items(), key=lambda item: item[1].tab.partition("/")[0]):
                 with gr.Tab(tab, id=f"utilities-{tab}"), gr.Tabs():
+                    if tab == CAPTIONING:
+                        with gr.Tab("Manual", id="caption-manual"):
+                            self._manual.draw()
                     for name, job in jobs:
                         with gr.Tab(job.tab.partition("/")[2], id=name):
                             self._utilities[name].draw()
@@ -53,6 +61,7 @@ class UtilityTab:
         """
         for utility in self._utilities.values():
             utility.connect(panel)
+        self._manual.connect()
         for event in (self.show.click, self.path.submit):
             event(_show, [self.path], [self.said, self.table], **SILENT)
 

@@ -59,3 +59,31 @@ def test_a_folder_is_captioned_stopped_and_gone_on_with(open_page, folder: Path,
     overview.get_by_text(f"Tags of {PICTURES - done} pictures").click()
     expect(overview).to_contain_text(f"1girl: {PICTURES - done}")
     page.screenshot("captioning done")
+
+
+def test_captions_are_written_by_hand_with_the_keys_alone(open_page, tmp_path: Path):
+    folder = draw_pictures(tmp_path / "img", 4, caption=False)
+    (folder / "01.txt").write_text("mine")
+    page = open_page()
+    page.tab("Utilities", "Captioning", "Manual")
+    page.page.locator("#manual-folder :is(textarea, input)").fill(str(folder))
+    page.page.locator("#manual-folder :is(textarea, input)").press("Enter")
+    caption = page.page.locator("#manual-caption textarea")
+    number = page.page.locator("#manual-number input")
+    expect(page.page.locator("#manual-picture img")).to_be_visible()
+    caption.fill("a heart")
+    caption.press("PageDown")
+    expect(number).to_have_value("2")
+    expect(caption).to_have_value("mine")
+    assert (folder / "00.txt").read_text() == "a heart\n"
+    page.screenshot("manual captioning")
+    caption.press("Control+Enter")
+    expect(number).to_have_value("3")
+    caption.fill("two hearts")
+    caption.press("PageUp")
+    expect(caption).to_have_value("mine")
+    assert (folder / "01.txt").read_text() == "mine"  # what was not changed is not written
+    assert (folder / "02.txt").read_text() == "two hearts\n"
+    number.fill("4")
+    number.press("Enter")
+    expect(caption).to_have_value("")

@@ -147,6 +147,7 @@ document.addEventListener(
 );
 document.addEventListener("input", (event) => {
   const field = event.target;
+  if (field.closest?.("#manual")) return; // drawn long after its tab, and filled anew with each picture
   const property = field.type === "checkbox" ? "checked" : "value";
   const entered = field[property];
   lastEntry.set(field, event);
@@ -157,4 +158,14 @@ document.addEventListener("input", (event) => {
     for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
   };
   look();
+});
+
+// Captioning by hand: keys that press its buttons, from anywhere within it.
+const MANUAL_KEYS = { PageDown: "manual-next", PageUp: "manual-previous", "ctrl+Enter": "manual-lacking", "ctrl+s": "manual-save" };
+document.addEventListener("keydown", (event) => {
+  if (!event.target.closest?.("#manual")) return;
+  const button = MANUAL_KEYS[(event.ctrlKey || event.metaKey ? "ctrl+" : "") + event.key];
+  if (!button || event.altKey || event.shiftKey) return;
+  event.preventDefault();
+  document.getElementById(button).click();
 });
