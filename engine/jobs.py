@@ -55,7 +55,7 @@ JOBS: dict[str, Job] = {
         "engine.training.train:train",
         "Train as a settings file says.",
         report="engine.training.report:report_of",
-        smaller="Turn on Gradient checkpointing and Cache latents, lower Train batch size or Max resolution",
+        smaller="Lower Train batch size or Max resolution, turn on Gradient checkpointing and Cache latents",
         smaller_option="train_batch_size",
     ),
     "caption-basic": utility("basic", "Captioning/Basic", "Write one text for every picture, or change captions."),

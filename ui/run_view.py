@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from engine.begin import resume_step
+from engine.jobs import JOBS
 from engine.runs.events import Sample
 from engine.runs.folder import RunFolder, Status
 from engine.runs.history import History
@@ -192,7 +193,7 @@ def _trouble(history: History, status: str) -> str:
     if history.problem:
         parts.append(_box(history.problem.what, history.problem.mend))
     if status == "died":
-        parts.append(_box("The engine died without a word.", likely_cause(log(history))))
+        parts.append(_box("The engine died without a word.", likely_cause(log(history), JOBS[history.run.job].smaller)))
         parts.append(f"<pre>{escape(chr(10).join(log(history).splitlines()[-12:]))}</pre>")
     if status == "silent":
         parts.append(
@@ -218,18 +219,18 @@ def seconds_without_news(history: History) -> float:
     return time.time() - history.last.time if in_training and history.last else 0.0
 
 
-def likely_cause(log_text: str) -> str:
-    """Why a process ended without a word, by what its log ends with."""
+def likely_cause(log_text: str, smaller: str) -> str:
+    """Why a process ended without a word, by what its log ends with.  smaller: what takes less memory."""
     tail = log_text[-4000:].lower()
     if "out of memory" in tail or "bad_alloc" in tail:
-        return "It ran out of memory. Lower Train batch size or turn on Gradient checkpointing, then press Resume."
+        return f"It ran out of memory. {smaller}, then press Resume."
     if "no space left" in tail:
         return "The disk is full. Free some space, then press Resume."
     if "cuda error" in tail or "segmentation fault" in tail:
         return "The GPU's driver or a library crashed. Press Resume; if it happens again, restart the computer."
     return (
         "It was most likely ended from outside: by the system for want of memory, by a power cut, or by hand. "
-        "Press Resume to go on from the last saved state."
+        "Press Resume to go on from what was saved last."
     )
 
 
