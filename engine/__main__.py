@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO, get_args
@@ -14,16 +15,20 @@ from engine.begin import CannotResume, begin, begin_utility, resume
 from engine.check.check import check
 from engine.check.mend import with_free_name
 from engine.check.problem import Checked
+from engine.free_memory import room
 from engine.jobs import UTILITIES, Job
 from engine.runs.folder import RunFolder, all_runs
 from engine.settings.convert import TARGETS, convert, save
 from engine.settings.files import Loaded, SettingsFileError, read_settings
 from engine.settings.option import Option, sections_of
+from engine.settings.paths import with_whole_paths
 from engine.settings.reference import reference_page
 from engine.settings.training import USUAL, Method, TrainingSettings, training_options
 from engine.settings.values import BadValues
 
 FILE_HELP = "settings of Darkroom, kohya_ss or sd-scripts: JSON, TOML, or a text file with a command line"
+
+GIB = 2**30
 
 CANNOT_START = 2
 """Exit code where the settings are wrong, as argparse has it for wrong arguments."""
@@ -56,6 +61,16 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--json", action="store_true", help="print the problems as JSON")
     _add_training_options(checking)
     checking.set_defaults(command=_check)
+
+    estimating = commands.add_parser(
+        "estimate", help="say how much memory a settings file would need, and start nothing"
+    )
+    estimating.add_argument("file", nargs="?", type=Path, help=FILE_HELP)
+    estimating.add_argument(
+        "--json", action="store_true", help="print bytes as JSON, then ways to need fewer, a line each"
+    )
+    _add_training_options(estimating)
+    estimating.set_defaults(command=_estimate)
 
     demo = commands.add_parser("demo", help="train the built-in model on the built-in pictures")
     demo.add_argument("folder", nargs="?", type=Path, default=Path("demo"), help="where to write them (demo)")
@@ -208,6 +223,32 @@ def _check(given: argparse.Namespace) -> int:
             print(checked.plan.arithmetic())
         print("Ready to start." if checked.can_start else "Not ready to start.")
     return 0 if checked.can_start else CANNOT_START
+
+
+def _estimate(given: argparse.Namespace) -> int:
+    from engine.failure import Failure
+    from engine.training.estimate import estimate
+    from engine.training.savings import ways_down
+
+    settings = with_whole_paths(_settings(given))
+    here = room()
+    try:
+        now = estimate(settings, here.device)
+    except Failure as failure:
+        print(json.dumps({"failure": str(failure)}) if given.json else failure, flush=True)
+        return CANNOT_START
+    if given.json:
+        print(json.dumps({"room": asdict(here), **asdict(now), "fullest": now.fullest}), flush=True)
+        for way in ways_down(settings, now, here.device):
+            print(json.dumps(asdict(way)), flush=True)
+        return 0
+    print(f"{now.total / GIB:.1f} GiB of {here.free / GIB:.1f} GiB free ({here.name}), the most while {now.fullest}:")
+    for part, size in asdict(now.phases[now.fullest]).items():
+        print(f"  {size / GIB:6.2f} GiB {part}")
+    print(f"  {now.program / GIB:6.2f} GiB the program itself")
+    for way in ways_down(settings, now, here.device):
+        print(f"{way.words}: {way.saves / GIB:.1f} GiB less", flush=True)
+    return 0
 
 
 def _convert(given: argparse.Namespace) -> int:

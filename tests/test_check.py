@@ -357,3 +357,43 @@ def test_a_wrong_value_of_an_option_that_nothing_follows_stops_no_run(settings: 
     loaded = from_kohya({**to_kohya(settings), "max_data_loader_n_workers": "many"})
     assert loaded.bad
     assert check(loaded.settings).can_start
+
+
+FLUX = {"flux1_checkbox": True}
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "option", "mend"),
+    [
+        ("lora", {"full_bf16": True, "mixed_precision": "fp16"}, "full_bf16", "Set Mixed precision to bf16"),
+        ("lora", {"full_fp16": True, "mixed_precision": "no"}, "full_fp16", "Set Mixed precision to fp16"),
+        ("lora", {"blocks_to_swap": 3}, "blocks_to_swap", "Set it to 0"),
+        ("lora", {"blocks_to_swap": 3, **FLUX}, "blocks_to_swap", "Turn Gradient checkpointing on"),
+        ("dreambooth", {"blocks_to_swap": 3, **FLUX}, "blocks_to_swap", "Fused backward pass"),
+        ("lora", {"blocks_to_swap": 3, **FLUX, "gradient_checkpointing": True, "base_weights": "int8"},
+         "blocks_to_swap", "Choose fp8 or nf4"),
+        ("finetune", {"base_weights": "nf4"}, "base_weights", "train a LoRA"),
+        ("finetune", {"fused_backward_pass": True, "optimizer": "Prodigy"}, "fused_backward_pass", "Choose Adafactor"),
+        ("finetune", {"flux_fused_backward_pass": True, "gradient_accumulation_steps": 2},
+         "flux_fused_backward_pass", "to 1"),
+        ("finetune", {"fused_optimizer_groups": 4, "mixed_precision": "fp16"}, "fused_optimizer_groups", "bf16 or no"),
+    ],
+)  # fmt: skip
+def test_ways_to_save_memory_that_do_not_go_together(
+    settings: TrainingSettings, method: Any, changes: dict[str, Any], option: str, mend: str
+):
+    assert mend in problems(settings.model_copy(update={"method": method}), **changes)[option].mend
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("lora", {"full_bf16": True, "mixed_precision": "bf16"}),
+        ("lora", {"blocks_to_swap": 3, **FLUX, "gradient_checkpointing": True, "base_weights": "nf4"}),
+        ("lora", {"fused_backward_pass": True, "mixed_precision": "fp16"}),  # means nothing for a LoRA
+        ("finetune", {"fused_backward_pass": True, "optimizer": "Adafactor", "mixed_precision": "bf16"}),
+    ],
+)
+def test_ways_to_save_memory_that_go_together(settings: TrainingSettings, method: Any, changes: dict[str, Any]):
+    found = problems(settings.model_copy(update={"method": method}), **changes)
+    assert not {"full_bf16", "blocks_to_swap", "base_weights", "fused_backward_pass"} & set(found)

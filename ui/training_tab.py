@@ -31,6 +31,7 @@ from ui.changed_view import changed_table
 from ui.command_panel import CommandPanel
 from ui.findings import bad_values, findings_html
 from ui.form import METHODS, SILENT, Form
+from ui.memory_panel import MemoryPanel
 from ui.presets_panel import PresetsPanel, preview
 from ui.runs_panel import RunsPanel
 from ui.sentences import NOTHING, Sentences, refused, said
@@ -50,6 +51,7 @@ class TrainingTab:
         self.presets = PresetsPanel(self.form)
         self.commands = CommandPanel(self.form)
         self.utilities = UtilityTab(self.form)
+        self.memory = MemoryPanel(self.form)
         self._start_file = start_file
 
     def draw(self) -> None:
@@ -122,6 +124,7 @@ class TrainingTab:
         gr.on([component.change for component in values], **changed, trigger_mode="always_last", **SILENT)
 
         model_switches.connect(form, self.said)
+        self.memory.connect(filled, self.base)
         findings = [self.problems, self.findings, self.fix]
         self.check.click(self._check, filled, findings, **SILENT).then(None, [self.problems], None, js=SHOW_PROBLEMS)
         started = self.start.click(self._start, filled, [*findings, panel.chosen], **SILENT)
@@ -160,6 +163,7 @@ class TrainingTab:
             self.check = gr.Button("Check", elem_id="check", min_width=90)
             self.start = gr.Button("Start training", variant="primary", elem_id="start", min_width=130)
         self.steps = gr.HTML(elem_id="steps")
+        self.memory.draw()
         self.findings = gr.HTML(elem_id="findings")
         self.fix = gr.Button("", visible=False, elem_id="fix", variant="secondary")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.check.choices import check_choices
+from engine.check.memory import check_memory
 from engine.check.model import check_model
 from engine.check.numbers import check_numbers, check_resume, check_samples
 from engine.check.output import check_output
@@ -60,6 +61,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *(check_pictures(regularisation, settings, "reg_data_dir") if regularisation else []),
         *check_output(settings, plan, resumed.own_files if resumed else ()),
         *check_numbers(settings),
+        *check_memory(settings),
         *check_samples(settings),
         *check_resume(settings, plan),
     ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -25,6 +26,7 @@ from engine.models.layouts.vae import PREFIX as VAE_PREFIX
 from engine.models.layouts.vae import vae_entries
 from engine.models.recognise import MOVED
 from engine.models.single_file import SINGLE_FILE_ENDINGS, Weights, first_line, module_from
+from engine.models.skeleton import components_of, is_without_weights
 from engine.objective.noise import without_a_trace_of_signal
 from engine.settings.training import TrainingSettings
 
@@ -47,6 +49,8 @@ def components(pipeline_class: Any, source: str, dtype: torch.dtype, from_file: 
     path = Path(source).expanduser()
     if path.is_file():
         return from_file(Weights(path, MODEL_FIELD), dtype)
+    if is_without_weights():
+        return _skeleton(source, dtype)
     if path.is_dir():
         pipeline = _from_folder(pipeline_class, path, dtype)
     elif path.suffix.lower() in SINGLE_FILE_ENDINGS or path.is_absolute() or source.count("/") != 1:
@@ -56,6 +60,20 @@ def components(pipeline_class: Any, source: str, dtype: torch.dtype, from_file: 
     else:
         pipeline = _from_hub(pipeline_class, MOVED.get(source, source), dtype)
     return {**pipeline.components, "scheduler": dict(pipeline.scheduler.config)}
+
+
+def _skeleton(source: str, dtype: torch.dtype) -> dict[str, Any]:
+    """A folder's pieces, or those of a hub model that lies on this machine."""
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        cached = try_to_load_from_cache(MOVED.get(source, source), "model_index.json")
+        if not isinstance(cached, str):
+            raise Failure(f"{source} has not been downloaded yet.", "Its first run downloads it.", MODEL_FIELD)
+        folder = Path(cached).parent
+    try:
+        return components_of(folder, dtype)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise Failure(f"{source} cannot be read: {first_line(error)}.", option=MODEL_FIELD) from error
 
 
 def frozen(parts: Parts) -> Parts:

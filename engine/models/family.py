@@ -64,7 +64,6 @@ class Drawing:
     width: int
     height: int
     seed: int
-    reading: Reading = field(default_factory=Reading)
 
     def guidance(self, usual: float) -> float:
         """Classifier-free guidance: as the prompt asks, else as is usual with the model."""
@@ -126,9 +125,6 @@ class Family(Protocol):
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """What the model is told of the captions.  Raises Failure."""
 
-    def encode_images(self, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] → (B, C, h, w), scaled to about unit variance."""
-
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         """The model's answer to noisy latents (B, C, h, w) at timesteps (B,) in [0, 1000], of the latents' shape.
 
@@ -139,8 +135,12 @@ class Family(Protocol):
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
         """What is asked of the model in training, on the denoiser's device."""
 
-    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
-        """The picture as a PIL image.  scheduler: None for a flow, which has one of its own."""
+    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
+        """Latents (1, C, h, w) of the picture, drawn by the denoiser alone.
+
+        told: what encode_text() makes of the prompt and of the negative prompt, in training too, so that both speak
+        of captions alike.  scheduler: None for a flow, which has one of its own.
+        """
 
     def lora_targets(self, parts: Parts) -> list[Target]:
         """What a LoRA attaches to, in the order of kohya's files."""

@@ -132,12 +132,6 @@ class Flux:
         asked = self._settings.t5xxl_max_token_length
         return asked if _is_told_guidance(parts) or asked != 512 else 256
 
-    def encode_images(self, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
-        """A draw from the VAE's distribution, shifted and scaled to about unit variance."""
-        vae: Any = parts.vae
-        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
-        return (posterior.sample(generator) - vae.config.shift_factor) * vae.config.scaling_factor
-
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         transformer: Any = parts.denoiser
         height, width = noisy.shape[2:]
@@ -175,30 +169,31 @@ class Flux:
         )
         return FlowMatching(settings.objective, recipe)
 
-    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
+    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         pipeline = FluxPipeline(
             scheduler=_scheduler(parts),
-            vae=parts.vae,
-            text_encoder=parts.text_encoders[0],
-            tokenizer=parts.tokenizers[0],
-            text_encoder_2=parts.text_encoders[1],
-            tokenizer_2=parts.tokenizers[1],
+            vae=None,
+            text_encoder=None,
+            tokenizer=None,
+            text_encoder_2=None,
+            tokenizer_2=None,
             transformer=parts.denoiser,
         )
         pipeline.set_progress_bar_config(disable=True)
-        encoded = self.encode_text(parts, [sample.prompt.text, sample.prompt.negative], sample.reading)
-        return pipeline(
-            prompt_embeds=encoded["states"][:1],
-            pooled_prompt_embeds=encoded["pooled"][:1],
-            negative_prompt_embeds=encoded["states"][1:],
-            negative_pooled_prompt_embeds=encoded["pooled"][1:],
+        patches = pipeline(
+            prompt_embeds=told["states"][:1],
+            pooled_prompt_embeds=told["pooled"][:1],
+            negative_prompt_embeds=told["states"][1:],
+            negative_pooled_prompt_embeds=told["pooled"][1:],
             true_cfg_scale=sample.guidance(1.0),
             guidance_scale=TOLD_GUIDANCE if sample.prompt.told_guidance is None else sample.prompt.told_guidance,
             num_inference_steps=sample.prompt.steps,
             width=sample.width,
             height=sample.height,
             generator=sample.generator(),
-        ).images[0]
+            output_type="latent",
+        ).images
+        return unpacked(patches, 2 * (sample.height // 16), 2 * (sample.width // 16))
 
     def lora_targets(self, parts: Parts) -> list[Target]:
         """sd-scripts names the transformer's modules as the original file does; T5 is not trained."""

@@ -120,12 +120,6 @@ class StableDiffusion:
         state, _ = hidden_states(encoder, chunks, reading.clip_skip)
         return {"states": joined(last_norm(encoder, state), chunks.shape[1])}
 
-    def encode_images(self, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
-        """A draw from the VAE's distribution, times its scaling factor (0.18215 for SD 1 and 2, 0.13025 for SDXL)."""
-        vae: Any = parts.vae
-        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
-        return posterior.sample(generator) * vae.config.scaling_factor
-
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         answer: Tensor = parts.denoiser(noisy, timesteps, encoder_hidden_states=encoded["states"], return_dict=False)[0]
         return answer
@@ -135,29 +129,29 @@ class StableDiffusion:
         alphas = parts.alphas_cumprod.to(parts.device)
         return NoisePrediction(settings.objective, alphas, of_velocity=parts.prediction == "v_prediction")
 
-    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
+    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         pipeline = StableDiffusionPipeline(
-            vae=parts.vae,
+            vae=None,
             unet=parts.denoiser,
-            text_encoder=parts.text_encoders[0],
-            tokenizer=parts.tokenizers[0],
+            text_encoder=None,
+            tokenizer=None,
             scheduler=scheduler,
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
         pipeline.set_progress_bar_config(disable=True)
-        # Conditioning of our own: it is the one that training uses, clip skip included.
-        states = self.encode_text(parts, [sample.prompt.text, sample.prompt.negative], sample.reading)["states"]
-        return pipeline(
-            prompt_embeds=states[:1],
-            negative_prompt_embeds=states[1:],
+        latents: Tensor = pipeline(
+            prompt_embeds=told["states"][:1],
+            negative_prompt_embeds=told["states"][1:],
             num_inference_steps=sample.prompt.steps,
             guidance_scale=sample.guidance(GUIDANCE),
             width=sample.width,
             height=sample.height,
             generator=sample.generator(),
-        ).images[0]
+            output_type="latent",
+        ).images
+        return latents
 
     def lora_targets(self, parts: Parts) -> list[Target]:
         """sd-scripts' 264 modules at SD 1.5's size: 192 of the UNet, 72 of the text encoder."""

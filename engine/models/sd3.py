@@ -17,13 +17,12 @@ from diffusers import (
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import hidden_states, tokens_in_chunks
 from engine.models.family import Drawing, Encoded, Parts, Reading, Target
-from engine.models.flux import Flux
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.mmdit import PREFIX as TRANSFORMER
 from engine.models.layouts.mmdit import mmdit_entries
@@ -141,8 +140,6 @@ class StableDiffusion3:
             states: Tensor = t5(tokens.input_ids.to(t5.device), attention_mask=mask if self._masks else None)[0]
         return states * mask[:, :, None] if self._masks else states
 
-    encode_images = Flux.encode_images
-
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         answer: Tensor = parts.denoiser(
             hidden_states=noisy,
@@ -165,33 +162,32 @@ class StableDiffusion3:
         )
         return FlowMatching(settings.objective, recipe)
 
-    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
-        encoder: list[nn.Module | None] = [*parts.text_encoders, None]
-        tokenizer = [*parts.tokenizers, None]
+    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         pipeline = StableDiffusion3Pipeline(
             transformer=parts.denoiser,
             scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
-            vae=parts.vae,
-            text_encoder=encoder[0],
-            tokenizer=tokenizer[0],
-            text_encoder_2=encoder[1],
-            tokenizer_2=tokenizer[1],
-            text_encoder_3=encoder[2],
-            tokenizer_3=tokenizer[2],
+            vae=None,
+            text_encoder=None,
+            tokenizer=None,
+            text_encoder_2=None,
+            tokenizer_2=None,
+            text_encoder_3=None,
+            tokenizer_3=None,
         )
         pipeline.set_progress_bar_config(disable=True)
-        encoded = self.encode_text(parts, [sample.prompt.text, sample.prompt.negative], sample.reading)
-        return pipeline(
-            prompt_embeds=encoded["states"][:1],
-            negative_prompt_embeds=encoded["states"][1:],
-            pooled_prompt_embeds=encoded["pooled"][:1],
-            negative_pooled_prompt_embeds=encoded["pooled"][1:],
+        latents: Tensor = pipeline(
+            prompt_embeds=told["states"][:1],
+            negative_prompt_embeds=told["states"][1:],
+            pooled_prompt_embeds=told["pooled"][:1],
+            negative_pooled_prompt_embeds=told["pooled"][1:],
             num_inference_steps=sample.prompt.steps,
             guidance_scale=sample.guidance(GUIDANCE),
             width=sample.width,
             height=sample.height,
             generator=sample.generator(),
-        ).images[0]
+            output_type="latent",
+        ).images
+        return latents
 
     def lora_targets(self, parts: Parts) -> list[Target]:
         """sd-scripts names the transformer's modules as the original file does; T5 is not trained."""

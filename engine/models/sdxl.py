@@ -117,7 +117,6 @@ class StableDiffusionXL:
                 pooled = said.text_embeds.unflatten(0, (-1, chunks.shape[1]))[:, 0]
         return {"states": torch.cat(states, dim=-1), "pooled": pooled}
 
-    encode_images = StableDiffusion.encode_images
     objective = StableDiffusion.objective
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
@@ -130,21 +129,20 @@ class StableDiffusionXL:
         )[0]
         return answer
 
-    def draw(self, parts: Parts, sample: Drawing, scheduler: Any) -> Any:
+    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         pipeline = StableDiffusionXLPipeline(
-            vae=parts.vae,
+            vae=None,
             unet=parts.denoiser,
-            text_encoder=parts.text_encoders[0],
-            text_encoder_2=parts.text_encoders[1],
-            tokenizer=parts.tokenizers[0],
-            tokenizer_2=parts.tokenizers[1],
+            text_encoder=None,
+            text_encoder_2=None,
+            tokenizer=None,
+            tokenizer_2=None,
             scheduler=scheduler,
             add_watermarker=False,
         )
         pipeline.set_progress_bar_config(disable=True)
-        encoded = self.encode_text(parts, [sample.prompt.text, sample.prompt.negative], sample.reading)
-        states, pooled = encoded["states"], encoded["pooled"]
-        latents = pipeline(
+        states, pooled = told["states"], told["pooled"]
+        latents: Tensor = pipeline(
             prompt_embeds=states[:1],
             negative_prompt_embeds=states[1:],
             pooled_prompt_embeds=pooled[:1],
@@ -156,7 +154,7 @@ class StableDiffusionXL:
             generator=sample.generator(),
             output_type="latent",
         ).images
-        return pipeline.image_processor.postprocess(_decoded(parts.vae, latents), output_type="pil")[0]
+        return latents
 
     def lora_targets(self, parts: Parts) -> list[Target]:
         """sd-scripts names the UNet's modules as the original file does."""
@@ -173,13 +171,3 @@ class StableDiffusionXL:
                 ),
             ),
         ]
-
-
-def _decoded(vae: Any, latents: Tensor) -> Tensor:
-    """(B, 3, H, W) in [-1, 1].  SDXL's own VAE breaks in float16, also where autocast alone brings it there."""
-    dtype = vae.dtype
-    with torch.autocast(latents.device.type, enabled=False):
-        vae.to(torch.float32 if dtype == torch.float16 else dtype)
-        pixels: Tensor = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
-        vae.to(dtype)
-    return pixels

@@ -16,11 +16,19 @@ from torch import Tensor, nn
 
 from engine.failure import Failure
 from engine.models.layouts.entry import Entry, from_original, to_original
+from engine.models.skeleton import is_without_weights
 
 SINGLE_FILE_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth")
 
 SCALES = (".scale_weight", ".weight_scale", "scaled_fp8")
 """How the names end of what stands beside weights in 8 bits that mean nothing without it."""
+
+_FORMATS = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32,
+    "U8": torch.uint8, "I8": torch.int8, "BOOL": torch.bool,
+}  # fmt: skip
+"""Number formats by safetensors' names."""
 
 Entries = Callable[[nn.Module, str], list[Entry]]
 """A layout: (module, prefix in the file) → its entries."""
@@ -60,6 +68,9 @@ class Weights(Mapping[str, Tensor]):
         if self._open is None:
             return self._tensors[name]
         try:
+            if is_without_weights():
+                piece = self._open.get_slice(name)
+                return torch.empty(piece.get_shape(), dtype=_FORMATS.get(piece.get_dtype()), device="meta")
             tensor: Tensor = self._open.get_tensor(name)
         except Exception as error:
             raise KeyError(name) from error

@@ -24,12 +24,11 @@ class Pair:
     rows of up.
     """
 
-    def __init__(self, attachment: Attachment, layers: list[LoraLayer]) -> None:
+    def __init__(self, attachment: Attachment, layers: list[LoraLayer], dtype: torch.dtype) -> None:
         self._swapped = attachment.swapped
         self._rows = [layer.lora_B[ADAPTER].weight.shape[0] for layer in layers]
-        # The base may be in half precision; what is trained must not be.
-        self.down = layers[0].lora_A[ADAPTER].float()
-        self.ups = [layer.lora_B[ADAPTER].float() for layer in layers]
+        self.down = layers[0].lora_A[ADAPTER].to(dtype)
+        self.ups = [layer.lora_B[ADAPTER].to(dtype) for layer in layers]
         for layer in layers[1:]:
             layer.lora_A[ADAPTER] = self.down
 
@@ -54,8 +53,9 @@ class Pair:
 
 
 class LoraNetwork:
-    """Attached on construction: down begins as Kaiming-uniform (a = √5), up as zeros, both in float32.
+    """Attached on construction: down begins as Kaiming-uniform (a = √5), up as zeros.
 
+    dtype: of both; the base may be in half precision, what is trained had better not be.
     rank: the width of down and up.  alpha: strength times rank.  module: sd-scripts' name for the kind of network.
     """
 
@@ -66,6 +66,7 @@ class LoraNetwork:
         alpha: float,
         dropouts: Dropouts | None = None,
         module: str = "networks.lora",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.rank, self.alpha, self.dropouts, self._module = rank, alpha, dropouts or Dropouts(), module
         self._pairs: dict[str, dict[str, Pair]] = {}
@@ -81,7 +82,7 @@ class LoraNetwork:
             inject_adapter_in_model(config, target.module, ADAPTER)
             pairs = self._pairs.setdefault(target.group, {})
             for attachment in target.attachments:
-                pair = Pair(attachment, [target.module.get_submodule(path) for path in attachment.paths])
+                pair = Pair(attachment, [target.module.get_submodule(path) for path in attachment.paths], dtype)
                 dropout.attach(pair.down, pair.ups, self.dropouts)
                 pairs[attachment.name] = pair
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, maps, option
-from engine.settings.waiting import CAPTIONS_ON_DISK, CAPTIONS_ONCE, CHROMA, NETWORKS, SWAP, T5_TRAINING, WHOLE_MODEL
+from engine.settings.waiting import CAPTIONS_ON_DISK, CAPTIONS_ONCE, CHROMA, NETWORKS, T5_TRAINING, WHOLE_MODEL
 
 SECTION = "Parameters/Basic/FLUX.1"
 
@@ -176,9 +176,8 @@ class Flux(Group):
         False,
         label="CPU Offload Checkpointing",
         section=SECTION,
-        help="With Gradient checkpointing: keep what is kept in main memory.",
+        help="With Gradient checkpointing: what the backward pass needs waits in main memory.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=SWAP,
         methods=("dreambooth", "lora", "finetune"),
     )
     mem_eff_save: bool = option(
@@ -194,18 +193,16 @@ class Flux(Group):
         False,
         label="Blockwise Fused Optimizer",
         section=SECTION,
-        help="Update each block as soon as its gradients are known, with an optimizer for each.",
+        help="The same as Fused Backward Pass, for kohya_ss's users.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=WHOLE_MODEL,
         methods=("dreambooth", "finetune"),
     )
     flux_fused_backward_pass: bool = option(
         False,
         label="Fused Backward Pass",
         section=SECTION,
-        help="Update each weight as soon as its gradient is known. With Adafactor only.",
+        help="Update each weight as soon as its gradient is known, so that not all gradients are in memory at once.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=WHOLE_MODEL,
         methods=("dreambooth", "finetune"),
     )
     single_blocks_to_swap: int = option(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, option
-from engine.settings.waiting import ATTENTION, FP8, HALF, SWAP
+from engine.settings.waiting import ATTENTION
 
 ADVANCED = "Parameters/Advanced"
+
+BaseFormat = Literal["fp8", "int8", "nf4"]
+"""A number format for weights that do not learn."""
 
 
 class Memory(Group):
@@ -31,16 +34,14 @@ class Memory(Group):
         False,
         label="Full fp16 training (experimental)",
         section=ADVANCED,
-        help="Keep weights and gradients in fp16 too. Needs the least memory and may break down.",
-        standing=HALF,
+        help="Keep what is trained and its gradients in fp16 too. Needs the least memory and may break down.",
         also=("Full fp16 training",),
     )
     full_bf16: bool = option(
         False,
         label="Full bf16 training (experimental)",
         section=ADVANCED,
-        help="Keep weights and gradients in bf16 too, for cards since RTX 30.",
-        standing=HALF,
+        help="Keep what is trained and its gradients in bf16 too, for cards since RTX 30. Small steps may be lost.",
         also=("Full bf16 training",),
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -49,7 +50,6 @@ class Memory(Group):
         label="fp8 base",
         section=ADVANCED,
         help="Keep the base model in 8 bits: half the memory of fp16, slightly less exact.",
-        standing=FP8,
         methods=("dreambooth", "lora", "finetune"),
     )
     fp8_base_unet: bool = option(
@@ -57,8 +57,14 @@ class Memory(Group):
         label="fp8 base unet",
         section=ADVANCED,
         help="The same for the UNet or the transformer alone; the text encoders stay as they are.",
-        standing=FP8,
         methods=("lora",),
+    )
+    base_weights: Literal["", "fp8", "int8", "nf4"] = option(
+        "",
+        label="Base weights",
+        section=ADVANCED,
+        help="How the base model is kept while a LoRA is trained on it: as Mixed precision says, in 8 bits (half of "
+        "fp16's memory) or in 4 (a quarter). The LoRA itself stays exact.",
     )
     blocks_to_swap: int = option(
         0,
@@ -69,8 +75,7 @@ class Memory(Group):
         label="Blocks to swap",
         section=ADVANCED,
         help="So many blocks of a FLUX.1 or SD 3 transformer wait in main memory while they are not needed: less GPU "
-        "memory, slower.",
-        standing=SWAP,
+        "memory, slower. Needs Gradient checkpointing, and a LoRA.",
         methods=("dreambooth", "lora", "finetune"),
     )
     lowvram: bool = option(
@@ -95,3 +100,11 @@ class Memory(Group):
         ),
         methods=("lora",),
     )
+
+    def base_format(self) -> BaseFormat | None:
+        """Of the UNet or transformer; None as Mixed precision says."""
+        return self.base_weights or ("fp8" if self.fp8_base or self.fp8_base_unet else None)
+
+    def encoder_format(self) -> BaseFormat | None:
+        """Of the text encoders."""
+        return self.base_weights or ("fp8" if self.fp8_base else None)

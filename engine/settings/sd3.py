@@ -199,9 +199,8 @@ class Sd3(Group):
         False,
         label="Fused Backward Pass",
         section=SECTION,
-        help="Update each weight as soon as its gradient is known. With Adafactor only.",
+        help="Update each weight as soon as its gradient is known, so that not all gradients are in memory at once.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=WHOLE_MODEL,
         methods=("dreambooth", "lora", "finetune"),
     )
     sd3_disable_mmap_load_safetensors: bool = option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import CAPTIONS_ONCE, MMAP, WHOLE_MODEL
+from engine.settings.waiting import CAPTIONS_ONCE, MMAP
 
 SECTION = "Parameters/Basic/SDXL"
 
@@ -31,8 +31,7 @@ class Sdxl(Group):
         label="Fused backward pass",
         section=SECTION,
         help="Update each weight as soon as its gradient is known, so that not all gradients are in memory at once. "
-        "With Adafactor only.",
-        standing=WHOLE_MODEL,
+        "Each gradient is then shortened by itself. Not with optimizers that find their own rate.",
         methods=("dreambooth", "finetune"),
     )
     fused_optimizer_groups: int = option(
@@ -40,8 +39,7 @@ class Sdxl(Group):
         ge=0,
         label="Fused optimizer groups",
         section=SECTION,
-        help="The same for any optimizer, in so many groups of weights; 4 to 10 is usual, 0 for none.",
-        standing=WHOLE_MODEL,
+        help="Any number but 0 is the same as Fused backward pass, which here needs no groups.",
         methods=("dreambooth", "finetune"),
     )
     disable_mmap_load_safetensors: bool = option(

@@ -90,6 +90,20 @@ class TrainingSettings(JobSettings):
         text_encoders = {"sd1": 1, "sd2": 1, "sdxl": 2}.get(self.families.said(), 0)
         return tuple(self.whole_model_rates(text_encoders).values())
 
+    def fused_option(self) -> str:
+        """The option by which weights are to be updated within the backward pass, empty where none says so."""
+        ways = {
+            "fused_backward_pass": self.sdxl.fused_backward_pass,
+            "fused_optimizer_groups": self.sdxl.fused_optimizer_groups,
+            "flux_fused_backward_pass": self.flux.flux_fused_backward_pass,
+            "blockwise_fused_optimizers": self.flux.blockwise_fused_optimizers,
+            "sd3_fused_backward_pass": self.sd3.sd3_fused_backward_pass,
+        }
+        return next((name for name, on in ways.items() if on), "") if self.method != "lora" else ""
+
+    def is_fused(self) -> bool:
+        return bool(self.fused_option())
+
     def for_method(self, method: Method) -> TrainingSettings:
         """The same by another method; what stands at the one's usual value goes to the other's."""
         usual = {name: by_method for name, by_method in USUAL.items() if method in by_method}

@@ -33,9 +33,7 @@ GGPO = later("GGPO")
 
 SHOWN_TIMESTEPS = later("showing the timesteps that are drawn")
 
-HALF = later("training in half precision throughout")
-FP8 = later("8-bit base models")
-SWAP = later("moving blocks between GPU and main memory")
+FP8 = later("computing in 8 bits")
 COMPILED = later("compiled models (torch.compile)")
 MACHINES = later("training on several machines")
 ARGUMENTS = later("reading sd-scripts' arguments")

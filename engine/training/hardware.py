@@ -10,6 +10,7 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from engine.settings.hardware import Hardware
+from engine.settings.memory import Memory
 
 T = TypeVar("T")
 
@@ -31,6 +32,18 @@ def choose_precision(asked: str, has_cuda: bool) -> tuple[str, list[str]]:
 def weight_dtype(precision: str) -> torch.dtype:
     """The number format that frozen weights are kept in under a mixed precision."""
     return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
+
+
+def learned_dtype(settings: Memory, precision: str) -> torch.dtype:
+    """The number format of what is trained: float32, or half precision throughout where the settings ask for it."""
+    throughout = (settings.full_fp16 and precision == "fp16") or (settings.full_bf16 and precision == "bf16")
+    return weight_dtype(precision) if throughout else torch.float32
+
+
+def allow_half_gradients(scaler: Any) -> None:
+    """GradScaler refuses float16 gradients, for what they lost cannot come back; full fp16 training accepts that."""
+    unscale = scaler._unscale_grads_
+    scaler._unscale_grads_ = lambda optimizer, scale, found, allow_fp16: unscale(optimizer, scale, found, True)
 
 
 def average_gradients(parameters: list[nn.Parameter], accelerator: Accelerator) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from engine.failure import Failure
@@ -19,11 +20,11 @@ from engine.training.metadata import DTYPES
 
 
 class LoraMethod:
-    """total_steps: of the run, which Stop TE is a share of."""
-
     adapter = "lora"
 
-    def __init__(self, family: Family, parts: Parts, settings: TrainingSettings, total_steps: int) -> None:
+    def __init__(
+        self, family: Family, parts: Parts, settings: TrainingSettings, total_steps: int, dtype: torch.dtype
+    ) -> None:
         s = settings.network
         unet_lr, text_encoder_lr = settings.optimizer.rates()
         self.rates = {"unet": unet_lr, "text_encoder": text_encoder_lr}
@@ -37,7 +38,7 @@ class LoraMethod:
         weights = _weights_to_begin_from(s)
         rank, alpha = (s.dim_from_weights and rank_and_alpha(weights)) or (s.network_dim, s.network_alpha)
         dropouts = Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout)
-        self.network: Network = LoraNetwork(targets, rank, alpha, dropouts, family.network_module)
+        self.network: Network = LoraNetwork(targets, rank, alpha, dropouts, family.network_module, dtype)
         if weights:
             _begin_from(self.network, weights, s)
         self._dtype = DTYPES[settings.source_model.save_precision]

@@ -38,9 +38,7 @@ _NOT_USED: dict[str, Any] = {
     ),
     **dict.fromkeys(
         (
-            "ss_color_aug", "ss_fp8_base",
-            "ss_fp8_base_unet", "ss_full_fp16", "ss_lowram", "ss_random_crop", "ss_v2",
-            "ss_zero_terminal_snr",
+            "ss_color_aug", "ss_lowram", "ss_random_crop", "ss_v2", "ss_zero_terminal_snr",
         ),
         False,
     ),
@@ -109,6 +107,9 @@ class RunMetadata:
             "ss_optimizer": self.optimizer,
             "ss_max_grad_norm": s.optimizer.max_grad_norm,
             "ss_mixed_precision": self.precision,
+            "ss_fp8_base": s.memory.fp8_base,
+            "ss_fp8_base_unet": s.memory.fp8_base_unet,
+            "ss_full_fp16": s.memory.full_fp16,
             "ss_seed": self.seed,
             "ss_clip_skip": s.objective.clip_skip,
             "ss_cache_latents": s.dataset.cache_latents,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from engine.models.family import Family, Parts
 from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
@@ -9,8 +11,10 @@ from engine.training.method import Method
 from engine.training.whole_model_method import WholeModelMethod
 
 
-def method_of(family: Family, parts: Parts, settings: TrainingSettings, total_steps: int) -> Method:
-    """The one that the settings say, attached to the model or with the model's weights set free."""
-    if settings.method == "lora":
-        return LoraMethod(family, parts, settings, total_steps)
-    return WholeModelMethod(family, parts, settings, total_steps)
+def method_of(family: Family, parts: Parts, settings: TrainingSettings, total_steps: int, dtype: torch.dtype) -> Method:
+    """The one that the settings say, attached to the model or with the model's weights set free.
+
+    total_steps: of the run, which Stop TE is a share of.  dtype: of what learns.
+    """
+    kind = LoraMethod if settings.method == "lora" else WholeModelMethod
+    return kind(family, parts, settings, total_steps, dtype)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from diffusers.image_processor import VaeImageProcessor
 from torch import nn
 
-from engine.models.family import Drawing, Family, Parts, Reading
+from engine.models.family import Drawing, Encoded, Family, Parts, Reading
+from engine.models.vae import to_pixels
 from engine.runs.events import Sample
 from engine.runs.folder import RunFolder
 from engine.settings.samples import SamplePrompt
@@ -27,7 +30,11 @@ class Autocast(Protocol):
 
 
 class Sampler:
-    """Draws every prompt on request; what it does leaves no trace on the training."""
+    """Draws every prompt on request; what it does leaves no trace on the training.
+
+    Make it while the text encoders are where they compute: where none of them learns, the prompts are encoded now, and
+    the encoders are not asked again.
+    """
 
     def __init__(
         self,
@@ -42,6 +49,8 @@ class Sampler:
         self._family, self._parts, self._settings, self._run = family, parts, settings, run
         self._seed, self._autocast, self._reading = seed, autocast, reading
         self._prompts = settings.samples.prompts()
+        learns = any(p.requires_grad for encoder in parts.text_encoders for p in encoder.parameters())
+        self._told = None if learns else self._tell()
 
     def __bool__(self) -> bool:
         return bool(self._prompts)
@@ -51,20 +60,26 @@ class Sampler:
 
         A request to stop ends it between two pictures.
         """
-        before = [(module, module.training, _device_of(module)) for module in self._parts.modules()]
-        for module, _, _ in before:
-            module.eval().to(self._parts.device)
-        try:
-            with torch.no_grad(), self._autocast():
-                for index, prompt in enumerate(self._prompts):
-                    if self._run.stop_requested():
-                        break
-                    report.stage("sampling", index, len(self._prompts), prompt.text[:80])
-                    self._draw_one(prompt, index, report, step, epoch)
-        finally:
-            for module, was_training, device in before:
-                module.train(was_training).to(device)
-            report.pause()
+        told = self._told or self._tell()
+        with _at_rest(self._parts.denoiser), _at_rest(self._parts.vae, self._parts.device), torch.no_grad():
+            for index, prompt in enumerate(self._prompts):
+                if self._run.stop_requested():
+                    break
+                report.stage("sampling", index, len(self._prompts), prompt.text[:80])
+                self._draw_one(prompt, told[index], index, report, step, epoch)
+        report.pause()
+
+    @torch.no_grad()
+    def _tell(self) -> list[Encoded]:
+        """Of each prompt, what it and its negative prompt say."""
+        with ExitStack() as stack:
+            for encoder in self._parts.text_encoders:
+                stack.enter_context(_at_rest(encoder))
+            stack.enter_context(self._autocast())
+            return [
+                self._family.encode_text(self._parts, [prompt.text, prompt.negative], self._reading)
+                for prompt in self._prompts
+            ]
 
     def _scheduler(self, name: str) -> Any:
         """None for a flow, which the family follows in its own way."""
@@ -72,12 +87,17 @@ class Sampler:
             return None
         return make_sampler(name, self._parts.alphas_cumprod, self._parts.prediction)
 
-    def _draw_one(self, prompt: SamplePrompt, index: int, report: Report, step: int, epoch: int | None) -> None:
+    def _draw_one(
+        self, prompt: SamplePrompt, told: Encoded, index: int, report: Report, step: int, epoch: int | None
+    ) -> None:
         width, height = self._settings.dataset.size()
         seed = self._seed if prompt.seed is None else prompt.seed
         scheduler = self._scheduler(prompt.sampler or self._settings.samples.sample_sampler)
-        sample = Drawing(prompt, prompt.width or width, prompt.height or height, seed, self._reading)
-        picture = self._family.draw(self._parts, sample, scheduler)
+        sample = Drawing(prompt, prompt.width or width, prompt.height or height, seed)
+        here = {name: tensor.to(self._parts.device) for name, tensor in told.items()}
+        with self._autocast():
+            latents = self._family.draw(self._parts, sample, here, scheduler)
+        picture = VaeImageProcessor().postprocess(to_pixels(self._parts.vae, latents).float())[0]
         place = f"e{epoch:06d}" if epoch is not None else f"{step:06d}"
         name = f"{self._settings.folders.output_name}_{place}_{index:02d}_{datetime.now():%Y%m%d%H%M%S}_{seed}"
         file = Path(self._settings.folders.output_dir) / "sample" / f"{name}.png"
@@ -99,5 +119,16 @@ class Sampler:
         )
 
 
-def _device_of(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device
+@contextmanager
+def _at_rest(module: nn.Module, device: torch.device | None = None) -> Iterator[None]:
+    """In eval mode, and on another device where one is given; afterwards as it was."""
+    was_training, before = module.training, next(module.parameters()).device
+    module.eval()
+    if device is not None:
+        module.to(device)
+    try:
+        yield
+    finally:
+        module.train(was_training)
+        if device is not None:
+            module.to(before)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import random
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.data.batches import Batches, MicroBatch
 from engine.data.dataset import Latents
@@ -20,15 +19,17 @@ from engine.data.steps import plan_of
 from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
 from engine.models.families import family_of
-from engine.models.family import Family, Parts, Reading
+from engine.models.family import Parts, Reading
+from engine.models.vae import to_latents
 from engine.runs.events import Planned
 from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, find_state
 from engine.settings.training import TrainingSettings
 from engine.training.conditioning import Conditioning
 from engine.training.hardware import (
-    average_gradients,
+    allow_half_gradients,
     device_name,
+    learned_dtype,
     make_accelerator,
     of_first_process,
     save_memory,
@@ -39,10 +40,12 @@ from engine.training.method import Method, names, parameters
 from engine.training.methods import method_of
 from engine.training.milestones import Milestones
 from engine.training.optimizers import full_name, make_optimizer, resting_weights
+from engine.training.placement import Placement
 from engine.training.report import Report
 from engine.training.samples import Sampler
 from engine.training.schedules import has_given_rates, learning_rates, make_schedule
 from engine.training.state import load_state
+from engine.training.updates import AllAtOnce, Fused, Updates
 
 Saved = tuple[dict[str, Tensor], dict[str, Any], Progress]
 
@@ -80,8 +83,8 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     family = family_of(settings)
     dtype = weight_dtype(accelerator.mixed_precision)
     # What is trained begins from all digits that the files have; the rest may lose some at once.
-    whole = settings.method != "lora"
-    parts = family.load(settings, torch.float32 if whole else dtype)
+    whole, learned_as = settings.method != "lora", learned_dtype(settings.memory, accelerator.mixed_precision)
+    parts = family.load(settings, learned_as if whole else dtype)
     if whole and not settings.sdxl.sdxl_no_half_vae:
         parts.vae.to(dtype)
     report.event(
@@ -100,7 +103,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             raise Stopped
 
     pictures = [item.picture for item in items]
-    latents = Latents(pictures, places, partial(_encode, family, parts), settings.dataset.flip_aug)
+    latents = Latents(pictures, places, partial(_encode, parts), settings.dataset.flip_aug)
     parts.vae.to(device)
     if settings.dataset.cache_latents:
         batch_size = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
@@ -108,25 +111,21 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         parts.vae.to("cpu")
 
     torch.manual_seed(seed)
-    method = method_of(family, parts, settings, plan.steps)
+    method = method_of(family, parts, settings, plan.steps, learned_as)
     if settings.hardware.gradient_checkpointing:
         save_memory(parts.denoiser, *parts.text_encoders)
 
-    def to_work(module: nn.Module) -> None:
-        """Onto the device.  T5 drops a tenth of what it says in training mode: what does not learn speaks clearly."""
-        learns = any(parameter.requires_grad for parameter in module.parameters())
-        if whole and not learns:
-            module.to(_narrowed(dtype, parts))
-        module.to(device).train(learns)
-
     # The text encoders come first, and go again where all captions are encoded at once: they and the denoiser of a
     # large model would not fit side by side.
-    for encoder in parts.text_encoders:
-        to_work(encoder)
+    placement = Placement(parts, settings, device, dtype)
+    placement.text_encoders()
     reading = Reading(settings.objective.clip_skip, int(settings.captions.max_token_length))
+    sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
     conditioning = Conditioning(family, parts, captions, settings.captions, reading, method.trains_text_encoder, device)
-    to_work(parts.denoiser)
+    placement.denoiser()
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
+    if learned_as == torch.float16:
+        allow_half_gradients(accelerator.scaler)
     schedule = make_schedule(optimizer.optimizer, settings.optimizer, plan.steps)
     memory = _Memory(optimizer, schedule, accelerator.scaler)
     if saved:
@@ -161,7 +160,6 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         method.metadata(),
         full_name(optimizer.optimizer, settings.optimizer),
     )
-    sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
     milestones = Milestones(
         settings,
         run,
@@ -180,13 +178,18 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         torch.manual_seed(batch.seed)
         shown = latents.batch(batch.pictures)
         corrupted = objective.corrupt(shown.latents.to(device, torch.float32))
-        with accelerator.autocast():
+        with accelerator.autocast(), placement.backward_memory():
             encoded, sizes = conditioning.of(batch), shown.sizes.to(device)
             prediction = family.predict(parts, corrupted.noisy.to(dtype), corrupted.timesteps, encoded, sizes)
         losses = objective.loss(prediction, corrupted) * prior_weights[list(batch.pictures)]
         return losses.mean() * batch.weight
 
-    learned, group_names = parameters(method), names(method)
+    group_names = names(method)
+    updates: Updates = (
+        Fused(optimizer.optimizer, settings.optimizer.max_grad_norm)
+        if settings.is_fused()
+        else AllAtOnce(optimizer, parameters(method), settings.optimizer.max_grad_norm, accelerator)
+    )
     if start == 0:
         milestones.before_first_step()
     report.stage("training", start, plan.steps)
@@ -198,12 +201,9 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             loss = loss_of(batch)
             accelerator.backward(loss)
             step_loss += loss.detach()
-        average_gradients(learned, accelerator)
-        grad_norm = accelerator.clip_grad_norm_(learned, settings.optimizer.max_grad_norm or math.inf)
         rates = learning_rates(optimizer.optimizer, schedule)
-        optimizer.step()
+        grad_norm = updates.finish()
         method.after_step()
-        optimizer.zero_grad()
         report.step(
             step,
             plan.steps,
@@ -252,14 +252,9 @@ def _take_up(saved: Saved, method: Method, memory: _Memory) -> None:
         ) from error
 
 
-def _narrowed(dtype: torch.dtype, parts: Parts) -> torch.dtype:
-    """What frozen parts compute in: T5, which the families that follow a flow have, needs more than float16's range."""
-    return torch.bfloat16 if parts.prediction == "flow" and dtype == torch.float16 else dtype
-
-
 @torch.no_grad()
-def _encode(family: Family, parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
-    latents = family.encode_images(parts, pixels, generator).float()
+def _encode(parts: Parts, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
+    latents = to_latents(parts.vae, pixels, generator).float()
     if not latents.isfinite().all():
         raise Failure(
             "The VAE gives no numbers for a picture: half precision is too narrow for it, as it is for SDXL's own.",

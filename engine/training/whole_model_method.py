@@ -16,14 +16,13 @@ from engine.training.metadata import DTYPES
 
 
 class WholeModelMethod:
-    """total_steps: of the run, which Stop TE is a share of.
-
-    What is trained is kept in full precision: steps are smaller than half precision can tell apart.
-    """
+    """What is trained had better be kept in full precision: steps are smaller than half precision can tell apart."""
 
     adapter = ""
 
-    def __init__(self, family: Family, parts: Parts, settings: TrainingSettings, total_steps: int) -> None:
+    def __init__(
+        self, family: Family, parts: Parts, settings: TrainingSettings, total_steps: int, dtype: torch.dtype
+    ) -> None:
         self._family, self._parts = family, parts
         rates = settings.whole_model_rates(len(parts.text_encoders) if family.trains_text_encoders else 0)
         modules = [parts.denoiser, *parts.text_encoders]
@@ -31,7 +30,7 @@ class WholeModelMethod:
             name: (module, rate) for (name, rate), module in zip(rates.items(), modules, strict=False) if rate > 0
         }
         for module, _ in self._trained.values():
-            module.float().requires_grad_(True)
+            module.to(dtype).requires_grad_(True)
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
         self._dtype = DTYPES[settings.source_model.save_precision]
 

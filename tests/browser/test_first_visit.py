@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from engine.runs import process
 from engine.runs.folder import all_runs
+from tests.browser.conftest import PATIENCE
 
 
 def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
@@ -88,7 +89,7 @@ def test_a_killed_engine_is_called_dead_and_the_run_goes_on(open_page):
 
     page.button("Try it now").click()  # another run starts
     page.button("Start training").click()
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE / 1000
     while len(list(all_runs())) < 2:
         assert time.monotonic() < until
         time.sleep(0.2)

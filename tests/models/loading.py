@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.image_processor import VaeImageProcessor
+from PIL import Image
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.models.families import family_of
-from engine.models.family import Encoded, Family, Parts
+from engine.models.family import Drawing, Encoded, Family, Parts, Reading
+from engine.models.vae import to_pixels
 from engine.settings.training import TrainingSettings
 
 NO_SIZES = torch.zeros(1, 6)
@@ -25,3 +28,10 @@ def loaded(name: Path | str = MODEL_FOLDER, dtype: torch.dtype = torch.float32, 
 def states(sequence: torch.Tensor) -> Encoded:
     """A sequence of hidden states as what Stable Diffusion 1 is told."""
     return {"states": sequence}
+
+
+def drawn_by(family: Family, parts: Parts, sample: Drawing, scheduler: Any) -> Image.Image:
+    """The picture, as a run draws it."""
+    told = family.encode_text(parts, [sample.prompt.text, sample.prompt.negative], Reading())
+    latents = family.draw(parts, sample, told, scheduler)
+    return VaeImageProcessor().postprocess(to_pixels(parts.vae, latents))[0]

@@ -17,6 +17,7 @@ from engine.demo.demo import MODEL_FOLDER
 from engine.failure import Failure
 from engine.models.family import Reading
 from engine.models.sd import CONFIGS, StableDiffusion
+from engine.models.vae import to_latents
 from tests.models.loading import NO_SIZES, loaded
 from tests.models.original_layout import original_layout
 
@@ -59,7 +60,7 @@ def same_answer(a: object, b: object) -> None:
         torch.testing.assert_close(
             *(family.predict(p, noisy, t, texts[0], NO_SIZES) for p in (a, b)), atol=1e-4, rtol=1e-4
         )
-        latents = [family.encode_images(p, pixels, torch.Generator().manual_seed(1)) for p in (a, b)]
+        latents = [to_latents(p.vae, pixels, torch.Generator().manual_seed(1)) for p in (a, b)]
         torch.testing.assert_close(*latents, atol=1e-4, rtol=1e-4)
 
 

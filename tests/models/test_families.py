@@ -15,10 +15,11 @@ from engine.failure import Failure
 from engine.models import encoders, flux, sd, sd3, sdxl
 from engine.models.families import family_of
 from engine.models.family import Drawing, Family, Parts, Reading
+from engine.models.vae import to_latents
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings
 from tests.models.files import weights_of, write_files
-from tests.models.loading import loaded
+from tests.models.loading import drawn_by, loaded
 from tests.models.small import pipeline as small
 
 FAMILIES = ("sd2", "sdxl", "sd3", "flux")
@@ -54,7 +55,7 @@ def answers(family: Family, parts: Parts) -> dict[str, torch.Tensor]:
     pixels = torch.rand(2, 3, 64, 128) * 2 - 1
     with torch.no_grad():
         encoded = family.encode_text(parts, CAPTIONS, Reading())
-        latents = family.encode_images(parts, pixels, [torch.Generator().manual_seed(i) for i in range(2)])
+        latents = to_latents(parts.vae, pixels, [torch.Generator().manual_seed(i) for i in range(2)])
         noisy, timesteps = torch.randn_like(latents), torch.tensor([250, 800])
         sizes = torch.tensor([[64, 128, 0, 0, 64, 128]] * 2)
         return {**encoded, "latents": latents, "answer": family.predict(parts, noisy, timesteps, encoded, sizes)}
@@ -107,12 +108,12 @@ def test_a_sample_is_the_picture_that_diffusers_draws(model: Model):
         scheduler = make_sampler("euler", parts.alphas_cumprod, parts.prediction)
     prompt = SamplePrompt.parse("a red circle --s 2 --l 3 --n star --g 4")
     with torch.no_grad():
-        ours = family.draw(parts, Drawing(prompt, 64, 128, seed=5), scheduler)
+        ours = drawn_by(family, parts, Drawing(prompt, 64, 128, seed=5), scheduler)
         theirs = copy.copy(model.pipeline)
         if scheduler is not None:
             theirs.scheduler = scheduler
-        told = {"true_cfg_scale": 3.0, "guidance_scale": 4.0} if model.family == "flux" else {"guidance_scale": 3.0}
-        drawn = theirs("a red circle", negative_prompt="star", num_inference_steps=2, width=64, height=128, **told,
+        asked = {"true_cfg_scale": 3.0, "guidance_scale": 4.0} if model.family == "flux" else {"guidance_scale": 3.0}
+        drawn = theirs("a red circle", negative_prompt="star", num_inference_steps=2, width=64, height=128, **asked,
                        generator=torch.Generator().manual_seed(5)).images[0]  # fmt: skip
     assert ours.size == (64, 128)
     difference = torch.tensor(list(ours.tobytes())).float() - torch.tensor(list(drawn.tobytes())).float()

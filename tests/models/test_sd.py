@@ -11,9 +11,10 @@ from diffusers import StableDiffusionPipeline
 from engine.demo.demo import MODEL_FOLDER
 from engine.models.family import Drawing, Parts, Reading
 from engine.models.sd import StableDiffusion
+from engine.models.vae import to_latents
 from engine.settings.samples import SamplePrompt
 from engine.training.samplers import make_sampler
-from tests.models.loading import loaded
+from tests.models.loading import drawn_by, loaded
 
 family = StableDiffusion()
 READ_LAST = Reading(1)
@@ -89,7 +90,7 @@ def test_latents_have_about_unit_variance(parts: Parts):
     rng = random.Random(5)
     pictures = pixels([draw(random_scene(rng)) for _ in range(64)])
     with torch.no_grad():
-        latents = family.encode_images(parts, pictures, torch.Generator().manual_seed(0))
+        latents = to_latents(parts.vae, pictures, torch.Generator().manual_seed(0))
     assert latents.shape == (64, 4, 8, 8)
     assert 0.8 < latents.std().item() < 1.25
 
@@ -99,7 +100,7 @@ def test_a_sample_is_the_same_for_the_same_seed_and_of_the_size_asked_for(parts:
         prompt = SamplePrompt.parse("a red circle --s 2 --n blurry")
         scheduler = make_sampler("euler_a", parts.alphas_cumprod)
         with torch.no_grad():
-            return family.draw(parts, Drawing(prompt, 72, 64, seed), scheduler)
+            return drawn_by(family, parts, Drawing(prompt, 72, 64, seed), scheduler)
 
     assert draw(1).size == (72, 64)
     assert draw(1).tobytes() == draw(1).tobytes()

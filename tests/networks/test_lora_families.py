@@ -17,6 +17,7 @@ from engine.models import checkpoint
 from engine.models.family import Parts, Reading, Target
 from engine.models.flux import Flux
 from engine.models.sdxl import StableDiffusionXL
+from engine.models.vae import to_latents
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork
 from engine.settings.flux import Flux as FluxSettings
@@ -124,7 +125,7 @@ def test_a_denoiser_learns_one_picture(family_name: str, tmp_path: Path):
     objective = family.objective(settings, parts)
     torch.manual_seed(0)
     with torch.no_grad():
-        latents = family.encode_images(parts, torch.rand(1, 3, 64, 64) * 2 - 1, None)
+        latents = to_latents(parts.vae, torch.rand(1, 3, 64, 64) * 2 - 1, None)
         encoded = family.encode_text(parts, ["a red circle"], Reading())
     parts.denoiser.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(parts.denoiser.parameters(), lr=3e-3)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from engine.failure import Failure
@@ -32,7 +31,7 @@ from engine.training.samples import Sampler
 def method_of(settings: TrainingSettings, steps: int = 10, **changes: Any) -> LoraMethod:
     family = StableDiffusion()
     changed = settings.with_values(changes)
-    return LoraMethod(family, family.load(changed, torch.float32), changed, steps)
+    return LoraMethod(family, family.load(changed, torch.float32), changed, steps, torch.float32)
 
 
 def ended(run: RunFolder) -> History:
@@ -122,9 +121,9 @@ def test_samples_are_drawn_with_the_sampler_that_is_chosen(settings: TrainingSet
     seen = []
 
     class Family(StableDiffusion):
-        def draw(self, parts: Any, sample: Any, scheduler: Any) -> Any:
+        def draw(self, parts: Any, sample: Any, told: Any, scheduler: Any) -> Any:
             seen.append(type(scheduler).__name__)
-            return Image.new("RGB", (64, 64))
+            return torch.zeros(1, 4, 8, 8)
 
     family = Family()
     changed = settings.with_values({"sample_sampler": "heun", "sample_prompts": "a cat\na dog --ss ddim"})
@@ -184,3 +183,31 @@ def test_the_file_says_what_its_maker_wants_it_to_say(start_run, tmp_path: Path)
     assert {name: restored[name] for name in told} == told
     assert restored["metadata_title"] == ""
     assert (restored["seed"], restored["network_dim"], restored["unet_lr"]) == (7, 4, 1e-3)
+
+
+def test_frozen_text_encoders_are_asked_for_the_prompts_once(settings: TrainingSettings):
+    """So they need not be on the GPU while samples are drawn; those that learn are asked each time."""
+    asked = []
+
+    class Family(StableDiffusion):
+        def encode_text(self, parts: Any, captions: Any, reading: Any) -> Any:
+            asked.append(captions)
+            return super().encode_text(parts, captions, reading)
+
+        def draw(self, parts: Any, sample: Any, told: Any, scheduler: Any) -> Any:
+            assert told["states"].shape[0] == 2
+            assert not told["states"].requires_grad
+            return torch.zeros(1, 4, 8, 8)
+
+    changed = settings.with_values({"sample_prompts": "a cat --n a dog"})
+    for learns, times in ((False, 1), (True, 2)):
+        family = Family()
+        parts = family.load(changed, torch.float32)
+        parts.text_encoders[0].requires_grad_(learns)
+        sampler = Sampler(family, parts, changed, RunFolder.create("train", "{}", "cat"), 1, nullcontext, Reading())
+        parts.vae.train()
+        for step in (3, 4):
+            sampler.draw(Report(None), step)
+        assert asked == [["a cat", "a dog"]] * times
+        assert parts.vae.training  # as it was
+        asked.clear()

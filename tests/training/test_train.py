@@ -20,6 +20,7 @@ from engine.data.items import captions_of, items_of
 from engine.data.placing import placed
 from engine.models.family import Reading
 from engine.models.sd import StableDiffusion
+from engine.models.vae import to_latents
 from engine.runs import process
 from engine.runs.events import Step
 from engine.runs.folder import RunFolder
@@ -144,7 +145,7 @@ def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_r
     items = items_of(scan(Path(settings.folders.train_data_dir)))
     pictures, words = [item.picture for item in items], captions_of(items, ".txt")
     places = placed(pictures, settings.dataset)
-    latents = Latents(pictures, places, lambda pixels, noise: family.encode_images(parts, pixels, noise).detach())
+    latents = Latents(pictures, places, lambda pixels, noise: to_latents(parts.vae, pixels, noise).detach())
     latents.cache(2, 7, lambda done, total: None)
     losses = []
     with torch.no_grad():

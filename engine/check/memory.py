@@ -1,0 +1,95 @@
+"""Do the ways to save memory go together?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.check.problem import Problem
+from engine.settings.families import FamilyName
+from engine.settings.optimizer import FINDS_ITS_OWN_RATE
+from engine.settings.training import TrainingSettings
+
+WITH_BLOCKS: tuple[FamilyName, ...] = ("sd3", "flux", "chroma", "lumina")
+"""Families whose denoiser is a row of like blocks, which checkpointing takes one by one."""
+
+
+def check_memory(settings: TrainingSettings) -> Iterator[Problem]:
+    yield from _half_precision(settings)
+    if settings.memory.blocks_to_swap:
+        yield from _swap(settings)
+    if settings.memory.base_weights and settings.method != "lora":
+        yield Problem(
+            "base_weights",
+            f"Base weights in {settings.memory.base_weights} are for a LoRA: what is trained needs more digits.",
+            "Empty it, or train a LoRA.",
+        )
+    if settings.is_fused():
+        yield from _fused(settings)
+
+
+def _half_precision(settings: TrainingSettings) -> Iterator[Problem]:
+    precision = settings.hardware.mixed_precision
+    for option, needed, on in (
+        ("full_fp16", "fp16", settings.memory.full_fp16),
+        ("full_bf16", "bf16", settings.memory.full_bf16),
+    ):
+        if on and precision != needed:
+            yield Problem(
+                option,
+                f"Full {needed} training computes in {needed}, but Mixed precision is {precision}.",
+                f"Set Mixed precision to {needed}, or turn this off.",
+            )
+
+
+def _swap(settings: TrainingSettings) -> Iterator[Problem]:
+    if settings.families.said() not in WITH_BLOCKS:
+        yield Problem(
+            "blocks_to_swap",
+            "Blocks to swap does nothing for this model: only the transformers of FLUX.1, SD 3 and their like have "
+            "blocks that can wait.",
+            "Set it to 0; Gradient checkpointing and fewer bits for Base weights save memory here.",
+            blocking=False,
+        )
+    elif settings.method != "lora":
+        yield Problem(
+            "blocks_to_swap",
+            "Blocks to swap works while a LoRA is trained; the blocks of a whole model all learn.",
+            "Set it to 0. Full bf16 training, Fused backward pass and Adafactor save memory with a whole model.",
+        )
+    elif not settings.hardware.gradient_checkpointing:
+        yield Problem(
+            "blocks_to_swap",
+            "Blocks to swap needs Gradient checkpointing: without it the GPU must keep every block's weights for the "
+            "backward pass.",
+            "Turn Gradient checkpointing on, or set this to 0.",
+        )
+    elif settings.memory.base_weights == "int8":
+        yield Problem(
+            "blocks_to_swap",
+            "Blocks with base weights in int8 cannot be swapped.",
+            "Choose fp8 or nf4 for Base weights, or set this to 0.",
+        )
+
+
+def _fused(settings: TrainingSettings) -> Iterator[Problem]:
+    name = settings.optimizer.optimizer
+    option = settings.fused_option()
+    if name.startswith(FINDS_ITS_OWN_RATE) or name.endswith("ScheduleFree"):
+        yield Problem(
+            option,
+            f"{name} looks at all weights together, so it cannot update each as soon as its gradient is known.",
+            "Choose Adafactor or AdamW8bit, or turn this off.",
+        )
+    if settings.optimizer.gradient_accumulation_steps > 1 or settings.hardware.num_processes > 1:
+        yield Problem(
+            option,
+            "Each weight is updated within the backward pass, so gradients cannot be gathered over several batches or "
+            "GPUs.",
+            "Set Gradient accumulate steps and Number of processes to 1, or turn this off.",
+        )
+    if settings.hardware.mixed_precision == "fp16":
+        yield Problem(
+            option,
+            "In fp16 the gradients of a step are scaled together, so no weight can be updated before the others.",
+            "Set Mixed precision to bf16 or no, or turn this off.",
+        )

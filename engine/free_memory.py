@@ -1,0 +1,44 @@
+"""How much memory there is for a run, asked of the system without torch."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import Literal
+
+import psutil
+
+QUERY = ("--query-gpu=name,memory.free,memory.total", "--format=csv,noheader,nounits")
+
+
+@dataclass(frozen=True)
+class Room:
+    """device: where a run will compute.  name: for people.  free, total: bytes."""
+
+    device: Literal["cuda", "cpu"]
+    name: str
+    free: int
+    total: int
+
+
+def room(gpu: int = 0) -> Room:
+    """Of the GPU with this number, or of main memory where there is none."""
+    lines = _ask_nvidia_smi().splitlines()
+    if gpu < len(lines):
+        name, free, total = (part.strip() for part in lines[gpu].rsplit(",", 2))
+        if free.isdecimal() and total.isdecimal():
+            return Room("cuda", name, int(free) * 2**20, int(total) * 2**20)
+    memory = psutil.virtual_memory()
+    return Room("cpu", "main memory", memory.available, memory.total)
+
+
+def _ask_nvidia_smi() -> str:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run([program, *QUERY], capture_output=True, text=True, timeout=15, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""

@@ -1,0 +1,58 @@
+"""Models without their weights: all shapes and none of the numbers, on torch's meta device."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+
+_WITHOUT_WEIGHTS: ContextVar[bool] = ContextVar("without_weights", default=False)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Within the block, what is loaded has no weights: a family's load() takes milliseconds and no memory."""
+    token = _WITHOUT_WEIGHTS.set(True)
+    try:
+        yield
+    finally:
+        _WITHOUT_WEIGHTS.reset(token)
+
+
+def is_without_weights() -> bool:
+    return _WITHOUT_WEIGHTS.get()
+
+
+def components_of(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """The pieces of a model's folder by their names, its modules empty, its tokenizers real.
+
+    Raises OSError, ValueError, KeyError or AttributeError where a part cannot be made.
+    """
+    return {part.name: found for part in sorted(folder.iterdir()) if (found := _component(part, dtype)) is not None}
+
+
+def _component(folder: Path, dtype: torch.dtype) -> Any:
+    if (folder / "scheduler_config.json").is_file():
+        return json.loads((folder / "scheduler_config.json").read_text(encoding="utf-8"))
+    if (folder / "tokenizer_config.json").is_file():
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if not (folder / "config.json").is_file():
+        return None
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name = config.get("_class_name") or config["architectures"][0]
+    kind = getattr(importlib.import_module("diffusers" if "_class_name" in config else "transformers"), name)
+    with init_empty_weights():
+        if "_class_name" in config:
+            module = kind.from_config(kind.load_config(folder))
+        else:
+            module = kind(kind.config_class.from_pretrained(folder))
+    return module.to(dtype).eval()

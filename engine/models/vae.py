@@ -1,0 +1,45 @@
+"""Pictures to latents and back; every family here has diffusers' AutoencoderKL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LARGEST_WHOLE = 128 * 128
+"""Latents (h · w) that are worked on at once, as of a picture of 1024²; larger ones go through the VAE in tiles."""
+
+
+def to_latents(vae: nn.Module, pixels: Tensor, generator: list[torch.Generator] | torch.Generator | None) -> Tensor:
+    """A draw from the VAE's distribution for (B, 3, H, W) in [-1, 1]: (B, C, h, w), shifted and scaled to about unit
+    variance (Rombach et al. 2022, arXiv:2112.10752, section 3.3 and appendix G).
+    """
+    model = _prepared(vae, pixels.shape[-1] * pixels.shape[-2] // 64)
+    latents = model.encode(pixels.to(model.device, model.dtype)).latent_dist.sample(generator)
+    return (latents - _shift(model)) * model.config.scaling_factor
+
+
+def to_pixels(vae: nn.Module, latents: Tensor) -> Tensor:
+    """to_latents() undone: (B, C, h, w) → (B, 3, H, W) in about [-1, 1].
+
+    SDXL's own VAE breaks in float16, also where autocast alone brings it there, so float32 takes its place.
+    """
+    model = _prepared(vae, latents.shape[-1] * latents.shape[-2])
+    dtype = model.dtype
+    with torch.autocast(latents.device.type, enabled=False):
+        model.to(torch.float32 if dtype == torch.float16 else dtype)
+        wide = latents.to(model.dtype) / model.config.scaling_factor + _shift(model)
+        pixels: Tensor = model.decode(wide, return_dict=False)[0]
+        model.to(dtype)
+    return pixels
+
+
+def _prepared(vae: Any, size: int) -> Any:
+    vae.use_tiling = size > LARGEST_WHOLE
+    return vae
+
+
+def _shift(vae: Any) -> float:
+    """Only the VAEs of 16 channels have one."""
+    return vae.config.shift_factor or 0.0

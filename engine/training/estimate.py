@@ -1,0 +1,273 @@
+"""How much memory a run will need, before it starts: its own code on tensors that have sizes but no contents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from engine.models.families import family_of
+from engine.models.family import Encoded, Family, Parts, Reading
+from engine.models.skeleton import without_weights
+from engine.models.vae import to_latents, to_pixels
+from engine.settings.memory import BaseFormat
+from engine.settings.training import TrainingSettings
+from engine.training.block_swap import blocks_of, spread
+from engine.training.hardware import choose_precision, learned_dtype, save_memory, weight_dtype
+from engine.training.ledger import counted, without_contents
+from engine.training.method import Method, parameters
+from engine.training.methods import method_of
+from engine.training.optimizers import make_optimizer
+
+Device = Literal["cuda", "cpu"]
+
+BITS: dict[BaseFormat, float] = {"fp8": 8, "int8": 8, "nf4": 4.127}
+"""Of a weight.  nf4: a scale of 8 bits for 64 weights, and one of 32 for 256 of those scales."""
+
+CUDA_ITSELF = 600 * 2**20
+"""Bytes that CUDA and its libraries take of a GPU before the first tensor: 0.4 to 0.8 GiB as users report it."""
+
+PROBE = 256
+"""Side of a square matrix with which it is found out how much an optimizer remembers of a weight."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is in memory at the fullest moment of a part of a run, in bytes.
+
+    weights: of the model, frozen or not.  network: what is trained beside it.  activations: all that a pass leaves
+    behind for the next one.
+    """
+
+    weights: int
+    network: int = 0
+    gradients: int = 0
+    optimizer: int = 0
+    activations: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.network + self.gradients + self.optimizer + self.activations
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """phases: "latents", "captions", "training" and, where samples are drawn, "samples".
+
+    program: bytes that Python, torch and their like take of the same memory.
+    """
+
+    phases: dict[str, Phase]
+    program: int
+
+    @property
+    def fullest(self) -> str:
+        return max(self.phases, key=lambda name: self.phases[name].total)
+
+    @property
+    def total(self) -> int:
+        return self.program + self.phases[self.fullest].total
+
+
+def estimate(settings: TrainingSettings, device: Device) -> Estimate:
+    """Raises Failure where the model is not known or is not on this machine yet."""
+    estimator = _Estimator(settings, device)
+    # By now this process has loaded what a run loads, and nothing more.
+    program = CUDA_ITSELF if device == "cuda" else psutil.Process().memory_info().rss
+    return estimator.estimate(program)
+
+
+class _Estimator:
+    def __init__(self, settings: TrainingSettings, device: Device) -> None:
+        self._settings, self._device = settings, device
+        precision, _ = choose_precision(settings.hardware.mixed_precision, device == "cuda")
+        self._dtype = weight_dtype(precision)
+        self._whole = settings.method != "lora"
+        learned_as = learned_dtype(settings.memory, precision)
+        self._family: Family = family_of(settings)
+        with without_weights():
+            self._parts = self._family.load(settings, learned_as if self._whole else self._dtype)
+        with torch.device("meta"):
+            self._method: Method = method_of(self._family, self._parts, settings, 1, learned_as)
+        if settings.hardware.gradient_checkpointing:
+            save_memory(self._parts.denoiser, *self._parts.text_encoders)
+        if self._whole:
+            self._narrow_what_rests()
+        self._network = 0 if self._whole else _bytes_of(parameters(self._method))
+
+    def estimate(self, program: int) -> Estimate:
+        parts, settings = self._parts, self._settings
+        learns = self._method.trains_text_encoder
+        batch = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
+        width, height = settings.dataset.size()
+        phases = {"latents": self._phase([parts.vae], lambda: _encode(parts, batch, width, height))}
+        told = self._told(learns)
+        if not learns:
+            phases["captions"] = told[1]
+        phases["training"] = self._training(told[0], learns)
+        prompts = settings.samples.prompts()
+        if prompts:
+            width, height = (
+                max(getattr(p, side) or own for p in prompts) for side, own in (("width", width), ("height", height))
+            )
+            phases["samples"] = self._samples(told[0], width, height)
+        return Estimate(phases, program)
+
+    def _told(self, learns: bool) -> tuple[Encoded, Phase]:
+        """Sizes of what one caption says, and the phase in which captions are encoded."""
+        said: list[Encoded] = []
+        reading = Reading(self._settings.objective.clip_skip, int(self._settings.captions.max_token_length))
+
+        def encode() -> None:
+            said.append(self._family.encode_text(self._parts, ["a"], reading))
+
+        phase = self._phase(self._parts.text_encoders, encode)
+        return {name: torch.empty(t.shape, dtype=t.dtype, device="meta") for name, t in said[0].items()}, phase
+
+    def _training(self, told: Encoded, learns: bool) -> Phase:
+        settings, parts = self._settings, self._parts
+        batch = settings.optimizer.train_batch_size
+        width, height = settings.dataset.size()
+        on_device = [parts.denoiser, *(parts.text_encoders if learns else [])]
+        if not settings.dataset.cache_latents:
+            on_device.append(parts.vae)
+        reading = Reading(settings.objective.clip_skip, int(settings.captions.max_token_length))
+
+        def step() -> None:
+            objective = self._family.objective(settings, parts)
+            latents = torch.empty(batch, _channels(parts), height // 8, width // 8)
+            corrupted = objective.corrupt(latents)
+            with self._autocast(), self._offloaded():
+                encoded = self._family.encode_text(parts, ["a"] * batch, reading) if learns else _repeated(told, batch)
+                answer = self._family.predict(
+                    parts, corrupted.noisy.to(self._dtype), corrupted.timesteps, encoded, torch.empty(batch, 6)
+                )
+            objective.loss(answer, corrupted).mean().backward()
+
+        learned = parameters(self._method)
+        gradients = _bytes_of(learned)
+        phase = self._phase(on_device, step, grad=True)
+        if settings.is_fused():
+            gradients = max(p.numel() * p.element_size() for p in learned)
+            # The count holds them all, for nothing updates the weights there.
+            activations = phase.activations - _bytes_of(learned) + gradients
+        else:
+            activations = phase.activations - gradients
+        remembered, passing = self._optimizer(learned)
+        # Gradients come as activations go; the step itself needs room when activations are gone.
+        spare = max(activations, passing, 0)
+        return Phase(phase.weights, self._network, gradients, remembered, spare)
+
+    def _optimizer(self, learned: list[nn.Parameter]) -> tuple[int, int]:
+        """(bytes that the optimizer remembers, bytes that it needs for a moment)."""
+        probe = nn.Parameter(torch.zeros(PROBE, PROBE, dtype=learned[0].dtype))
+        optimizer = make_optimizer([{"params": [probe], "lr": 1e-4}], self._settings.optimizer)
+        probe.grad = torch.full_like(probe, 1e-3)
+        optimizer.step()
+        kept = sum(t.nbytes for t in optimizer.state[probe].values() if isinstance(t, Tensor) and t.numel() > 1)
+        count = sum(parameter.numel() for parameter in learned)
+        if self._device == "cuda" and self._settings.optimizer.optimizer.startswith("Paged"):
+            kept = 0  # it waits in main memory where the GPU has no room
+        # torch's own updates all weights in one go on a GPU, and makes a tensor of each one's size for that.
+        at_once = type(optimizer).__module__.startswith("torch.optim") and self._device == "cuda"
+        largest = count if at_once and not self._settings.is_fused() else max(p.numel() for p in learned)
+        return count * kept // probe.numel(), largest * learned[0].element_size()
+
+    def _samples(self, told: Encoded, width: int, height: int) -> Phase:
+        parts = self._parts
+
+        def draw() -> None:
+            latents = torch.empty(2, _channels(parts), height // 8, width // 8, dtype=self._dtype)
+            with self._autocast():
+                self._family.predict(parts, latents, torch.empty(2), _repeated(told, 2), torch.empty(2, 6))
+            to_pixels(parts.vae, latents[:1])
+
+        learning = parts.text_encoders if self._method.trains_text_encoder else []
+        phase = self._phase([parts.denoiser, parts.vae, *learning], draw)
+        remembered, _ = self._optimizer(parameters(self._method))
+        return Phase(phase.weights, self._network, 0, remembered, phase.activations)
+
+    def _phase(self, modules: list[nn.Module], work: Callable[[], None], grad: bool = False) -> Phase:
+        """What the work needs with these modules on the device.  On a CPU the others are in the same memory."""
+        with counted() as ledger, without_contents(modules), torch.set_grad_enabled(grad):
+            full = ledger.live
+            work()
+            activations = ledger.peak - full
+        weights = sum(self._weights(module) for module in modules)
+        forms = {id(module): self._form(module) for module in modules}
+        widest = max((layer.weight.numel() for m in modules if forms[id(m)] for layer in _matrices(m)), default=0)
+        activations += widest * self._dtype.itemsize  # a narrow matrix is wide for a moment
+        if self._device == "cpu":
+            weights += sum(self._weights(module) for module in self._parts.modules() if id(module) not in forms)
+        elif id(self._parts.denoiser) in forms:
+            weights -= self._swapped()
+        return Phase(weights, activations=activations)
+
+    def _weights(self, module: nn.Module) -> int:
+        """Bytes of a part without the network that is put on it, the frozen matrices of its blocks in few bits."""
+        own = [t for t in (*module.parameters(), *module.buffers()) if self._whole or not t.requires_grad]
+        if form := self._form(module):
+            narrowed = {id(layer.weight) for layer in _matrices(module) if not layer.weight.requires_grad}
+            return int(
+                _bytes_of([t for t in own if id(t) not in narrowed])
+                + sum(t.numel() * BITS[form] / 8 for t in own if id(t) in narrowed)
+            )
+        return _bytes_of(own)
+
+    def _form(self, module: nn.Module) -> BaseFormat | None:
+        if module is self._parts.denoiser:
+            return self._settings.memory.base_format()
+        return None if module is self._parts.vae else self._settings.memory.encoder_format()
+
+    def _swapped(self) -> int:
+        """Bytes of the blocks that are away at a time: all that are swapped but the one at work and the next."""
+        swaps = 0 if self._whole else self._settings.memory.blocks_to_swap
+        blocks, form = blocks_of(self._parts.denoiser), self._form(self._parts.denoiser)
+        sizes = [
+            sum(p.numel() * (BITS[form] / 8 if form and p.ndim > 1 else p.element_size())
+                for p in blocks[place].parameters() if not p.requires_grad)
+            for place in spread(len(blocks), swaps)
+        ]  # fmt: skip
+        return int(sum(sorted(sizes)[:-2]))
+
+    def _narrow_what_rests(self) -> None:
+        for module in self._parts.modules():
+            if not any(parameter.requires_grad for parameter in module.parameters()):
+                module.to(self._dtype)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast("cpu", self._dtype) if self._dtype != torch.float32 else nullcontext()
+
+    def _offloaded(self) -> AbstractContextManager[Any]:
+        if self._device == "cpu" or not self._settings.flux.cpu_offload_checkpointing:
+            return nullcontext()
+        return torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: (tensor.shape, tensor.dtype), lambda told: torch.empty(told[0], dtype=told[1])
+        )
+
+
+def _encode(parts: Parts, batch: int, width: int, height: int) -> None:
+    to_latents(parts.vae, torch.empty(batch, 3, height, width), None)
+
+
+def _repeated(told: Encoded, batch: int) -> Encoded:
+    return {name: torch.empty(batch, *tensor.shape[1:], dtype=tensor.dtype) for name, tensor in told.items()}
+
+
+def _channels(parts: Parts) -> int:
+    vae: Any = parts.vae
+    return int(vae.config.latent_channels)
+
+
+def _matrices(module: nn.Module) -> list[nn.Linear]:
+    lists = [blocks for blocks in module.modules() if isinstance(blocks, nn.ModuleList)]
+    return list({id(m): m for blocks in lists for m in blocks.modules() if type(m) is nn.Linear}.values())
+
+
+def _bytes_of(tensors: list[Any]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in {id(t): t for t in tensors}.values())

@@ -1,0 +1,58 @@
+"""Which part of a model is on the device, and in what number format."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+from engine.models.family import Parts
+from engine.models.narrow import narrow
+from engine.settings.training import TrainingSettings
+from engine.training.block_swap import BlockSwap
+
+
+class Placement:
+    """Brings the parts to their work, as the settings about memory say.
+
+    dtype: of frozen weights that the settings do not narrow further.
+    Call it once what learns requires gradients.
+    """
+
+    def __init__(self, parts: Parts, settings: TrainingSettings, device: torch.device, dtype: torch.dtype) -> None:
+        self._parts, self._settings, self._device = parts, settings, device
+        # T5, which the families that follow a flow have, needs more than float16's range.
+        is_too_narrow = parts.prediction == "flow" and dtype == torch.float16
+        self._dtype = torch.bfloat16 if is_too_narrow else dtype
+
+    def text_encoders(self) -> None:
+        for encoder in self._parts.text_encoders:
+            self._prepare(encoder)
+            if form := self._settings.memory.encoder_format():
+                narrow(encoder, form, self._device)
+            encoder.to(self._device)
+
+    def denoiser(self) -> None:
+        denoiser, memory = self._parts.denoiser, self._settings.memory
+        self._prepare(denoiser)
+        swaps = memory.blocks_to_swap if self._settings.method == "lora" else 0
+        if form := memory.base_format():
+            narrow(denoiser, form, torch.device("cpu") if swaps else self._device)
+        if swaps:
+            BlockSwap(denoiser, swaps, self._device)
+        else:
+            denoiser.to(self._device)
+
+    def backward_memory(self) -> AbstractContextManager[object]:
+        """Around a forward pass: where what the backward pass needs waits."""
+        if not self._settings.flux.cpu_offload_checkpointing:
+            return nullcontext()
+        return torch.autograd.graph.save_on_cpu(pin_memory=self._device.type == "cuda")
+
+    def _prepare(self, module: nn.Module) -> None:
+        """T5 drops a tenth of what it says in training mode: what does not learn speaks clearly."""
+        learns = any(parameter.requires_grad for parameter in module.parameters())
+        if self._settings.method != "lora" and not learns:
+            module.to(self._dtype)
+        module.train(learns)

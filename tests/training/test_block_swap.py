@@ -1,0 +1,77 @@
+"""Blocks that wait in main memory."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.models.families import family_of
+from engine.models.family import Parts, Reading
+from engine.models.narrow import narrow
+from engine.networks.lora import LoraNetwork
+from engine.settings.training import TrainingSettings
+from engine.training.block_swap import BlockSwap, blocks_of
+from tests.models.small import pipeline
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", params=["flux", "sd3"])
+def model(request: Any, tmp_path_factory: Any) -> Any:
+    folder = tmp_path_factory.mktemp("model")
+    pipeline(request.param).save_pretrained(folder)
+    switch = {"flux": "flux1_checkbox", "sd3": "sd3_checkbox"}[request.param]
+    settings = TrainingSettings().with_values({"pretrained_model_name_or_path": str(folder), switch: True})
+    family = family_of(settings)
+    parts = family.load(settings, torch.float32)
+    with torch.no_grad():
+        return family, parts, family.encode_text(parts, ["a red circle"], Reading())
+
+
+def step(model: Any, swapped: int, form: Any = None) -> tuple[Tensor, Tensor, BlockSwap | None, int]:
+    """(answer, gradients of the LoRA, the swap, the most blocks that were here at once)."""
+    family, parts, told = model
+    parts = Parts(copy.deepcopy(parts.denoiser), parts.vae, parts.text_encoders, parts.tokenizers, "flow")
+    torch.manual_seed(0)
+    network = LoraNetwork(family.lora_targets(parts)[-1:], rank=4, alpha=4)
+    parts.denoiser.enable_gradient_checkpointing()
+    parts.denoiser.train()
+    if form:
+        narrow(parts.denoiser, form, CPU)
+    swap = BlockSwap(parts.denoiser, swapped, CPU) if swapped else None
+    here = [0]
+    for block in blocks_of(parts.denoiser):
+        block.register_forward_pre_hook(lambda *_: here.append(sum(one.is_here for one in swap.swapped) if swap else 0))
+    torch.manual_seed(2)
+    answer = family.predict(parts, torch.randn(1, 16, 8, 8), torch.tensor([500.0]), told, torch.zeros(1, 6))
+    answer.square().mean().backward()
+    gradients = torch.cat([p.grad.flatten() for p in network.parameters("unet") if p.grad is not None])
+    return answer.detach(), gradients, swap, max(here)
+
+
+@pytest.mark.shows("blocks_to_swap")
+@pytest.mark.parametrize("form", [None, "fp8", "nf4"])
+def test_a_step_is_the_same_to_the_bit_and_weights_come_one_block_at_a_time(model: Any, form: Any):
+    answer, gradients, _, _ = step(model, 0, form)
+    blocks = len(blocks_of(model[1].denoiser))
+    for count in (1, blocks - 1, blocks):
+        again, same, swap, most = step(model, count, form)
+        assert torch.equal(again, answer)
+        assert torch.equal(same, gradients)
+        assert swap is not None
+        assert len(swap.swapped) == count
+        assert most == 1
+        assert not any(one.is_here for one in swap.swapped)  # all are home again
+
+
+def test_what_waits_is_only_what_does_not_learn(model: Any):
+    """A block that is away has its weights in main memory and its LoRA where the optimizer works."""
+    _, _, swap, _ = step(model, 1)
+    assert swap is not None
+    homes = {home.data_ptr() for _, home in swap.swapped[0]._homes}
+    for name, parameter in swap.swapped[0].block.named_parameters():
+        assert (parameter.data_ptr() in homes) == ("lora_" not in name), name

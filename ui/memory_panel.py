@@ -1,0 +1,155 @@
+"""How much memory the settings would need, as a bar beside what there is, and what would bring it down."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from engine.free_memory import room
+from engine.settings.training import TrainingSettings
+from engine.settings.values import BadValues
+from ui.form import SILENT, Form
+from ui.sentences import Sentences, refused, said
+
+ROOT = Path(__file__).parents[1]
+GIB = 2**30
+PARTS = {
+    "weights": "model", "network": "network", "gradients": "gradients", "optimizer": "optimizer",
+    "activations": "activations", "program": "program",
+}  # fmt: skip
+PHASES = {"latents": "pictures are encoded", "captions": "captions are encoded", "training": "it trains",
+          "samples": "samples are drawn"}  # fmt: skip
+
+WITHOUT_EFFECT = {"folders", "metadata", "logging", "saving", "huggingface", "kohya_extra"}
+"""Groups of options that no memory depends on."""
+
+
+class MemoryPanel:
+    """Draws itself within gr.Blocks.  The estimate is a process of its own, for the page has no torch."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def draw(self) -> None:
+        self.ask = gr.Button("How much memory?", elem_id="ask-memory", size="sm", min_width=120)
+        self.shown = gr.HTML(elem_id="memory", js_on_load=WAY_CLICKS)
+
+    def connect(self, filled: list[Any], base: gr.State) -> None:
+        """filled: inputs that say what the form holds, base the first of them."""
+        options: dict[str, Any] = {**SILENT, "concurrency_limit": 1, "concurrency_id": "memory"}
+        self.ask.click(self._estimate, filled, [self.shown], **options)
+        self.shown.click(self._apply, [base], [*self._form.inputs, base], **SILENT).then(
+            self._estimate, filled, [self.shown], **options
+        )
+        # Where there is a GPU the model is measured as soon as it is chosen: what does not fit there is found out last.
+        model: Any = self._form.components["pretrained_model_name_or_path"]
+        model.change(self._unasked, filled, [self.shown], trigger_mode="always_last", **options)
+
+    def _unasked(self, base: TrainingSettings, *values: Any) -> Iterator[Any]:
+        if room().device == "cuda":
+            yield from self._estimate(base, *values)
+        else:
+            yield gr.skip()
+
+    def _estimate(self, base: TrainingSettings, *values: Any) -> Iterator[Sentences]:
+        try:
+            settings = self._form.settings(values, base)
+        except BadValues as error:
+            yield refused("Not worked out.", error)
+            return
+        if not settings.source_model.pretrained_model_name_or_path:
+            yield refused("Not worked out.", "Choose a model first.")
+            return
+        key = settings.model_dump_json(exclude=WITHOUT_EFFECT)
+        if key in self._known:
+            yield memory_html(self._known[key])
+            return
+        yield said("Working it out…")
+        found = {}
+        for found in asked(settings):
+            yield refused("Not worked out.", found["failure"]) if "failure" in found else memory_html(found)
+        if "failure" not in found:
+            self._known[key] = found
+
+    def _apply(self, base: TrainingSettings, click: gr.EventData) -> list[Any]:
+        """Do what the way says whose button was clicked."""
+        changes: dict[str, Any] = json.loads(click.way)
+        known = {name: value for name, value in changes.items() if name in self._form.options}
+        fields = [gr.update(value=known[name]) if name in known else gr.skip() for name in self._form.options]
+        return [*fields, base.with_values(known)]
+
+
+def asked(settings: TrainingSettings) -> Iterator[dict[str, Any]]:
+    """What `python -m engine estimate --json` says of the settings, with more "ways" each time; {"failure": a sentence}
+    where it cannot.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "settings.json"
+        file.write_text(settings.model_dump_json(), encoding="utf-8")
+        command = [sys.executable, "-m", "engine", "estimate", str(file), "--json"]
+        found: dict[str, Any] = {}
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            try:
+                for line in process.stdout or ():
+                    said = json.loads(line)
+                    found = {**found, "ways": [*found["ways"], said]} if found else {"ways": [], **said}
+                    yield found
+            except (OSError, ValueError):
+                pass
+            finally:
+                process.kill()
+        if not found:
+            yield {"failure": "The model's parts could not be measured."}
+
+
+def memory_html(found: dict[str, Any]) -> Sentences:
+    """found: as asked() gives it."""
+    here, phase = found["room"], found["phases"][found["fullest"]]
+    sizes = {part: phase.get(part, found["program"]) for part in PARTS}
+    total = sum(sizes.values())
+    fits = total <= here["free"]
+    whole = max(total, here["total"])
+    bars = "".join(
+        f'<i class="{part}" style="width:{100 * size / whole:.2f}%" title="{words}: {_gib(size)}"></i>'
+        for (part, words), size in zip(PARTS.items(), sizes.values(), strict=True)
+    )
+    legend = "".join(
+        f'<span class="{part}">{words} {_gib(size)}</span>'
+        for (part, words), size in zip(PARTS.items(), sizes.values(), strict=True)
+        if size >= total / 200
+    )
+    verdict = "" if fits else " <b>It will not fit.</b>"
+    ways = sorted(found["ways"], key=lambda way: -way["saves"])
+    buttons = "".join(
+        f'<button class="way" data-way="{escape(json.dumps(way["changes"]))}">{escape(way["words"])}: '
+        f"−{_gib(way['saves'])}</button>"
+        for way in ways
+    )
+    return Sentences(
+        f'<div class="memory {"fits" if fits else "too-much"}">'
+        f"<p>About <b>{_gib(total)}</b> of {escape(here['name'])}, the most while {PHASES[found['fullest']]}; "
+        f"{_gib(here['free'])} of {_gib(here['total'])} are free.{verdict}</p>"
+        f'<div class="memory-bar">{bars}<u style="left:{100 * here["free"] / whole:.2f}%" title="free now"></u></div>'
+        f'<div class="memory-legend">{legend}</div><div class="ways">{buttons}</div></div>'
+    )
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GB" if size >= GIB / 10 else f"{size / 2**20:.0f} MB"
+
+
+WAY_CLICKS = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-way]');
+  if (button) trigger('click', { way: button.dataset.way });
+});"""
