@@ -1,27 +1,30 @@
-"""The command line: python -m engine train|check|demo|resume|convert|options."""
+"""The command line: python -m engine train|check|demo|resume|convert|options, and every utility by its name."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO, get_args
 
-from engine.begin import CannotResume, begin, resume
+from engine.begin import CannotResume, begin, begin_utility, resume
 from engine.check.check import check
 from engine.check.mend import with_free_name
 from engine.check.problem import Checked
 from engine.free_memory import room
+from engine.jobs import UTILITIES, Job
 from engine.runs.folder import RunFolder, all_runs
 from engine.settings.convert import TARGETS, convert, save
 from engine.settings.files import Loaded, SettingsFileError, read_settings
 from engine.settings.option import Option, sections_of
 from engine.settings.paths import with_whole_paths
 from engine.settings.reference import reference_page
-from engine.settings.training import USUAL, BadValues, Method, TrainingSettings, training_options
+from engine.settings.training import USUAL, Method, TrainingSettings, training_options
+from engine.settings.values import BadValues
 
 FILE_HELP = "settings of Darkroom, kohya_ss or sd-scripts: JSON, TOML, or a text file with a command line"
 
@@ -50,13 +53,13 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train as a settings file says")
     train.add_argument("file", nargs="?", type=Path, help=FILE_HELP)
-    _add_options(train)
+    _add_training_options(train)
     train.set_defaults(command=_train)
 
     checking = commands.add_parser("check", help="say what is wrong with a settings file, and start nothing")
     checking.add_argument("file", nargs="?", type=Path, help=FILE_HELP)
     checking.add_argument("--json", action="store_true", help="print the problems as JSON")
-    _add_options(checking)
+    _add_training_options(checking)
     checking.set_defaults(command=_check)
 
     estimating = commands.add_parser(
@@ -66,12 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     estimating.add_argument(
         "--json", action="store_true", help="print bytes as JSON, then ways to need fewer, a line each"
     )
-    _add_options(estimating)
+    _add_training_options(estimating)
     estimating.set_defaults(command=_estimate)
 
     demo = commands.add_parser("demo", help="train the built-in model on the built-in pictures")
     demo.add_argument("folder", nargs="?", type=Path, default=Path("demo"), help="where to write them (demo)")
-    _add_options(demo)
+    _add_training_options(demo)
     demo.set_defaults(command=_demo)
 
     resume = commands.add_parser("resume", help="go on with a run that was stopped or killed")
@@ -84,8 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     converting.add_argument("--output", type=Path, metavar="FILE", help="where to; without it, it is printed")
     converting.set_defaults(command=_convert)
 
+    for name, job in UTILITIES.items():
+        _add_utility(commands, name, job)
+
     options = commands.add_parser("options", help="print the reference page of all options (docs/options.md)")
-    options.set_defaults(command=lambda _: print(reference_page(), end="") or 0)
+    options.set_defaults(command=lambda _: print(reference_page(_options_of_utilities()), end="") or 0)
 
     working = commands.add_parser("work")  # what process.start() runs: not for people, so without help
     working.add_argument("run", type=Path)
@@ -93,15 +99,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def _add_utility(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, job: Job) -> None:
+    parser = commands.add_parser(name, help=job.help[:1].lower() + job.help[1:].rstrip("."), description=job.help)
+    _add_options(parser, job.settings_class().options())
+    parser.set_defaults(command=lambda given: _start_utility(name, job, given))
+
+
+def _options_of_utilities() -> dict[str, tuple[Option, ...]]:
+    return {name: job.settings_class().options() for name, job in UTILITIES.items()}
+
+
+def _add_training_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", choices=get_args(Method), help="what is trained, where the file does not say it")
+    _add_options(parser, training_options())
+
+
+def _add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
     """One argument for every option, under its name and, where it has another, kohya's.
 
     The help is of those that this version follows; the others are taken and kept.
     """
-    parser.add_argument("--method", choices=get_args(Method), help="what is trained, where the file does not say it")
-    for section in sections_of(training_options()):
+    for section in sections_of(options):
         group = parser.add_argument_group(section)
-        for item in training_options():
+        for item in options:
             if item.section == section:
                 _add_option(group, item)
 
@@ -136,12 +156,28 @@ def _settings(given: argparse.Namespace, base: Loaded | None = None) -> Training
     if given.method:
         names_them = base.named & USUAL.keys()
         base.settings = base.settings_by(given.method) if names_them else base.settings.for_method(given.method)
-    overrides = {item.name: getattr(given, item.name) for item in training_options() if hasattr(given, item.name)}
-    return base.settings.with_values(overrides)
+    return base.settings.with_values(_given(training_options(), given))
+
+
+def _given(options: Sequence[Option], given: argparse.Namespace) -> dict[str, str]:
+    return {item.name: getattr(given, item.name) for item in options if hasattr(given, item.name)}
 
 
 def _train(given: argparse.Namespace) -> int:
     return _start(_settings(given))
+
+
+def _start_utility(name: str, job: Job, given: argparse.Namespace) -> int:
+    from engine.terminal import follow
+
+    settings_class = job.settings_class()
+    settings = settings_class().with_values(_given(settings_class.options(), given))
+    checked, run = begin_utility(name, settings)
+    _print_problems(checked, sys.stderr, settings_class.options())
+    if run is None:
+        return CANNOT_START
+    print(f"run: {run.path}", flush=True)
+    return follow(run, run.events())
 
 
 def _demo(given: argparse.Namespace) -> int:
@@ -154,7 +190,7 @@ def _start(settings: TrainingSettings) -> int:
     from engine.terminal import follow
 
     checked, run = begin(settings)
-    _print_problems(checked, sys.stderr)
+    _print_problems(checked, sys.stderr, training_options())
     if run is None or checked.plan is None:
         return CANNOT_START
     print(checked.plan.arithmetic())
@@ -182,7 +218,7 @@ def _check(given: argparse.Namespace) -> int:
         steps = checked.plan.steps if checked.plan else None
         print(json.dumps({"can_start": checked.can_start, "steps": steps, "problems": problems}, indent=2))
     else:
-        _print_problems(checked, sys.stdout)
+        _print_problems(checked, sys.stdout, training_options())
         if checked.plan:
             print(checked.plan.arithmetic())
         print("Ready to start." if checked.can_start else "Not ready to start.")
@@ -227,11 +263,12 @@ def _convert(given: argparse.Namespace) -> int:
     return 0
 
 
-def _print_problems(checked: Checked, stream: TextIO) -> None:
-    labels = {item.name: item.label for item in training_options()}
+def _print_problems(checked: Checked, stream: TextIO, options: Sequence[Option]) -> None:
+    labels = {item.name: item.label for item in options}
     for problem in checked.problems:
         kind = "" if problem.blocking else "(you may go on) "
-        print(f"{labels[problem.option]}: {kind}{problem.what} {problem.mend}".rstrip(), file=stream)
+        head = f"{labels[problem.option]}: " if problem.option in labels else ""
+        print(f"{head}{kind}{problem.what} {problem.mend}".rstrip(), file=stream)
 
 
 def _work(given: argparse.Namespace) -> int:

@@ -9,15 +9,18 @@ from pydantic import ValidationError
 
 from engine.check.check import Resumed, check
 from engine.check.problem import Checked, Problem
+from engine.check.utility import check_utility
 from engine.data.output_names import state_name
+from engine.jobs import JOBS
 from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs, runs_root
 from engine.runs.history import History
 from engine.runs.saved_state import saved_progress
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import read_settings, read_text
-from engine.settings.paths import with_whole_paths
-from engine.settings.training import TrainingSettings, training_options
+from engine.settings.paths import Some, with_whole_paths
+from engine.settings.training import TrainingSettings
+from engine.settings.values import JobSettings
 
 
 class CannotResume(RuntimeError):
@@ -32,8 +35,19 @@ def begin(settings: TrainingSettings) -> tuple[Checked, RunFolder | None]:
         checked = Checked([*checked.problems, rival], checked.plan)
     if not checked.can_start or checked.plan is None:
         return checked, None
+    return _started("train", settings, checked)
+
+
+def begin_utility(job: str, settings: JobSettings) -> tuple[Checked, RunFolder | None]:
+    """The same for a utility, by the name that it has among the jobs."""
+    settings = with_whole_paths(settings)
+    checked = check_utility(settings)
+    return _started(job, without_secrets(settings), checked) if checked.can_start else (checked, None)
+
+
+def _started(job: str, settings: JobSettings, checked: Checked) -> tuple[Checked, RunFolder | None]:
     try:
-        run = RunFolder.create("train", settings.model_dump_json(indent=2), settings.folders.output_name)
+        run = RunFolder.create(job, settings.model_dump_json(indent=2), settings.title() or job)
         process.start(run, settings)
     except OSError as error:
         mend = f"Allow writing to {runs_root()}, or free some space."
@@ -42,9 +56,9 @@ def begin(settings: TrainingSettings) -> tuple[Checked, RunFolder | None]:
     return checked, run
 
 
-def without_secrets(settings: TrainingSettings) -> TrainingSettings:
+def without_secrets(settings: Some) -> Some:
     """Tokens and keys are not written into a run's folder, which the page shows to everyone who can open it."""
-    return settings.with_values({item.name: "" for item in training_options() if item.widget == "secret"})
+    return settings.with_values({item.name: "" for item in settings.options() if item.widget == "secret"})
 
 
 def going_on() -> RunFolder | None:
@@ -57,21 +71,37 @@ def resume(run: RunFolder) -> None:
     process.start(run, resumable_settings(run))
 
 
-def resumable_settings(run: RunFolder) -> TrainingSettings:
+def resumable_settings(run: RunFolder) -> JobSettings:
     """The settings that the run would go on with.  Raises CannotResume where it must not."""
     if run.is_alive():
         raise CannotResume(f"The run {run.name} is going on already.")
+    settings = _settings_of(run)
+    history = History(run).update()
+    if history.status == "done":
+        raise CannotResume(f"The run {run.name} is done. To go further, start a new run from its settings.")
+    if isinstance(settings, TrainingSettings):
+        problems = _problems_of_training(run, settings, history)
+    else:
+        problems = check_utility(settings).problems
+    if blocking := [problem for problem in problems if problem.blocking]:
+        raise CannotResume(" ".join(f"{p.what} {p.mend}".strip() for p in blocking))
+    return settings
+
+
+def _settings_of(run: RunFolder) -> JobSettings:
     try:
-        settings = TrainingSettings.model_validate_json(read_text(run.settings_file))
+        return JOBS[run.job].settings_class().model_validate_json(read_text(run.settings_file))
+    except KeyError:
+        raise CannotResume(f"The run {run.name} is a job that this version does not have.") from None
     except SettingsFileError as error:
         raise CannotResume(f"The settings of {run.name} cannot be read: {error}") from None
     except ValidationError:  # read leniently, it would go on with other settings than it began with
         raise CannotResume(
-            f"The settings of {run.name} are not those of this version. To train further, start a new run from them."
+            f"The settings of {run.name} are not those of this version. To go further, start a new run from them."
         ) from None
-    history = History(run).update()
-    if history.status == "done":
-        raise CannotResume(f"The run {run.name} is done. To train further, start a new run from its settings.")
+
+
+def _problems_of_training(run: RunFolder, settings: TrainingSettings, history: History) -> list[Problem]:
     run_has_state = saved_progress(run.state_folder) is not None
     if (history.state_step is not None or history.checkpoints) and not run_has_state:
         raise CannotResume(
@@ -79,10 +109,7 @@ def resumable_settings(run: RunFolder) -> TrainingSettings:
         )
     checked = check(settings, Resumed(_written_by(history, settings), has_state=run_has_state))
     rival = _rival(settings, but=run)
-    blocking = [problem for problem in [*checked.problems, *filter(None, [rival])] if problem.blocking]
-    if blocking:
-        raise CannotResume(" ".join(f"{p.what} {p.mend}".strip() for p in blocking))
-    return settings
+    return [*checked.problems, *filter(None, [rival])]
 
 
 def _written_by(history: History, settings: TrainingSettings) -> set[Path]:
@@ -97,7 +124,7 @@ def _written_by(history: History, settings: TrainingSettings) -> set[Path]:
 def _rival(settings: TrainingSettings, but: RunFolder | None = None) -> Problem | None:
     """A run that is going on and will write the same files."""
     for run in all_runs():
-        if run == but or not run.is_alive():
+        if run == but or run.job != "train" or not run.is_alive():
             continue
         with suppress(SettingsFileError):
             folders = read_settings(run.settings_file).settings.folders

@@ -1,4 +1,4 @@
-"""The jobs there are: a settings class and a function each, imported only when run."""
+"""The jobs there are, by the name that the command line has for them; each is imported only when it is looked at."""
 
 from __future__ import annotations
 
@@ -7,23 +7,74 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.settings.option import Group
-from engine.settings.training import TrainingSettings
+from engine.settings.values import JobSettings
 
 
 @dataclass(frozen=True)
 class Job:
-    """function: "module:name" of (settings, run, report) → ("done" or "stopped", steps done)."""
+    """settings, function, report: "module:name", where
 
-    settings: type[Group]
+    settings is a JobSettings, importing which needs no torch, for the page does it;
+    function is called with (settings, run, report) and returns ("done" or "stopped", how many steps or things);
+    report is called with (writer, settings, run) and makes the Report that function is given.
+    smaller: what takes less memory, and smaller_option: the first of these options.
+    help: one sentence.  tab: where a utility stands within Utilities, such as "Captioning/WD14 tagger".
+    """
+
+    settings: str
     function: str
     help: str
+    tab: str = ""
+    report: str = "engine.runs.report:report_of"
+    smaller: str = "Lower Batch size"
+    smaller_option: str = "batch_size"
+
+    def settings_class(self) -> type[JobSettings]:
+        return _named(self.settings)
 
     def load(self) -> Callable[..., tuple[Any, int]]:
-        module, _, name = self.function.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return _named(self.function)
+
+    def load_report(self) -> Callable[..., Any]:
+        return _named(self.report)
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def utility(module: str, tab: str, help: str, settings: str = "Settings", function: str = "work") -> Job:
+    """A file of engine/tools; one that holds several utilities has them under names of their own."""
+    return Job(f"engine.tools.{module}:{settings}", f"engine.tools.{module}:{function}", help, tab)
 
 
 JOBS: dict[str, Job] = {
-    "train": Job(TrainingSettings, "engine.training.train:train", "Train as a settings file says."),
+    "train": Job(
+        "engine.settings.training:TrainingSettings",
+        "engine.training.train:train",
+        "Train as a settings file says.",
+        report="engine.training.report:report_of",
+        smaller="Lower Train batch size or Max resolution, turn on Gradient checkpointing and Cache latents",
+        smaller_option="train_batch_size",
+    ),
+    "caption-basic": utility("basic", "Captioning/Basic", "Write one text for every picture, or change captions."),
+    "caption-wd14": utility("wd14", "Captioning/WD14", "Tag pictures with a WD14 tagger."),
+    "caption-blip": utility("blip", "Captioning/BLIP", "Describe pictures with BLIP.", "BlipSettings", "blip"),
+    "caption-blip2": utility("blip", "Captioning/BLIP-2", "Describe pictures with BLIP-2.", "Blip2Settings", "blip2"),
+    "caption-git": utility("blip", "Captioning/GIT", "Describe pictures with GIT.", "GitSettings", "git"),
+    "caption-florence2": utility(
+        "prompted", "Captioning/Florence-2", "Describe pictures with Florence-2.", "FlorenceSettings", "florence"
+    ),
+    "caption-qwen": utility(
+        "prompted", "Captioning/Qwen-VL", "Ask a chat model that sees for captions.", "ChatSettings", "chat"
+    ),
+    "merge-captions": utility(
+        "metadata_merge", "Captions as metadata/Merge", "Gather captions or tags in one metadata file."
+    ),
+    "clean-captions": utility(
+        "metadata_clean", "Captions as metadata/Clean", "Clean the captions and tags of a metadata file."
+    ),
 }
+
+UTILITIES = {name: job for name, job in JOBS.items() if job.tab}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import timedelta
 
 from tqdm import tqdm
 
@@ -13,8 +14,11 @@ from engine.runs.events import (
     Checkpoint,
     EventReader,
     Finished,
+    LeftOut,
     Planned,
     Problem,
+    Progress,
+    Result,
     Stage,
     Step,
     Warned,
@@ -26,7 +30,9 @@ STOPPED_BY_USER = 130
 
 
 def follow(run: RunFolder, reader: EventReader) -> int:
-    """Show what the reader finds until the run's engine ends; returns 0 only where the final file was saved.
+    """Show what the reader finds until the run's engine ends.
+
+    Returns 0 only where all was done: a training's final file saved, no picture left out by a utility.
 
     Ctrl-C asks the engine to save and stop; a second one ends it at once.
     """
@@ -44,16 +50,16 @@ def follow(run: RunFolder, reader: EventReader) -> int:
         except KeyboardInterrupt:
             interrupted += 1
             if interrupted == 1:
-                screen.say("Stopping after this step, with what was learned saved. Press Ctrl-C again to end at once.")
+                screen.say("Stopping after this step, with what was done saved. Press Ctrl-C again to end at once.")
                 process.stop(run)
             else:
                 process.kill(run)
     screen.close()
-    return _exit_code(run, screen.last, screen.saved, interrupted)
+    return _exit_code(run, screen.last, screen.is_whole, interrupted)
 
 
-def _exit_code(run: RunFolder, last: AnyEvent | None, saved: bool, interrupted: int) -> int:
-    if isinstance(last, Finished) and last.how == "done" and saved:
+def _exit_code(run: RunFolder, last: AnyEvent | None, is_whole: bool, interrupted: int) -> int:
+    if isinstance(last, Finished) and last.how == "done" and is_whole:
         return 0
     if isinstance(last, Finished) and last.how == "stopped":
         return STOPPED_BY_USER
@@ -65,28 +71,43 @@ def _exit_code(run: RunFolder, last: AnyEvent | None, saved: bool, interrupted: 
 class _Screen:
     def __init__(self) -> None:
         self.last: AnyEvent | None = None
-        self.saved = False
+        self._final_file_lacks = False
+        self._left_out: list[LeftOut] = []
         self._bar: tqdm | None = None
         self._total = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was left out of what the run was to do."""
+        return not self._final_file_lacks and not self._left_out
 
     def show(self, event: AnyEvent) -> None:
         self.last = event
         if isinstance(event, Planned):
             self._total = event.total_steps
+            self._final_file_lacks = True
             self.say(f"{event.total_steps} steps on {event.device}, seed {event.seed}.")
-        elif isinstance(event, Stage) and event.name != "training" and event.done == 0:
+        elif isinstance(event, Stage) and event.name not in ("training", "working") and event.done == 0:
             self.say(f"{event.name} {event.detail}".strip())
         elif isinstance(event, Step):
             self._step(event)
         elif isinstance(event, Checkpoint):
-            self.saved = self.saved or event.final
+            self._final_file_lacks = self._final_file_lacks and not event.final
             self.say(f"saved {event.file}")
+        elif isinstance(event, Progress):
+            self._progress(event)
+        elif isinstance(event, LeftOut):
+            self._left_out.append(event)
+        elif isinstance(event, Result):
+            self.say("\n".join([event.text, *event.lines]))
         elif isinstance(event, Warned):
             self.say(f"warning: {event.text}")
         elif isinstance(event, Problem):
             self.close()
             print("\n".join(filter(None, [event.what, event.mend])), file=sys.stderr)
         elif isinstance(event, Finished):
+            for left_out in self._left_out:
+                self.say(f"left out {left_out.file}: {left_out.why}")
             self.say(event.how)
 
     def say(self, text: str) -> None:
@@ -105,3 +126,12 @@ class _Screen:
             self._bar = tqdm(total=self._total, unit="step", file=sys.stdout)
         self._bar.set_postfix(loss=f"{event.smoothed_loss:.4f}", refresh=False)
         self._bar.update(event.step - self._bar.n)
+
+    def _progress(self, event: Progress) -> None:
+        if not sys.stdout.isatty():
+            left = f", {timedelta(seconds=round(event.eta))} left" if event.eta else ""
+            self.say(f"{event.done} of {event.total} {event.unit}{left}")
+            return
+        if self._bar is None:
+            self._bar = tqdm(total=event.total, initial=event.done, unit=f" {event.unit}", file=sys.stdout)
+        self._bar.update(event.done - self._bar.n)

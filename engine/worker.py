@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import platform
+import sys
 import threading
 import time
 import traceback
@@ -16,11 +17,13 @@ from typing import Any
 
 from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
-from engine.jobs import JOBS
+from engine.jobs import JOBS, Job
 from engine.runs.events import EventWriter, Finished, Problem, Started
 from engine.runs.folder import RunFolder, RunIsHeld
 
-LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "bitsandbytes")
+LIBRARIES = (
+    "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "bitsandbytes", "onnxruntime",
+)  # fmt: skip
 
 
 def work(run: RunFolder) -> int:
@@ -49,7 +52,7 @@ def _work(run: RunFolder, writer: EventWriter | None) -> int:
     except BaseException as error:
         traceback.print_exc()
         if writer:
-            writer.write(explain(error), Finished(how="failed"))
+            writer.write(explain(error, JOBS[run.job]), Finished(how="failed"))
         return 1
     if writer:
         writer.write(Finished(how=how, step=step))
@@ -58,26 +61,25 @@ def _work(run: RunFolder, writer: EventWriter | None) -> int:
 
 def _run_job(run: RunFolder, writer: EventWriter | None) -> tuple[Any, int]:
     _quieten_libraries()
-    from engine.training.report import Report
-
     job = JOBS[run.job]
-    settings: Any = job.settings.model_validate_json(run.settings_file.read_text(encoding="utf-8"))
-    report = Report(writer, settings.folders.logging_dir, run.name)
-    outcome = job.load()(settings, run, report)
+    settings = job.settings_class().model_validate_json(run.settings_file.read_text(encoding="utf-8"))
+    report = job.load_report()(writer, settings, run)
+    function = job.load()
+    _hide_progress_bars()
+    outcome = function(settings, run, report)
     report.flush()
     return outcome
 
 
-def explain(error: BaseException) -> Problem:
+def explain(error: BaseException, job: Job) -> Problem:
     """What went wrong and the next move, in words."""
     if isinstance(error, Failure):
         return Problem(what=error.what, mend=error.mend, option=error.option)
     if _is_out_of_memory(error):
         return Problem(
             what="The memory ran out.",
-            mend="Turn on Gradient checkpointing and Cache latents, lower Train batch size or Max resolution, "
-            "and close other programs that use the GPU.",
-            option="train_batch_size",
+            mend=f"{job.smaller}, and close other programs that use the GPU.",
+            option=job.smaller_option,
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Problem(what="The disk is full.", mend="Free some space, then press Resume.", option="output_dir")
@@ -131,5 +133,10 @@ def _quieten_libraries() -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("BITSANDBYTES_NOWELCOME", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    for name in ("transformers", "diffusers"):  # a bar for every file read; downloads keep theirs
-        importlib.import_module(f"{name}.utils.logging").disable_progress_bar()
+
+
+def _hide_progress_bars() -> None:
+    """Of every file that these read; downloads keep theirs.  A job without them need not wait for their import."""
+    for name in ("transformers", "diffusers"):
+        if name in sys.modules:
+            importlib.import_module(f"{name}.utils.logging").disable_progress_bar()

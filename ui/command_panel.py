@@ -10,7 +10,8 @@ import gradio as gr
 from engine.settings.convert import Converted, convert
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings
-from engine.settings.training import BadValues, TrainingSettings
+from engine.settings.training import TrainingSettings
+from engine.settings.values import BadValues
 from ui.form import SILENT, Form
 from ui.sentences import listed, refused, said
 

@@ -6,7 +6,7 @@ import json
 from html import escape
 
 from engine.check.problem import Checked, Problem
-from engine.settings.training import BadValues
+from engine.settings.values import BadValues
 from ui.form import Form
 
 
@@ -16,12 +16,17 @@ def findings_html(checked: Checked, form: Form) -> str:
         return '<div class="findings good">Ready to start.</div>'
     lines = "".join(
         f'<li class="{"blocking" if p.blocking else "advice"}">'
-        f'<a onclick="darkroom.goTo({escape(json.dumps(p.option))})">{escape(_label(form, p.option))}</a> '
+        f'<a onclick="darkroom.goTo({_text(p.option)}, {_text(form.name)})">{escape(_label(form, p.option))}</a> '
         f"{escape(p.what)} <i>{escape(p.mend)}</i></li>"
         for p in checked.problems
     )
     head = "You can start, but look at this:" if checked.can_start else "Before this can start:"
     return f'<div class="findings"><b>{head}</b><ul>{lines}</ul></div>'
+
+
+def _text(value: str) -> str:
+    """A text within JavaScript within an attribute."""
+    return escape(json.dumps(value))
 
 
 def _label(form: Form, option: str) -> str:

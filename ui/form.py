@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic
 
 import gradio as gr
 
 from engine.settings.option import Option, sections_of
-from engine.settings.training import BadValues, Method, TrainingSettings, training_options
+from engine.settings.paths import Some
+from engine.settings.training import Method
+from engine.settings.values import BadValues
 
 SILENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """For every event of the page: no veil over what it fills, and no entry in Gradio's public interface."""
@@ -22,15 +24,19 @@ DEEPEST_TAB = 2
 """Levels of sections that are tabs; below them are accordions."""
 
 
-class Form:
+class Form(Generic[Some]):
     """One component for every option that acts, under the tabs, sub-tabs and accordions that their sections name.
 
     Construct it within gr.Blocks, then call draw() once for each top-level tab.  The options that do not
     act yet have no component: their values ride along in the settings that settings() is given.
+
+    name: begins the ids of its fields, so that those of several forms differ.
     """
 
-    def __init__(self) -> None:
-        self.options = {item.name: item for item in training_options() if item.acts}
+    def __init__(self, settings_class: type[Some], name: str = "option") -> None:
+        self._settings_class = settings_class
+        self.name = name
+        self.options = {item.name: item for item in settings_class.options() if item.acts}
         self.components: dict[str, gr.components.Component] = {}
         self._accordions: dict[str, gr.Accordion] = {}
 
@@ -93,21 +99,21 @@ class Form:
                 **SILENT,
             )
 
-    def settings(self, values: tuple[Any, ...], base: TrainingSettings) -> TrainingSettings:
+    def settings(self, values: tuple[Any, ...], base: Some) -> Some:
         """The base with what the form says over it.  Raises BadValues."""
         return base.with_values(dict(zip(self.options, values, strict=True)))
 
-    def updates(self, settings: TrainingSettings) -> list[Any]:
+    def updates(self, settings: Some) -> list[Any]:
         """Component values that show the settings, in the order of inputs."""
         return [item.value_in(settings) for item in self.options.values()]
 
-    def readable(self, values: tuple[Any, ...], base: TrainingSettings) -> TrainingSettings:
+    def readable(self, values: tuple[Any, ...], base: Some) -> Some:
         """The settings with every wrong value at its default."""
         try:
             return self.settings(values, base)
         except BadValues as error:
             given = dict(zip(self.options, values, strict=True))
-            fresh = TrainingSettings().values()
+            fresh = self._settings_class().values()
             return base.with_values(given | {name: fresh[name] for name in error.problems})
 
     def _sections(self) -> list[str]:
@@ -124,7 +130,11 @@ class Form:
         return [item for item in self.options.values() if f"{item.section}/".startswith(f"{section}/")]
 
     def _defaults(self) -> dict[str, Any]:
-        return {METHOD: TrainingSettings().method, **{name: item.default for name, item in self.options.items()}}
+        fresh = self._settings_class()
+        return {
+            **({METHOD: getattr(fresh, METHOD)} if hasattr(fresh, METHOD) else {}),
+            **{name: item.default for name, item in self.options.items()},
+        }
 
     def _draw_accordions(self, parent: str) -> None:
         for section in self._within(parent):
@@ -143,16 +153,16 @@ class Form:
         defaults = self._defaults()
         with gr.Row(elem_classes="options", equal_height=False):
             for item in items:
-                self.components[item.name] = draw_option(item, visible=item.applies(defaults))
+                self.components[item.name] = draw_option(item, self.name, visible=item.applies(defaults))
 
 
-def draw_option(item: Option, visible: bool = True) -> gr.components.Component:
+def draw_option(item: Option, form: str = "option", visible: bool = True) -> gr.components.Component:
     """The component that an option's type, choices and bounds ask for."""
     common: dict[str, Any] = {
         "label": item.label,
         "info": item.help,
-        "elem_id": f"option-{item.name}",
-        "elem_classes": ["option", "wide"] if item.widget in ("lines", "path", "folder") else ["option"],
+        "elem_id": f"{form}-{item.name}",
+        "elem_classes": ["option", "wide"] if item.widget in ("lines", "path", "folder", "file") else ["option"],
         "visible": visible,
         "min_width": 240,
     }

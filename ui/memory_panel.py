@@ -14,7 +14,8 @@ from typing import Any
 import gradio as gr
 
 from engine.free_memory import room
-from engine.settings.training import BadValues, TrainingSettings
+from engine.settings.training import TrainingSettings
+from engine.settings.values import BadValues
 from ui.form import SILENT, Form
 from ui.sentences import Sentences, refused, said
 

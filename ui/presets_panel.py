@@ -12,7 +12,8 @@ import gradio as gr
 
 from engine.runs.folder import runs_root
 from engine.settings.presets import Preset, PresetError, PresetExists, Presets
-from engine.settings.training import BadValues, Method, TrainingSettings
+from engine.settings.training import Method, TrainingSettings
+from engine.settings.values import BadValues
 from ui.changed_view import preview_table
 from ui.form import SILENT, Form
 from ui.sentences import NOTHING, Sentences, listed, refused, said

@@ -10,8 +10,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from engine.begin import resume_step
+from engine.jobs import JOBS
 from engine.runs.events import Sample
-from engine.runs.folder import RunFolder
+from engine.runs.folder import RunFolder, Status
 from engine.runs.history import History
 from ui.chart import loss_chart
 
@@ -32,6 +33,8 @@ MOST_SAMPLE_COLUMNS = 10
 WORTH_TELLING = 0.05
 """Share of the time in which steps wait for pictures from which on the page says so."""
 
+MOST_LEFT_OUT = 100
+
 LONG_QUIET = 180.0
 """Seconds without a step after which the page says so."""
 
@@ -46,18 +49,19 @@ def overview(history: History | None) -> str:
         return NO_RUN
     status = history.status
     stopping = status == "running" and history.run.stop_requested()
-    words = "Stopping after this step" if stopping else _stage_words(history, status)
+    what = "step" if history.run.job == "train" else "batch"
+    words = f"Stopping after this {what}" if stopping else _stage_words(history, status)
     return (
         f'<div class="overview status-{status}">'
-        f'<div class="headline"><span class="badge" data-status="{status}">{STATUS_WORDS[status]}</span>'
+        f'<div class="headline"><span class="badge" data-status="{status}">{status_word(history.run, status)}</span>'
         f'<span class="run-name">{escape(history.run.name)}</span></div>'
         f'<div class="stage">{escape(words)}</div>'
-        f"{_progress(history)}{_figures(history)}{_trouble(history, status)}{_files(history)}</div>"
+        f"{_progress(history)}{_figures(history)}{_trouble(history, status)}{_results(history)}{_files(history)}</div>"
     )
 
 
 def chart(history: History | None) -> str:
-    return loss_chart(history.steps, history.total_steps) if history else ""
+    return loss_chart(history.steps, history.total_steps) if history and history.run.job == "train" else ""
 
 
 def samples(history: History | None) -> str:
@@ -84,12 +88,20 @@ def log(history: History | None) -> str:
 def run_choice(run: RunFolder) -> str:
     """How a run is named in the list of runs: with how it ended, for what is said of a living one is soon past."""
     status = run.status(run.last_event(), run.events_size())
-    return f"{run.name} · {STATUS_WORDS[status].lower()}" if status in ENDED else run.name
+    return f"{run.name} · {status_word(run, status).lower()}" if status in ENDED else run.name
+
+
+def status_word(run: RunFolder, status: Status) -> str:
+    return "Working" if status == "running" and run.job != "train" else STATUS_WORDS[status]
 
 
 def _stage_words(history: History, status: str) -> str:
     if status == "starting":
         return "Waiting for the engine's first word"
+    if history.run.job != "train" and status in ENDED:
+        return ""
+    if history.progress:
+        return history.progress.last
     if status == "died":
         return f"At step {history.done_steps} of {history.total_steps or '?'}"
     stage = history.stage
@@ -104,7 +116,9 @@ def _stage_words(history: History, status: str) -> str:
 def _progress(history: History) -> str:
     done, total = history.done_steps, history.total_steps
     stage = history.stage
-    if stage and stage.name == "caching" and not history.steps:
+    if history.progress:
+        done, total = history.progress.done, history.progress.total
+    elif stage and stage.name == "caching" and not history.steps:
         done, total = stage.done, stage.total
     percent = 100 * done / total if total else 0
     return (
@@ -113,8 +127,35 @@ def _progress(history: History) -> str:
 
 
 def _figures(history: History) -> str:
-    if history.planned is None:
+    figures = _figures_of_training(history) or _figures_of_utility(history)
+    if not figures:
         return ""
+    return (
+        '<dl class="figures">'
+        + "".join(f'<div><dt>{name}</dt><dd data-figure="{name}">{escape(value)}</dd></div>' for name, value in figures)
+        + "</dl>"
+    )
+
+
+def _figures_of_utility(history: History) -> list[tuple[str, str]]:
+    progress = history.progress
+    if progress is None:
+        return []
+    figures = [(progress.unit, f"{progress.done} / {progress.total}")]
+    if progress.per_second:
+        figures.append(("speed", _speed(progress.per_second, progress.unit)))
+    if progress.eta is not None and progress.done < progress.total:
+        figures.append(("time left", _duration(progress.eta)))
+    return figures
+
+
+def _speed(per_second: float, unit: str) -> str:
+    return f"{per_second:.2f} {unit}/s" if per_second >= 0.1 else f"{1 / per_second:.0f} s each"
+
+
+def _figures_of_training(history: History) -> list[tuple[str, str]]:
+    if history.planned is None:
+        return []
     last = history.steps[-1] if history.steps else None
     figures = [("step", f"{history.done_steps} / {history.total_steps}")]
     if last:
@@ -130,12 +171,26 @@ def _figures(history: History) -> str:
             figures.append(("waiting for pictures", f"{last.waiting:.0%} of the time"))
         if memory := history.latest("memory"):
             figures.append(("memory", f"{int(str(memory)) / 2**30:.2f} GiB"))
-    figures.append(("device", history.planned.device))
-    return (
-        '<dl class="figures">'
-        + "".join(f'<div><dt>{name}</dt><dd data-figure="{name}">{escape(value)}</dd></div>' for name, value in figures)
-        + "</dl>"
-    )
+    return [*figures, ("device", history.planned.device)]
+
+
+def _results(history: History) -> str:
+    """What a utility left out and why, and what it has to say at the end."""
+    parts = []
+    for result in history.results:
+        lines = "".join(f"<li>{escape(line)}</li>" for line in result.lines)
+        parts.append(
+            f"<details><summary>{escape(result.text)}</summary><ul>{lines}</ul></details>"
+            if lines
+            else f'<div class="result">{escape(result.text)}</div>'
+        )
+    if history.left_out:
+        shown = history.left_out[:MOST_LEFT_OUT]
+        lines = "".join(f"<li><b>{escape(item.file)}</b> {escape(item.why)}</li>" for item in shown)
+        more = len(history.left_out) - len(shown)
+        lines += f"<li>… and {more} more; the log has them all</li>" if more else ""
+        parts.append(f'<div class="left-out">Left out:<ul>{lines}</ul></div>')
+    return "".join(parts)
 
 
 def _trouble(history: History, status: str) -> str:
@@ -143,7 +198,7 @@ def _trouble(history: History, status: str) -> str:
     if history.problem:
         parts.append(_box(history.problem.what, history.problem.mend))
     if status == "died":
-        parts.append(_box("The engine died without a word.", likely_cause(log(history))))
+        parts.append(_box("The engine died without a word.", likely_cause(log(history), JOBS[history.run.job].smaller)))
         parts.append(f"<pre>{escape(chr(10).join(log(history).splitlines()[-12:]))}</pre>")
     if status == "silent":
         parts.append(
@@ -152,7 +207,9 @@ def _trouble(history: History, status: str) -> str:
                 "It may be suspended or out of memory. Wait, or end it at once.",
             )
         )
-    if status in ("died", "failed", "stopped"):
+    if status in ("died", "failed", "stopped") and history.run.job != "train":
+        parts.append('<div class="note">Resume goes on where it was; what is done stays.</div>')
+    elif status in ("died", "failed", "stopped"):
         step = resume_step(history.run)
         begin = f"from step {step}" if step else "from the beginning; nothing was saved yet"
         parts.append(f'<div class="note">Resume goes on {begin}.</div>')
@@ -167,18 +224,18 @@ def seconds_without_news(history: History) -> float:
     return time.time() - history.last.time if in_training and history.last else 0.0
 
 
-def likely_cause(log_text: str) -> str:
-    """Why a process ended without a word, by what its log ends with."""
+def likely_cause(log_text: str, smaller: str) -> str:
+    """Why a process ended without a word, by what its log ends with.  smaller: what takes less memory."""
     tail = log_text[-4000:].lower()
     if "out of memory" in tail or "bad_alloc" in tail:
-        return "It ran out of memory. Lower Train batch size or turn on Gradient checkpointing, then press Resume."
+        return f"It ran out of memory. {smaller}, then press Resume."
     if "no space left" in tail:
         return "The disk is full. Free some space, then press Resume."
     if "cuda error" in tail or "segmentation fault" in tail:
         return "The GPU's driver or a library crashed. Press Resume; if it happens again, restart the computer."
     return (
         "It was most likely ended from outside: by the system for want of memory, by a power cut, or by hand. "
-        "Press Resume to go on from the last saved state."
+        "Press Resume to go on from what was saved last."
     )
 
 

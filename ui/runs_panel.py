@@ -82,7 +82,7 @@ class RunsPanel:
             run_view.chart(history) if steps_changed else gr.skip(),
             run_view.samples(history) if [name, state[4]] != [before[0], before[4]] else gr.skip(),
             run_view.log(history) if [name, state[5]] != [before[0], before[5]] else gr.skip(),
-            *self._buttons(status, stopping, before[2:4] == state[2:4] and before[0] == name),
+            *self._buttons(history.run, status, stopping, before[2:4] == state[2:4] and before[0] == name),
         ]
 
     def _look_anew(self, name: str | None) -> list[Any]:
@@ -91,17 +91,18 @@ class RunsPanel:
             return [None, run_view.NO_RUN, "", "", "", *hidden]
         return self.tick(name, None)
 
-    def _buttons(self, status: str, stopping: bool, same: bool) -> list[Any]:
+    def _buttons(self, run: RunFolder, status: str, stopping: bool, same: bool) -> list[Any]:
         if same:
             return [gr.skip()] * 5
         alive = status in ("starting", "running", "silent", "ending")
+        can_save = status == "running" and not stopping and run.job == "train"
         can_hear = status in ("starting", "running") and not stopping
         return [
             gr.update(visible=can_hear),
             gr.update(visible=alive and not can_hear),
             gr.update(visible=status in ("died", "stopped", "failed")),
-            gr.update(visible=status == "running" and not stopping),
-            gr.update(visible=status == "running" and not stopping),
+            gr.update(visible=can_save),
+            gr.update(visible=can_save),
         ]
 
     def _newest(self) -> Any:

@@ -24,7 +24,8 @@ from engine.runs.folder import runs_root
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings, read_settings, save_kohya
 from engine.settings.paths import typed_path, with_whole_paths
-from engine.settings.training import BadValues, Method, TrainingSettings
+from engine.settings.training import Method, TrainingSettings
+from engine.settings.values import BadValues
 from ui import about_tab, model_switches, search
 from ui.changed_view import changed_table
 from ui.command_panel import CommandPanel
@@ -46,7 +47,7 @@ class TrainingTab:
     """
 
     def __init__(self, start_file: Path | None = None) -> None:
-        self.form = Form()
+        self.form = Form(TrainingSettings)
         self.presets = PresetsPanel(self.form)
         self.commands = CommandPanel(self.form)
         self.utilities = UtilityTab(self.form)
@@ -112,7 +113,7 @@ class TrainingTab:
         self.undo.click(self._undo, [self.before], shown, **SILENT)
         self.changed.click(self._reset_one, [self.base], [*values, self.base], **SILENT)
         self.commands.connect(filled, shown, self._shown)
-        self.utilities.connect(filled, shown, self._shown)
+        self.utilities.connect(filled, shown, self._shown, panel)
         self.presets.connect(blocks, self.base, self.said, shown, self._shown)
         changed: dict[str, Any] = {
             "fn": self._changed,

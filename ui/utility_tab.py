@@ -1,19 +1,27 @@
-"""Utilities: small tools beside training."""
+"""Utilities: the jobs beside training, each with its form, and what is read at once."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import gradio as gr
 
+from engine.jobs import UTILITIES
 from engine.settings.from_metadata import from_metadata
 from engine.settings.paths import typed_path
 from engine.settings.training import TrainingSettings
 from engine.tools.lora_metadata import read_metadata, unfolded
 from ui.form import SILENT, Form
+from ui.manual_captioning import ManualCaptioning
+from ui.runs_panel import RunsPanel
 from ui.sentences import Sentences, refused, said
+from ui.utility_form import UtilityForm
+
+CAPTIONING = "Captioning"
+"""The tab that holds captioning by hand too, which is no job: nobody waits for it."""
 
 
 class UtilityTab:
@@ -21,19 +29,39 @@ class UtilityTab:
 
     def __init__(self, form: Form) -> None:
         self._form = form
+        self._utilities = {job: UtilityForm(job) for job in UTILITIES}
+        self._manual = ManualCaptioning()
 
     def draw(self) -> None:
-        with gr.Tabs(), gr.Tab("LoRA metadata", id="utility-lora-metadata"):
-            gr.Markdown("What a trained file says about itself: how it was made, from which pictures, and when.")
-            with gr.Row():
-                self.path = gr.Textbox(label="LoRA file (.safetensors)", elem_id="metadata-path", scale=4)
-                self.show = gr.Button("Show", elem_id="metadata-show", min_width=90)
-                self.again = gr.Button("Train like this one", elem_id="metadata-again", min_width=150)
-            self.said = gr.HTML(elem_id="metadata-said", elem_classes="said")
-            self.table = gr.Code(language="json", label="Metadata", elem_id="metadata", interactive=False)
+        with gr.Tabs():
+            for tab, jobs in groupby(UTILITIES.items(), key=lambda item: item[1].tab.partition("/")[0]):
+                with gr.Tab(tab, id=f"utilities-{tab}"), gr.Tabs():
+                    if tab == CAPTIONING:
+                        with gr.Tab("Manual", id="caption-manual"):
+                            self._manual.draw()
+                    for name, job in jobs:
+                        with gr.Tab(job.tab.partition("/")[2], id=name):
+                            self._utilities[name].draw()
+            with gr.Tab("LoRA metadata", id="utility-lora-metadata"):
+                self._draw_metadata()
 
-    def connect(self, filled: list[Any], shown: list[Any], show: Callable[..., list[Any]]) -> None:
-        """filled: inputs that say what the form holds.  shown, show: outputs that fill it, and what makes them."""
+    def _draw_metadata(self) -> None:
+        gr.Markdown("What a trained file says about itself: how it was made, from which pictures, and when.")
+        with gr.Row():
+            self.path = gr.Textbox(label="LoRA file (.safetensors)", elem_id="metadata-path", scale=4)
+            self.show = gr.Button("Show", elem_id="metadata-show", min_width=90)
+            self.again = gr.Button("Train like this one", elem_id="metadata-again", min_width=150)
+        self.said = gr.HTML(elem_id="metadata-said", elem_classes="said")
+        self.table = gr.Code(language="json", label="Metadata", elem_id="metadata", interactive=False)
+
+    def connect(self, filled: list[Any], shown: list[Any], show: Callable[..., list[Any]], panel: RunsPanel) -> None:
+        """filled: inputs that say what the form holds.  shown, show: outputs that fill it, and what makes them.
+
+        panel: where runs are watched.
+        """
+        for utility in self._utilities.values():
+            utility.connect(panel)
+        self._manual.connect()
         for event in (self.show.click, self.path.submit):
             event(_show, [self.path], [self.said, self.table], **SILENT)
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from engine.check.problem import Problem
 from engine.settings.option import Option
-from engine.settings.training import BadValues, TrainingSettings, training_options
+from engine.settings.training import TrainingSettings, training_options
+from engine.settings.values import BadValues
 
 USE = "Use "
 

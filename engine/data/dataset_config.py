@@ -23,7 +23,8 @@ from engine.settings.errors import SettingsFileError
 from engine.settings.paths import typed_path
 from engine.settings.text_files import TooLarge, small_text
 from engine.settings.toml_files import parse_toml
-from engine.settings.training import BadValues, TrainingSettings, training_options
+from engine.settings.training import TrainingSettings, training_options
+from engine.settings.values import BadValues
 
 OPTION = "dataset_config"
 LARGEST = 2**24

@@ -46,7 +46,7 @@ class Stage(Event):
     """What the run is doing now, and how far it is; total is 0 where that is not known."""
 
     kind: Literal["stage"] = "stage"
-    name: Literal["loading", "caching", "training", "sampling", "saving"]
+    name: Literal["loading", "caching", "training", "sampling", "saving", "looking", "working"]
     done: int = 0
     total: int = 0
     detail: str = ""
@@ -101,6 +101,37 @@ class StateSaved(Event):
     step: int
 
 
+class Progress(Event):
+    """How far a utility is.  done, total: of what it works through, `unit` says what that is.
+
+    per_second: over the whole run so far.  eta: seconds left.  last: what it did last, for people.
+    """
+
+    kind: Literal["progress"] = "progress"
+    done: int
+    total: int
+    unit: str = "pictures"
+    per_second: float | None = None
+    eta: float | None = None
+    last: str = ""
+
+
+class LeftOut(Event):
+    """A file that a utility could do nothing with, and went on.  file: as text, whatever bytes its name holds."""
+
+    kind: Literal["left_out"] = "left_out"
+    file: str
+    why: str
+
+
+class Result(Event):
+    """What a utility has to say when it is through: a sentence, and lines under it where there are any."""
+
+    kind: Literal["result"] = "result"
+    text: str
+    lines: list[str] = []
+
+
 class Warned(Event):
     kind: Literal["warning"] = "warning"
     text: str
@@ -123,7 +154,10 @@ class Finished(Event):
     step: int = 0
 
 
-AnyEvent = Started | Planned | Stage | Step | Sample | Checkpoint | StateSaved | Warned | Problem | Finished
+AnyEvent = (
+    Started | Planned | Stage | Step | Sample | Checkpoint | StateSaved
+    | Progress | LeftOut | Result | Warned | Problem | Finished
+)  # fmt: skip
 _READ: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="kind")])
 
 

@@ -8,6 +8,7 @@ runs/2026-11-20_14-03-59_cat/
     log.txt          everything the engine printed
     process.json     the process that was started on it last
     lock             held by the engine for as long as it lives
+    done.jsonl       what a utility has done, so that it goes on where it was
     heartbeat        touched every second by the living engine
     state/           the latest training state
     previews/        small copies of the sample pictures
@@ -76,6 +77,10 @@ class RunFolder:
     @property
     def previews_folder(self) -> Path:
         return self.path / "previews"
+
+    @property
+    def done_file(self) -> Path:
+        return self.path / "done.jsonl"
 
     @property
     def events_file(self) -> Path:

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from engine.runs.events import (
     AnyEvent,
     Checkpoint,
+    LeftOut,
     Planned,
     Problem,
+    Progress,
+    Result,
     Sample,
     Stage,
     StateSaved,
@@ -35,6 +38,9 @@ class History:
     samples: list[Sample] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     begun_files: set[str] = field(default_factory=set)
+    progress: Progress | None = None
+    left_out: list[LeftOut] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problem: Problem | None = None
     state_step: int | None = None
@@ -90,9 +96,16 @@ class History:
             self.checkpoints = [*(c for c in self.checkpoints if c.file != event.file), event]
         elif isinstance(event, StateSaved):
             self.state_step = event.step
+        elif isinstance(event, Progress):
+            self.progress = event
+        elif isinstance(event, LeftOut):
+            self.left_out.append(event)
+        elif isinstance(event, Result):
+            self.results.append(event)
         elif isinstance(event, Warned):
             self.warnings.append(event.text)
         elif isinstance(event, Problem):
             self.problem = event
         elif event.kind == "started":
             self.problem, self.warnings, self.stage = None, [], None
+            self.progress, self.left_out, self.results = None, [], []

@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 
 from engine.runs.folder import RunFolder
-from engine.settings.training import TrainingSettings
+from engine.settings.hardware import Hardware
+from engine.settings.values import JobSettings
 
 PROGRAM_FOLDER = Path(__file__).parents[2]
 
@@ -21,22 +22,23 @@ _children: list[subprocess.Popen[bytes]] = []
 """Engines that this process started: kept so that they can be reaped when they end."""
 
 
-def start(run: RunFolder, settings: TrainingSettings) -> int:
+def start(run: RunFolder, settings: JobSettings) -> int:
     """Start the engine on a run, new or to be resumed; returns its process id.
 
     The engine leads a process group of its own and writes to the run's log, so it outlives this
     process, a closed terminal, and the browser.
     """
+    hardware = settings.machine()
     run.forget_process()
     events_before = run.events_size()
     with run.log_file.open("ab") as log:
         child = subprocess.Popen(
-            command(run, settings),
+            command(run, hardware),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=PROGRAM_FOLDER,
-            env=environment(settings),
+            env=environment(hardware),
             **_own_group(),
         )
     _children.append(child)
@@ -44,9 +46,8 @@ def start(run: RunFolder, settings: TrainingSettings) -> int:
     return child.pid
 
 
-def environment(settings: TrainingSettings) -> dict[str, str]:
+def environment(hardware: Hardware) -> dict[str, str]:
     """The engine's environment: this process's, with what the libraries read before any code of ours runs."""
-    hardware = settings.hardware
     variables = {
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
@@ -60,16 +61,16 @@ def environment(settings: TrainingSettings) -> dict[str, str]:
     return os.environ | variables
 
 
-def command(run: RunFolder, settings: TrainingSettings) -> list[str]:
+def command(run: RunFolder, hardware: Hardware) -> list[str]:
     """The engine's command line: plain for one process, through accelerate's launcher for several."""
     work = ["-m", "engine", *run.work_arguments()]
-    processes = settings.hardware.num_processes
+    processes = hardware.num_processes
     if processes == 1:
         return [sys.executable, *work]
     launcher = ["-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1"]
     launcher.append("--multi_gpu")  # any start through torch's launcher; with --cpu it would start one process alone
     precision = ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    threads = ["--num_cpu_threads_per_process", str(settings.hardware.num_cpu_threads_per_process)]
+    threads = ["--num_cpu_threads_per_process", str(hardware.num_cpu_threads_per_process)]
     return [sys.executable, *launcher, *precision, *threads, *work]
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from engine.settings.errors import listed
 from engine.settings.kohya_arguments import as_keys
 from engine.settings.option import Option
-from engine.settings.training import USUAL, BadValues, Method, TrainingSettings, training_options
+from engine.settings.training import USUAL, Method, TrainingSettings, training_options
+from engine.settings.values import BadValues
 
 
 @dataclass

@@ -16,8 +16,14 @@ from pydantic.fields import FieldInfo
 
 T = TypeVar("T")
 
-Widget = Literal["auto", "folder", "path", "lines", "slider", "secret"]
-"""How the form draws an option where its type alone does not say; a secret is nowhere shown."""
+Widget = Literal["auto", "folder", "file", "path", "lines", "slider", "secret"]
+"""How the form draws an option where its type alone does not say.
+
+A path may be a name of the Hugging Face hub as well; a secret is nowhere shown.
+"""
+
+MustBe = Literal["", "given", "folder", "file"]
+"""What a text has to be before a start: anything but empty, or what lies on the disk; "" for no matter what."""
 
 EVERY_METHOD = ("dreambooth", "lora", "textual_inversion", "finetune")
 """kohya_ss's training tabs, as its settings files' folders name them."""
@@ -83,6 +89,7 @@ class Option:
     also: other names that tutorials and older pages have for it.
     suggestions: usual values of a free text.
     methods: kohya_ss's tabs that save the key.  ours: kohya_ss has no field for it.
+    must_be: what a text has to be before a start, where the option applies.
     """
 
     name: str
@@ -108,6 +115,7 @@ class Option:
     methods: tuple[str, ...] = EVERY_METHOD
     kohya_text: bool = False
     ours: bool = False
+    must_be: MustBe = ""
 
     @property
     def acts(self) -> bool:
@@ -199,6 +207,7 @@ def option(
     methods: tuple[str, ...] = EVERY_METHOD,
     kohya_text: bool = False,
     ours: bool = False,
+    must_be: MustBe = "",
 ) -> T:
     """Declare an option as the default of a Group's field.
 
@@ -221,6 +230,7 @@ def option(
         "methods": methods,
         "kohya_text": kohya_text,
         "ours": ours,
+        "must_be": must_be,
     }
     declared: Any = Field(default, ge=ge, le=le, description=help, json_schema_extra={"option": cast(Any, facts)})
     return cast(T, declared)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TypeVar
 
 from engine.settings.option import Option
-from engine.settings.training import TrainingSettings, training_options
+from engine.settings.values import JobSettings
+
+Some = TypeVar("Some", bound=JobSettings)
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 """The hub allows letters, digits, and . _ - in both names."""
@@ -20,11 +23,11 @@ def typed_path(text: str) -> Path:
     return Path(os.path.expanduser(_bare(text)))
 
 
-def with_whole_paths(settings: TrainingSettings) -> TrainingSettings:
+def with_whole_paths(settings: Some) -> Some:
     """The settings with every path from the root of the disk on, whatever folder the engine will run in."""
     changes = {
         item.name: whole
-        for item in training_options()
+        for item in settings.options()
         if (text := item.value_in(settings)) and (whole := _whole(item, text)) != text
     }
     return settings.with_values(changes) if changes else settings
@@ -38,7 +41,7 @@ def is_hub_name(name: str) -> bool:
 
 
 def _whole(item: Option, text: str) -> str:
-    if item.widget not in ("path", "folder"):
+    if item.widget not in ("path", "folder", "file"):
         return text
     bare, path = _bare(text), typed_path(text)
     # What may be a name of the hub as well is taken for a path only where something lies there.

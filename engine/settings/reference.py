@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from engine.settings.option import Option, sections_of
@@ -20,24 +22,41 @@ option is kept, whatever its standing, and saved again.
 """
 
 
+UTILITIES = """# Utilities
+
+Each is a tab within Utilities and a command of the same options: `python -m engine NAME --help`."""
+
 TESTS = Path(__file__).parents[2] / "tests"
 
 
-def reference_page() -> str:
-    """The page as Markdown, one table a section."""
+def reference_page(utilities: Mapping[str, Sequence[Option]]) -> str:
+    """The page as Markdown, one table a section; then one for each utility, whose options are given by its name."""
     options = training_options()
     shown_by = shown_by_tests(TESTS)
     lines = [INTRODUCTION, _counts(options), ""]
     for section in sections_of(options):
-        lines += [
-            f"## {section}",
-            "",
-            "| label | name | default | allowed | what it does | standing |",
-            "|---|---|---|---|---|---|",
-        ]
-        lines += [_row(item, shown_by.get(item.name, "")) for item in options if item.section == section]
-        lines.append("")
+        lines += _table(section, [item for item in options if item.section == section], shown_by)
+    lines += [UTILITIES, ""]
+    for name, items in utilities.items():
+        shown_here = {item.name: test for item in items for test in _showing(f"{name}.{item.name}", shown_by)}
+        lines += _table(name, items, shown_here)
     return "\n".join(lines)
+
+
+def _showing(name: str, shown_by: Mapping[str, str]) -> list[str]:
+    """The tests of a utility's option, such as "caption-git.prefix": one may be for several, "caption-*.prefix"."""
+    return [test for shown, test in shown_by.items() if fnmatchcase(name, shown)]
+
+
+def _table(head: str, items: Sequence[Option], shown_by: Mapping[str, str]) -> list[str]:
+    return [
+        f"## {head}",
+        "",
+        "| label | name | default | allowed | what it does | standing |",
+        "|---|---|---|---|---|---|",
+        *(_row(item, shown_by.get(item.name, "")) for item in items),
+        "",
+    ]
 
 
 def _counts(options: tuple[Option, ...]) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
-from functools import cache
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
+from typing_extensions import Self
 
 from engine.settings.anima import Anima
 from engine.settings.blocks import Blocks
@@ -28,13 +27,14 @@ from engine.settings.metadata import Metadata
 from engine.settings.network import Network
 from engine.settings.objective import Objective
 from engine.settings.optimizer import Optimizer
-from engine.settings.option import Group, Option, options_of
+from engine.settings.option import Option
 from engine.settings.samples import Samples
 from engine.settings.saving import Saving
 from engine.settings.sd3 import Sd3
 from engine.settings.sdxl import Sdxl
 from engine.settings.source_model import SourceModel
 from engine.settings.textual_inversion import TextualInversion
+from engine.settings.values import JobSettings
 from engine.settings.whole_model import WholeModel
 
 Method = Literal["lora", "dreambooth", "finetune"]
@@ -46,11 +46,8 @@ USUAL: dict[str, dict[Method, Any]] = {
 }
 """Values that are usual with a method, where they are not the same with each; a LoRA's are the defaults."""
 
-MOST_CHOICES_SHOWN = 12
-"""In a sentence; the page and docs/options.md list all."""
 
-
-class TrainingSettings(Group):
+class TrainingSettings(JobSettings):
     """Everything a training run is told.
 
     kohya_extra: keys of a loaded kohya file that no option here stands for, and values that their options do
@@ -135,85 +132,19 @@ class TrainingSettings(Group):
         names = ("text_encoder", "text_encoder_2")
         return {"unet": self.optimizer.learning_rate, **dict(zip(names[:text_encoders], rates, strict=False))}
 
-    def values(self) -> dict[str, Any]:
-        """Every option's value by its name."""
-        return {item.name: item.value_in(self) for item in training_options()}
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """As all settings do; what a file said wrongly in an option's place is forgotten with it."""
+        changed = super().with_values(values)
+        set_anew = {item.kohya for item in self.options() if item.name in values}
+        extra = {key: value for key, value in self.kohya_extra.items() if key not in set_anew}
+        return changed.model_copy(update={"kohya_extra": extra})
 
-    def with_values(self, values: Mapping[str, Any]) -> TrainingSettings:
-        """A copy with some options set; what a file said wrongly in their place is forgotten.
+    def machine(self) -> Hardware:
+        return self.hardware
 
-        Raises BadValues with one sentence for each value that its option does not allow, and KeyError
-        for a name that is no option.
-        """
-        tree = self.model_dump()
-        known = {item.name: item for item in training_options()}
-        for name, value in values.items():
-            place = tree
-            for part in known[name].path[:-1]:
-                place = place[part]
-            place[name] = _read(known[name], value)
-            tree["kohya_extra"].pop(known[name].kohya, None)
-        try:
-            return TrainingSettings.model_validate(tree)
-        except ValidationError as error:
-            raise BadValues({str(e["loc"][-1]): e["input"] for e in error.errors()}) from None
+    def title(self) -> str:
+        return self.folders.output_name
 
 
-class BadValues(ValueError):
-    """Some values are not allowed.  problems: one sentence for people by option name."""
-
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        known = {item.name: item for item in training_options()}
-        self.problems = {name: _sentence(known[name], value) for name, value in given.items() if name in known}
-        super().__init__(" ".join(self.problems.values()))
-
-
-@cache
 def training_options() -> tuple[Option, ...]:
-    return tuple(options_of(TrainingSettings))
-
-
-def _read(item: Option, value: Any) -> Any:
-    """A value as files, forms and the command line give it, in the option's own type where that is plain.
-
-    None, and empty text where a number or switch is meant, are kohya's ways of saying nothing.
-    """
-    if value is None:
-        return item.default
-    if isinstance(value, str):
-        return _read_text(item, value)
-    if item.kind is str and isinstance(value, bool | int | float) and (item.choices or not isinstance(value, bool)):
-        whole = isinstance(value, float) and value.is_integer()
-        return _read_text(item, str(int(value) if whole else value))
-    return value
-
-
-def _read_text(item: Option, text: str) -> Any:
-    if item.choices:
-        known = {choice.lower(): choice for choice in item.choices}
-        return known.get(text.strip().lower(), text if text.strip() else item.default)
-    if item.kind is str:
-        return text
-    if not text.strip():
-        return item.default
-    return _whole_number(text) if item.kind is int else text.strip()
-
-
-def _whole_number(text: str) -> Any:
-    """ "1e3" and "64.0" are whole numbers too; other text is left as it is."""
-    try:
-        number = float(text)
-        return int(text) if text.strip().isdecimal() else int(number) if number.is_integer() else text
-    except (ValueError, OverflowError):
-        return text
-
-
-def _sentence(item: Option, value: Any) -> str:
-    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "…"
-    expected = item.range_text()
-    wanted = expected if item.choices else " ".join(filter(None, [kinds[item.kind], expected and f"({expected})"]))
-    if len(item.choices) > MOST_CHOICES_SHOWN:
-        similar = get_close_matches(str(value), item.choices, n=3, cutoff=0.4) or item.choices[:3]
-        wanted = f"one of {len(item.choices)} choices, such as {', '.join(similar)}"
-    return f"{item.label} is {shown}; it takes {wanted}."
+    return TrainingSettings.options()

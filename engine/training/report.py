@@ -1,4 +1,4 @@
-"""Tells the run's story: events for the page, lines for the log, scalars for TensorBoard."""
+"""Tells a training's story: as every job's, with its steps, and scalars for TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,50 +13,28 @@ import torch
 from torch import Tensor
 
 from engine.failure import Failure
-from engine.runs.events import Event, EventWriter, Stage, Step, Warned
+from engine.runs import report
+from engine.runs.events import EventWriter, Step
+from engine.runs.folder import RunFolder
+from engine.runs.report import FLUSH_EVERY
+from engine.settings.training import TrainingSettings
 
 SMOOTHING = 0.98
 """Weight of the past in the smoothed loss."""
 
-FLUSH_EVERY = 0.5
-"""Seconds between two looks at the GPU: reading a loss makes the GPU wait."""
 
-
-class Report:
-    """Events of one engine process.  Of several processes only the first has a writer."""
+class Report(report.Report):
+    """Losses stay on the GPU until the next flush: reading one makes the GPU wait."""
 
     def __init__(self, writer: EventWriter | None, logging_dir: str = "", name: str = "") -> None:
+        super().__init__(writer)
         self.device = torch.device("cpu")
-        self._writer = writer
         self._broken_losses = 0
         self._missed: set[Path] = set()
         self._waiting: list[tuple[Step, Tensor, Tensor | None]] = []
         self._smoothed: float | None = None
-        self._flushed = time.monotonic()
-        self._stage = ""
         self._recent: deque[tuple[float, int, int, float]] = deque(maxlen=50)
         self._board = _tensorboard(logging_dir, name) if writer and logging_dir else None
-
-    def event(self, event: Event) -> None:
-        """Write an event now, after the steps that came before it."""
-        self.flush()
-        if self._writer:
-            self._writer.write(event)
-
-    def stage(self, name: Any, done: int = 0, total: int = 0, detail: str = "") -> None:
-        """What the run does now; repeated calls for progress are cheap."""
-        now = time.monotonic()
-        if name == self._stage and done != total and now - self._flushed < FLUSH_EVERY:
-            return
-        self._flushed = now
-        if name != self._stage or detail:
-            print(f"{name}{f': {detail}' if detail else ''}", flush=True)
-        self._stage = name
-        self.event(Stage(name=name, done=done, total=total, detail=detail))
-
-    def warn(self, text: str) -> None:
-        print(f"warning: {text}", flush=True)
-        self.event(Warned(text=text))
 
     def missed(self, pictures: dict[Path, str]) -> None:
         """Pictures that could be read before and no longer can; each is named once."""
@@ -103,7 +81,7 @@ class Report:
 
     def flush(self) -> None:
         """Fetch the waiting losses in one go and write them."""
-        self._flushed = time.monotonic()
+        super().flush()
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
@@ -156,6 +134,11 @@ class Report:
                 for group, value in event.learning_rates.items():
                     self._board.add_scalar(f"lr/{group}", value, event.step)
             self._board.flush()
+
+
+def report_of(writer: EventWriter | None, settings: TrainingSettings, run: RunFolder) -> Report:
+    """The report of a training run."""
+    return Report(writer, settings.folders.logging_dir, run.name)
 
 
 def broken_down(step: int) -> Failure:

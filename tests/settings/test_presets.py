@@ -196,7 +196,7 @@ def test_toml_is_imported_too(presets: Presets, tmp_path: Path):
     assert (preset.name, preset.file.suffix) == ("mine", ".json")
     assert presets.load(preset).settings.network.network_dim == 32
     with gr.Blocks():
-        panel = PresetsPanel(Form())
+        panel = PresetsPanel(Form(TrainingSettings))
         panel.draw_keeping()
     assert ".toml" in panel.file.file_types
 

@@ -9,15 +9,16 @@ import gradio as gr
 import pytest
 
 from engine.settings.kohya_json import from_kohya, to_kohya
-from engine.settings.option import Group, option, options_of, sections_of
-from engine.settings.training import BadValues, TrainingSettings, training_options
+from engine.settings.option import option, sections_of
+from engine.settings.training import TrainingSettings, training_options
+from engine.settings.values import BadValues, JobSettings
 from ui.form import Form
 
 
 @pytest.fixture
 def form() -> Form:
     with gr.Blocks():
-        form = Form()
+        form = Form(TrainingSettings)
         for tab in form.tabs():
             form.draw(tab)
     return form
@@ -62,22 +63,20 @@ def test_settings_go_into_the_form_and_out_again(form: Form):
 
 
 def test_options_and_keys_without_a_field_ride_along(form: Form):
-    base = from_kohya(
-        {"max_data_loader_n_workers": 5, "LoRA_type": "LyCORIS/LoKr", "epoch": 3, "a_key_of_tomorrow": 1}
-    ).settings
-    assert "max_data_loader_n_workers" not in form.components
+    base = from_kohya({"unit": 5, "LoRA_type": "LyCORIS/LoKr", "epoch": 3, "a_key_of_tomorrow": 1}).settings
+    assert "dylora_unit" not in form.components
     said = form.settings(values_of(form, epoch=7, lora_type="Standard"), base)
-    assert said.dataset.max_data_loader_n_workers == 5
+    assert said.lycoris.dylora_unit == 5
     assert said.kohya_extra == {"a_key_of_tomorrow": 1}
     assert (said.optimizer.epoch, said.network.lora_type) == (7, "Standard")
 
 
 def test_what_a_field_shows_is_saved_and_not_what_a_file_said_wrongly(form: Form):
-    base = from_kohya({"network_dim": "wide", "max_data_loader_n_workers": "many", "a_key_of_tomorrow": 1}).settings
+    base = from_kohya({"network_dim": "wide", "unit": "many", "a_key_of_tomorrow": 1}).settings
     for said in (form.settings(tuple(form.updates(base)), base), form.readable(values_of(form, epoch=0), base)):
         written = to_kohya(said)
         assert written["network_dim"] == 8
-        assert (written["max_data_loader_n_workers"], written["a_key_of_tomorrow"]) == ("many", 1)  # no field
+        assert (written["unit"], written["a_key_of_tomorrow"]) == ("many", 1)  # no field
 
 
 def test_a_choice_that_cannot_be_followed_yet_is_shown_and_says_so(form: Form):
@@ -88,15 +87,14 @@ def test_a_choice_that_cannot_be_followed_yet_is_shown_and_says_so(form: Form):
     assert said.network.lora_type == "LyCORIS/LoHa"
 
 
-def test_a_third_level_is_an_accordion_in_its_sub_tab(monkeypatch: pytest.MonkeyPatch):
-    class Some(Group):
+def test_a_third_level_is_an_accordion_in_its_sub_tab():
+    class Some(JobSettings):
         plain: int = option(1, label="Plain", section="Parameters/Basic", help="Plain.")
         inner: int = option(1, label="Inner", section="Parameters/Basic/Deep", help="Inner.")
         lone: str = option("", label="Lone", section="Parameters/Other/Lone", help="Lone.", widget="secret")
 
-    monkeypatch.setattr("ui.form.training_options", lambda: tuple(options_of(Some)))
     with gr.Blocks():
-        form = Form()
+        form = Form(Some)
         form.draw("Parameters")
     assert within(form.components["plain"]) == ["Basic"]
     assert within(form.components["inner"]) == ["Deep", "Basic"]
@@ -117,10 +115,10 @@ def test_a_wrong_value_is_one_sentence_by_its_label(form: Form):
 
 
 def test_what_can_be_read_has_wrong_values_at_their_defaults(form: Form):
-    base = from_kohya({"max_data_loader_n_workers": 5, "a_key_of_tomorrow": 1}).settings
+    base = from_kohya({"unit": 5, "a_key_of_tomorrow": 1}).settings
     kept = to_kohya(form.readable(values_of(form, train_batch_size=1000, epoch=7), base))
     assert kept["train_batch_size"] == TrainingSettings().optimizer.train_batch_size
-    assert (kept["epoch"], kept["max_data_loader_n_workers"], kept["a_key_of_tomorrow"]) == (7, 5, 1)
+    assert (kept["epoch"], kept["unit"], kept["a_key_of_tomorrow"]) == (7, 5, 1)
 
 
 def test_the_page_is_built_without_torch():

@@ -11,10 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from engine.runs.events import Checkpoint, Finished, Planned, Problem, Sample, Stage, Started, StateSaved, Step
+from engine.runs import saved_state
+from engine.runs.events import (
+    Checkpoint,
+    Finished,
+    LeftOut,
+    Planned,
+    Problem,
+    Progress,
+    Result,
+    Sample,
+    Stage,
+    Started,
+    StateSaved,
+    Step,
+)  # fmt: skip
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
-from engine.runs.saved_state import Progress
 from ui import run_view
 from ui.chart import loss_chart, thinned
 
@@ -85,7 +98,7 @@ def test_a_dead_engine_is_called_dead_with_its_last_words_a_cause_and_a_way_on(h
     history.run.log_file.write_text("step 3\nRuntimeError: CUDA out of memory\n")
     history.run.writer().write(step(1), StateSaved(step=1), step(2))
     history.run.state_folder.mkdir()
-    (history.run.state_folder / "progress.json").write_text(json.dumps(asdict(Progress(1, 10, 7))))
+    (history.run.state_folder / "progress.json").write_text(json.dumps(asdict(saved_state.Progress(1, 10, 7))))
     shown = text_of(run_view.overview(history.update()))
     assert "The engine died" in shown
     assert "RuntimeError: CUDA out of memory" in shown
@@ -165,3 +178,30 @@ class TestChart:
 
     def test_before_the_first_step_there_is_an_empty_frame(self):
         assert 'data-points="0"' in loss_chart([], 0)
+
+
+def test_a_utility_shows_its_progress_what_it_left_out_and_what_it_says_as_text(runs: Path):
+    run = RunFolder.create("caption-wd14", "{}", "captions")
+    told = [
+        Started(),
+        Progress(done=3, total=10, per_second=0.05, eta=140, last="a.png: <b>cat</b>"),
+        LeftOut(file="<img>.png", why="is no picture that can be read"),
+        Result(text="3 captions written."),
+        Result(text="Tags:", lines=["<i>: 3"]),
+        Finished(how="stopped", step=3),
+    ]
+    run.writer().write(*told)
+    html = run_view.overview(History(run).update())
+    shown = text_of(html)
+    for words in (
+        "3 / 10",
+        "20 s each",
+        "0:02:20",
+        "3 captions written.",
+        "is no picture",
+        "Resume goes on where it was",
+    ):
+        assert words in shown
+    assert "<img>" not in html
+    assert "<i>: 3" not in html
+    assert run_view.chart(History(run).update()) == ""

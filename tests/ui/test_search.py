@@ -7,6 +7,7 @@ import pytest
 
 from engine.settings.option import Group, option, options_of
 from engine.settings.training import training_options
+from engine.settings.values import JobSettings
 from ui import search
 from ui.form import Form
 
@@ -36,14 +37,13 @@ def test_a_choice_that_waits_says_for_what():
 
 
 def test_the_way_to_a_field_is_through_the_tabs_and_accordions_that_the_form_draws(monkeypatch: pytest.MonkeyPatch):
-    class Some(Group):
+    class Some(JobSettings):
         plain: int = option(1, label="Plain", section="Source Model", help="Plain.")
         inner: int = option(1, label="Inner", section="Parameters/Basic/Deep/Deeper", help="Inner.")
 
-    monkeypatch.setattr("ui.form.training_options", lambda: tuple(options_of(Some)))
     monkeypatch.setattr("ui.search.training_options", lambda: tuple(options_of(Some)))
     with gr.Blocks():
-        form = Form()
+        form = Form(Some)
         for tab in form.tabs():
             with gr.Tab(tab, id=tab):
                 form.draw(tab)

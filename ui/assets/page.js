@@ -20,7 +20,9 @@ window.darkroom = {
 
   // Opens the tabs and accordions around an option's field, then scrolls to it.  Where the field is hidden,
   // for it means nothing beside another option's value, this leads to the other option.
-  async goTo(name) {
+  // form: what begins the fields' ids; those of utilities, which are not in the index, stand in sight already.
+  async goTo(name, form = "option") {
+    if (form !== "option") return this.markField(document.getElementById(`${form}-${name}`));
     const option = this.index.options[name];
     if (!option || option.standing) return;
     for (const [kind, id] of this.index.ways[option.section]) {
@@ -30,6 +32,11 @@ window.darkroom = {
     const controller = Object.keys(option.needs || {}).find((other) => this.index.options[other]);
     const field = await this.shown(`#option-${name}`, controller ? 400 : 4000);
     if (!field) return controller && this.goTo(controller);
+    await this.markField(field);
+  },
+
+  async markField(field) {
+    if (!field) return;
     field.classList.add("found");
     setTimeout(() => field.classList.remove("found"), 2500);
     field.querySelector('input:not([role="listbox"]), textarea')?.focus({ preventScroll: true });
@@ -140,6 +147,7 @@ document.addEventListener(
 );
 document.addEventListener("input", (event) => {
   const field = event.target;
+  if (field.closest?.("#manual")) return; // drawn long after its tab, and filled anew with each picture
   const property = field.type === "checkbox" ? "checked" : "value";
   const entered = field[property];
   lastEntry.set(field, event);
@@ -150,4 +158,14 @@ document.addEventListener("input", (event) => {
     for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
   };
   look();
+});
+
+// Captioning by hand: keys that press its buttons, from anywhere within it.
+const MANUAL_KEYS = { PageDown: "manual-next", PageUp: "manual-previous", "ctrl+Enter": "manual-lacking", "ctrl+s": "manual-save" };
+document.addEventListener("keydown", (event) => {
+  if (!event.target.closest?.("#manual")) return;
+  const button = MANUAL_KEYS[(event.ctrlKey || event.metaKey ? "ctrl+" : "") + event.key];
+  if (!button || event.altKey || event.shiftKey) return;
+  event.preventDefault();
+  document.getElementById(button).click();
 });

@@ -1,0 +1,158 @@
+"""Caption files: written whole, with the old one kept, and a note of each in the run's folder.
+
+The note is what lets a run that was killed at any moment go on exactly: it is written before the caption, with
+what the caption will be, so that only the last note can be of a caption that is not there yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.disk import aside, moved, to_disk, written_whole
+from engine.failure import Failure
+from engine.runs.folder import RunFolder
+from engine.settings.option import Group, option
+
+BACKUP = ".bak"
+"""Behind the whole name of a caption file: cat.txt.bak, then cat.txt.bak2 and so on, so that none is lost."""
+
+
+class CaptionFiles(Group):
+    caption_extension: str = option(
+        ".txt",
+        label="Caption file extension",
+        section="Captions",
+        help="What caption files end with, behind the picture's name. Training reads .txt by default.",
+        suggestions=(".txt", ".caption", ".cap"),
+        kohya="caption_ext",
+        also=("caption_file_ext",),
+        must_be="given",
+    )
+
+    def failures(self) -> Iterator[Failure]:
+        """What would make another file than a caption of what is written."""
+        ending = self.caption_extension
+        if not ending.startswith(".") or ending.strip(". ") == "" or any(sign in ending for sign in "/\\\0\n\r"):
+            yield Failure(
+                f"Caption file extension is {ending!r}, which is no file extension.",
+                "Write one such as .txt.",
+                "caption_extension",
+            )
+        elif ending.lower() in TAKEN:
+            yield Failure(
+                f"Caption file extension is {ending}, so the captions would replace the pictures.",
+                "Write another, such as .txt.",
+                "caption_extension",
+            )
+
+    def file_of(self, picture: Path) -> Path:
+        """Where a picture's caption stands."""
+        return picture.with_name(picture.stem + self.caption_extension)
+
+
+TAKEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".safetensors", ".ckpt", ".json", ".toml")
+
+
+def read_caption(file: Path) -> str | None:
+    """All of a caption file without the blanks around it; None where there is none.
+
+    Raises OSError, and ValueError with a sentence where it is not UTF-8 text.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig").strip()
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        raise ValueError("its caption is not UTF-8 text; save it as UTF-8") from None
+
+
+class CaptionWriter:
+    """Writes captions for one run, and knows which it has written before."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._notes = run.done_file
+        self._done = _done_before(self._notes)
+
+    def has_done(self, file: Path) -> bool:
+        """Whether the run has written this caption, now or before it was ended, and it is still there."""
+        return str(file) in self._done and file.exists()
+
+    def write(self, file: Path, caption: str) -> None:
+        """Put a caption in place; another one that stood there is kept under a name of its own.
+
+        Raises OSError where that is not possible; the old caption then stands as it was.
+        """
+        content = (caption + "\n").encode()
+        self._note(file, _digest(content))
+        try:
+            if file.exists() and file.read_bytes() != content:
+                keep(file)
+            with written_whole(file) as new:
+                new.write_bytes(content)
+        except OSError:
+            self._note(file, "")
+            raise
+        self._done.add(str(file))
+
+    def _note(self, file: Path, digest: str) -> None:
+        """digest: of what the caption is about to be; empty takes the note back."""
+        with self._notes.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"file": str(file), "is": digest}) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def keep(file: Path) -> None:
+    """Copy a file to the first backup name that is free, unless the newest backup is the same."""
+    content = file.read_bytes()
+    number, newest = 1, None
+    while (backup := file.with_name(file.name + BACKUP + (str(number) if number > 1 else ""))).exists():
+        number, newest = number + 1, backup
+    if newest is not None and newest.read_bytes() == content:
+        return
+    new = aside(backup)
+    try:
+        new.write_bytes(content)
+        to_disk(new)
+        moved(new, backup)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _done_before(notes: Path) -> set[str]:
+    """What the notes tell of; a whole last one counts only where the caption is what it says."""
+    try:
+        *lines, rest = notes.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return set()
+    if rest:  # half a note: its caption was not touched yet, and the next one begins on a line of its own
+        with notes.open("ab") as stream:
+            stream.write(b"\n")
+    noted = [note for line in lines if (note := _read_note(line))]
+    done = {file for file, digest in dict(noted).items() if digest}
+    if noted and not rest and not _is(*noted[-1]):
+        done.discard(noted[-1][0])
+    return done
+
+
+def _is(file: str, digest: str) -> bool:
+    try:
+        return _digest(Path(file).read_bytes()) == digest
+    except OSError:
+        return False
+
+
+def _read_note(line: bytes) -> tuple[str, str] | None:
+    try:
+        note = json.loads(line)
+        return str(note["file"]), str(note["is"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

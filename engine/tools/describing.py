@@ -1,0 +1,185 @@
+"""What captioners of transformers share: the model and its processors loaded, captions generated and cleaned."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from engine.failure import Failure
+from engine.settings.option import Group, option
+from engine.settings.paths import typed_path
+from engine.tools.hub import cannot_load, refuse_no_name
+
+if TYPE_CHECKING:
+    import torch
+
+MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
+
+MODEL, WORDS = "Model", "Generation"
+
+
+class Batch(Group):
+    batch_size: int = option(
+        1, ge=1, le=256, label="Batch size", section=MODEL, help="Pictures that are looked at together."
+    )
+
+
+class Decoding(Group):
+    """How words are chosen, in the terms of kohya_ss's BLIP tab."""
+
+    beam_search: bool = option(
+        True,
+        label="Use beam search",
+        section=WORDS,
+        help="On: the likeliest words, the same each time. Off: words are drawn by chance (nucleus sampling).",
+    )
+    num_beams: int = option(
+        1,
+        ge=1,
+        le=32,
+        label="Number of beams",
+        section=WORDS,
+        help="How many beginnings of a caption are followed at once; more is slower and plainer.",
+        applies_when={"beam_search": (True,)},
+    )
+    top_p: float = option(
+        0.9,
+        ge=0.01,
+        le=1,
+        label="Top p",
+        section=WORDS,
+        help="Words are drawn from the likeliest that together have this probability.",
+        source="Holtzman et al. 2020, arXiv:1904.09751",
+        applies_when={"beam_search": (False,)},
+    )
+    seed: int = option(
+        42,
+        ge=0,
+        label="Seed",
+        section=WORDS,
+        help="Another seed draws other words.",
+        applies_when={"beam_search": (False,)},
+    )
+    max_length: int = option(
+        75, ge=1, le=1024, label="Max length", section=WORDS, help="Most tokens of a caption, some three for two words."
+    )
+    min_length: int = option(5, ge=0, le=1024, label="Min length", section=WORDS, help="Fewest tokens of a caption.")
+
+    def too_short(self) -> Failure | None:
+        """Why no caption could meet both lengths."""
+        if self.min_length <= self.max_length:
+            return None
+        return Failure(
+            f"Min length is {self.min_length}, above Max length, which is {self.max_length}.",
+            "Lower the one or raise the other.",
+            "min_length",
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """As generate() of transformers takes them."""
+        chance = {"do_sample": True, "top_p": self.top_p, "top_k": 0, "num_beams": 1}
+        search = {"do_sample": False, "num_beams": self.num_beams}
+        lengths = {"max_new_tokens": self.max_length, "min_new_tokens": self.min_length}
+        return {**(search if self.beam_search else chance), **lengths}
+
+
+@dataclass
+class Describer:
+    """A model of transformers with what stands before and behind it."""
+
+    model: Any
+    image_processor: Any
+    tokenizer: Any
+    device: torch.device
+    dtype: torch.dtype
+
+    def pixels(self, pictures: Sequence[Image.Image]) -> dict[str, Any]:
+        """The pictures as the model takes them; floats in its precision, the rest as it is."""
+        return self.placed(self.image_processor(images=list(pictures), return_tensors="pt"))
+
+    def placed(self, inputs: Any) -> dict[str, Any]:
+        """Tensors on the model's device; floats in its precision, the rest as it is."""
+        return {
+            name: value.to(self.device, self.dtype if value.is_floating_point() else None)
+            for name, value in inputs.items()
+        }
+
+    def words(self, tokens: Any) -> list[str]:
+        """Captions on one line each, without the marks around them."""
+        texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts]
+
+
+def load_describer(source: str, model_class: str, option: str = "model_id") -> Describer:
+    """A captioner from a folder or the hub; what was downloaded before is taken without asking the hub.
+
+    model_class: its name in transformers.  On a GPU in half precision, else in float32.  Raises Failure.
+    """
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    device, dtype = place()
+
+    def load(where: str, local: bool) -> Describer:
+        known: dict[str, Any] = {"local_files_only": local}
+        # pillow's own scaling, as the models were trained with: torchvision is not installed, and rounds otherwise
+        image_processor = transformers.AutoImageProcessor.from_pretrained(where, backend="pil", **known)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **known)
+        model = getattr(transformers, model_class).from_pretrained(where, dtype=dtype, **known)
+        return Describer(model.to(device).eval(), image_processor, tokenizer, device, dtype)
+
+    return loaded(source, load, MODEL_FILES, option)
+
+
+def loaded(source: str, load: Any, files: Sequence[str], option: str) -> Any:
+    """What load(where, without asking the hub) gives for a folder or a name of the hub.
+
+    files: what such a model has, for people.  Raises Failure.
+    """
+    folder = typed_path(source)
+    if folder.is_dir():
+        try:
+            return load(str(folder), True)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise _no_model(folder, files, option, error) from error
+    refuse_no_name(source, option)
+    try:
+        return load(source, True)
+    except (OSError, ValueError):
+        try:
+            return load(source, False)
+        except (OSError, ValueError) as error:
+            raise cannot_load(source, files, option, error) from error
+
+
+def place() -> tuple[torch.device, torch.dtype]:
+    """Where captioners compute, and in which precision."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if torch.backends.mps.is_available():
+        return torch.device("mps"), torch.float16
+    return torch.device("cpu"), torch.float32
+
+
+def seeded(seed: int) -> None:
+    """Begin chance anew: the same pictures in the same batches get the same words."""
+    import torch
+
+    random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _no_model(folder: Path, files: Sequence[str], option: str, error: Exception) -> Failure:
+    what = str(error).strip().split("\n")[0]
+    return Failure(
+        f"The folder {folder} holds no model of this kind: {what}",
+        f"It needs {', '.join(files[:-1])} and {files[-1]}.",
+        option,
+    )

@@ -1,0 +1,328 @@
+"""WD14 tagger: danbooru tags for pictures, by SmilingWolf's models as ONNX files."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from engine.failure import Failure
+from engine.runs.folder import RunFolder
+from engine.runs.report import Report
+from engine.settings.option import Group, option
+from engine.tools.captioning import Captioner, CaptionerSettings, Outcome, caption_folder, counted
+from engine.tools.hub import files_of
+from engine.tools.pictures import upright
+
+PUBLISHED = tuple(
+    f"SmilingWolf/{name}"
+    for name in (
+        "wd-v1-4-convnext-tagger-v2", "wd-v1-4-convnextv2-tagger-v2", "wd-v1-4-moat-tagger-v2",
+        "wd-v1-4-swinv2-tagger-v2", "wd-v1-4-vit-tagger-v2", "wd-convnext-tagger-v3", "wd-swinv2-tagger-v3",
+        "wd-vit-tagger-v3", "wd-vit-large-tagger-v3", "wd-eva02-large-tagger-v3",
+    )
+)  # fmt: skip
+
+MODEL_FILES = ("model.onnx", "selected_tags.csv")
+
+Category = Literal["rating", "general", "character"]
+CATEGORIES: dict[str, Category] = {"9": "rating", "0": "general", "4": "character"}
+"""Danbooru's numbers for them; 9 is SmilingWolf's own."""
+
+TAGGER, TAGS, RATING = "Tagger", "Tags", "Rating"
+
+
+class Tagging(Group):
+    repo_id: str = option(
+        "SmilingWolf/wd-swinv2-tagger-v3",
+        label="Repo ID",
+        section=TAGGER,
+        help="The tagger: a name of the Hugging Face hub, or a folder with model.onnx and selected_tags.csv.",
+        widget="path",
+        suggestions=PUBLISHED,
+        must_be="given",
+    )
+    batch_size: int = option(
+        1, ge=1, le=256, label="Batch size", section=TAGGER, help="Pictures that are looked at together."
+    )
+    general_threshold: float = option(
+        0.35,
+        ge=0,
+        le=1,
+        step=0.01,
+        widget="slider",
+        label="General threshold",
+        section=TAGS,
+        help="How sure the tagger has to be of a tag. Lower gives more tags, and more wrong ones.",
+    )
+    character_threshold: float = option(
+        0.35,
+        ge=0,
+        le=1,
+        step=0.01,
+        widget="slider",
+        label="Character threshold",
+        section=TAGS,
+        help="The same for names of characters; 0.85 leaves hardly a wrong one.",
+    )
+    undesired_tags: str = option(
+        "",
+        label="Undesired tags",
+        section=TAGS,
+        help="Tags never to write, between separators, with underscores or without.",
+    )
+    always_first_tags: str = option(
+        "",
+        label="Tags that always come first",
+        section=TAGS,
+        help="Where one of these is found, it goes to the front, in this order: 1girl, 1boy.",
+    )
+    tag_replacement: str = option(
+        "",
+        label="Tag replacement",
+        section=TAGS,
+        help=r"old,new;old,new. Write \, and \; for a comma and a semicolon within a tag.",
+    )
+    remove_underscore: bool = option(
+        True,
+        label="Remove underscore",
+        section=TAGS,
+        help="Blanks for underscores, except in emoticons such as ^_^.",
+    )
+    character_tag_expand: bool = option(
+        False,
+        label="Character tag expand",
+        section=TAGS,
+        help="name_(series) becomes two tags: name, series.",
+    )
+    character_tags_first: bool = option(
+        False, label="Character tags first", section=TAGS, help="Names of characters before all other tags."
+    )
+    caption_separator: str = option(
+        ", ", label="Caption separator", section=TAGS, help="What stands between two tags.", must_be="given"
+    )
+    append_tags: bool = option(
+        False,
+        label="Append TAGs",
+        section=TAGS,
+        help="Add to the captions that there are what they lack, without prefix and postfix.",
+    )
+    use_rating_tags: bool = option(
+        False, label="Use rating tags", section=RATING, help="The likeliest rating, such as sensitive, as first tag."
+    )
+    use_rating_tags_as_last_tag: bool = option(
+        False, label="Use rating tags as last tag", section=RATING, help="The likeliest rating as last tag."
+    )
+    frequency_tags: bool = option(
+        True, label="Show tags frequency", section=RATING, help="At the end, how many pictures have each tag."
+    )
+
+
+class Settings(CaptionerSettings):
+    tagging: Tagging = Field(default_factory=Tagging)
+
+    def failures(self) -> Iterator[Failure]:
+        try:
+            replacements_in(self.tagging.tag_replacement)
+        except Failure as failure:
+            yield failure
+        yield from super().failures()
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One row of selected_tags.csv: the name as danbooru has it."""
+
+    name: str
+    category: Category | None
+
+
+def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
+    """Tag the pictures of a folder."""
+    tagging = settings.tagging
+    counts: Counter[str] = Counter()
+
+    def load() -> Captioner:
+        report.stage("loading", detail=tagging.repo_id)
+        tagger = Tagger(*files_of(tagging.repo_id, MODEL_FILES, "repo_id"))
+
+        def describe(pictures: Sequence[np.ndarray]) -> list[str]:
+            captions = []
+            for probabilities in tagger.probabilities(pictures):
+                found = chosen_tags(tagger.tags, probabilities, tagging)
+                counts.update(found)
+                captions.append(tagging.caption_separator.join(found))
+            return captions
+
+        return Captioner(describe, tagging.batch_size, lambda file: prepared(upright(file), tagger.size))
+
+    def appended(before: str | None, found: str) -> str:
+        if before is None:
+            return settings.text.around(found)
+        had = _split(before, tagging)
+        return tagging.caption_separator.join([*had, *(tag for tag in _split(found, tagging) if tag not in had)])
+
+    outcome = caption_folder(
+        settings, run, report, load, appended if tagging.append_tags else None, tagging.append_tags
+    )
+    if tagging.frequency_tags and counts:
+        lines = [f"{tag}: {count}" for tag, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
+        report.result(f"Tags of {counted(outcome[1], 'picture')}:", lines)
+    return outcome
+
+
+class Tagger:
+    """A tagger as SmilingWolf publishes them: (N, size, size, 3) BGR in 0–255 → (N, tags) probabilities."""
+
+    def __init__(self, model: Path, tags: Path) -> None:
+        """Raises Failure where the files are not a tagger's."""
+        import onnxruntime
+
+        self.tags = read_tags(tags)
+        preferred = ("CUDAExecutionProvider", "ROCMExecutionProvider", "CPUExecutionProvider")
+        there = onnxruntime.get_available_providers()
+        try:
+            self._session = onnxruntime.InferenceSession(model, providers=[name for name in preferred if name in there])
+        except Exception as error:  # onnxruntime's own kinds, which it does not publish
+            raise Failure(f"{model} cannot be loaded: {error}", "Download it again.", "repo_id") from error
+        given, answer = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        if len(given.shape) != 4 or given.shape[3] != 3 or not isinstance(given.shape[1], int):
+            raise Failure(f"{model} takes pictures of shape {given.shape}.", "Choose a WD14 tagger.", "repo_id")
+        if answer.shape[-1] != len(self.tags):
+            raise Failure(
+                f"{model} knows {answer.shape[-1]} tags, {tags.name} lists {len(self.tags)}.",
+                "Take both files from one model.",
+                "repo_id",
+            )
+        self._input, self.size = given.name, int(given.shape[1])
+        self._fixed_batch = given.shape[0] if isinstance(given.shape[0], int) else 0
+
+    def probabilities(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """pictures: each (size, size, 3) as prepared() makes them.  Returns (N, tags)."""
+        step = self._fixed_batch or len(pictures)
+        found = []
+        for start in range(0, len(pictures), step):
+            some = np.stack(pictures[start : start + step])
+            lacking = step - len(some) if self._fixed_batch else 0
+            filled = np.pad(some, ((0, lacking), (0, 0), (0, 0), (0, 0)))
+            found.append(self._session.run(None, {self._input: filled})[0][: len(some)])
+        return np.concatenate(found)
+
+
+def prepared(image: Image.Image, size: int) -> np.ndarray:
+    """An RGB picture as the taggers were trained to see it: (size, size, 3), float32, BGR, 0–255.
+
+    Padded with white to a square around the centre, then scaled (bicubic).
+    Source: SmilingWolf's own wd-tagger, huggingface.co/spaces/SmilingWolf/wd-tagger.
+    """
+    longest = max(image.size)
+    square = Image.new("RGB", (longest, longest), "white")
+    square.paste(image, ((longest - image.width) // 2, (longest - image.height) // 2))
+    if longest != size:
+        square = square.resize((size, size), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(square, dtype=np.float32)[:, :, ::-1])
+
+
+def read_tags(file: Path) -> list[Tag]:
+    """The rows in the order of the model's answer; a category of a kind unknown here is never written."""
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        return [Tag(row["name"], CATEGORIES.get(row["category"])) for row in rows]
+    except (KeyError, UnicodeDecodeError, csv.Error):
+        raise Failure(
+            f"{file} is no list of tags: it needs the columns name and category.", "Download it again.", "repo_id"
+        ) from None
+
+
+def chosen_tags(tags: Sequence[Tag], probabilities: Sequence[float] | np.ndarray, tagging: Tagging) -> list[str]:
+    """The tags of one picture as they are written, in order.
+
+    probabilities: one for each tag.  Order as sd-scripts has it: the list's own, general tags first; then the rating.
+    A tag is written once, and undesired tags are known by their danbooru name and by what they are written as.
+    """
+    replacements = replacements_in(tagging.tag_replacement)
+    undesired = {_plain(tag) for tag in _split(tagging.undesired_tags, tagging)}
+    thresholds = {"general": tagging.general_threshold, "character": tagging.character_threshold}
+
+    def written(tag: Tag) -> list[str]:
+        names = [tag.name]
+        if tag.category == "character" and tagging.character_tag_expand:
+            names = expanded(tag.name)
+        if tagging.remove_underscore:
+            names = [without_underscores(name) for name in names]
+        names = [replacements.get(name, name) for name in names]
+        return [] if _plain(tag.name) in undesired else [n for n in names if n and _plain(n) not in undesired]
+
+    def of(category: Category) -> list[str]:
+        return [
+            name
+            for tag, probability in zip(tags, probabilities, strict=True)
+            if tag.category == category and probability >= thresholds[category]
+            for name in written(tag)
+        ]
+
+    general, characters = of("general"), of("character")
+    found = [*characters, *general] if tagging.character_tags_first else [*general, *characters]
+    rating = [name for tag in _likeliest_rating(tags, probabilities) for name in written(tag)]
+    if tagging.use_rating_tags_as_last_tag:
+        found = [*found, *rating]
+    elif tagging.use_rating_tags:
+        found = [*rating, *found]
+    found = list(dict.fromkeys(found))
+    order = [_plain(tag) for tag in _split(tagging.always_first_tags, tagging)]
+    return sorted(found, key=lambda tag: order.index(_plain(tag)) if _plain(tag) in order else len(order))
+
+
+def _likeliest_rating(tags: Sequence[Tag], probabilities: Sequence[float] | np.ndarray) -> list[Tag]:
+    ratings: list[tuple[Any, Tag]] = [
+        (probability, tag) for tag, probability in zip(tags, probabilities, strict=True) if tag.category == "rating"
+    ]
+    return [max(ratings, key=lambda pair: pair[0])[1]] if ratings else []
+
+
+def without_underscores(name: str) -> str:
+    """Blanks for underscores, except in emoticons: what has no two letters or digits in a row, such as (o)_(o)."""
+    is_emoticon = len(name) <= 3 or not re.search(r"[^\W_]{2}", name)
+    return name if is_emoticon else name.replace("_", " ")
+
+
+def expanded(name: str) -> list[str]:
+    """name_(series) → name, series; name_(costume)_(series) → name_(costume), series; others stay as they are."""
+    parts = re.fullmatch(r"(.+?)_?\(([^()]+)\)", name)
+    return [parts[1], parts[2]] if parts else [name]
+
+
+def replacements_in(text: str) -> dict[str, str]:
+    r"""old,new;old,new as a table, with \, and \; for these signs within a tag.  Raises Failure."""
+    table: dict[str, str] = {}
+    for pair in re.split(r"(?<!\\);", text):
+        if not pair.strip():
+            continue
+        names = [name.replace("\\,", ",").replace("\\;", ";").strip() for name in re.split(r"(?<!\\),", pair)]
+        if len(names) != 2 or not names[0]:
+            raise Failure(
+                f'Tag replacement has "{pair.strip()}", which is not one tag, a comma, and one tag.',
+                r"Write old,new;old,new, with \, for a comma within a tag.",
+                "tag_replacement",
+            )
+        table[names[0]] = names[1]
+    return table
+
+
+def _split(text: str, tagging: Tagging) -> list[str]:
+    """Tags between separators, without blanks around them."""
+    return [tag.strip() for tag in text.split(tagging.caption_separator.strip()) if tag.strip()]
+
+
+def _plain(tag: str) -> str:
+    """A tag as it is compared: people write it with underscores or with blanks."""
+    return tag.replace("_", " ")

@@ -1,0 +1,235 @@
+"""The WD14 tagger: what it sees, and which tags it writes in which order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from engine.failure import Failure
+from engine.tools.wd14 import (
+    CATEGORIES,
+    Tag,
+    Tagger,
+    Tagging,
+    chosen_tags,
+    expanded,
+    prepared,
+    read_tags,
+    replacements_in,
+    without_underscores,
+)
+from tests.tools.running import run_job, settings_of
+from tests.tools.small_tagger import SIZE, TAGS, save_tagger
+
+ROWS = [Tag(name, CATEGORIES[str(category)]) for name, category, _ in TAGS]
+SURE = [factor for _, _, factor in TAGS]
+"""The probabilities for a white picture."""
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tagger(tmp_path_factory.mktemp("wd14") / "tagger")
+
+
+# ── what it sees ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_picture_is_padded_with_white_and_given_as_blue_green_red_from_0_to_255():
+    wide = Image.new("RGB", (4, 2), (10, 20, 30))
+    seen = prepared(wide, 4)
+    assert seen.shape == (4, 4, 3)
+    assert seen.dtype == np.float32
+    assert (seen[0] == 255).all()  # (4 - 2) / 2 = one row of white above, one below
+    assert (seen[3] == 255).all()
+    assert (seen[1:3] == [30, 20, 10]).all()
+
+
+def test_an_odd_row_of_padding_is_below_as_the_taggers_own_program_has_it():
+    seen = prepared(Image.new("RGB", (3, 2), "black"), 3)
+    assert seen[:, 0, 0].tolist() == [0, 0, 255]  # (3 - 2) // 2 = 0 above
+
+
+def test_scaling_keeps_the_mean_and_the_size_is_the_models(tagger: Path):
+    checks = Image.fromarray(np.indices((64, 64)).sum(axis=0).astype(np.uint8) % 2 * 255).convert("RGB")
+    model = Tagger(tagger / "model.onnx", tagger / "selected_tags.csv")
+    seen = prepared(checks, model.size)
+    assert seen.shape == (SIZE, SIZE, 3)
+    assert abs(seen.mean() - 127.5) < 1
+
+
+@pytest.mark.parametrize("batch", ["N", 1, 3])
+def test_models_of_any_batch_size_give_every_picture_its_own_answer(tmp_path: Path, batch: int | str):
+    folder = save_tagger(tmp_path / "tagger", batch)
+    model = Tagger(folder / "model.onnx", folder / "selected_tags.csv")
+    pictures = [np.full((SIZE, SIZE, 3), level, np.float32) for level in (0, 51, 102, 255)]
+    expected = np.outer([0, 0.2, 0.4, 1], SURE)  # brightness times factor
+    assert np.allclose(model.probabilities(pictures), expected, atol=1e-6)
+
+
+def test_files_that_are_no_taggers_are_named(tmp_path: Path):
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    (tmp_path / "selected_tags.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(Failure, match="needs the columns name and category"):
+        Tagger(tmp_path / "model.onnx", tmp_path / "selected_tags.csv")
+    short = save_tagger(tmp_path / "short", rows=3)
+    with pytest.raises(Failure, match=r"knows 10 tags, selected_tags.csv lists 3"):
+        Tagger(short / "model.onnx", short / "selected_tags.csv")
+    (short / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(Failure, match=r"model.onnx cannot be loaded"):
+        Tagger(short / "model.onnx", short / "selected_tags.csv")
+
+
+def test_the_list_is_read_in_the_order_of_the_model(tagger: Path):
+    assert read_tags(tagger / "selected_tags.csv") == ROWS
+
+
+# ── which tags, in which order ────────────────────────────────────────────────────────────────────────
+
+MIKU = "hatsune miku (vocaloid)"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ["1girl", "long hair", "(o)_(o)", MIKU]),
+        ({"general_threshold": 0.8}, ["1girl", "long hair", MIKU]),  # 0.8 itself is enough
+        ({"general_threshold": 0.2}, ["1girl", "long hair", "(o)_(o)", "smile", MIKU]),
+        ({"character_threshold": 0.96}, ["1girl", "long hair", "(o)_(o)"]),
+        ({"character_threshold": 0.1}, ["1girl", "long hair", "(o)_(o)", MIKU, "rin"]),
+        ({"undesired_tags": "long hair, 1girl"}, ["(o)_(o)", MIKU]),
+        ({"undesired_tags": "long_hair,hatsune_miku_(vocaloid)"}, ["1girl", "(o)_(o)"]),
+        ({"undesired_tags": "long hair", "remove_underscore": False}, ["1girl", "(o)_(o)", "hatsune_miku_(vocaloid)"]),
+        ({"always_first_tags": "smile, (o)_(o), long hair"}, ["(o)_(o)", "long hair", "1girl", MIKU]),
+        ({"remove_underscore": False}, ["1girl", "long_hair", "(o)_(o)", "hatsune_miku_(vocaloid)"]),
+        ({"use_rating_tags": True}, ["sensitive", "1girl", "long hair", "(o)_(o)", MIKU]),
+        ({"use_rating_tags_as_last_tag": True}, ["1girl", "long hair", "(o)_(o)", MIKU, "sensitive"]),
+        ({"use_rating_tags": True, "undesired_tags": "sensitive"}, ["1girl", "long hair", "(o)_(o)", MIKU]),
+        ({"character_tag_expand": True}, ["1girl", "long hair", "(o)_(o)", "hatsune miku", "vocaloid"]),
+        ({"character_tags_first": True}, [MIKU, "1girl", "long hair", "(o)_(o)"]),
+        ({"tag_replacement": "1girl,one girl;long hair,1girl"}, ["one girl", "1girl", "(o)_(o)", MIKU]),
+        ({"tag_replacement": "long hair,1girl"}, ["1girl", "(o)_(o)", MIKU]),  # written once
+        ({"caption_separator": "; ", "undesired_tags": "1girl; smile"}, ["long hair", "(o)_(o)", MIKU]),
+    ],
+)
+@pytest.mark.shows(
+    "caption-wd14.general_threshold", "caption-wd14.character_threshold", "caption-wd14.undesired_tags",
+    "caption-wd14.always_first_tags", "caption-wd14.remove_underscore", "caption-wd14.use_rating_tags",
+    "caption-wd14.use_rating_tags_as_last_tag", "caption-wd14.character_tag_expand",
+    "caption-wd14.character_tags_first", "caption-wd14.tag_replacement",
+)  # fmt: skip
+def test_tags_follow_the_options(settings: dict, expected: list[str]):
+    assert chosen_tags(ROWS, SURE, Tagging(**settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("long_hair", "long hair"), ("^_^", "^_^"), ("0_0", "0_0"), (">_o", ">_o"), ("(o)_(o)", "(o)_(o)"),
+     ("<|>_<|>", "<|>_<|>"), ("||_||", "||_||"), ("a_b_c", "a_b_c"), ("ok_sign", "ok sign"), ("1girl", "1girl")],
+)  # fmt: skip
+def test_underscores_stay_in_emoticons_alone(name: str, shown: str):
+    assert without_underscores(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [("saber_(fate)", ["saber", "fate"]), ("saber_(summer)_(fate)", ["saber_(summer)", "fate"]), ("rin", ["rin"]),
+     ("(fate)", ["(fate)"])],
+)  # fmt: skip
+def test_characters_are_expanded_into_name_and_series(name: str, parts: list[str]):
+    assert expanded(name) == parts
+
+
+def test_replacements_may_hold_commas_and_semicolons():
+    assert replacements_in(r"a\,b,A\;B; c , d ;") == {"a,b": "A;B", "c": "d"}
+    assert replacements_in("") == {}
+    with pytest.raises(Failure, match="is not one tag, a comma, and one tag"):
+        replacements_in("a,b,c")
+
+
+words = st.text("ab_() ^", min_size=1, max_size=6)
+
+
+@given(st.lists(words, unique=True), st.lists(words), st.lists(words), st.booleans(), st.data())
+def test_whatever_the_tags_none_is_written_twice_and_no_undesired_one(names, undesired, first, underscores, data):
+    tags = [Tag(name, "general") for name in names]
+    sure = data.draw(st.lists(st.floats(0, 1), min_size=len(tags), max_size=len(tags)))
+    settings = Tagging(
+        undesired_tags=",".join(undesired), always_first_tags=",".join(first), remove_underscore=underscores
+    )
+    found = chosen_tags(tags, sure, settings)
+    assert len(found) == len(set(found))
+    assert not {tag.strip() for tag in undesired} & set(found)
+    assert {tag.replace("_", " ") for tag in found} <= {
+        tag.name.replace("_", " ") for tag, p in zip(tags, sure, strict=True) if p >= 0.35
+    }
+
+
+# ── the whole job ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "img").mkdir()
+    for name, level in (("bright", 255), ("dim", 128)):
+        Image.new("RGB", (10, 10), (level,) * 3).save(tmp_path / "img" / f"{name}.png")
+    return tmp_path / "img"
+
+
+@pytest.mark.shows("caption-wd14.repo_id", "caption-wd14.frequency_tags", "caption-wd14.caption_separator")
+def test_a_folder_is_tagged_and_the_tags_are_counted(folder: Path, tagger: Path):
+    outcome, told = run_job("caption-wd14", train_data_dir=str(folder), repo_id=str(tagger), caption_separator="; ")
+    assert outcome == ("done", 2)
+    assert (folder / "bright.txt").read_text() == f"1girl; long hair; (o)_(o); {MIKU}\n"
+    assert (folder / "dim.txt").read_text() == f"1girl; long hair; (o)_(o); {MIKU}\n".replace("(o)_(o)", "(o)_(o)")
+    written, frequencies = told.results
+    assert written.text == "2 captions written."
+    assert frequencies.lines == ["(o)_(o): 2", "1girl: 2", f"{MIKU}: 2", "long hair: 2"]
+    _, told = run_job(
+        "caption-wd14", train_data_dir=str(folder), repo_id=str(tagger), overwrite=True, frequency_tags=False
+    )
+    assert len(told.results) == 1
+
+
+@pytest.mark.shows("caption-wd14.append_tags")
+def test_tags_are_added_to_those_that_there_are(folder: Path, tagger: Path):
+    (folder / "bright.txt").write_text("sks, 1girl")
+    given = {"train_data_dir": str(folder), "repo_id": str(tagger), "append_tags": True}
+    assert run_job("caption-wd14", **given)[0] == ("done", 2)
+    expected = f"sks, 1girl, long hair, (o)_(o), {MIKU}\n"
+    assert (folder / "bright.txt").read_text() == expected
+    assert (folder / "bright.txt.bak").read_text() == "sks, 1girl"
+    run_job("caption-wd14", **given)
+    assert (folder / "bright.txt").read_text() == expected
+
+
+@pytest.mark.shows("caption-wd14.batch_size")
+def test_pictures_are_looked_at_in_batches(folder: Path, tagger: Path, monkeypatch: pytest.MonkeyPatch):
+    sizes: list[int] = []
+    real = Tagger.probabilities
+    monkeypatch.setattr(
+        Tagger, "probabilities", lambda self, pictures: sizes.append(len(pictures)) or real(self, pictures)
+    )
+    for number in range(3):
+        Image.new("RGB", (9, 9)).save(folder / f"{number}.png")
+    run_job("caption-wd14", train_data_dir=str(folder), repo_id=str(tagger), batch_size=2)
+    assert sizes == [2, 2, 1]
+
+
+def test_a_model_that_is_not_here_says_which_files_belong_where(folder: Path, tmp_path: Path):
+    with pytest.raises(Failure) as refused:
+        run_job("caption-wd14", train_data_dir=str(folder), repo_id="nobody/tagger")
+    assert "put model.onnx and selected_tags.csv of https://huggingface.co/nobody/tagger" in refused.value.mend
+    assert refused.value.option == "repo_id"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Failure, match=r"has no model.onnx and no selected_tags.csv"):
+        run_job("caption-wd14", train_data_dir=str(folder), repo_id=str(tmp_path / "empty"))
+
+
+def test_what_is_wrong_with_the_settings_is_known_before_the_start(folder: Path):
+    settings = settings_of("caption-wd14", train_data_dir=str(folder), tag_replacement="a")
+    assert [failure.option for failure in settings.failures()] == ["tag_replacement"]

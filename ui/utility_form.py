@@ -1,0 +1,55 @@
+"""One utility: its form, its start, and what stands against it.  What it does is watched where every run is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from engine.begin import begin_utility, busy_problem
+from engine.check.problem import Checked
+from engine.jobs import UTILITIES
+from engine.settings.values import BadValues
+from ui.findings import bad_values, findings_html
+from ui.form import SILENT, Form
+from ui.runs_panel import RunsPanel
+
+
+class UtilityForm:
+    """Draws itself within gr.Blocks.  job: its name among the jobs."""
+
+    def __init__(self, job: str) -> None:
+        self._job = job
+        self._settings_class = UTILITIES[job].settings_class()
+        self.form = Form(self._settings_class, job)
+
+    def draw(self) -> None:
+        self.base = gr.State(self._settings_class())
+        gr.Markdown(UTILITIES[self._job].help)
+        for section in self.form.tabs():
+            gr.HTML(f"<h4>{section}</h4>", elem_classes="section-head", padding=False)
+            self.form.draw(section)
+        self.start = gr.Button("Start", variant="primary", elem_id=f"{self._job}-start")
+        self.findings = gr.HTML(elem_id=f"{self._job}-findings")
+
+    def connect(self, panel: RunsPanel) -> None:
+        self.form.connect_visibility(self.base)
+        inputs = [self.base, *self.form.inputs]
+
+        def start(base: Any, *values: Any) -> list[Any]:
+            checked, run = self._begin(base, values)
+            shown = findings_html(checked, self.form) if checked.problems else ""
+            return [shown, panel.choose(run) if run else gr.skip()]
+
+        self.start.click(start, inputs, [self.findings, panel.chosen], **SILENT).then(
+            panel.tick, [panel.chosen, panel.seen], panel.outputs, **SILENT
+        )
+
+    def _begin(self, base: Any, values: tuple[Any, ...]) -> tuple[Checked, Any]:
+        try:
+            settings = self.form.settings(values, base)
+        except BadValues as error:
+            return bad_values(error), None
+        if busy := busy_problem():
+            return Checked([busy], None), None
+        return begin_utility(self._job, settings)
