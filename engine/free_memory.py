@@ -26,9 +26,10 @@ def room(gpu: int = 0) -> Room:
     """Of the GPU with this number, or of main memory where there is none."""
     lines = _ask_nvidia_smi().splitlines()
     if gpu < len(lines):
-        name, free, total = (part.strip() for part in lines[gpu].rsplit(",", 2))
-        if free.isdecimal() and total.isdecimal():
-            return Room("cuda", name, int(free) * 2**20, int(total) * 2**20)
+        name, *sizes = (part.strip() for part in lines[gpu].rsplit(",", 2))
+        if len(sizes) == 2 and all(size.isdecimal() for size in sizes):
+            free, total = (int(size) * 2**20 for size in sizes)
+            return Room("cuda", name, free, total)
     memory = psutil.virtual_memory()
     return Room("cpu", "main memory", memory.available, memory.total)
 

@@ -98,6 +98,7 @@ class _Estimator:
             save_memory(self._parts.denoiser, *self._parts.text_encoders)
         if self._whole:
             self._narrow_what_rests()
+        self._tokens = 1  # of a caption, once that is known
         self._network = 0 if self._whole else _bytes_of(parameters(self._method))
 
     def estimate(self, program: int) -> Estimate:
@@ -130,6 +131,7 @@ class _Estimator:
             said.append(self._family.encode_text(self._parts, ["a"], reading))
 
         phase = self._phase(self._parts.text_encoders, encode)
+        self._tokens = max(tensor.shape[1] for tensor in said[0].values())
         return {name: torch.empty(t.shape, dtype=t.dtype, device="meta") for name, t in said[0].items()}, phase
 
     def _training(self, told: Encoded, learns: bool) -> Phase:
@@ -197,7 +199,7 @@ class _Estimator:
 
     def _phase(self, modules: list[nn.Module], work: Callable[[], None], grad: bool = False) -> Phase:
         """What the work needs with these modules on the device.  On a CPU the others are in the same memory."""
-        with counted() as ledger, without_contents(modules), torch.set_grad_enabled(grad):
+        with counted(self._tokens) as ledger, without_contents(modules), torch.set_grad_enabled(grad):
             full = ledger.live
             work()
             activations = ledger.peak - full
@@ -229,7 +231,8 @@ class _Estimator:
 
     def _swapped(self) -> int:
         """Bytes of the blocks that are away at a time: all that are swapped but the one at work and the next."""
-        swaps = 0 if self._whole else self._settings.memory.blocks_to_swap
+        can_swap = not self._whole and self._parts.prediction == "flow"
+        swaps = self._settings.memory.blocks_to_swap if can_swap else 0
         blocks, form = blocks_of(self._parts.denoiser), self._form(self._parts.denoiser)
         sizes = [
             sum(p.numel() * (BITS[form] / 8 if form and p.ndim > 1 else p.element_size())

@@ -15,16 +15,21 @@ from torch.utils._pytree import tree_leaves
 
 
 class Ledger(TorchDispatchMode):
-    """live: bytes of all tensors that were made within its block and are still referred to.  peak: the most so far."""
+    """live: bytes of all tensors that were made within its block and are still referred to.  peak: the most so far.
 
-    def __init__(self) -> None:
+    number: what code is told that takes a whole number out of a tensor, such as the length of its longest caption.
+    """
+
+    def __init__(self, number: int) -> None:
         super().__init__()
+        self._number = number
         self.live = self.peak = 0
         self._known: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function is torch.ops.aten._local_scalar_dense.default:
-            return _unknown(args[0].dtype)
+            kind = args[0].dtype
+            return True if kind == torch.bool else 1.0 if kind.is_floating_point else self._number
         made = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(made):
             if isinstance(tensor, Tensor):
@@ -43,17 +48,12 @@ class Ledger(TorchDispatchMode):
         self.live -= size
 
 
-def _unknown(dtype: torch.dtype) -> bool | int | float:
-    """A number that code takes out of a tensor: as large as can be, so that nothing is left out for it."""
-    return True if dtype == torch.bool else 2**31 - 1 if not dtype.is_floating_point else 1.0
-
-
 @contextmanager
-def counted() -> Iterator[Ledger]:
-    """Within the block all tensors that are made have sizes alone, and are counted."""
+def counted(number: int = 1) -> Iterator[Ledger]:
+    """Within the block all tensors that are made have sizes alone, and are counted.  number: as in Ledger."""
     with ExitStack() as stack:
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        yield stack.enter_context(Ledger())
+        yield stack.enter_context(Ledger(number))
 
 
 @contextmanager

@@ -36,7 +36,9 @@ class Placement:
     def denoiser(self) -> None:
         denoiser, memory = self._parts.denoiser, self._settings.memory
         self._prepare(denoiser)
-        swaps = memory.blocks_to_swap if self._settings.method == "lora" else 0
+        # A UNet's blocks are no row of like ones, and a whole model's all learn.
+        can_swap = self._settings.method == "lora" and self._parts.prediction == "flow"
+        swaps = memory.blocks_to_swap if can_swap else 0
         if form := memory.base_format():
             narrow(denoiser, form, torch.device("cpu") if swaps else self._device)
         if swaps:

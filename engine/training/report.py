@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -31,6 +32,7 @@ class Report(report.Report):
         self.device = torch.device("cpu")
         self._broken_losses = 0
         self._missed: set[Path] = set()
+        self._has_spilled = False
         self._waiting: list[tuple[Step, Tensor, Tensor | None]] = []
         self._smoothed: float | None = None
         self._recent: deque[tuple[float, int, int, float]] = deque(maxlen=50)
@@ -107,6 +109,19 @@ class Report(report.Report):
         if self._writer:
             self._writer.write(*events)
             self._show(events)
+            self._watch_memory()
+
+    def _watch_memory(self) -> None:
+        """Say once that the GPU's memory does not do: what does not fit is moved in silence, and slowly."""
+        if self.device.type != "cuda" or self._has_spilled:
+            return
+        free, total = torch.cuda.mem_get_info(self.device)
+        self._has_spilled = spills(torch.cuda.memory_reserved(self.device), free, total)
+        if self._has_spilled:
+            self.warn(
+                f"The GPU's {total / 2**30:.0f} GB are full, and the driver moves what does not fit to main memory: "
+                "each step may take 50 times as long. Stop, press How much memory? and take a way to need less."
+            )
 
     @property
     def smoothed_loss(self) -> float | None:
@@ -154,6 +169,14 @@ def memory_in_use(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return int(psutil.Process().memory_info().rss)
+
+
+def spills(reserved: int, free: int, total: int, platform: str = sys.platform) -> bool:
+    """Whether a GPU's driver uses main memory in its place, by bytes that torch holds, and that are free and in all.
+
+    Only Windows' does so (NVIDIA's "CUDA - Sysmem Fallback Policy"); other systems refuse the memory instead.
+    """
+    return platform == "win32" and (reserved > total or free < total // 100)
 
 
 def _tensorboard(folder: str, name: str) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.check.memory import check_memory
+from engine.settings.families import TRANSFORMERS
 from engine.settings.training import TrainingSettings
 from engine.training.estimate import Device, Estimate, estimate
 
@@ -61,7 +62,7 @@ def _changes(s: TrainingSettings) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "Base weights in fp8", {"base_weights": "fp8"}
     if is_lora and s.memory.base_format() != "nf4":
         yield "Base weights in nf4", {"base_weights": "nf4"}
-    if is_lora and not s.memory.blocks_to_swap:
+    if is_lora and s.family() in TRANSFORMERS and not s.memory.blocks_to_swap:
         yield "Swap 18 blocks", {"blocks_to_swap": 18, "gradient_checkpointing": True}
     if not is_lora and not s.memory.full_bf16:
         yield "Full bf16 training", {"full_bf16": True, "mixed_precision": "bf16"}

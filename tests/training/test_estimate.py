@@ -1,0 +1,117 @@
+"""How much memory a run will need, and what would bring it down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from engine.demo.demo import MODEL_FOLDER
+from engine.failure import Failure
+from engine.settings.training import TrainingSettings
+from engine.training.estimate import Estimate, estimate
+from engine.training.ledger import counted, without_contents
+from engine.training.savings import ways_down
+from tests.models.loading import loaded
+from tests.models.small import FAMILIES, pipeline
+
+SWITCHES = {
+    "sd2": "v2", "sdxl": "sdxl", "sd3": "sd3_checkbox", "flux": "flux1_checkbox", "chroma": "flux1_checkbox",
+    "lumina": "lumina_checkbox",
+}  # fmt: skip
+
+
+def needed(model: Path, method: Any = "lora", device: Any = "cuda", **changes: Any) -> Estimate:
+    values = {"pretrained_model_name_or_path": str(model), "max_resolution": "128,128", "mixed_precision": "bf16"}
+    return estimate(TrainingSettings().for_method(method).with_values({**values, **changes}), device)
+
+
+def test_the_ledger_knows_what_is_alive_at_once():
+    layer = nn.Linear(1000, 500, bias=False)
+    with counted() as ledger, without_contents([layer]):
+        assert ledger.live == 4 * 1000 * 500
+        x = torch.empty(64, 1000)
+        y = layer(x).relu()
+        del x  # autograd holds it for the weight's gradient
+        assert ledger.live == 4 * (1000 * 500 + 64 * 1000 + 64 * 500)
+        y.sum().backward()
+        assert ledger.peak >= 4 * (2 * 1000 * 500 + 64 * 1000)  # the gradient beside the weight
+    assert layer.weight.grad is None
+    assert layer.weight.shape == (500, 1000)  # as it was
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_measured(family: str, tmp_path: Path):
+    made = pipeline(family)
+    made.save_pretrained(tmp_path / "model")
+    _, parts = loaded(tmp_path / "model", **{SWITCHES[family]: True})
+    denoiser = sum(p.numel() for p in parts.denoiser.parameters())
+    tables = sum(buffer.nbytes for buffer in parts.denoiser.buffers())
+    lora = needed(tmp_path / "model", **{SWITCHES[family]: True}, text_encoder_lr=0)
+    assert 2 * denoiser <= lora.phases["training"].weights <= 2 * denoiser + tables
+    assert lora.phases["training"].activations > 0
+    assert lora.phases["captions"].weights >= 2 * sum(p.numel() for e in parts.text_encoders for p in e.parameters())
+    whole = needed(tmp_path / "model", "finetune", learning_rate_te=0, learning_rate_te1=0, learning_rate_te2=0,
+                   optimizer="AdamW", **{SWITCHES[family]: True})  # fmt: skip
+    training = whole.phases["training"]
+    assert 4 * denoiser <= training.weights <= 4 * denoiser + tables
+    assert training.gradients == pytest.approx(4 * denoiser, rel=0.02)
+    assert training.optimizer == pytest.approx(8 * denoiser, rel=0.02)
+
+
+def test_what_saves_memory_lowers_its_own_part():
+    plain = needed(MODEL_FOLDER, train_batch_size=4).phases["training"]
+    assert needed(MODEL_FOLDER, train_batch_size=8).phases["training"].activations > 1.7 * plain.activations
+    checkpointed = needed(MODEL_FOLDER, train_batch_size=4, gradient_checkpointing=True).phases["training"]
+    assert checkpointed.activations < 0.8 * plain.activations
+    assert checkpointed.weights == plain.weights
+    narrow = needed(MODEL_FOLDER, train_batch_size=4, base_weights="nf4").phases["training"]
+    assert narrow.weights < 0.9 * plain.weights
+    ranks = needed(MODEL_FOLDER, train_batch_size=4, network_dim=64).phases["training"]
+    assert ranks.network == pytest.approx(8 * plain.network)
+    assert ranks.optimizer == pytest.approx(8 * plain.optimizer)
+
+
+def test_a_fused_update_holds_one_gradient_at_a_time():
+    options = {"optimizer": "Adafactor", "optimizer_args": "relative_step=False"}
+    plain = needed(MODEL_FOLDER, "finetune", **options).phases["training"]
+    fused = needed(MODEL_FOLDER, "finetune", fused_backward_pass=True, **options).phases["training"]
+    assert fused.gradients < plain.gradients / 10
+    assert fused.optimizer == plain.optimizer
+    assert plain.optimizer < plain.weights / 20  # rows and columns alone
+
+
+def test_swapped_blocks_are_away(tmp_path: Path):
+    pipeline("flux").save_pretrained(tmp_path / "model")
+    options = {"flux1_checkbox": True, "gradient_checkpointing": True, "text_encoder_lr": 0}
+    all_here = needed(tmp_path / "model", **options).phases["training"]
+    swapped = needed(tmp_path / "model", **options, blocks_to_swap=4).phases["training"]
+    assert swapped.weights < 0.8 * all_here.weights
+
+
+def test_on_a_cpu_all_parts_share_the_memory_and_are_loaded_wide():
+    gpu, cpu = needed(MODEL_FOLDER, base_weights="nf4"), needed(MODEL_FOLDER, device="cpu", base_weights="nf4")
+    assert cpu.phases["training"].weights > gpu.phases["training"].weights
+    assert cpu.phases["loading"].weights > cpu.phases["training"].weights
+    assert "loading" not in gpu.phases
+    assert cpu.program > 100 * 2**20
+
+
+def test_ways_down_save_what_they_say():
+    values = {"pretrained_model_name_or_path": str(MODEL_FOLDER), "max_resolution": "256,256", "train_batch_size": 16,
+              "optimizer": "AdamW", "mixed_precision": "bf16", "network_dim": 128}  # fmt: skip
+    settings = TrainingSettings().with_values(values)
+    now = estimate(settings, "cuda")
+    ways = {way.words: way for way in ways_down(settings, now, "cuda")}
+    assert {"Turn on Gradient checkpointing", "Batch size 1, gathered over 16 passes"} <= set(ways)
+    assert not any("Swap" in words for words in ways)  # nothing to swap in a UNet
+    for way in ways.values():
+        assert way.saves == now.total - estimate(settings.with_values(way.changes), "cuda").total > 0
+
+
+def test_a_model_that_is_not_here_yet_is_said():
+    with pytest.raises(Failure, match="has not been downloaded yet"):
+        needed(Path("owner/model"))

@@ -1,0 +1,48 @@
+"""The bar of the memory that a run would need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.demo.demo import MODEL_FOLDER
+from engine.settings.training import TrainingSettings
+from ui.memory_panel import asked, memory_html
+
+GIB = 2**30
+PHASE = {"weights": 5 * GIB, "network": 0, "gradients": 0, "optimizer": GIB, "activations": 3 * GIB}
+
+
+def found(free: int, **changes: Any) -> dict[str, Any]:
+    room = {"device": "cuda", "name": "<b>GPU</b>", "free": free, "total": 12 * GIB}
+    return {"room": room, "phases": {"training": PHASE}, "program": GIB, "fullest": "training", "ways": [], **changes}
+
+
+def test_whether_it_fits_is_said():
+    assert "will not fit" in memory_html(found(9 * GIB))
+    fits = memory_html(found(11 * GIB))
+    assert "will not fit" not in fits
+    assert "<b>10.0 GB</b>" in fits
+    assert "&lt;b&gt;GPU" in fits  # what a driver says is no markup
+    assert "gradients" not in fits.partition("legend")[2]  # what is nothing needs no place there
+
+
+def test_the_ways_that_save_most_come_first():
+    ways = [{"words": "a little", "changes": {"cache_latents": True}, "saves": GIB // 2},
+            {"words": "much", "changes": {"gradient_checkpointing": True}, "saves": 2 * GIB}]  # fmt: skip
+    html = memory_html(found(9 * GIB, ways=ways))
+    assert html.index("much: −2.0 GB") < html.index("a little: −0.5 GB")
+    assert "{&quot;gradient_checkpointing&quot;: true}" in html
+
+
+def test_the_engine_is_asked_and_answers_bit_by_bit():
+    settings = TrainingSettings().with_values(
+        {"pretrained_model_name_or_path": str(MODEL_FOLDER), "train_batch_size": 8, "max_resolution": "128,128",
+         "mixed_precision": "no", "text_encoder_lr": 0}
+    )  # fmt: skip
+    first, *more = asked(settings)
+    assert first["ways"] == []
+    assert first["room"]["device"] in ("cpu", "cuda")
+    assert more[-1]["ways"]
+    assert more[-1]["phases"] == first["phases"]
+    gone = settings.with_values({"pretrained_model_name_or_path": "owner/model"})
+    assert "not been downloaded" in next(iter(asked(gone)))["failure"]
