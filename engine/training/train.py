@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.data.ahead import Ahead
 from engine.data.batches import Batches, MicroBatch
+from engine.data.captions import only_wordings, vary
 from engine.data.items import captions_of
 from engine.data.steps import plan_of
 from engine.disk import remove_leftovers
@@ -41,6 +42,7 @@ from engine.training.methods import method_of
 from engine.training.milestones import Milestones
 from engine.training.optimizers import full_name, make_optimizer, resting_weights
 from engine.training.placement import Placement
+from engine.training.remembered import remember_t5
 from engine.training.report import Report
 from engine.training.samples import Sampler
 from engine.training.schedules import has_given_rates, learning_rates, make_schedule
@@ -118,6 +120,10 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     # large model would not fit side by side.
     if kept is None or kept.needs_encoders or settings.samples.prompts():
         placement.text_encoders()
+    if trained and not vary(captions, variations):
+        asked = [text for prompt in settings.samples.prompts() for text in (prompt.text, prompt.negative)]
+        texts = [*only_wordings(captions, variations), "", *asked]
+        remember_t5(family, parts, texts, reading, device)
     sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
     conditioning = Conditioning(family, parts, captions, variations, reading, plan.steps, trained, device, kept)
     placement.denoiser()

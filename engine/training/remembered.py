@@ -1,0 +1,51 @@
+"""What T5 says of captions, remembered while another text encoder beside it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import T5EncoderModel
+
+from engine.models.family import Family, Parts, Reading
+
+CAPTIONS_AT_A_TIME = 16
+
+
+class Remembering(nn.Module):
+    """A T5 that answers what it was asked before without computing.  device: where the answers are wanted."""
+
+    def __init__(self, t5: T5EncoderModel, device: torch.device) -> None:
+        super().__init__()
+        self.t5, self.device = t5, device
+        self._said: dict[bytes, Tensor] = {}
+
+    @torch.no_grad()
+    def forward(self, tokens: Tensor, attention_mask: Tensor | None = None) -> tuple[Tensor]:
+        """(B, n) → (B, n, channels), of its last layer."""
+        rows = [tokens] if attention_mask is None else [tokens, attention_mask]
+        keys = [row.numpy().tobytes() for row in torch.cat(rows, dim=1).cpu()]
+        new = [place for place, key in enumerate(keys) if key not in self._said]
+        if new:
+            mask = None if attention_mask is None else attention_mask[new].to(self.t5.device)
+            said = self.t5(tokens[new].to(self.t5.device), attention_mask=mask)[0].cpu()
+            self._said |= {keys[place]: states for place, states in zip(new, said, strict=True)}
+        return (torch.stack([self._said[key] for key in keys]).to(self.device),)
+
+
+@torch.no_grad()
+def remember_t5(family: Family, parts: Parts, texts: Iterable[str], reading: Reading, device: torch.device) -> None:
+    """Have the model's T5, where it has one that does not learn, say all it will be asked, and leave the device."""
+    encoders: list[Any] = parts.text_encoders
+    places = [place for place, encoder in enumerate(encoders) if isinstance(encoder, T5EncoderModel)]
+    if not places:
+        return
+    for place in places:
+        encoders[place] = Remembering(encoders[place], device)
+    different = list(dict.fromkeys(texts))
+    for begin in range(0, len(different), CAPTIONS_AT_A_TIME):
+        family.encode_text(parts, different[begin : begin + CAPTIONS_AT_A_TIME], reading)
+    for place in places:
+        encoders[place].t5.to("cpu")
