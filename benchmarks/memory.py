@@ -76,7 +76,7 @@ def measured(case: str, work: Path) -> dict[str, Any]:
 
 def asked(what: str, case: str, work: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.memory", "--only", case, "--do", what, "--work", str(work)]
-    environment = {**process.environment(settings_of(case, work)), "DARKROOM_RUNS": str(work / "runs")}
+    environment = {**process.environment(settings_of(case, work).hardware), "DARKROOM_RUNS": str(work / "runs")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
