@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from engine.check.check import check
 from engine.check.mend import mended, with_free_name
 from engine.check.problem import Problem
+from engine.demo.demo import MODEL_FOLDER
 from engine.settings.families import SWITCHES
 from engine.settings.kohya_json import from_kohya, to_kohya
 from engine.settings.paths import with_whole_paths
@@ -228,6 +230,25 @@ class TestOutput:
         assert check(after).can_start
         assert with_free_name(longer) == after
         assert check(longer.with_values({"overwrite": True})).can_start
+
+    def test_a_folder_of_other_things_is_never_replaced(self, settings: TrainingSettings, tmp_path: Path):
+        """A model's folder has the output name alone, which may be that of the pictures' folder."""
+        whole = settings.for_method("dreambooth").with_values(
+            {"output_dir": str(tmp_path), "output_name": "img", "save_model_as": "diffusers", "overwrite": True}
+        )
+        problem = problems(whole)["output_name"]
+        assert problem.blocking
+        assert "holds other things" in problem.what
+        assert mended(problem, whole).folders.output_name == "img-2"
+        assert "output_name" not in problems(whole, save_model_as="safetensors")
+
+    def test_the_model_that_is_trained_is_not_replaced(self, settings: TrainingSettings, tmp_path: Path):
+        shutil.copytree(MODEL_FOLDER, tmp_path / "out" / "base")
+        whole = settings.for_method("dreambooth").with_values(
+            {"pretrained_model_name_or_path": str(tmp_path / "out" / "base"), "output_name": "base",
+             "save_model_as": "same as source model", "overwrite": True}
+        )  # fmt: skip
+        assert "the model that it is made from" in problems(whole)["output_name"].what
 
     def test_not_enough_disk(self, settings: TrainingSettings, monkeypatch: pytest.MonkeyPatch):
         usage = namedtuple("usage", "total used free")

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
-from engine.check.problem import Problem, listed
-from engine.data.output_names import OutputFiles
+from engine.check.problem import Problem, listed, short
+from engine.data.output_names import OutputFiles, holds_other_things, is_folder, is_state
 from engine.data.steps import StepPlan
 from engine.settings.training import TrainingSettings
 
@@ -57,7 +57,23 @@ def _writable(option: str, noun: str, text: str) -> Generator[Problem, None, Pat
 
 def _overwritten(settings: TrainingSettings, plan: StepPlan, own_files: Collection[Path]) -> Iterator[Problem]:
     there = [file for file in OutputFiles(settings, plan).existing() if file not in own_files]
-    if there and not settings.folders.overwrite:
+    source = Path(settings.source_model.pretrained_model_name_or_path)
+    others = [file for file in there if is_folder(settings) and holds_other_things(file) and not is_state(file)]
+    if others:
+        yield Problem(
+            "output_name",
+            f"A model is to be saved as the folder {listed(others)}, which holds other things.",
+            "Choose another name.",
+            fix=f'{NEW_NAME}"{_free_name(settings, plan)}"',
+        )
+    elif source in there:
+        yield Problem(
+            "output_name",
+            f'The result would replace "{short(source)}", the model that it is made from.',
+            "Choose another name.",
+            fix=f'{NEW_NAME}"{_free_name(settings, plan)}"',
+        )
+    elif there and not settings.folders.overwrite:
         yield Problem(
             "output_name",
             f"The run would overwrite {listed(there)}.",

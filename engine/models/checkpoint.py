@@ -41,7 +41,8 @@ FromFile = Callable[[Weights, torch.dtype], dict[str, Any]]
 
 
 def components(pipeline_class: Any, source: str, dtype: torch.dtype, from_file: FromFile) -> dict[str, Any]:
-    """A model's pieces by diffusers' names for them; "scheduler" is its configuration.
+    """A model's pieces by diffusers' names for them; "scheduler" is its configuration, with its class under
+    "_class_name", and "pipeline" that of the whole.
 
     from_file: makes them of a single file in the original layout.
     Raises Failure with a sentence for people.
@@ -59,7 +60,17 @@ def components(pipeline_class: Any, source: str, dtype: torch.dtype, from_file: 
         )
     else:
         pipeline = _from_hub(pipeline_class, MOVED.get(source, source), dtype)
-    return {**pipeline.components, "scheduler": dict(pipeline.scheduler.config)}
+    said = {name: value for name, value in pipeline.config.items() if isinstance(value, bool | int | float | str)}
+    return {
+        **pipeline.components,
+        "scheduler": config_of(pipeline.scheduler),
+        "pipeline": {name: value for name, value in said.items() if not name.startswith("_")},
+    }
+
+
+def config_of(scheduler: Any) -> dict[str, Any]:
+    """A scheduler's configuration, with its class under "_class_name"."""
+    return {**scheduler.config, "_class_name": type(scheduler).__name__}
 
 
 def _skeleton(source: str, dtype: torch.dtype) -> dict[str, Any]:
@@ -87,6 +98,8 @@ def flow_parts(pipeline_class: Any, settings: TrainingSettings, dtype: torch.dty
             text_encoders=[found[name] for name in names],
             tokenizers=[found[name.replace("text_encoder", "tokenizer")] for name in names],
             prediction="flow",
+            scheduler=found["scheduler"],
+            pipeline=found.get("pipeline", {}),
         )
     )
 

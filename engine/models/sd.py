@@ -38,6 +38,7 @@ class StableDiffusion:
     version = 1
     name = "Stable Diffusion 1"
     trains_text_encoders = True
+    pipeline = StableDiffusionPipeline
     network_module = "networks.lora"
 
     def __init__(self, settings: TrainingSettings | None = None) -> None:
@@ -56,9 +57,7 @@ class StableDiffusion:
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         source = settings.source_model
-        found = checkpoint.components(
-            StableDiffusionPipeline, source.pretrained_model_name_or_path, dtype, self._from_file
-        )
+        found = checkpoint.components(self.pipeline, source.pretrained_model_name_or_path, dtype, self._from_file)
         unet = found["unet"]
         if unet.config.in_channels != 4:
             raise Failure(
@@ -76,6 +75,8 @@ class StableDiffusion:
                 tokenizers=[found["tokenizer"]],
                 prediction=prediction,
                 alphas_cumprod=checkpoint.alphas_cumprod(found["scheduler"]),
+                scheduler=found["scheduler"] | {"prediction_type": prediction},
+                pipeline=found.get("pipeline", {}),
             )
         )
 
@@ -105,6 +106,10 @@ class StableDiffusion:
         modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder": parts.text_encoders[0]}
         weights = weights_from(modules, self._pieces())
         return weights | _unused_layer(weights) if self.version == 2 else weights
+
+    def encoder_files(self, parts: Parts) -> dict[str, dict[str, Tensor]]:
+        """The file holds all that there is."""
+        return {}
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """Hidden state `clip_skip` from the end (0 and 1: the last), with the final layer norm applied.
