@@ -20,7 +20,6 @@ BUCKETS = later("random crops and colours")
 MASKS = later("masked loss")
 WORKERS = later("reading pictures in processes of their own")
 
-WHOLE_MODEL = later("training the whole model (DreamBooth and fine-tuning)")
 TEXTUAL_INVERSION = later("textual inversion")
 NETWORKS = later("more kinds of LoRA")
 LYCORIS = later("LyCORIS networks")
