@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
 from engine.check.problem import Problem, listed, short
+from engine.check.space import check_space
 from engine.data.output_names import OutputFiles, holds_other_things, is_folder, is_state
 from engine.data.steps import StepPlan
 from engine.settings.training import TrainingSettings
-
-BYTES_PER_RANK = 589_824
-"""Trained numbers of an SD 1.5 LoRA for each rank: the inputs plus outputs of its 264 modules."""
 
 LONGEST_NAME = 150
 """Bytes of an output name: with what is added to it for states and samples, file systems take 255 bytes."""
@@ -36,7 +33,7 @@ def check_output(settings: TrainingSettings, plan: StepPlan | None, own_files: C
         yield from _writable("logging_dir", "logging folder", folders.logging_dir)
     if writable and plan is not None:
         yield from _overwritten(settings, plan, own_files)
-        yield from _disk(settings, plan, writable)
+        yield from check_space(settings, plan, writable, own_files)
 
 
 def _writable(option: str, noun: str, text: str) -> Generator[Problem, None, Path | None]:
@@ -91,24 +88,3 @@ def _free_name(settings: TrainingSettings, plan: StepPlan) -> str:
         if not OutputFiles(candidate, plan).existing():
             return candidate.folders.output_name
     return f"{stem}-new"
-
-
-def _disk(settings: TrainingSettings, plan: StepPlan, existing: Path) -> Iterator[Problem]:
-    if settings.method != "lora":
-        return  # how large a whole model is, only its files say
-    numbers = BYTES_PER_RANK * settings.network.network_dim
-    size = numbers * (4 if settings.source_model.save_precision == "float" else 2)
-    files = len(OutputFiles(settings, plan))
-    states = files if settings.saving.save_state else 1
-    needed = size * files + 12 * numbers * (states + 1)
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        yield Problem(
-            "output_dir",
-            f'About {_gigabytes(needed)} are needed for {files} files; "{existing}" has {_gigabytes(free)} free.',
-            "Free some space, choose another disk, or save less often.",
-        )
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"

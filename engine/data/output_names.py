@@ -113,9 +113,34 @@ class OutputFiles:
         self._step = re.compile(rf"{name}-step(\d{{{_STEP_DIGITS},}})")
 
     def __len__(self) -> int:
+        return 1 + sum(self._on_the_way())
+
+    def at_once(self) -> int:
+        """How many of them lie there together at most, the last one too: older ones may be deleted on the way."""
+        s = self._saving
+        return self._kept(s.save_last_n_epochs, s.save_last_n_steps)
+
+    def states_at_once(self) -> int:
+        """The same of the states beside them."""
+        s = self._saving
+        if s.save_state:
+            epochs, steps = s.save_last_n_epochs, s.save_last_n_steps
+            return self._kept(s.save_last_n_epochs_state or epochs, s.save_last_n_steps_state or steps)
+        return int(s.save_state_on_train_end)
+
+    def _kept(self, last_epochs: int, last_steps: int) -> int:
+        epochs, steps = self._on_the_way()
+        every = self._saving.save_every_n_steps
+        if last_epochs:
+            epochs = min(epochs, last_epochs)
+        if last_steps and every:
+            steps = min(steps, last_steps // every + 1)
+        return epochs + steps + 1  # a new one, or the last one, is written before an old one goes
+
+    def _on_the_way(self) -> tuple[int, int]:
         last = self._plan.steps - 1
         epochs, steps = self._saving.save_every_n_epochs, self._saving.save_every_n_steps
-        return 1 + (last // (epochs * self._plan.steps_per_epoch) if epochs else 0) + (last // steps if steps else 0)
+        return last // (epochs * self._plan.steps_per_epoch) if epochs else 0, last // steps if steps else 0
 
     def existing(self) -> list[Path]:
         """What is in the output folder already under a name that the run will use: files, and states beside them."""

@@ -120,6 +120,16 @@ class TestOutputFiles:
         assert len(self.files(tmp_path)) == len(self.WRITTEN)
         assert len(self.files(tmp_path, epoch=10**7)) == 10**7 + (10**7 - 1)
 
+    def test_as_many_lie_there_at_once_as_are_kept_and_a_new_one(self, tmp_path: Path):
+        assert self.files(tmp_path).at_once() == len(self.WRITTEN)
+        assert self.files(tmp_path, epoch=20, save_every_n_steps=0, save_last_n_epochs=2).at_once() == 3
+        assert self.files(tmp_path, save_every_n_steps=0, save_last_n_epochs=9).at_once() == 3
+        some = {"save_every_n_epochs": 0, "save_every_n_steps": 10, "save_last_n_steps": 25}
+        assert self.files(tmp_path, **some).at_once() == 4  # 270, 280 and 290, and the last one
+        assert self.files(tmp_path, **some).states_at_once() == 0
+        assert self.files(tmp_path, **some, save_state_on_train_end=True).states_at_once() == 1
+        assert self.files(tmp_path, **some, save_state=True, save_last_n_steps_state=5).states_at_once() == 2
+
     def test_a_name_that_nobody_foresaw_never_replaces_a_file(self, tmp_path: Path):
         settings = TrainingSettings().with_values({"output_dir": str(tmp_path)})
         stem = "v1.5-step00000007"
