@@ -297,10 +297,8 @@ class TestSpace:
         assert "for 10 files" in problems(self.whole(settings, **told))["output_dir"].what
         assert "output_dir" not in problems(self.whole(settings, **told, save_last_n_epochs=2))
         disks(12)
-        what = problems(self.whole(settings, **told, save_last_n_epochs=2, save_model_as="diffusers"))[
-            "output_dir"
-        ].what
-        assert "for 3 folders" in what
+        folders = self.whole(settings, **told, save_last_n_epochs=2, save_model_as="diffusers")
+        assert "for 3 folders" in problems(folders)["output_dir"].what
 
     def test_only_what_the_form_of_the_result_holds_is_counted(self):
         def size(**changes: Any) -> float:

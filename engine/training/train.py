@@ -19,6 +19,7 @@ from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
 from engine.models.families import family_of
 from engine.models.family import Parts, Reading
+from engine.models.hub import downloads_told
 from engine.models.vae import to_latents
 from engine.runs.events import Planned
 from engine.runs.folder import RunFolder
@@ -86,7 +87,14 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     dtype = weight_dtype(accelerator.mixed_precision)
     # What is trained begins from all digits that the files have; the rest may lose some at once.
     whole, learned_as = settings.method != "lora", learned_dtype(settings.memory, accelerator.mixed_precision)
-    parts = family.load(settings, learned_as if whole else dtype)
+
+    def downloading(done: int, total: int) -> None:
+        report.stage("loading", done, total)
+        if run.stop_requested():
+            raise Stopped
+
+    with downloads_told(downloading):
+        parts = family.load(settings, learned_as if whole else dtype)
     if whole and not settings.sdxl.sdxl_no_half_vae:
         parts.vae.to(dtype)
     report.event(
