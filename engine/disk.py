@@ -60,11 +60,11 @@ def folder_written_whole(folder: Path, old: Path | None = None) -> Iterator[Path
             to_disk(entry)
         # Where a save was killed between the moves, the old one is all there is, and stays until the new one stands.
         if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
+            removed(old)
             moved(folder, old)
         moved(new, folder)
         to_disk(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        removed(old)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

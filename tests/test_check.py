@@ -243,6 +243,11 @@ class TestOutput:
         assert mended(problem, whole).folders.output_name == "img-2"
         assert "output_name" not in problems(whole, save_model_as="safetensors")
 
+    def test_the_folder_of_the_samples_is_no_models(self, settings: TrainingSettings):
+        whole = settings.for_method("dreambooth").with_values({"output_name": "Sample", "save_model_as": "diffusers"})
+        assert "sample pictures" in problems(whole)["output_name"].what
+        assert "output_name" not in problems(whole, save_model_as="safetensors")
+
     def test_the_model_that_is_trained_is_not_replaced(self, settings: TrainingSettings, tmp_path: Path):
         shutil.copytree(MODEL_FOLDER, tmp_path / "out" / "base")
         whole = settings.for_method("dreambooth").with_values(

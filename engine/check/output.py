@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.check.problem import Problem, listed, short
 from engine.check.space import check_space
-from engine.data.output_names import OutputFiles, holds_other_things, is_folder, is_state
+from engine.data.output_names import SAMPLES, OutputFiles, holds_other_things, is_folder, is_state
 from engine.data.steps import StepPlan
 from engine.settings.training import TrainingSettings
 
@@ -27,6 +27,13 @@ def check_output(settings: TrainingSettings, plan: StepPlan | None, own_files: C
         return
     if len(name.encode()) > LONGEST_NAME:
         yield Problem("output_name", f'"{name[:40]}…" is too long for a file name.', "Use 100 letters at most.")
+        return
+    if is_folder(settings) and name.casefold() == SAMPLES:
+        yield Problem(
+            "output_name",
+            f'The folder "{name}" is that of the sample pictures, so no model can be saved as it.',
+            "Choose another name.",
+        )
         return
     writable = yield from _writable("output_dir", "output folder", folders.output_dir)
     if folders.logging_dir:

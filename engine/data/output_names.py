@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.data.steps import StepPlan
+from engine.settings.source_model import lora_form
 from engine.settings.training import TrainingSettings
 
 _EPOCH_DIGITS, _STEP_DIGITS = 6, 8
@@ -29,13 +30,17 @@ def saved_as(settings: TrainingSettings) -> SavedAs:
     """The form that the result has: a LoRA is a file in any case, as in kohya_ss."""
     asked = settings.source_model.save_model_as
     if settings.method == "lora":
-        return "ckpt" if asked == "ckpt" else "safetensors"
+        return lora_form(asked)
     if asked != "same as source model":
         return asked
     source = Path(settings.source_model.pretrained_model_name_or_path).suffix.lower()
     if source in (".safetensors", ".sft"):
         return "safetensors"
     return "ckpt" if source in (".ckpt", ".pt", ".pth") else "diffusers_safetensors"
+
+
+SAMPLES = "sample"
+"""The folder that sample pictures go into, beside the results."""
 
 
 def is_folder(settings: TrainingSettings) -> bool:

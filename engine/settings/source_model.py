@@ -11,6 +11,11 @@ Precision = Literal["float", "fp16", "bf16"]
 SaveAs = Literal["safetensors", "ckpt", "same as source model", "diffusers", "diffusers_safetensors"]
 
 
+def lora_form(asked: SaveAs) -> Literal["safetensors", "ckpt"]:
+    """A LoRA is a file, whatever form is asked for whole models."""
+    return "ckpt" if asked == "ckpt" else "safetensors"
+
+
 class SourceModel(Group):
     pretrained_model_name_or_path: str = option(
         "runwayml/stable-diffusion-v1-5",

@@ -89,7 +89,8 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     whole, learned_as = settings.method != "lora", learned_dtype(settings.memory, accelerator.mixed_precision)
 
     def downloading(done: int, total: int) -> None:
-        report.stage("loading", done, total)
+        # A model that is all here has still to be loaded, which is no download.
+        report.stage("loading", *((0, 0) if done == total else (done, total)))
         if run.stop_requested():
             raise Stopped
 
