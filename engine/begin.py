@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from engine.check.check import Resumed, check
 from engine.check.problem import Checked, Problem
 from engine.check.utility import check_utility
-from engine.data.output_names import state_name
+from engine.data.output_names import saved_names, state_name, stem_of
 from engine.jobs import JOBS
 from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs, runs_root
@@ -118,7 +118,8 @@ def _written_by(history: History, settings: TrainingSettings) -> set[Path]:
     files = {Path(checkpoint.file) for checkpoint in history.checkpoints} | {
         folder / name for name in history.begun_files
     }
-    return files | {file.with_name(state_name(file.stem)) for file in files}
+    stems = {stem_of(file.name) for file in files}
+    return files | {folder / name for stem in stems for name in (*saved_names(settings, stem), state_name(stem))}
 
 
 def _rival(settings: TrainingSettings, but: RunFolder | None = None) -> Problem | None:

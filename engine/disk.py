@@ -18,7 +18,7 @@ LEFT_BEHIND = 3600.0
 """Seconds after which what another process began to write counts as left behind: it may run on another machine, which
 shares the folder and has process numbers of its own."""
 
-_ASIDE = re.compile(r"\..+\.(\d+)\.new")
+_ASIDE = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(?P<kind>new|old)")
 
 
 def aside(path: Path) -> Path:
@@ -44,6 +44,40 @@ def written_whole(path: Path, waits: bool = True) -> Iterator[Path]:
             to_disk(path.parent)
     finally:
         new.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(folder: Path, old: Path | None = None) -> Iterator[Path]:
+    """Yields an empty folder to write into, which then replaces `folder` with all that is in it.
+
+    A folder cannot be replaced in one move. old: where the one before lies for the moment between two; where a kill
+    strikes just then, remove_leftovers() puts it back, unless it lies where the caller says.
+    Where the block raises, the old folder stays.
+    """
+    new, old = aside(folder), old or folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        for entry in sorted(new.rglob("*"), reverse=True):
+            to_disk(entry)
+        # Where a save was killed between the moves, the old one is all there is, and stays until the new one stands.
+        if folder.exists():
+            removed(old)
+            moved(folder, old)
+        moved(new, folder)
+        to_disk(folder.parent)
+        removed(old)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def removed(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def moved(source: Path, target: Path) -> None:
@@ -92,13 +126,14 @@ def to_disk(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes had begun to write in a folder."""
+    """Remove what killed processes had begun to write in a folder; a folder that they were replacing comes back."""
     if not folder.is_dir():
         return
     for entry in folder.iterdir():
         named = _ASIDE.fullmatch(entry.name)
-        if named and not psutil.pid_exists(int(named[1])) and time.time() - entry.stat().st_mtime > LEFT_BEHIND:
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
+        if not named or psutil.pid_exists(int(named["process"])):
+            continue
+        if named["kind"] == "old" and not (folder / named["name"]).exists():
+            moved(entry, folder / named["name"])
+        elif time.time() - entry.stat().st_mtime > LEFT_BEHIND:
+            removed(entry)

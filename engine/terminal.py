@@ -87,6 +87,9 @@ class _Screen:
             self._total = event.total_steps
             self._final_file_lacks = True
             self.say(f"{event.total_steps} steps on {event.device}, seed {event.seed}.")
+        elif isinstance(event, Stage) and event.name == "loading" and event.total:
+            if event.done == 0:
+                self.say(f"downloading {event.total / 1e9:.2f} GB")
         elif isinstance(event, Stage) and event.name not in ("training", "working") and event.done == 0:
             self.say(f"{event.name} {event.detail}".strip())
         elif isinstance(event, Step):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from engine.check.check import check
 from engine.check.mend import mended, with_free_name
 from engine.check.problem import Problem
+from engine.check.space import saved_bytes
+from engine.demo.demo import MODEL_FOLDER
 from engine.settings.families import SWITCHES
 from engine.settings.kohya_json import from_kohya, to_kohya
 from engine.settings.paths import with_whole_paths
@@ -237,12 +240,106 @@ class TestOutput:
         assert with_free_name(longer) == after
         assert check(longer.with_values({"overwrite": True})).can_start
 
+    def test_a_folder_of_other_things_is_never_replaced(self, settings: TrainingSettings, tmp_path: Path):
+        """A model's folder has the output name alone, which may be that of the pictures' folder."""
+        whole = settings.for_method("dreambooth").with_values(
+            {"output_dir": str(tmp_path), "output_name": "img", "save_model_as": "diffusers", "overwrite": True}
+        )
+        problem = problems(whole)["output_name"]
+        assert problem.blocking
+        assert "holds other things" in problem.what
+        assert mended(problem, whole).folders.output_name == "img-2"
+        assert "output_name" not in problems(whole, save_model_as="safetensors")
+
+    def test_the_folder_of_the_samples_is_no_models(self, settings: TrainingSettings):
+        whole = settings.for_method("dreambooth").with_values({"output_name": "Sample", "save_model_as": "diffusers"})
+        assert "sample pictures" in problems(whole)["output_name"].what
+        assert "output_name" not in problems(whole, save_model_as="safetensors")
+
+    def test_the_model_that_is_trained_is_not_replaced(self, settings: TrainingSettings, tmp_path: Path):
+        shutil.copytree(MODEL_FOLDER, tmp_path / "out" / "base")
+        whole = settings.for_method("dreambooth").with_values(
+            {"pretrained_model_name_or_path": str(tmp_path / "out" / "base"), "output_name": "base",
+             "save_model_as": "same as source model", "overwrite": True}
+        )  # fmt: skip
+        assert "the model that it is made from" in problems(whole)["output_name"].what
+
     def test_not_enough_disk(self, settings: TrainingSettings, monkeypatch: pytest.MonkeyPatch):
         usage = namedtuple("usage", "total used free")
         monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9, 10**6))
         problem = problems(settings)["output_dir"]
         assert problem.blocking
         assert "0.0 GB free" in problem.what
+
+
+class TestSpace:
+    """GB free on each disk, and what a run of the built-in model's size, or of a real one's, needs."""
+
+    @pytest.fixture
+    def disks(self, monkeypatch: pytest.MonkeyPatch):
+        def have(free: float) -> None:
+            usage = namedtuple("usage", "total used free")
+            monkeypatch.setattr("shutil.disk_usage", lambda _: usage(0, 0, int(free * 1e9)))
+
+        return have
+
+    def whole(self, settings: TrainingSettings, **changes: Any) -> TrainingSettings:
+        """A model that is not here yet: of the size that is usual for its family."""
+        told = {"pretrained_model_name_or_path": "someone/model", "save_every_n_epochs": 0, **changes}
+        return settings.for_method("dreambooth").with_values(told)
+
+    def test_a_whole_models_file_and_the_runs_own_state_are_counted(self, settings: TrainingSettings, disks):
+        """SDXL: 3.47e9 weights in fp16; of 3.39e9 that learn two states of 12 bytes each, weights and AdamW's."""
+        sdxl = self.whole(settings, sdxl=True)
+        disks(88)
+        problem = problems(sdxl)["output_dir"]
+        assert problem.blocking
+        assert "About 88.2 GB are needed for 1 file and" in problem.what
+        disks(89)
+        assert "output_dir" not in problems(sdxl)
+        disks(48)  # AdamW8bit remembers two bytes of a weight
+        assert "output_dir" in problems(sdxl)
+        assert "output_dir" not in problems(sdxl, optimizer="AdamW8bit")
+        disks(21)  # Adafactor's memory is small, and bfloat16 has half of the bytes
+        lean = {"optimizer": "Adafactor", "full_bf16": True, "mixed_precision": "bf16"}
+        assert "output_dir" not in problems(sdxl, **lean)
+
+    def test_fewer_files_need_less_where_only_the_last_are_kept(self, settings: TrainingSettings, disks):
+        told = {"save_every_n_epochs": 1, "epoch": 10, "optimizer": "Adafactor", "learning_rate_te": 0}
+        disks(20)  # 2.1 GB a file, and 2 · 3.4 GB
+        assert "for 10 files" in problems(self.whole(settings, **told))["output_dir"].what
+        assert "output_dir" not in problems(self.whole(settings, **told, save_last_n_epochs=2))
+        disks(12)
+        folders = self.whole(settings, **told, save_last_n_epochs=2, save_model_as="diffusers")
+        assert "for 3 folders" in problems(folders)["output_dir"].what
+
+    def test_only_what_the_form_of_the_result_holds_is_counted(self):
+        def size(**changes: Any) -> float:
+            return round(saved_bytes(self.whole(TrainingSettings(), **changes)) / 1e9, 1)
+
+        assert size(flux1_checkbox=True) == 23.8  # the transformer alone
+        assert size(flux1_checkbox=True, save_model_as="diffusers_safetensors") == 33.7
+        assert size(sd3_checkbox=True) == 4.2
+        assert size(sd3_checkbox=True, save_clip=True, save_t5xxl=True) == 15.4
+        assert size(save_precision="float") == 4.3
+
+    def test_what_is_replaced_makes_room(self, settings: TrainingSettings, tmp_path: Path, disks):
+        whole = self.whole(settings, overwrite=True, optimizer="Adafactor")
+        disks(9)  # 2.1 GB and 2 · 3.9 GB are needed
+        assert "output_dir" in problems(whole)
+        (tmp_path / "out").mkdir()
+        with (tmp_path / "out" / "shapes.safetensors").open("wb") as stream:
+            stream.truncate(2 * 10**9)  # a hole: it takes no room
+        assert "output_dir" not in problems(whole)
+
+    def test_the_disk_with_the_runs_is_looked_at_too(
+        self, settings: TrainingSettings, disks, monkeypatch: pytest.MonkeyPatch
+    ):
+        (elsewhere := Path("/dev/shm")).is_dir() or pytest.fail("needs a second file system")
+        monkeypatch.setenv("DARKROOM_RUNS", str(elsewhere / "darkroom-runs"))
+        disks(5)
+        problem = problems(self.whole(settings, optimizer="Adafactor"))[""]
+        assert "from which the run can be resumed" in problem.what
 
 
 class TestNumbers:

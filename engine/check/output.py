@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
-from engine.check.problem import Problem, listed
-from engine.data.output_names import OutputFiles
+from engine.check.problem import Problem, listed, short
+from engine.check.space import check_space
+from engine.data.output_names import SAMPLES, OutputFiles, holds_other_things, is_folder, is_state
 from engine.data.steps import StepPlan
 from engine.settings.training import TrainingSettings
-
-BYTES_PER_RANK = 589_824
-"""Trained numbers of an SD 1.5 LoRA for each rank: the inputs plus outputs of its 264 modules."""
 
 LONGEST_NAME = 150
 """Bytes of an output name: with what is added to it for states and samples, file systems take 255 bytes."""
@@ -31,12 +28,19 @@ def check_output(settings: TrainingSettings, plan: StepPlan | None, own_files: C
     if len(name.encode()) > LONGEST_NAME:
         yield Problem("output_name", f'"{name[:40]}…" is too long for a file name.', "Use 100 letters at most.")
         return
+    if is_folder(settings) and name.casefold() == SAMPLES:
+        yield Problem(
+            "output_name",
+            f'The folder "{name}" is that of the sample pictures, so no model can be saved as it.',
+            "Choose another name.",
+        )
+        return
     writable = yield from _writable("output_dir", "output folder", folders.output_dir)
     if folders.logging_dir:
         yield from _writable("logging_dir", "logging folder", folders.logging_dir)
     if writable and plan is not None:
         yield from _overwritten(settings, plan, own_files)
-        yield from _disk(settings, plan, writable)
+        yield from check_space(settings, plan, writable, own_files)
 
 
 def _writable(option: str, noun: str, text: str) -> Generator[Problem, None, Path | None]:
@@ -57,7 +61,23 @@ def _writable(option: str, noun: str, text: str) -> Generator[Problem, None, Pat
 
 def _overwritten(settings: TrainingSettings, plan: StepPlan, own_files: Collection[Path]) -> Iterator[Problem]:
     there = [file for file in OutputFiles(settings, plan).existing() if file not in own_files]
-    if there and not settings.folders.overwrite:
+    source = Path(settings.source_model.pretrained_model_name_or_path)
+    others = [file for file in there if is_folder(settings) and holds_other_things(file) and not is_state(file)]
+    if others:
+        yield Problem(
+            "output_name",
+            f"A model is to be saved as the folder {listed(others)}, which holds other things.",
+            "Choose another name.",
+            fix=f'{NEW_NAME}"{_free_name(settings, plan)}"',
+        )
+    elif source in there:
+        yield Problem(
+            "output_name",
+            f'The result would replace "{short(source)}", the model that it is made from.',
+            "Choose another name.",
+            fix=f'{NEW_NAME}"{_free_name(settings, plan)}"',
+        )
+    elif there and not settings.folders.overwrite:
         yield Problem(
             "output_name",
             f"The run would overwrite {listed(there)}.",
@@ -75,24 +95,3 @@ def _free_name(settings: TrainingSettings, plan: StepPlan) -> str:
         if not OutputFiles(candidate, plan).existing():
             return candidate.folders.output_name
     return f"{stem}-new"
-
-
-def _disk(settings: TrainingSettings, plan: StepPlan, existing: Path) -> Iterator[Problem]:
-    if settings.method != "lora":
-        return  # how large a whole model is, only its files say
-    numbers = BYTES_PER_RANK * settings.network.network_dim
-    size = numbers * (4 if settings.source_model.save_precision == "float" else 2)
-    files = len(OutputFiles(settings, plan))
-    states = files if settings.saving.save_state else 1
-    needed = size * files + 12 * numbers * (states + 1)
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        yield Problem(
-            "output_dir",
-            f'About {_gigabytes(needed)} are needed for {files} files; "{existing}" has {_gigabytes(free)} free.',
-            "Free some space, choose another disk, or save less often.",
-        )
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"

@@ -5,12 +5,71 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from itertools import count
 from pathlib import Path
+from typing import Literal
 
 from engine.data.steps import StepPlan
+from engine.settings.source_model import lora_form
 from engine.settings.training import TrainingSettings
 
 _EPOCH_DIGITS, _STEP_DIGITS = 6, 8
+
+SavedAs = Literal["safetensors", "ckpt", "diffusers", "diffusers_safetensors"]
+"""A file, or a folder for diffusers with its weights in torch's or in safetensors' format."""
+
+MODEL_INDEX = "model_index.json"
+"""What every diffusers folder holds."""
+
+_ENDINGS: dict[SavedAs, str] = {
+    "safetensors": ".safetensors", "ckpt": ".ckpt", "diffusers": "", "diffusers_safetensors": "",
+}  # fmt: skip
+
+
+def saved_as(settings: TrainingSettings) -> SavedAs:
+    """The form that the result has: a LoRA is a file in any case, as in kohya_ss."""
+    asked = settings.source_model.save_model_as
+    if settings.method == "lora":
+        return lora_form(asked)
+    if asked != "same as source model":
+        return asked
+    source = Path(settings.source_model.pretrained_model_name_or_path).suffix.lower()
+    if source in (".safetensors", ".sft"):
+        return "safetensors"
+    return "ckpt" if source in (".ckpt", ".pt", ".pth") else "diffusers_safetensors"
+
+
+SAMPLES = "sample"
+"""The folder that sample pictures go into, beside the results."""
+
+
+def is_folder(settings: TrainingSettings) -> bool:
+    """Whether the result is a folder for diffusers."""
+    return not _ENDINGS[saved_as(settings)]
+
+
+def saved_names(settings: TrainingSettings, stem: str) -> list[str]:
+    """The names of all that is written under a stem, the model's own first: see beside_names()."""
+    ending = _ENDINGS[saved_as(settings)]
+    return [f"{stem}{part}{ending}" for part in ("", *beside_names(settings))]
+
+
+def beside_names(settings: TrainingSettings) -> list[str]:
+    """What stands behind the stem in the names of the text encoders that Stable Diffusion 3 saves beside its file."""
+    s = settings.sd3
+    if settings.method == "lora" or settings.family() != "sd3" or is_folder(settings):
+        return []
+    return ["_clip_l", "_clip_g"] * s.save_clip + ["_t5xxl"] * s.save_t5xxl
+
+
+def is_state(path: Path) -> bool:
+    """Whether its name is that of a folder with a training state."""
+    return path.name.endswith(state_name(""))
+
+
+def stem_of(file: str) -> str:
+    """The stem under which a file or folder of this name was written."""
+    return next((file.removesuffix(ending) for ending in _ENDINGS.values() if ending and file.endswith(ending)), file)
 
 
 def epoch_name(name: str, epoch: int) -> str:
@@ -28,13 +87,16 @@ def state_name(stem: str) -> str:
     return f"{stem}-state"
 
 
-def free_name(file: Path) -> Path:
-    """The path itself, or with -2, -3 … behind its name where it is taken."""
-    number, free = 1, file
-    while free.exists():
-        number += 1
-        free = file.with_name(f"{file.stem}-{number}{file.suffix}")
-    return free
+def free_stem(settings: TrainingSettings, stem: str) -> str:
+    """The stem itself, or with -2, -3 … behind it where a name that would be written is taken."""
+    folder = Path(settings.folders.output_dir)
+    stems = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+    return next(free for free in stems if not any((folder / name).exists() for name in saved_names(settings, free)))
+
+
+def holds_other_things(path: Path) -> bool:
+    """Whether it is a folder that no model may replace: one of pictures, say, whose name happens to be the model's."""
+    return path.is_dir() and not (path / MODEL_INDEX).exists() and any(path.iterdir())
 
 
 def _alike(name: str) -> str:
@@ -49,15 +111,41 @@ class OutputFiles:
         self._saving, self._plan = settings.saving, plan
         self._name = _alike(settings.folders.output_name)
         self._folder = Path(settings.folders.output_dir)
-        self._ending = f".{settings.source_model.save_model_as}"
+        # What follows the stem, longest first: "_clip_l.safetensors" ends in ".safetensors" too.
+        self._endings = sorted((_alike(name) for name in saved_names(settings, "")), key=len, reverse=True)
         name = re.escape(self._name)
         self._epoch = re.compile(rf"{name}-(\d{{{_EPOCH_DIGITS},}})")
         self._step = re.compile(rf"{name}-step(\d{{{_STEP_DIGITS},}})")
 
     def __len__(self) -> int:
+        return 1 + sum(self._on_the_way())
+
+    def at_once(self) -> int:
+        """How many of them lie there together at most, the last one too: older ones may be deleted on the way."""
+        s = self._saving
+        return self._kept(s.save_last_n_epochs, s.save_last_n_steps)
+
+    def states_at_once(self) -> int:
+        """The same of the states beside them."""
+        s = self._saving
+        if s.save_state:
+            epochs, steps = s.save_last_n_epochs, s.save_last_n_steps
+            return self._kept(s.save_last_n_epochs_state or epochs, s.save_last_n_steps_state or steps)
+        return int(s.save_state_on_train_end)
+
+    def _kept(self, last_epochs: int, last_steps: int) -> int:
+        epochs, steps = self._on_the_way()
+        every = self._saving.save_every_n_steps
+        if last_epochs:
+            epochs = min(epochs, last_epochs)
+        if last_steps and every:
+            steps = min(steps, last_steps // every + 1)
+        return epochs + steps + 1  # a new one, or the last one, is written before an old one goes
+
+    def _on_the_way(self) -> tuple[int, int]:
         last = self._plan.steps - 1
         epochs, steps = self._saving.save_every_n_epochs, self._saving.save_every_n_steps
-        return 1 + (last // (epochs * self._plan.steps_per_epoch) if epochs else 0) + (last // steps if steps else 0)
+        return last // (epochs * self._plan.steps_per_epoch) if epochs else 0, last // steps if steps else 0
 
     def existing(self) -> list[Path]:
         """What is in the output folder already under a name that the run will use: files, and states beside them."""
@@ -67,9 +155,9 @@ class OutputFiles:
 
     def _will_write(self, file_name: str) -> bool:
         file_name = _alike(file_name)
-        if file_name.endswith(self._ending):
-            stem = file_name.removesuffix(self._ending)
-            return stem == self._name or self._is_on_the_way(stem)
+        stems = (file_name.removesuffix(ending) for ending in self._endings if file_name.endswith(ending))
+        if any(stem == self._name or self._is_on_the_way(stem) for stem in stems):
+            return True
         stem = file_name.removesuffix(state_name(""))
         if stem == file_name:
             return False

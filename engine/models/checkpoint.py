@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,10 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler
 from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-)
 from torch import Tensor
 
 from engine.failure import Failure
+from engine.models import hub
 from engine.models.family import Parts, Prediction
 from engine.models.layouts.entry import Entry
 from engine.models.layouts.vae import PREFIX as VAE_PREFIX
@@ -37,11 +34,15 @@ CLIP = "openai/clip-vit-large-patch14"
 
 MODEL_FIELD = "pretrained_model_name_or_path"
 
+NOT_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
+"""Parts of diffusers' pipelines that look at pictures: at finished ones, or at ones to draw alike."""
+
 FromFile = Callable[[Weights, torch.dtype], dict[str, Any]]
 
 
 def components(pipeline_class: Any, source: str, dtype: torch.dtype, from_file: FromFile) -> dict[str, Any]:
-    """A model's pieces by diffusers' names for them; "scheduler" is its configuration.
+    """A model's pieces by diffusers' names for them; "scheduler" is its configuration, with its class under
+    "_class_name", and "pipeline" that of the whole.
 
     from_file: makes them of a single file in the original layout.
     Raises Failure with a sentence for people.
@@ -59,7 +60,17 @@ def components(pipeline_class: Any, source: str, dtype: torch.dtype, from_file: 
         )
     else:
         pipeline = _from_hub(pipeline_class, MOVED.get(source, source), dtype)
-    return {**pipeline.components, "scheduler": dict(pipeline.scheduler.config)}
+    said = {name: value for name, value in pipeline.config.items() if isinstance(value, bool | int | float | str)}
+    return {
+        **pipeline.components,
+        "scheduler": config_of(pipeline.scheduler),
+        "pipeline": {name: value for name, value in said.items() if not name.startswith("_")},
+    }
+
+
+def config_of(scheduler: Any) -> dict[str, Any]:
+    """A scheduler's configuration, with its class under "_class_name"."""
+    return {**scheduler.config, "_class_name": type(scheduler).__name__}
 
 
 def _skeleton(source: str, dtype: torch.dtype) -> dict[str, Any]:
@@ -87,6 +98,8 @@ def flow_parts(pipeline_class: Any, settings: TrainingSettings, dtype: torch.dty
             text_encoders=[found[name] for name in names],
             tokenizers=[found[name.replace("text_encoder", "tokenizer")] for name in names],
             prediction="flow",
+            scheduler=found["scheduler"],
+            pipeline=found.get("pipeline", {}),
         )
     )
 
@@ -183,7 +196,7 @@ def _from_folder(pipeline_class: Any, folder: Path, dtype: torch.dtype) -> Any:
         )
     try:
         return pipeline_class.from_pretrained(
-            folder, torch_dtype=dtype, local_files_only=True, **_without_checker(pipeline_class)
+            folder, torch_dtype=dtype, local_files_only=True, **_without_unused(pipeline_class)
         )
     except Exception as error:
         raise Failure(f"{folder} cannot be loaded: {first_line(error)}.", option=MODEL_FIELD) from error
@@ -198,30 +211,13 @@ def _class_name(index: Path) -> str:
 
 
 def _from_hub(pipeline_class: Any, name: str, dtype: torch.dtype) -> Any:
-    def load(local_files_only: bool) -> Any:
-        return pipeline_class.from_pretrained(
-            name, torch_dtype=dtype, local_files_only=local_files_only, **_without_checker(pipeline_class)
-        )
-
-    try:
-        return _local_first(load)
-    except GatedRepoError as error:
-        raise Failure(
-            f"{name} asks its users to accept a licence first.",
-            f"Accept it on the model's page of the Hugging Face hub, then set HF_TOKEN to your token. ({error})",
-            MODEL_FIELD,
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise Failure(
-            f"The Hugging Face hub has no model {name!r}, or it is private.", "Check the name.", MODEL_FIELD
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise Failure(
-            f"{name} is not on this machine, and the Hugging Face hub cannot be reached.",
-            "Connect to the internet for the first download, or download the model elsewhere and give its "
-            "folder or .safetensors file here.",
-            MODEL_FIELD,
-        ) from error
+    """What was downloaded before, without asking the hub: at once, and without a network too; else what it has now."""
+    index = try_to_load_from_cache(name, hub.INDEX)
+    if isinstance(index, str):
+        with suppress(Failure):  # a part is missing still, where the download broke off
+            return _from_folder(pipeline_class, Path(index).parent, dtype)
+    parts = [part for part in inspect.signature(pipeline_class).parameters if part not in NOT_LOADED]
+    return _from_folder(pipeline_class, hub.fetched(name, pipeline_class.__name__, parts, MODEL_FIELD), dtype)
 
 
 def _local_first(load: Callable[[bool], Any]) -> Any:
@@ -232,11 +228,11 @@ def _local_first(load: Callable[[bool], Any]) -> Any:
         return load(False)
 
 
-def _without_checker(pipeline_class: Any) -> dict[str, Any]:
-    """The pieces of Stable Diffusion 1 and 2 that look at finished pictures are not loaded."""
-    if not pipeline_class.__name__.startswith("StableDiffusionPipeline"):
-        return {}
-    return {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+def _without_unused(pipeline_class: Any) -> dict[str, Any]:
+    asked = inspect.signature(pipeline_class).parameters
+    return {name: None for name in NOT_LOADED if name in asked} | (
+        {"requires_safety_checker": False} if "requires_safety_checker" in asked else {}
+    )
 
 
 def clip_tokenizer(file: Path, configs: Path) -> Any:

@@ -46,6 +46,7 @@ LOOKED_AT_BEHIND = 1
 
 class Chroma(Flux):
     name = "Chroma"
+    pipeline = ChromaPipeline
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         return super().facts(settings, parts) | {
@@ -57,9 +58,6 @@ class Chroma(Flux):
             "modelspec.implementation": "https://huggingface.co/lodestones/Chroma",
         }
 
-    def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
-        return checkpoint.flow_parts(ChromaPipeline, settings, dtype, partial(self._from_file, settings))
-
     def _from_file(self, settings: TrainingSettings, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
         t5, vae = t5_place(settings, weights), vae_place(settings.flux.flux_vae, "flux_vae", weights)
         return {
@@ -67,6 +65,7 @@ class Chroma(Flux):
             "vae": vae_from(vae, dtype),
             "text_encoder": encoders.t5(t5, dtype, "T5-XXL"),
             "tokenizer": encoders.t5_tokenizer(weights.file),
+            "scheduler": checkpoint.config_of(_scheduler()),
         }
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
@@ -113,7 +112,7 @@ class Chroma(Flux):
     def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         """The masks are truth values: diffusers' own are numbers, which it adds to what is looked at."""
         pipeline = ChromaPipeline(
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+            scheduler=_scheduler(),
             vae=None,
             text_encoder=None,
             tokenizer=None,
@@ -139,6 +138,10 @@ class Chroma(Flux):
         """sd-scripts names the modules as FLUX.1's; the modulations, which no block has its own of, are left out."""
         transformer, blocks = parts.denoiser, BLOCKS[self._settings.train_blocks]
         return [Target(transformer, "unet", by_layout(transformer, flux_entries(transformer), blocks))]
+
+
+def _scheduler() -> Any:
+    return FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
 
 
 def _shortened(encoded: Encoded) -> tuple[Tensor, Tensor]:

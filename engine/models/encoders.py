@@ -20,7 +20,7 @@ from transformers import (
 from engine.failure import Failure
 from engine.models.checkpoint import own_names, tokenizer_beside
 from engine.models.layouts.clip import clip_entries
-from engine.models.layouts.entry import Entry
+from engine.models.layouts.entry import Entry, to_original
 from engine.models.single_file import Weights, module_from
 from engine.settings.paths import typed_path
 
@@ -115,6 +115,11 @@ def t5(place: Place, dtype: torch.dtype, what: str) -> Any:
         tie_word_embeddings=False,
     )
     return module_from(weights, lambda: T5EncoderModel(config), _t5_entries(shared), prefix, dtype, what)
+
+
+def t5_tensors(encoder: Any) -> dict[str, torch.Tensor]:
+    """T5's tensors as its file holds them: with the table of words once, under the name that most programs look for."""
+    return to_original(encoder, _t5_entries("shared.weight")(encoder, ""))
 
 
 def gemma2(place: Place, dtype: torch.dtype, what: str) -> Any:

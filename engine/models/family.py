@@ -28,6 +28,8 @@ class Parts:
 
     denoiser: the UNet or transformer.  text_encoders, tokenizers: in the order in which the family asks them.
     alphas_cumprod: (T,) ᾱ of the noise schedule that it was trained with, None for a flow.
+    scheduler: the configuration of the sampler that goes with the model, its class under "_class_name".
+    pipeline: what a diffusers folder says of the model as a whole, such as force_zeros_for_empty_prompt.
     """
 
     denoiser: nn.Module
@@ -36,6 +38,8 @@ class Parts:
     tokenizers: list[Any]
     prediction: Prediction = "epsilon"
     alphas_cumprod: Tensor | None = None
+    scheduler: dict[str, Any] = field(default_factory=dict)
+    pipeline: dict[str, Any] = field(default_factory=dict)
 
     @property
     def stride(self) -> int:
@@ -138,6 +142,8 @@ class Family(Protocol):
 
     trains_text_encoders: bool
     """Whether training the whole model may train its text encoders too."""
+    pipeline: Any
+    """diffusers' class of the whole model."""
     network_module: str
     """What sd-scripts calls the LoRA for it, such as networks.lora."""
 
@@ -152,6 +158,11 @@ class Family(Protocol):
 
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
         """The model's tensors as its original single file has them; what it commonly lacks is left out."""
+
+    def encoder_files(self, parts: Parts) -> dict[str, dict[str, Tensor]]:
+        """The text encoders that the settings want saved beside that file, by what stands behind the stem in the names
+        of their files: output_names.beside_names() says which.
+        """
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """What the model is told of the captions.  Raises Failure."""

@@ -43,6 +43,7 @@ TOLD_GUIDANCE = 3.5
 class Flux:
     name = "FLUX.1"
     trains_text_encoders = False
+    pipeline = FluxPipeline
     network_module = "networks.lora_flux"
 
     def __init__(self, settings: TrainingSettings) -> None:
@@ -65,25 +66,31 @@ class Flux:
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
-        return checkpoint.flow_parts(FluxPipeline, settings, dtype, partial(self._from_file, settings))
+        return checkpoint.flow_parts(self.pipeline, settings, dtype, partial(self._from_file, settings))
 
     def _from_file(self, settings: TrainingSettings, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
         clip_path = settings.sd3.clip_l or settings.flux.flux1_clip_l
         clip = encoders.place_of(clip_path, "clip_l", weights, encoders.CLIP_L, "CLIP-L")
         clip = encoders.needed(clip, "clip_l", weights, "CLIP-L", "clip_l.safetensors")
         t5, vae = t5_place(settings, weights), vae_place(settings.flux.flux_vae, "flux_vae", weights)
+        transformer = transformer_from(weights, FluxTransformer2DModel, _shape_of, dtype, "FLUX.1 model")
         return {
-            "transformer": transformer_from(weights, FluxTransformer2DModel, _shape_of, dtype, "FLUX.1 model"),
+            "transformer": transformer,
             "vae": vae_from(vae, dtype),
             "text_encoder": encoders.clip(clip, dtype, "CLIP-L", projects=False),
             "text_encoder_2": encoders.t5(t5, dtype, "T5-XXL"),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_2": encoders.t5_tokenizer(weights.file),
+            "scheduler": checkpoint.config_of(_scheduler(transformer)),
         }
 
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
         """The transformer alone, which is what FLUX.1's own file holds."""
         return to_original(parts.denoiser, flux_entries(parts.denoiser))
+
+    def encoder_files(self, parts: Parts) -> dict[str, dict[str, Tensor]]:
+        """They are not trained: the files that they came from serve."""
+        return {}
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """Returns "states": (B, tokens, channels) of T5's last layer, "mask": (B, tokens) where they are a caption's,
@@ -166,7 +173,7 @@ class Flux:
 
     def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         pipeline = FluxPipeline(
-            scheduler=_scheduler(parts),
+            scheduler=_scheduler(parts.denoiser),
             vae=None,
             text_encoder=None,
             tokenizer=None,
@@ -225,9 +232,9 @@ def _is_told_guidance(parts: Parts) -> bool:
     return bool(config.get("guidance_embeds"))
 
 
-def _scheduler(parts: Parts) -> Any:
+def _scheduler(transformer: Any) -> Any:
     """FLUX.1-dev's noise moves with the picture's size; schnell's does not."""
-    if _is_told_guidance(parts):
+    if transformer.config.guidance_embeds:
         return FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
     return FlowMatchEulerDiscreteScheduler(shift=1.0)
 

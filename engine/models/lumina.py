@@ -19,7 +19,7 @@ from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, each_alone, linears_within
 from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
-from engine.models.flux import TRANSFORMER, vae_from, vae_place
+from engine.models.flux import TRANSFORMER, Flux, vae_from, vae_place
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.lumina import lumina_entries
 from engine.models.single_file import Weights, config_from, module_from
@@ -44,6 +44,7 @@ GUIDANCE = 4.0
 class LuminaImage2:
     name = "Lumina Image 2.0"
     trains_text_encoders = False
+    pipeline = Lumina2Pipeline
     network_module = "networks.lora_lumina"
 
     def __init__(self, settings: TrainingSettings) -> None:
@@ -66,7 +67,7 @@ class LuminaImage2:
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
-        parts = checkpoint.flow_parts(Lumina2Pipeline, settings, dtype, partial(self._from_file, settings))
+        parts = checkpoint.flow_parts(self.pipeline, settings, dtype, partial(self._from_file, settings))
         if dtype == torch.float16:  # too narrow for what Gemma 2 computes
             parts.text_encoders[0].to(torch.bfloat16)
         return parts
@@ -83,6 +84,7 @@ class LuminaImage2:
             "vae": vae_from(vae, dtype),
             "text_encoder": encoders.gemma2(gemma, dtype, "Gemma2"),
             "tokenizer": encoders.gemma2_tokenizer(weights.file),
+            "scheduler": checkpoint.config_of(FlowMatchEulerDiscreteScheduler(shift=SHIFT)),
         }
 
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
@@ -91,6 +93,8 @@ class LuminaImage2:
         return to_original(transformer, lumina_entries(transformer)) | {
             "norm_final.weight": torch.ones(transformer.config.hidden_size)
         }
+
+    encoder_files = Flux.encoder_files
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """Returns "states": (B, tokens, channels) of Gemma 2's last layer but one, and "mask": (B, tokens) where they

@@ -40,6 +40,7 @@ class StableDiffusion:
     version = 1
     name = "Stable Diffusion 1"
     trains_text_encoders = True
+    pipeline = StableDiffusionPipeline
     network_module = "networks.lora"
     latent_suffix = "_sd.npz"
 
@@ -59,9 +60,7 @@ class StableDiffusion:
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         source = settings.source_model
-        found = checkpoint.components(
-            StableDiffusionPipeline, source.pretrained_model_name_or_path, dtype, self._from_file
-        )
+        found = checkpoint.components(self.pipeline, source.pretrained_model_name_or_path, dtype, self._from_file)
         unet = found["unet"]
         if unet.config.in_channels != 4:
             raise Failure(
@@ -79,6 +78,8 @@ class StableDiffusion:
                 tokenizers=[found["tokenizer"]],
                 prediction=prediction,
                 alphas_cumprod=checkpoint.alphas_cumprod(found["scheduler"]),
+                scheduler=found["scheduler"] | {"prediction_type": prediction},
+                pipeline=found.get("pipeline", {}),
             )
         )
 
@@ -108,6 +109,10 @@ class StableDiffusion:
         modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder": parts.text_encoders[0]}
         weights = weights_from(modules, self._pieces())
         return weights | _unused_layer(weights) if self.version == 2 else weights
+
+    def encoder_files(self, parts: Parts) -> dict[str, dict[str, Tensor]]:
+        """The file holds all that there is."""
+        return {}
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """Hidden state `clip_skip` from the end (0 and 1: the last), with the final layer norm applied.

@@ -25,6 +25,7 @@ from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import hidden_states, tokens_in_chunks
 from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
+from engine.models.layouts.clip import clip_entries
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.mmdit import PREFIX as TRANSFORMER
 from engine.models.layouts.mmdit import mmdit_entries
@@ -54,12 +55,14 @@ SHIFT = 3.0
 class StableDiffusion3:
     name = "Stable Diffusion 3"
     trains_text_encoders = False
+    pipeline = StableDiffusion3Pipeline
     network_module = "networks.lora_sd3"
 
     def __init__(self, settings: TrainingSettings) -> None:
         asked = settings.flux.t5xxl_max_token_length
         self._t5_tokens = T5_TOKENS if asked == type(settings.flux)().t5xxl_max_token_length else asked
         self._masks = settings.flux.apply_t5_attn_mask
+        self._saves_clip, self._saves_t5 = settings.sd3.save_clip, settings.sd3.save_t5xxl
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         s, size = settings.sd3, _size_of(parts)
@@ -98,12 +101,25 @@ class StableDiffusion3:
             "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_2": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_3": encoders.t5_tokenizer(weights.file) if t5 else None,
+            "scheduler": checkpoint.config_of(FlowMatchEulerDiscreteScheduler(shift=SHIFT)),
         }  # fmt: skip
 
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
         """The transformer and the VAE, as the file without text encoders holds them."""
         transformer = to_original(parts.denoiser, mmdit_entries(parts.denoiser))
         return transformer | to_original(parts.vae, vae_entries(parts.vae))
+
+    def encoder_files(self, parts: Parts) -> dict[str, dict[str, Tensor]]:
+        clips, t5 = parts.text_encoders[:2], parts.text_encoders[2:]
+        files = {}
+        if self._saves_clip:
+            files = {
+                name: to_original(encoder, clip_entries(encoder, ""))
+                for name, encoder in zip(("_clip_l", "_clip_g"), clips, strict=True)
+            }
+        if self._saves_t5 and t5:
+            files["_t5xxl"] = encoders.t5_tensors(t5[0])
+        return files
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """Returns "states": (B, 77 + T5's tokens, channels): the CLIPs' last layer but one side by side, filled up with

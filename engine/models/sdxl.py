@@ -31,6 +31,7 @@ LAYER = 2
 class StableDiffusionXL:
     name = "SDXL"
     trains_text_encoders = True
+    pipeline = StableDiffusionXLPipeline
     network_module = "networks.lora"
     latent_suffix = "_sdxl.npz"
 
@@ -47,20 +48,21 @@ class StableDiffusionXL:
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         source = settings.source_model
-        found = checkpoint.components(
-            StableDiffusionXLPipeline, source.pretrained_model_name_or_path, dtype, self._from_file
-        )
+        found = checkpoint.components(self.pipeline, source.pretrained_model_name_or_path, dtype, self._from_file)
         vae = checkpoint.vae_of(settings, found, dtype)
         if settings.sdxl.sdxl_no_half_vae:
             vae = vae.float()
+        prediction = checkpoint.prediction_of(found["scheduler"], settings)
         return checkpoint.frozen(
             Parts(
                 denoiser=found["unet"],
                 vae=vae,
                 text_encoders=[found["text_encoder"], found["text_encoder_2"]],
                 tokenizers=[found["tokenizer"], found["tokenizer_2"]],
-                prediction=checkpoint.prediction_of(found["scheduler"], settings),
+                prediction=prediction,
                 alphas_cumprod=checkpoint.alphas_cumprod(found["scheduler"]),
+                scheduler=found["scheduler"] | {"prediction_type": prediction},
+                pipeline=found.get("pipeline", {}),
             )
         )
 
@@ -104,6 +106,8 @@ class StableDiffusionXL:
         if parts.alphas_cumprod is not None and parts.alphas_cumprod[-1] == 0:
             weights["ztsnr"] = torch.empty(0)
         return weights
+
+    encoder_files = StableDiffusion.encoder_files
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """Returns "states": (B, tokens + 2, both encoders' channels), the last layer but one without its layer norm,

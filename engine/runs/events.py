@@ -43,7 +43,10 @@ class Planned(Event):
 
 
 class Stage(Event):
-    """What the run is doing now, and how far it is; total is 0 where that is not known."""
+    """What the run is doing now, and how far it is; total is 0 where that is not known.
+
+    done and total of "loading" are bytes of a download.
+    """
 
     kind: Literal["stage"] = "stage"
     name: Literal["loading", "caching", "training", "sampling", "saving", "looking", "working"]

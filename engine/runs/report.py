@@ -44,7 +44,7 @@ class Report:
     def stage(self, name: Any, done: int = 0, total: int = 0, detail: str = "") -> None:
         """What the run does now; repeated calls for progress are cheap."""
         now = time.monotonic()
-        if name == self._stage and done != total and now - self._flushed < FLUSH_EVERY:
+        if name == self._stage and done not in (0, total) and now - self._flushed < FLUSH_EVERY:
             return
         self._flushed = now
         if name != self._stage or detail:

@@ -37,6 +37,8 @@ KNOWN: dict[str, FamilyName] = {
     "CompVis/stable-diffusion-v1-4": "sd1",
     "stabilityai/stable-diffusion-2-1-base": "sd2",
     "stabilityai/stable-diffusion-2-1": "sd2",
+    "stabilityai/stable-diffusion-2-base": "sd2",
+    "stabilityai/stable-diffusion-2": "sd2",
     "stabilityai/stable-diffusion-xl-base-1.0": "sdxl",
     "stabilityai/stable-diffusion-3-medium-diffusers": "sd3",
     "stabilityai/stable-diffusion-3.5-medium": "sd3",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, maps, option
-from engine.settings.waiting import CAPTIONS_ONCE, NETWORKS, T5_TRAINING, WHOLE_MODEL
+from engine.settings.waiting import CAPTIONS_ONCE, NETWORKS, T5_TRAINING
 
 SECTION = "Parameters/Basic/FLUX.1"
 
@@ -185,7 +185,7 @@ class Flux(Group):
         section=SECTION,
         help="Save a whole model with little main memory.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=WHOLE_MODEL,
+        standing=maps("saving weight by weight, without a second copy of the model, which is done always"),
         methods=("dreambooth", "lora", "finetune"),
     )
     blockwise_fused_optimizers: bool = option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, maps, option
-from engine.settings.waiting import CAPTIONS_ONCE, MMAP, MORE_SD3, WHOLE_MODEL
+from engine.settings.waiting import CAPTIONS_ONCE, MMAP, MORE_SD3
 
 SECTION = "Parameters/Basic/SD3"
 ENCODERS = "Parameters/Basic/Text encoders"
@@ -216,17 +216,16 @@ class Sd3(Group):
         False,
         label="Save CLIP models",
         section=SECTION,
-        help="Save CLIP-L and CLIP-G beside the model.",
+        help="Save CLIP-L and CLIP-G in files beside the whole model's, NAME_clip_l and NAME_clip_g. A diffusers "
+        "folder holds them anyway.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=WHOLE_MODEL,
         methods=("dreambooth", "lora", "finetune"),
     )
     save_t5xxl: bool = option(
         False,
         label="Save T5-XXL model",
         section=SECTION,
-        help="Save T5-XXL beside the model.",
+        help="Save T5-XXL in a file beside the whole model's, NAME_t5xxl. A diffusers folder holds it anyway.",
         applies_when={"sd3_checkbox": (True,)},
-        standing=WHOLE_MODEL,
         methods=("dreambooth", "lora", "finetune"),
     )

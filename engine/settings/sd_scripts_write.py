@@ -10,6 +10,7 @@ from engine.settings.option import Option
 from engine.settings.sd_networks import write_network
 from engine.settings.sd_scripts import absent, family_of_values, option_for, place_of
 from engine.settings.shell_words import arguments_in, words_of
+from engine.settings.source_model import lora_form
 from engine.settings.training import TrainingSettings, training_options
 
 
@@ -32,6 +33,7 @@ class Written:
 def to_arguments(settings: TrainingSettings, prompts_file: str = "") -> Written:
     """What sd-scripts is to be told.  prompts_file: where Sample prompts stand, for it reads them from a file."""
     values = settings.values()
+    values["save_model_as"] = lora_form(values["save_model_as"])
     family = family_of_values(values)
     written = Written(f"{family}_train_network.py".removeprefix("_"))
     written.launch = {"mixed_precision": values["mixed_precision"]}

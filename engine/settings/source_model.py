@@ -6,10 +6,14 @@ from typing import Literal
 
 from engine.settings.families import KNOWN
 from engine.settings.option import Group, idle, option
-from engine.settings.waiting import WHOLE_MODEL
 
 Precision = Literal["float", "fp16", "bf16"]
 SaveAs = Literal["safetensors", "ckpt", "same as source model", "diffusers", "diffusers_safetensors"]
+
+
+def lora_form(asked: SaveAs) -> Literal["safetensors", "ckpt"]:
+    """A LoRA is a file, whatever form is asked for whole models."""
+    return "ckpt" if asked == "ckpt" else "safetensors"
 
 
 class SourceModel(Group):
@@ -35,8 +39,9 @@ class SourceModel(Group):
         "safetensors",
         label="Save trained model as",
         section="Source Model",
-        help="safetensors loads faster and cannot carry code; ckpt is for very old programs only.",
-        not_yet=dict.fromkeys(("same as source model", "diffusers", "diffusers_safetensors"), WHOLE_MODEL.why),
+        help="safetensors loads faster and cannot carry code; ckpt is for very old programs only. "
+        "diffusers_safetensors is a folder for diffusers, diffusers one with its weights in .bin files. A LoRA is "
+        "always a file: safetensors, unless ckpt is chosen.",
         also=("Save model as",),
     )
     save_precision: Precision = option(

@@ -15,7 +15,6 @@ INPAINTING = later("inpainting models")
 MMAP = later("reading model files without memory mapping")
 
 
-WHOLE_MODEL = later("training the whole model (DreamBooth and fine-tuning)")
 TEXTUAL_INVERSION = later("textual inversion")
 NETWORKS = later("more kinds of LoRA")
 LYCORIS = later("LyCORIS networks")

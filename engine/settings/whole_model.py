@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, option
-from engine.settings.waiting import WHOLE_MODEL
+from engine.settings.waiting import BY_BLOCK
 
 BASIC = "Parameters/Basic"
 FOLDERS = "Folders"
@@ -68,7 +68,7 @@ class WholeModel(Group):
         label="Block LR (SDXL)",
         section="Parameters/Advanced",
         help="Learning rates for the 23 blocks of SDXL's UNet in fine-tuning, with commas.",
-        standing=WHOLE_MODEL,
+        standing=BY_BLOCK,
         methods=("finetune",),
     )
     image_folder: str = option(

@@ -12,8 +12,9 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from engine.data.output_names import epoch_name, free_name, state_name, step_name
+from engine.data.output_names import epoch_name, free_stem, holds_other_things, saved_names, state_name, step_name
 from engine.data.steps import StepPlan
+from engine.disk import removed
 from engine.runs.events import Checkpoint, StateSaved
 from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, delete_state
@@ -73,7 +74,7 @@ class Milestones:
                 self._drop(partial(step_name, name), past_steps(step, saving))
             elif asked:
                 # Nobody could foresee this name before the start, so nobody was asked about overwriting it.
-                self._save(free_name(self._file(step_name(name, step))).stem, step, with_state=False)
+                self._save(free_stem(self.settings, step_name(name, step)), step, with_state=False)
             if by_epoch and epoch:
                 self._save(epoch_name(name, epoch), step, with_state=saving.save_state)
                 self._drop(partial(epoch_name, name), past_epochs(epoch, saving))
@@ -98,6 +99,8 @@ class Milestones:
     def _save(self, stem: str, step: int, with_state: bool, final: bool = False) -> None:
         if not self.accelerator.is_main_process:
             return
+        if holds_other_things(self._file(stem)):  # put there since the checks before the start
+            stem = free_stem(self.settings, stem)
         file = self._file(stem)
         self.report.stage("saving", detail=file.name)
         with self.resting():
@@ -119,12 +122,17 @@ class Milestones:
         if not self.accelerator.is_main_process:
             return
         if past.file:
-            self._file(named(past.file)).unlink(missing_ok=True)
+            for file in self._files(named(past.file)):
+                if not holds_other_things(file):
+                    removed(file)
         if past.state:
             delete_state(self._file(named(past.state)).with_name(state_name(named(past.state))))
 
     def _file(self, stem: str) -> Path:
-        return Path(self.settings.folders.output_dir) / f"{stem}.{self.settings.source_model.save_model_as}"
+        return self._files(stem)[0]
+
+    def _files(self, stem: str) -> list[Path]:
+        return [Path(self.settings.folders.output_dir) / name for name in saved_names(self.settings, stem)]
 
     def _keep_state(self, folder: Path, step: int) -> None:
         if not self.accelerator.is_main_process:

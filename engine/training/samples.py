@@ -13,6 +13,7 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from torch import nn
 
+from engine.data.output_names import SAMPLES
 from engine.models.family import Drawing, Encoded, Family, Parts, Reading
 from engine.models.vae import to_pixels
 from engine.runs.events import Sample
@@ -101,7 +102,7 @@ class Sampler:
         picture = VaeImageProcessor().postprocess(to_pixels(self._parts.vae, latents).float())[0]
         place = f"e{epoch:06d}" if epoch is not None else f"{step:06d}"
         name = f"{self._settings.folders.output_name}_{place}_{index:02d}_{datetime.now():%Y%m%d%H%M%S}_{seed}"
-        file = Path(self._settings.folders.output_dir) / "sample" / f"{name}.png"
+        file = Path(self._settings.folders.output_dir) / SAMPLES / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         picture.save(file)
         preview = self._run.previews_folder / f"{step:06d}_{index:02d}.webp"

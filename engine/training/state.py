@@ -11,7 +11,6 @@ Noise, timesteps and the order of pictures are functions of seed and step, so no
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,30 +19,18 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from engine.disk import aside, moved, to_disk
+from engine.disk import folder_written_whole
 from engine.failure import Failure
 from engine.runs.saved_state import PROGRESS, Progress, find_state, moved_aside
 
 
 def save_state(folder: Path, weights: dict[str, Tensor], optimizer: dict[str, Any], progress: Progress) -> None:
     """Write a state folder; a kill at any moment leaves the old one or the new one, whole."""
-    new, old = aside(folder), moved_aside(folder)
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    safetensors.torch.save_file(whole, new / "weights.safetensors")
-    torch.save(optimizer, new / "optimizer.pt")
-    (new / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
-    for file in new.iterdir():
-        to_disk(file)
-    # A folder cannot be replaced in one move: between these two, find_state() takes the old one. Where a save was
-    # killed just there, the old one is all there is, and stays until the new one has taken its place.
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        moved(folder, old)
-    moved(new, folder)
-    to_disk(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    with folder_written_whole(folder, moved_aside(folder)) as new:  # where find_state() looks too
+        safetensors.torch.save_file(whole, new / "weights.safetensors")
+        torch.save(optimizer, new / "optimizer.pt")
+        (new / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], Progress]:

@@ -17,9 +17,10 @@ from engine.data.captions import only_wordings, vary
 from engine.data.items import captions_of
 from engine.data.steps import plan_of
 from engine.disk import remove_leftovers
-from engine.failure import Failure
+from engine.failure import Failure, Stopped
 from engine.models.families import family_of
 from engine.models.family import Reading
+from engine.models.hub import downloads_told
 from engine.runs.events import Planned
 from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, find_state
@@ -76,7 +77,8 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     dtype = weight_dtype(accelerator.mixed_precision)
     # What is trained begins from all digits that the files have; the rest may lose some at once.
     whole, learned_as = settings.method != "lora", learned_dtype(settings.memory, accelerator.mixed_precision)
-    parts = family.load(settings, learned_as if whole else dtype)
+    with downloads_told(partial(_downloading, report, run)):
+        parts = family.load(settings, learned_as if whole else dtype)
     if whole and not settings.sdxl.sdxl_no_half_vae:
         parts.vae.to(dtype)
     pictures = training_pictures(settings, family, parts, seed, accelerator, report, run.stop_requested)
@@ -232,6 +234,13 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             return "stopped", step
     milestones.after_last_step()
     return "done", plan.steps
+
+
+def _downloading(report: Report, run: RunFolder, done: int, total: int) -> None:
+    """A model that is all here has still to be loaded, which is no download."""
+    report.stage("loading", *((0, 0) if done == total else (done, total)))
+    if run.stop_requested():
+        raise Stopped
 
 
 def _with_adapter(facts: dict[str, Any], adapter: str) -> dict[str, Any]:

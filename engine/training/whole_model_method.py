@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from engine.disk import written_whole
+from engine.data.output_names import is_folder, saved_as
+from engine.disk import folder_written_whole, written_whole
+from engine.models.diffusers_folder import converted, save_folder
 from engine.models.family import Family, Parts
 from engine.settings.training import TrainingSettings
 from engine.training.metadata import DTYPES
@@ -33,6 +35,7 @@ class WholeModelMethod:
             module.to(dtype).requires_grad_(True)
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
         self._dtype = DTYPES[settings.source_model.save_precision]
+        self._saved_as, self._is_folder = saved_as(settings), is_folder(settings)
 
     @property
     def trains_text_encoder(self) -> bool:
@@ -57,8 +60,19 @@ class WholeModelMethod:
         return {}
 
     def save(self, file: Path, metadata: dict[str, str]) -> None:
-        """The whole model, as a single file in the original layout."""
-        weights = {name: _saved(tensor, self._dtype) for name, tensor in self._family.to_original(self._parts).items()}
+        """The whole model: a single file in the original layout, or a folder for diffusers, which tells no metadata."""
+        if self._is_folder:
+            with folder_written_whole(file) as new:
+                save_folder(new, self._family.pipeline, self._parts, self._dtype, self._saved_as != "diffusers")
+            return
+        for part, tensors in self._family.encoder_files(self._parts).items():
+            self._write(file.with_name(f"{file.stem}{part}{file.suffix}"), tensors, {})
+        self._write(file, self._family.to_original(self._parts), metadata)
+
+    def _write(self, file: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        weights = {}
+        for name in list(tensors):  # each goes as its converted one comes: of a large model there is no room for both
+            weights[name] = converted(tensors.pop(name), self._dtype)
         with written_whole(file) as new:
             if file.suffix == ".safetensors":
                 save_file(weights, new, metadata=metadata)
@@ -76,7 +90,3 @@ class WholeModelMethod:
         for name, (module, _) in self._trained.items():
             own = {key.removeprefix(f"{name}."): t for key, t in weights.items() if key.startswith(f"{name}.")}
             module.load_state_dict(own)
-
-
-def _saved(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()

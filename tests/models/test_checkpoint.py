@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import save_file
 
 from engine.demo.demo import MODEL_FOLDER
@@ -154,57 +153,6 @@ def test_models_of_other_kinds_are_refused_by_name(tmp_path: Path):
         load(unlike)
     with pytest.raises(Failure, match=r"no model_index\.json"):
         load(tmp_path)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch):
-    """The hub, answering as told, and the names it was asked for."""
-    asked: list[str] = []
-
-    def answer(error: Exception) -> list[str]:
-        def from_pretrained(name: str, **_: object) -> None:
-            asked.append(name)
-            raise error
-
-        monkeypatch.setattr(StableDiffusionPipeline, "from_pretrained", from_pretrained)
-        return asked
-
-    return answer
-
-
-def test_without_a_network_a_hub_name_says_what_to_do(hub):
-    hub(LocalEntryNotFoundError("offline"))
-    with pytest.raises(Failure, match="cannot be reached") as failed:
-        load("someone/model")
-    assert "Connect to the internet" in failed.value.mend
-
-
-def test_a_name_that_the_hub_does_not_know(hub):
-    from httpx import Request, Response
-
-    response = Response(404, request=Request("GET", "https://hub"))
-    hub(RepositoryNotFoundError("404", response=response))
-    with pytest.raises(Failure, match="has no model 'someone/model'"):
-        load("someone/model")
-
-
-def test_a_model_that_moved_is_asked_for_at_its_new_place(hub):
-    asked = hub(LocalEntryNotFoundError("offline"))
-    with pytest.raises(Failure):
-        load("runwayml/stable-diffusion-v1-5")
-    assert set(asked) == {"stable-diffusion-v1-5/stable-diffusion-v1-5"}
-
-
-def test_a_model_downloaded_before_is_loaded_without_asking_the_hub(monkeypatch: pytest.MonkeyPatch, pipeline):
-    asked: list[bool] = []
-
-    def from_pretrained(name: str, local_files_only: bool, **_: object) -> StableDiffusionPipeline:
-        asked.append(local_files_only)
-        return pipeline
-
-    monkeypatch.setattr(StableDiffusionPipeline, "from_pretrained", from_pretrained)
-    load("someone/model")
-    assert asked == [True]
 
 
 def test_single_files_of_real_size_have_sd15s_configuration():

@@ -333,6 +333,12 @@ def test_sd_scripts_finds_no_key_of_ours_among_its_arguments():
     assert not {"epoch", "LoRA_type", "lr_warmup"} & set(tables)
 
 
+def test_a_lora_is_saved_in_a_form_that_its_script_has():
+    """It knows no folders; without the argument it saves safetensors."""
+    assert "save_model_as" not in arguments_of({"save_model_as": "diffusers"})
+    assert arguments_of({"save_model_as": "ckpt"})["save_model_as"] == "ckpt"
+
+
 def test_what_has_no_argument_is_listed():
     s = TrainingSettings().with_values({"overwrite": True, "stop_text_encoder_training": 20, "num_processes": 2})
     assert convert(s, "sd-scripts-command").notes == [

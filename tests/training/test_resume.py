@@ -220,6 +220,15 @@ class TestWhatARunMayWriteAgain:
         with pytest.raises(begin.CannotResume, match="step00000006"):
             begin.resumable_settings(run)
 
+    def test_its_folders_too(self, settings: TrainingSettings, tmp_path: Path):
+        changes = {"output_name": "v1.5", "save_model_as": "diffusers"}
+        whole = settings.for_method("dreambooth")
+        run = self.resumable(whole, tmp_path, **changes)
+        for name in ("v1.5-step00000002", "v1.5-step00000002-state"):
+            (tmp_path / "out" / name).mkdir()
+        run.writer().write(Stage(name="saving", detail="v1.5-step00000002"))
+        assert begin.resumable_settings(run).folders.output_name == "v1.5"
+
     def test_what_it_began_from_may_be_gone(self, settings: TrainingSettings, tmp_path: Path):
         run = self.resumable(settings, tmp_path, resume="/gone-state", network_weights="/gone.safetensors")
         assert begin.resumable_settings(run).saving.resume == "/gone-state"
@@ -283,7 +292,7 @@ class TestStateFolder:
         def killed(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("engine.training.state.moved", killed)
+        monkeypatch.setattr("engine.disk.moved", killed)
         with pytest.raises(KeyboardInterrupt):
             save_state(tmp_path / "state", {"a": torch.zeros(2)}, {}, Progress(4, 10, 7))
         assert load_state(tmp_path / "state")[2].step == 3

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from engine.data.output_names import saved_names
 from engine.demo.demo import MODEL_FOLDER
 from engine.models import flux, sd, sd3, sdxl
+from engine.models.families import family_of
 from engine.models.family import Reading
 from engine.runs import process
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from engine.settings.training import TrainingSettings
+from engine.training.report import Report
+from engine.training.train import train
+from engine.training.whole_model_method import WholeModelMethod
 from tests.models.files import write_files
 from tests.models.loading import NO_SIZES, loaded
 from tests.models.small import SETTINGS, pipeline
@@ -78,8 +85,6 @@ def _encoders_of_sd3(made: Any, folder: Path) -> dict[str, str]:
 
 
 def _tokenizers_beside(file: Path, model: Path) -> None:
-    import shutil
-
     shutil.copytree(model / "tokenizer", file.parent / "tokenizer")
     for name in ("tokenizer_3", "tokenizer_2", "tokenizer"):  # T5's is the last that a family has
         if (model / name).is_dir():
@@ -163,3 +168,45 @@ def test_a_whole_model_goes_on_from_a_saved_state_to_the_same_bits(start_run, tm
     whole, second = (load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("whole", "second"))
     assert whole.keys() == second.keys()
     assert all(torch.equal(tensor, second[name]) for name, tensor in whole.items())
+
+
+@pytest.mark.shows("save_model_as")
+def test_a_run_keeps_and_replaces_folders_as_it_does_files(settings: TrainingSettings, tmp_path: Path):
+    told = {"save_model_as": "diffusers_safetensors", "train_batch_size": 5, "epoch": 3, "save_last_n_epochs": 1,
+            "save_every_n_epochs": 1, "overwrite": True}  # fmt: skip
+    out = tmp_path / "out"
+    shutil.copytree(MODEL_FOLDER, out / "shapes")
+    (out / "shapes" / "old.txt").touch()
+    run = RunFolder.create("train", "{}", "shapes")
+    assert train(settings.for_method("dreambooth").with_values(told), run, Report(run.writer())) == ("done", 6)
+    history = History(run).update()
+    assert {entry.name for entry in out.iterdir()} == {"shapes-000002", "shapes"}
+    assert not (out / "shapes" / "old.txt").exists()
+    assert [Path(checkpoint.file).name for checkpoint in history.checkpoints][-1] == "shapes"
+    assert DiffusionPipeline.from_pretrained(out / "shapes", safety_checker=None).unet.dtype == torch.float32
+    stored = load_file(out / "shapes" / "unet" / "diffusion_pytorch_model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}  # kohya_ss's own default
+
+
+@pytest.mark.shows("save_clip", "save_t5xxl")
+def test_stable_diffusion_3s_text_encoders_are_saved_beside_it_and_complete_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pipeline("sd3").save_pretrained(tmp_path / "folder")
+    monkeypatch.setattr(sd3, "CONFIGS", tmp_path / "folder")
+    chosen = {"sd3_checkbox": True, "save_clip": True, "save_t5xxl": True, "save_precision": "float"}
+    settings = TrainingSettings().with_values(
+        {"pretrained_model_name_or_path": str(tmp_path / "folder"), "output_name": "v3.5", **chosen}
+    )
+    settings = settings.for_method("dreambooth")
+    family = family_of(settings)
+    parts = family.load(settings, torch.float32)
+    (tmp_path / "out").mkdir()
+    WholeModelMethod(family, parts, settings, 1, torch.float32).save(tmp_path / "out" / "v3.5.safetensors", {})
+    names = saved_names(settings, "v3.5")
+    assert {file.name for file in (tmp_path / "out").iterdir()} == set(names)
+    assert names[1:] == ["v3.5_clip_l.safetensors", "v3.5_clip_g.safetensors", "v3.5_t5xxl.safetensors"]
+    _tokenizers_beside(tmp_path / "out" / names[0], tmp_path / "folder")
+    files = [str(tmp_path / "out" / name) for name in names]
+    of_files = loaded(files[0], sd3_checkbox=True, clip_l=files[1], clip_g=files[2], t5xxl=files[3])
+    torch.testing.assert_close(answer(*of_files), answer(family, parts))

@@ -67,6 +67,13 @@ def test_waiting_for_pictures_is_told_where_it_costs_something(alive: History):
     assert "waiting for pictures 25% of the time" in text_of(run_view.overview(alive.update()))
 
 
+def test_a_download_shows_how_much_has_come(alive: History):
+    alive.run.writer().write(Stage(name="loading", done=1_500_000_000, total=6_000_000_000))
+    shown = run_view.overview(alive.update())
+    assert "Downloading the model: 1.50 of 6.00 GB" in text_of(shown)
+    assert 'style="width:25.0%"' in shown
+
+
 def test_a_run_in_progress_shows_its_figures(alive: History):
     alive.run.writer().write(Stage(name="training"), step(1), step(2))
     shown = text_of(run_view.overview(alive.update()))

@@ -1,0 +1,199 @@
+"""Fetches models from the Hugging Face hub: of each only what a run reads, with the bytes told as they come."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
+from tqdm.auto import tqdm
+
+from engine.failure import Failure, Stopped
+from engine.models.recognise import MOVED
+from engine.models.single_file import first_line
+
+INDEX = "model_index.json"
+
+Tell = Callable[[int, int], None]
+"""Told bytes done and bytes in all, from any thread; what it raises ends the download."""
+
+_TELL: ContextVar[Tell | None] = ContextVar("tell", default=None)
+
+_VARIANTS = {"fp16", "bf16", "fp32", "non_ema", "ema_only"}
+"""What stands in the names of weights that are there in another format once more."""
+
+
+@contextmanager
+def downloads_told(tell: Tell) -> Iterator[None]:
+    """Within the block, downloads are told to `tell`."""
+    token = _TELL.set(tell)
+    try:
+        yield
+    finally:
+        _TELL.reset(token)
+
+
+def fetched(name: str, pipeline_class: str, parts: Collection[str], option: str) -> Path:
+    """The folder on this machine with a model of the hub, downloaded as far as it is not there yet.
+
+    pipeline_class: diffusers' name of what it has to be.  parts: the sub-folders that are read.  option: the one that
+    names it. The token is that in HF_TOKEN. What was begun before is gone on with.
+    Raises Failure with a sentence for people; Stopped and the like from `tell` come through.
+    """
+    name = MOVED.get(name, name)
+    token = os.environ.get("HF_TOKEN") or False
+    try:
+        files = _listed(name, token)
+        if INDEX not in files:
+            raise _no_diffusers_model(name, files, option)
+        index = json.loads(Path(hf_hub_download(name, INDEX, token=token)).read_text(encoding="utf-8"))
+        _refuse_other(name, str(index.get("_class_name")), pipeline_class, option)
+    except Failure:
+        raise
+    except Exception as error:
+        raise _not_reached(name, error, option) from error
+    needed = needed_files(files, parts)
+    missing = {file: files[file] for file in needed if not isinstance(try_to_load_from_cache(name, file), str)}
+    _refuse_full_disk(name, sum(missing.values()), option)
+    try:
+        with _bar_class(sum(missing.values())) as bar:
+            folder = snapshot_download(name, allow_patterns=[_literal(f) for f in needed], token=token, tqdm_class=bar)
+    except (Failure, Stopped):
+        raise
+    except Exception as error:
+        _refuse_full_disk(name, 0, option, error)
+        raise Failure(
+            f"The download of {name} broke off: {first_line(error)}.",
+            "Start again; what has come already is kept.",
+            option,
+        ) from error
+    return Path(folder)
+
+
+def needed_files(files: Collection[str], parts: Collection[str]) -> list[str]:
+    """Those that diffusers reads of the parts: configurations, tokenizers, and each part's weights in one format,
+    safetensors before others and the plain before those in another number format.
+    """
+    chosen = [INDEX]
+    for part in sorted(parts):
+        own = [file for file in files if str(PurePosixPath(file).parent) == part]
+        chosen += [file for file in own if file.endswith((".json", ".txt", ".model")) and ".index." not in file]
+        for ending in (".safetensors", ".bin"):
+            weights = [file for file in own if file.endswith((ending, f"{ending}.index.json")) and _is_diffusers(file)]
+            plain = [file for file in weights if not _VARIANTS & set(re.split("[.-]", PurePosixPath(file).name))]
+            # A table of shards may stand beside the file of old; diffusers takes the one that the table names.
+            if plain:
+                sharded = any(file.endswith(".index.json") for file in plain)
+                chosen += [file for file in plain if not sharded or "-of-" in file or file.endswith(".json")]
+                break
+    return sorted(chosen)
+
+
+def _is_diffusers(file: str) -> bool:
+    """Whether the name is one that diffusers or transformers gives weights, rather than OpenVINO or the like."""
+    return PurePosixPath(file).name.startswith(("diffusion_pytorch_model", "pytorch_model", "model"))
+
+
+def _listed(name: str, token: str | bool) -> dict[str, int]:
+    """All files of a model and their sizes in bytes."""
+    siblings = HfApi(token=token).model_info(name, files_metadata=True).siblings or []
+    return {file.rfilename: file.size or 0 for file in siblings}
+
+
+def _refuse_other(name: str, kind: str, wanted: str, option: str) -> None:
+    if kind != wanted:
+        found, needed = (text.removesuffix("Pipeline") for text in (kind, wanted))
+        raise Failure(
+            f"{name} on the hub is a {found} model, not a {needed} model.",
+            "Choose another model, or set the model family to this one's.",
+            option,
+        )
+
+
+def _no_diffusers_model(name: str, files: Collection[str], option: str) -> Failure:
+    single = sorted(file for file in files if file.endswith((".safetensors", ".ckpt")) and "/" not in file)
+    mend = "Choose a model that has a model_index.json."
+    if single:
+        mend = f"Download {single[0]} from its page, and give the path of that file."
+    return Failure(f"{name} on the hub is no model in diffusers' format: it has no {INDEX}.", mend, option)
+
+
+def _not_reached(name: str, error: Exception, option: str) -> Failure:
+    page = f"{constants.ENDPOINT}/{name}"
+    if isinstance(error, GatedRepoError):
+        return Failure(
+            f"{name} asks its users to accept a licence first.",
+            f"Accept it at {page}, then set the environment variable HF_TOKEN to your token and start again.",
+            option,
+        )
+    if isinstance(error, RepositoryNotFoundError | EntryNotFoundError):
+        return Failure(
+            f"The Hugging Face hub has no model {name!r}, or it is private.",
+            "Check the name; for a private model set the environment variable HF_TOKEN to your token.",
+            option,
+        )
+    return Failure(
+        f"{name} is not on this machine, and the Hugging Face hub cannot be reached.",
+        "Connect to the internet for the first download, or download the model elsewhere and give its folder or "
+        f".safetensors file here. ({first_line(error)})",
+        option,
+    )
+
+
+def _refuse_full_disk(name: str, needed: int, option: str, error: BaseException | None = None) -> None:
+    """Raise Failure where the disk has less than `needed` bytes free, or where a full disk is what an error is of."""
+    cache = Path(constants.HF_HUB_CACHE)
+    there = next(parent for parent in (cache, *cache.parents) if parent.is_dir())
+    free = shutil.disk_usage(there).free
+    full = False
+    while error is not None and not full:
+        full, error = isinstance(error, OSError) and error.errno == 28, error.__cause__ or error.__context__
+    if full or free < needed:
+        more = f"{needed / 1e9:.1f} GB are still to come" if needed else "there is no room for the rest"
+        raise Failure(
+            f"{name} does not fit on the disk: {more}, and {there} has {free / 1e9:.1f} GB free.",
+            "Free some space, or set the environment variable HF_HOME to a folder on another disk.",
+            option,
+        )
+
+
+def _literal(file: str) -> str:
+    """A pattern that this name alone fits."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in file)
+
+
+@contextmanager
+def _bar_class(total: int) -> Iterator[type[tqdm]]:
+    """The class of progress bars that huggingface_hub is to use: they show nothing, and tell what they count.
+
+    It has a bar for bytes that came and one for bytes that were written, of which some ways of downloading move only
+    one, and others both; and one for files, which is not told.
+    """
+    tell, lock, counts = _TELL.get(), threading.Lock(), dict[int, float]()
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **given: Any) -> None:
+            self._counts = given.get("unit") == "B"
+            super().__init__(*args, **given | {"disable": True})
+
+        def update(self, n: float | None = 1) -> None:
+            if tell is None or not self._counts:
+                return
+            with lock:
+                counts[id(self)] = counts.get(id(self), 0) + (n or 0)
+                tell(min(int(max(counts.values())), total), total)
+
+    if tell is not None and total:
+        tell(0, total)
+    yield Bar
+    if tell is not None and total:
+        tell(total, total)

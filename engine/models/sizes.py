@@ -1,0 +1,105 @@
+"""How many weights a model's parts have, by its headers alone; no torch: the checks ask it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from engine.models.recognise import MOVED, NoModel, header
+from engine.settings.families import FamilyName
+from engine.settings.paths import is_hub_name
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Weights of the UNet or transformer, of each text encoder in the family's order, and of the VAE."""
+
+    denoiser: int
+    text_encoders: tuple[int, ...]
+    vae: int
+
+
+_CLIP_L, _CLIP_G, _T5, _VAE = 123_060_480, 694_659_840, 4_762_310_656, 83_653_863
+
+USUAL: Mapping[FamilyName, Sizes] = {
+    "sd1": Sizes(859_520_964, (_CLIP_L,), _VAE),
+    "sd2": Sizes(865_910_724, (340_387_840,), _VAE),
+    "sdxl": Sizes(2_567_463_684, (_CLIP_L, _CLIP_G), _VAE),
+    "sd3": Sizes(2_028_328_000, (_CLIP_L, _CLIP_G, _T5), _VAE),
+    "flux": Sizes(11_901_408_320, (_CLIP_L, _T5), _VAE),
+    "chroma": Sizes(8_900_000_000, (_T5,), _VAE),
+    "lumina": Sizes(2_610_000_000, (2_614_341_888,), _VAE),
+}
+"""Of the models that each family is named after: for what is not on this machine yet, or cannot be looked into."""
+
+_TEXT = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
+_ORDER = {"clip_l": "1", "clip_g": "2", "t5xxl": "3"}
+_VAES = ("first_stage_model.", "vae.")
+
+
+def sizes_of(source: str, family: FamilyName) -> Sizes | None:
+    """Of the model at a path or under a hub name; what its files do not tell is as is usual. None for a family that is
+    not known here.
+    """
+    usual = USUAL.get(family)
+    if usual is None:
+        return None
+    try:
+        counted = _counted(source)
+    except (NoModel, OSError):
+        counted = Counter()
+    encoders = tuple(counted[part] for part in sorted(counted) if part.startswith("text_encoder"))
+    return Sizes(counted["denoiser"] or usual.denoiser, encoders or usual.text_encoders, counted["vae"] or usual.vae)
+
+
+def _counted(source: str) -> Counter[str]:
+    path = Path(source).expanduser()
+    if path.is_file():
+        return _of_file(path) if path.suffix.lower() in (".safetensors", ".sft") else Counter()
+    if path.is_dir():
+        return _of_folder(path)
+    cached = _downloaded(source)
+    return _of_folder(cached) if cached else Counter()
+
+
+def _downloaded(name: str) -> Path | None:
+    if not is_hub_name(name):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(MOVED.get(name, name), "model_index.json")
+    return Path(index).parent if isinstance(index, str) else None
+
+
+def _of_file(file: Path) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for name, shape in header(file).items():
+        if name.startswith(_VAES):
+            part = "vae"
+        elif name.startswith(_TEXT):
+            text = next(prefix for prefix in _TEXT if name.startswith(prefix))
+            which = name.removeprefix(text).partition(".")[0]
+            part = f"text_encoder_{_ORDER.get(which, which)}" if text != _TEXT[0] else "text_encoder"
+        else:
+            part = "denoiser"
+        counted[part] += prod(shape)
+    return counted
+
+
+def _of_folder(folder: Path) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for part in folder.iterdir():
+        if part.name in ("unet", "transformer", "vae") or part.name.startswith("text_encoder"):
+            name = "denoiser" if part.name in ("unet", "transformer") else part.name
+            counted[name] = sum(prod(shape) for file in _weights(part) for shape in header(file).values())
+    return counted
+
+
+def _weights(part: Path) -> list[Path]:
+    """A part's files; where it has them in several number formats, those of one of them."""
+    files = sorted(part.glob("*.safetensors"))
+    plain = [file for file in files if not {"fp16", "bf16", "non_ema"} & set(file.name.split("."))]
+    return plain or files
