@@ -231,7 +231,7 @@ def _estimate(given: argparse.Namespace) -> int:
     from engine.training.savings import ways_down
 
     settings = with_whole_paths(_settings(given))
-    here = room()
+    here = room(settings.hardware.first_gpu())
     try:
         now = estimate(settings, here.device)
     except Failure as failure:

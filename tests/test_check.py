@@ -511,8 +511,6 @@ FLUX = {"flux1_checkbox": True}
         ("lora", {"blocks_to_swap": 3}, "blocks_to_swap", "Set it to 0"),
         ("lora", {"blocks_to_swap": 3, **FLUX}, "blocks_to_swap", "Turn Gradient checkpointing on"),
         ("dreambooth", {"blocks_to_swap": 3, **FLUX}, "blocks_to_swap", "Fused backward pass"),
-        ("lora", {"blocks_to_swap": 3, **FLUX, "gradient_checkpointing": True, "base_weights": "int8"},
-         "blocks_to_swap", "Choose fp8 or nf4"),
         ("finetune", {"base_weights": "nf4"}, "base_weights", "train a LoRA"),
         ("finetune", {"fused_backward_pass": True, "optimizer": "Prodigy"}, "fused_backward_pass", "Choose Adafactor"),
         ("finetune", {"flux_fused_backward_pass": True, "gradient_accumulation_steps": 2},

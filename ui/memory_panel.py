@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class MemoryPanel:
         model.change(self._unasked, filled, [self.shown], trigger_mode="always_last", **options)
 
     def _unasked(self, base: TrainingSettings, *values: Any) -> Iterator[Any]:
-        if room().device == "cuda":
+        if room(base.hardware.first_gpu()).device == "cuda":
             yield from self._estimate(base, *values)
         else:
             yield gr.skip()
@@ -71,9 +72,10 @@ class MemoryPanel:
         if not settings.source_model.pretrained_model_name_or_path:
             yield refused("Not worked out.", "Choose a model first.")
             return
-        key = settings.model_dump_json(exclude=WITHOUT_EFFECT)
+        key = settings.model_dump_json(exclude=WITHOUT_EFFECT) + settings.folders.dataset_config
         if key in self._known:
-            yield memory_html(self._known[key])
+            here = asdict(room(settings.hardware.first_gpu()))  # what is free changes
+            yield memory_html(self._known[key] | {"room": here})
             return
         yield said("Working it out…")
         found = {}

@@ -14,6 +14,13 @@ def check_memory(settings: TrainingSettings) -> Iterator[Problem]:
     yield from _half_precision(settings)
     if settings.memory.blocks_to_swap:
         yield from _swap(settings)
+    if settings.flux.cpu_offload_checkpointing and not settings.hardware.gradient_checkpointing:
+        yield Problem(
+            "cpu_offload_checkpointing",
+            "CPU Offload Checkpointing does nothing without Gradient checkpointing.",
+            "Turn Gradient checkpointing on, or this off.",
+            blocking=False,
+        )
     if settings.memory.base_weights and settings.method != "lora":
         yield Problem(
             "base_weights",
@@ -59,12 +66,6 @@ def _swap(settings: TrainingSettings) -> Iterator[Problem]:
             "Blocks to swap needs Gradient checkpointing: without it the GPU must keep every block's weights for the "
             "backward pass.",
             "Turn Gradient checkpointing on, or set this to 0.",
-        )
-    elif settings.memory.base_weights == "int8":
-        yield Problem(
-            "blocks_to_swap",
-            "Blocks with base weights in int8 cannot be swapped.",
-            "Choose fp8 or nf4 for Base weights, or set this to 0.",
         )
 
 

@@ -27,7 +27,7 @@ KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp"
 SAME_KIND = {"MPO": "JPEG", "DIB": "BMP"}
 """Photos of two lenses are JPEGs with a second picture behind the first."""
 
-LATENTS = ("_sd.npz", "_sdxl.npz", "_sd3.npz", "_flux.npz")
+LATENTS = ("_sd.npz", "_sdxl.npz", "_sd3.npz", "_flux.npz", "_lumina.npz")
 
 OTHER_KIND = "files of this kind are not read"
 

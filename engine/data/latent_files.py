@@ -6,9 +6,11 @@ Needs no torch.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,7 @@ class LatentFiles:
     def __init__(self, form: LatentFormat, wanted: Wanted) -> None:
         self._format, self._wanted = form, wanted
         self._owners: dict[Path, Path] = {}
+        self._ways: dict[tuple[Path, str], Any] = {}
         self._found: dict[Source, Path] = {}
         self.foreign: set[Path] = set()
 
@@ -71,6 +74,8 @@ class LatentFiles:
             remove_leftovers(folder)
         for source in different:
             self._owners.setdefault(self._usual(source), source.picture)
+        for source in different:
+            self._file(source)  # so that the names go by the order of the sources, not of the threads
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             found = dict(zip(different, pool.map(self._find, different), strict=True))
         self._found |= {source: file for source, file in found.items() if file}
@@ -89,7 +94,7 @@ class LatentFiles:
         if mask is not None:
             arrays[f"{DRAWN if source.mask else ALPHA}{end}"] = mask.astype(np.float32)
         with FileLock(file.with_name(LOCK)) if self._format.by_size else nullcontext():
-            npz.write(file, arrays, self._stamp(source), end, self._other_sizes(file, end))
+            npz.write(file, arrays, self._stamp(source), end, self._other_sizes(file, source))
         self._found[source] = file
 
     def read(self, source: Source, flipped: bool = False) -> tuple[Array, Array | None]:
@@ -112,10 +117,15 @@ class LatentFiles:
 
     def _file(self, source: Source) -> Path:
         """Pictures that differ in their ending alone would share a name: all but the first keep theirs whole."""
-        usual = self._usual(source)
-        if self._owners.setdefault(usual, source.picture) == source.picture:
-            return usual
-        return usual.with_name(usual.name.replace(source.picture.stem, source.picture.name, 1))
+        usual, stem, name = self._usual(source), source.picture.stem, source.picture.name
+        files = (usual.with_name(usual.name.replace(stem, begin, 1)) for begin in _begins(stem, name))
+        return next(file for file in files if self._may_have(file, source))
+
+    def _may_have(self, file: Path, source: Source) -> bool:
+        """No other picture has it, nor the same one to be kept otherwise, as two datasets may have it."""
+        kept = (source.place, source.flips, source.masked, source.mask)
+        is_its_own = self._owners.setdefault(file, source.picture) == source.picture
+        return is_its_own and self._ways.setdefault((file, self._end(source)), kept) == kept
 
     def _find(self, source: Source) -> Path | None:
         files = [self._file(source)]
@@ -183,10 +193,12 @@ class LatentFiles:
         width, height = (side // self._format.stride for side in source.place.bucket)
         return f"_{height}x{width}"
 
-    def _other_sizes(self, file: Path, end: str) -> dict[str, bytes]:
-        if not self._format.by_size:
-            return {}
+    def _other_sizes(self, file: Path, source: Source) -> dict[str, bytes]:
+        """What the file holds beside; nothing where the picture is younger, for then all of it is of another one."""
+        end = self._end(source)
         try:
+            if not self._format.by_size or file.stat().st_mtime_ns < source.picture.stat().st_mtime_ns:
+                return {}
             with Npz(file) as opened:
                 return {name: opened.bytes_of(name) for name in opened.names() if not name.endswith(end)}
         except (OSError, ValueError):
@@ -197,3 +209,9 @@ def _state(file: Path) -> list[int]:
     """Bytes and time of the last change."""
     stat = file.stat()
     return [stat.st_size, stat.st_mtime_ns]
+
+
+def _begins(stem: str, name: str) -> Iterator[str]:
+    """What a cache file's name may begin with, the usual one first."""
+    yield from (stem, name)
+    yield from (f"{name}-{number}" for number in count(2))

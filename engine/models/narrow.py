@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-import bitsandbytes as bnb
 import torch
+from bitsandbytes import functional as bnb
 from torch import Tensor, nn
 
 from engine.settings.memory import BaseFormat
 
 LARGEST_FP8 = torch.finfo(torch.float8_e4m3fn).max
-OUTLIER = 6.0
-"""Activations beyond this are multiplied in 16 bits (Dettmers et al. 2022, LLM.int8(), arXiv:2208.07339)."""
+LARGEST_INT8 = 127
+
+NF4_BLOCK = 64
+"""Weights that share a scale."""
 
 
 def narrow(module: nn.Module, form: BaseFormat, device: torch.device) -> None:
@@ -20,50 +23,37 @@ def narrow(module: nn.Module, form: BaseFormat, device: torch.device) -> None:
 
     So the device never holds the whole of it at full width.  What stands outside the blocks (embeddings, the last
     layer), norms, biases and convolutions stay as they are.
-    fp8: e4m3 with a scale a row.  int8: LLM.int8().  nf4: blocks of 64 (Dettmers et al. 2023, QLoRA,
-    arXiv:2305.14314), their scales in 8 bits.
+    fp8: e4m3.  int8: whole numbers to ±127; both with a scale a row.  nf4: the quantiles of a normal distribution, with
+    a scale of 16 bits for 64 weights (Dettmers et al. 2023, QLoRA, arXiv:2305.14314, section 3, without its second
+    quantisation).
     """
     kept = tuple(getattr(module, "_keep_in_fp32_modules", None) or ())  # T5's wo, which asks for its own number format
     within = [parent for blocks in module.modules() if isinstance(blocks, nn.ModuleList) for parent in blocks.modules()]
     for parent in within:
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear and not layer.weight.requires_grad and name not in kept:
-                setattr(parent, name, _narrowed(layer, form, device))
+                setattr(parent, name, NarrowLinear(layer, form, device))
     module.to(device)
 
 
-def _narrowed(layer: nn.Linear, form: BaseFormat, device: torch.device) -> nn.Module:
-    if form == "fp8":
-        return Fp8Linear(layer).to(device)
-    size: dict[str, Any] = {"input_features": layer.in_features, "output_features": layer.out_features}
-    has_bias = layer.bias is not None
-    new: Any
-    if form == "nf4":
-        new = bnb.nn.Linear4bit(**size, bias=has_bias, compute_dtype=layer.weight.dtype, quant_type="nf4")
-        # A CPU's fast way packs the weights anew when a sample is drawn, and no gradient comes through it then.
-        new.support_avx512bf16_for_cpu = False
-    else:
-        new = bnb.nn.Linear8bitLt(**size, bias=has_bias, has_fp16_weights=False, threshold=OUTLIER)
-    new.load_state_dict(layer.state_dict())
-    narrowed: nn.Module = new.requires_grad_(False).to(device)
-    return narrowed
+class NarrowLinear(nn.Module):
+    """A Linear whose weight (out, in) is made wide for each use, in the backward pass too.
 
+    bitsandbytes' own layers hold on to weights and inputs in ways that checkpointing does not see.
+    """
 
-class Fp8Linear(nn.Module):
-    """A Linear whose weight (out, in) is made wide for each use, in the backward pass too."""
-
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: nn.Linear, form: BaseFormat, device: torch.device) -> None:
         super().__init__()
-        weight = layer.weight.detach().float()
-        scale = weight.abs().amax(1, keepdim=True).clamp(min=1e-12) / LARGEST_FP8
-        self.register_buffer("weight", (weight / scale).to(torch.float8_e4m3fn))
+        self._form, self._shape = form, layer.weight.shape
+        weight, scale = _narrowed(layer.weight.detach().to(device), form)
+        self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
-        self.bias = layer.bias
+        self.bias = layer.bias if layer.bias is None else nn.Parameter(layer.bias.detach().to(device), False)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
-        y: Tensor = _Multiply.apply(x, self.weight, self.scale)
+        y: Tensor = _Multiply.apply(x, self.weight, self.scale, self._form, self._shape)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
 
@@ -71,15 +61,41 @@ class _Multiply(torch.autograd.Function):
     """x · Wᵀ that keeps W as it is stored; torch's own would keep the wide copy for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, form: BaseFormat, shape: torch.Size) -> Tensor:
         ctx.save_for_backward(weight, scale)
-        return x @ _wide(weight, scale, x.dtype).T
+        ctx.form, ctx.shape = form, shape
+        return x @ _wide(weight, scale, form, shape, x.dtype).T
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         weight, scale = ctx.saved_tensors
-        return gradients[0] @ _wide(weight, scale, gradients[0].dtype), None, None
+        wide = _wide(weight, scale, ctx.form, ctx.shape, gradients[0].dtype)
+        return gradients[0] @ wide, None, None, None, None
 
 
-def _wide(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    return weight.to(dtype) * scale.to(dtype)
+def _narrowed(weight: Tensor, form: BaseFormat) -> tuple[Tensor, Tensor]:
+    """(what is stored of a matrix, its scales)."""
+    wide = weight.float()
+    if form == "nf4":
+        packed, state = bnb.quantize_4bit(wide.contiguous(), blocksize=NF4_BLOCK, quant_type="nf4")
+        return packed, state.absmax.bfloat16()
+    largest = LARGEST_FP8 if form == "fp8" else LARGEST_INT8
+    scale = wide.abs().amax(1, keepdim=True).clamp(min=1e-12) / largest
+    if form == "fp8":
+        return (wide / scale).to(torch.float8_e4m3fn), scale
+    return (wide / scale).round().to(torch.int8), scale
+
+
+@cache
+def _quantiles(device: torch.device) -> Tensor:
+    """(16,) what the 16 values of 4 bits stand for."""
+    values: Tensor = bnb.get_4bit_type("nf4", device=device)
+    return values
+
+
+def _wide(stored: Tensor, scale: Tensor, form: BaseFormat, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    if form != "nf4":
+        return stored.to(dtype) * scale.to(dtype)
+    state = bnb.QuantState(scale.float(), shape, _quantiles(stored.device), NF4_BLOCK, "nf4", dtype)
+    wide: Tensor = bnb.dequantize_4bit(stored, state)
+    return wide

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 LARGEST_WHOLE = 128 * 128
-"""Latents (h · w) that are worked on at once, as of a picture of 1024²; larger ones go through the VAE in tiles."""
+"""Latents (h · w) that become a picture at once, as of 1024²; larger ones do in tiles, whose seams one hardly sees."""
 
 
 def to_latents(vae: nn.Module, pixels: Tensor, generator: list[torch.Generator] | torch.Generator | None) -> Tensor:
     """A draw from the VAE's distribution for (B, 3, H, W) in [-1, 1]: (B, C, h, w), shifted and scaled to about unit
     variance (Rombach et al. 2022, arXiv:2112.10752, section 3.3 and appendix G).
     """
-    model = _prepared(vae, pixels.shape[-1] * pixels.shape[-2] // 64)
+    model: Any = vae
+    model.use_tiling = False  # tiles have norms of their own: the latents would be others
     latents = model.encode(pixels.to(model.device, model.dtype)).latent_dist.sample(generator)
     return (latents - _shift(model)) * model.config.scaling_factor
 
@@ -25,7 +26,8 @@ def to_pixels(vae: nn.Module, latents: Tensor) -> Tensor:
 
     SDXL's own VAE breaks in float16, also where autocast alone brings it there, so float32 takes its place.
     """
-    model = _prepared(vae, latents.shape[-1] * latents.shape[-2])
+    model: Any = vae
+    model.use_tiling = latents.shape[-1] * latents.shape[-2] > LARGEST_WHOLE
     dtype = model.dtype
     with torch.autocast(latents.device.type, enabled=False):
         model.to(torch.float32 if dtype == torch.float16 else dtype)
@@ -33,11 +35,6 @@ def to_pixels(vae: nn.Module, latents: Tensor) -> Tensor:
         pixels: Tensor = model.decode(wide, return_dict=False)[0]
         model.to(dtype)
     return pixels
-
-
-def _prepared(vae: Any, size: int) -> Any:
-    vae.use_tiling = size > LARGEST_WHOLE
-    return vae
 
 
 def _shift(vae: Any) -> float:

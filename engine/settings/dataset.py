@@ -179,6 +179,10 @@ class Dataset(Group):
             )
         return int(parts[0]), int(parts[-1])
 
+    def keeps_latents(self) -> bool:
+        """Pictures are encoded once, and their latents kept in memory or in files."""
+        return self.cache_latents or self.cache_latents_to_disk
+
     def caption_ending(self) -> str:
         """caption_extension with its dot; empty means .caption, as in kohya_ss."""
         ending = self.caption_extension.strip()

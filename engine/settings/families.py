@@ -67,6 +67,7 @@ and Base Model Type beside it."""
 KEPT_CAPTIONS: dict[FamilyName, str] = {
     "sd3": "sd3_cache_text_encoder_outputs_to_disk",
     "flux": "flux1_cache_text_encoder_outputs_to_disk",
+    "chroma": "flux1_cache_text_encoder_outputs_to_disk",
     "lumina": "lumina_cache_text_encoder_outputs_to_disk",
 }
 """The option by which each family keeps encoded captions in files."""

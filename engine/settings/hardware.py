@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from engine.settings.option import Group, idle, maps, option
@@ -122,3 +123,9 @@ class Hardware(Group):
         help="More arguments of sd-scripts, such as --network_train_unet_only.",
         standing=ARGUMENTS,
     )
+
+    def first_gpu(self) -> int:
+        """The number of the GPU that trains, or of the first of several."""
+        chosen = self.gpu_ids or os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        first = chosen.partition(",")[0].strip()
+        return int(first) if first.isdecimal() else 0

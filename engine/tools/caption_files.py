@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.data.folders import PICTURE_ENDINGS
 from engine.disk import aside, moved, to_disk, written_whole
 from engine.failure import Failure
 from engine.runs.folder import RunFolder
@@ -42,7 +43,7 @@ class CaptionFiles(Group):
                 "Write one such as .txt.",
                 "caption_extension",
             )
-        elif ending.lower() in TAKEN:
+        elif ending.lower().endswith(TAKEN):
             yield Failure(
                 f"Caption file extension is {ending}, so the captions would replace the pictures.",
                 "Write another, such as .txt.",
@@ -54,7 +55,7 @@ class CaptionFiles(Group):
         return picture.with_name(picture.stem + self.caption_extension)
 
 
-TAKEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".safetensors", ".ckpt", ".json", ".toml")
+TAKEN = (*PICTURE_ENDINGS, ".npz", ".safetensors", ".ckpt", ".json", ".toml")
 
 
 def read_caption(file: Path) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -10,10 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+CHECKPOINTED = ("transformer_blocks", "single_transformer_blocks", "layers")
+"""The rows of blocks that diffusers' transformers recompute under gradient checkpointing, and no others."""
+
+AHEAD = 2
+"""Blocks that are on the device at once beside those that stay there: the one at work and the next."""
+
 
 def blocks_of(denoiser: nn.Module) -> list[nn.Module]:
-    """A transformer's blocks in the order in which they compute."""
-    return [block for lists in denoiser.children() if isinstance(lists, nn.ModuleList) for block in lists]
+    """A transformer's blocks in the order in which they compute; none of a UNet."""
+    lists = [lists for name, lists in denoiser.named_children() if name in CHECKPOINTED]
+    return [block for blocks in lists if isinstance(blocks, nn.ModuleList) for block in blocks]
 
 
 class BlockSwap:
@@ -26,18 +33,16 @@ class BlockSwap:
 
     def __init__(self, transformer: nn.Module, count: int, device: torch.device) -> None:
         self._device = device
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._left: deque[Any] = deque()
         blocks = blocks_of(transformer)
-        places = spread(len(blocks), count)
-        for module in (*(child for child in transformer.children() if not isinstance(child, nn.ModuleList)), *blocks):
-            if not any(module is blocks[place] for place in places):
-                module.to(device)
-        for tensor in (*transformer.parameters(recurse=False), *transformer.buffers(recurse=False)):
-            tensor.data = tensor.data.to(device)
-        self.swapped = [_Swapped(blocks[place], device) for place in places]
+        places = set(spread(len(blocks), count))
+        waiting = {id(blocks[place]) for place in places}
+        _to_device_but(transformer, waiting, device)
+        self.swapped = [Swapped(blocks[place], device) for place in sorted(places)]
         for number, one in enumerate(self.swapped):
             one.block.register_forward_pre_hook(partial(self._begin, number))
-            one.block.register_forward_hook(lambda block, given, answer, one=one: one.leave(), always_call=True)
+            one.block.register_forward_hook(partial(self._end, number), always_call=True)
         self._latest = -1
 
     def _begin(self, number: int, *_: Any) -> None:
@@ -45,47 +50,72 @@ class BlockSwap:
         follower = number + (1 if number >= self._latest else -1)
         self._latest = number
         self._fetch(number)
-        if self._stream is not None:
-            torch.cuda.current_stream(self._device).wait_stream(self._stream)
+        if self._copies is not None:
+            torch.cuda.current_stream(self._device).wait_stream(self._copies)
             if 0 <= follower < len(self.swapped):
                 self._fetch(follower)
 
+    def _end(self, number: int, *_: Any) -> None:
+        self.swapped[number].leave()
+        if self._copies is not None:
+            self._left.append(torch.cuda.current_stream(self._device).record_event())
+
     def _fetch(self, number: int) -> None:
-        with torch.cuda.stream(self._stream) if self._stream else nullcontext():
+        if self.swapped[number].is_here:
+            return
+        # The CPU is far ahead of the GPU: unheld, it would ask for room for block after block before any is free.
+        while len(self._left) >= AHEAD:
+            self._left.popleft().synchronize()
+        with torch.cuda.stream(self._copies) if self._copies else nullcontext():
             self.swapped[number].come(self._device)
 
 
-class _Swapped:
-    """One block, whose frozen weights have their home in main memory.  What learns stays on the device."""
+class Swapped:
+    """One block, whose frozen tensors have their home in main memory.  What learns stays on the device.
+
+    What is here is another object than what is at home: a graph that was recorded with the one keeps it.
+    """
 
     def __init__(self, block: nn.Module, device: torch.device) -> None:
-        self.block = block.to(device)  # with what belongs to weights in few bits
-        self.is_here = True
-        self._homes: list[tuple[Tensor, Tensor]] = []
-        for tensor in _frozen(block):
-            home = tensor.data.to("cpu", copy=True)
-            self._homes.append((tensor, home.pin_memory() if device.type == "cuda" else home))
+        self.block, self.is_here = block, False
+        self._homes: list[tuple[dict[str, Any], str, Tensor]] = []
+        for module in block.modules():
+            holders: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+            for holder in holders:
+                for name, tensor in holder.items():
+                    if tensor is not None and tensor.requires_grad:
+                        tensor.data = tensor.data.to(device)
+                    elif tensor is not None:
+                        self._homes.append((holder, name, _at_home(tensor, device)))
         self.leave()
 
     def come(self, device: torch.device) -> None:
-        if self.is_here:
-            return
-        for tensor, home in self._homes:
-            tensor.data = home.to(device, non_blocking=True, copy=True)
+        for holder, name, home in self._homes:
+            here = home.detach().to(device, non_blocking=True, copy=True)
             if device.type == "cuda":  # made on the stream of copies, it must outlive its use on the usual one
-                tensor.data.record_stream(torch.cuda.default_stream(device))
+                here.record_stream(torch.cuda.default_stream(device))
+            holder[name] = nn.Parameter(here, requires_grad=False) if isinstance(home, nn.Parameter) else here
         self.is_here = True
 
     def leave(self) -> None:
-        """What the graph still needs on the device, it holds."""
-        for tensor, home in self._homes:
-            tensor.data = home
+        for holder, name, home in self._homes:
+            holder[name] = home
         self.is_here = False
 
 
-def _frozen(block: nn.Module) -> Iterator[Tensor]:
-    yield from (parameter for parameter in block.parameters() if not parameter.requires_grad)
-    yield from block.buffers()
+def _at_home(tensor: Tensor, device: torch.device) -> Tensor:
+    home = tensor.detach().to("cpu")
+    home = home.pin_memory() if device.type == "cuda" else home
+    return nn.Parameter(home, requires_grad=False) if isinstance(tensor, nn.Parameter) else home
+
+
+def _to_device_but(module: nn.Module, waiting: set[int], device: torch.device) -> None:
+    """The module and all within it, but the blocks that wait."""
+    for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+        tensor.data = tensor.data.to(device)
+    for child in module.children():
+        if id(child) not in waiting:
+            _to_device_but(child, waiting, device)
 
 
 def spread(blocks: int, count: int) -> list[int]:

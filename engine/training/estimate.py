@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from engine.data.captions import may_vary
+from engine.data.training_set import training_set
 from engine.models.families import family_of
 from engine.models.family import Encoded, Family, Parts, Reading
 from engine.models.skeleton import without_weights
@@ -18,6 +21,7 @@ from engine.models.vae import to_latents, to_pixels
 from engine.settings.memory import BaseFormat
 from engine.settings.training import TrainingSettings
 from engine.training.block_swap import blocks_of, spread
+from engine.training.conditioning import CAPTIONS_AT_A_TIME
 from engine.training.hardware import choose_precision, learned_dtype, save_memory, weight_dtype
 from engine.training.ledger import counted, without_contents
 from engine.training.method import Method, parameters
@@ -31,6 +35,8 @@ BITS: dict[BaseFormat, float] = {"fp8": 8, "int8": 8, "nf4": 4.127}
 
 CUDA_ITSELF = 600 * 2**20
 """Bytes that CUDA and its libraries take of a GPU before the first tensor: 0.4 to 0.8 GiB as users report it."""
+
+ANY_CAPTION = "a, {b|c}"
 
 PROBE = 256
 """Side of a square matrix with which it is found out how much an optimizer remembers of a weight."""
@@ -98,18 +104,19 @@ class _Estimator:
             save_memory(self._parts.denoiser, *self._parts.text_encoders)
         if self._whole:
             self._narrow_what_rests()
+        self._shown = _largest_batch(settings)
         self._tokens = 1  # of a caption, once that is known
         self._network = 0 if self._whole else _bytes_of(parameters(self._method))
 
     def estimate(self, program: int) -> Estimate:
         parts, settings = self._parts, self._settings
         learns = self._method.trains_text_encoder
-        batch = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
-        width, height = settings.dataset.size()
+        width, height, batch = self._shown
+        encoded_together = settings.dataset.vae_batch_size or batch
         phases = {}
         if self._device == "cpu":  # where it is trained too, so nothing is narrow yet
             phases["loading"] = Phase(sum(_bytes_of(_tensors(module)) for module in parts.modules()))
-        phases["latents"] = self._phase([parts.vae], lambda: _encode(parts, batch, width, height))
+        phases["latents"] = self._phase([parts.vae], lambda: _encode(parts, encoded_together, width, height))
         told = self._told(learns)
         if not learns:
             phases["captions"] = told[1]
@@ -128,7 +135,7 @@ class _Estimator:
         reading = Reading.of(self._settings)
 
         def encode() -> None:
-            said.append(self._family.encode_text(self._parts, ["a"], reading))
+            said.append(self._family.encode_text(self._parts, ["a"] * CAPTIONS_AT_A_TIME, reading))
 
         phase = self._phase(self._parts.text_encoders, encode)
         self._tokens = max(tensor.shape[1] for tensor in said[0].values())
@@ -136,10 +143,10 @@ class _Estimator:
 
     def _training(self, told: Encoded, learns: bool) -> Phase:
         settings, parts = self._settings, self._parts
-        batch = settings.optimizer.train_batch_size
-        width, height = settings.dataset.size()
-        on_device = [parts.denoiser, *(parts.text_encoders if learns else [])]
-        if not settings.dataset.cache_latents:
+        width, height, batch = self._shown
+        stay = learns or may_vary(ANY_CAPTION, settings.captions)
+        on_device = [parts.denoiser, *(parts.text_encoders if stay else [])]
+        if not settings.dataset.keeps_latents():
             on_device.append(parts.vae)
         reading = Reading.of(settings)
 
@@ -250,11 +257,21 @@ class _Estimator:
         return torch.autocast("cpu", self._dtype) if self._dtype != torch.float32 else nullcontext()
 
     def _offloaded(self) -> AbstractContextManager[Any]:
-        if self._device == "cpu" or not self._settings.flux.cpu_offload_checkpointing:
+        is_asked = self._settings.flux.cpu_offload_checkpointing and self._settings.hardware.gradient_checkpointing
+        if self._device == "cpu" or not is_asked:
             return nullcontext()
         return torch.autograd.graph.saved_tensors_hooks(
             lambda tensor: (tensor.shape, tensor.dtype), lambda told: torch.empty(told[0], dtype=told[1])
         )
+
+
+def _largest_batch(settings: TrainingSettings) -> tuple[int, int, int]:
+    """(width, height, pictures) of the batch that needs most, of whichever dataset.  Raises Failure."""
+    batches = [(*settings.dataset.size(), settings.optimizer.train_batch_size)]
+    if settings.folders.dataset_config:
+        subsets = (item.subset for item in training_set(settings).items)
+        batches = [(*subset.pictures.size(), subset.batch_size) for subset in subsets] or batches
+    return max(batches, key=math.prod)
 
 
 def _encode(parts: Parts, batch: int, width: int, height: int) -> None:

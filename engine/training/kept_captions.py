@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -40,6 +40,7 @@ class KeptCaptions:
         self._family, self._parts, self._pictures = family, parts, pictures
         self.captions = only_wordings(captions, variations)
         encoders = f"{fingerprint(parts.text_encoders)} {reading.clip_skip} {reading.tokens} {form.before}"
+        encoders += settings.memory.encoder_format() or ""
         self._files = CaptionFiles(form, encoders, settings.dataset.caption_ending())
         self._in_memory: dict[int, Encoded] = {}
         for folder in {picture.parent for picture in pictures}:
@@ -93,10 +94,19 @@ def kept_captions(
     variations: Sequence[Captions],
     reading: Reading,
     trained: bool,
+    warn: Callable[[str], None],
 ) -> KeptCaptions | None:
-    """None where captions are not to be kept in files, or cannot: they vary, or the text encoder is trained."""
+    """None where captions are not to be kept in files, or cannot, which is told."""
     option = KEPT_CAPTIONS.get(settings.families.said())
     form = family.caption_format(parts)
-    if not form or not option or not settings.values()[option] or trained or vary(captions, variations):
+    if not option or not settings.values()[option]:
         return None
-    return KeptCaptions(family, parts, form, settings, pictures, captions, variations, reading)
+    if not form:
+        warn(f"Captions are not kept in files: there is no form for what {family.name} is told.")
+    elif trained:
+        warn("Captions are not kept in files, for a text encoder is trained.")
+    elif vary(captions, variations):
+        warn("Captions are not kept in files, for they are worded otherwise from time to time.")
+    else:
+        return KeptCaptions(family, parts, form, settings, pictures, captions, variations, reading)
+    return None

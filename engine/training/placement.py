@@ -48,7 +48,8 @@ class Placement:
 
     def backward_memory(self) -> AbstractContextManager[object]:
         """Around a forward pass: where what the backward pass needs waits."""
-        if not self._settings.flux.cpu_offload_checkpointing:
+        settings = self._settings
+        if not (settings.flux.cpu_offload_checkpointing and settings.hardware.gradient_checkpointing):
             return nullcontext()
         return torch.autograd.graph.save_on_cpu(pin_memory=self._device.type == "cuda")
 

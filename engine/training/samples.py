@@ -78,10 +78,11 @@ class Sampler:
             for encoder in self._parts.text_encoders:
                 stack.enter_context(_at_rest(encoder))
             stack.enter_context(self._autocast())
-            return [
+            told = [
                 self._family.encode_text(self._parts, [prompt.text, prompt.negative], self._reading)
                 for prompt in self._prompts
             ]
+        return [{name: tensor.cpu() for name, tensor in one.items()} for one in told]
 
     def _scheduler(self, name: str) -> Any:
         """None for a flow, which the family follows in its own way."""

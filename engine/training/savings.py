@@ -50,7 +50,7 @@ def _changes(s: TrainingSettings) -> Iterator[tuple[str, dict[str, Any]]]:
                 "vae_batch_size": 1,
             },
         )
-    if not s.dataset.cache_latents:
+    if not s.dataset.keeps_latents():
         yield "Cache latents", {"cache_latents": True}
     if s.hardware.mixed_precision == "no":
         yield "Mixed precision bf16", {"mixed_precision": "bf16"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -111,7 +112,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     if too_long := truncated(family.caption_limit(parts, reading), items, captions, reading.weighted):
         report.warn(too_long)
     trained, shown = method.trains_text_encoder, [item.picture for item in items]
-    kept = kept_captions(family, parts, settings, shown, captions, variations, reading, trained)
+    kept = kept_captions(family, parts, settings, shown, captions, variations, reading, trained, report.warn)
     if kept and kept.foreign:
         report.warn(
             f"{kept.foreign} encoded captions come from files of another program, which do not say of which caption "
@@ -208,30 +209,31 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     if start == 0:
         milestones.before_first_step()
     report.stage("training", start, plan.steps)
-    for step in range(start + 1, plan.steps + 1):
-        method.before_step(step)
-        step_batches = batches.at(step - 1)
-        step_loss = torch.zeros((), device=device)
-        for batch in step_batches:
-            loss = loss_of(batch)
-            accelerator.backward(loss)
-            step_loss += loss.detach()
-        rates = learning_rates(optimizer.optimizer, schedule)
-        grad_norm = updates.finish()
-        method.after_step()
-        report.step(
-            step,
-            plan.steps,
-            epoch=batches.epoch_of(step - 1) + 1,
-            pictures=accelerator.num_processes * sum(len(batch.pictures) for batch in step_batches if batch.weight),
-            loss=accelerator.reduce(step_loss, "mean"),
-            grad_norm=grad_norm,
-            learning_rates=dict(zip(group_names, rates, strict=True)),
-            waited=ahead.waited,
-        )
-        schedule.step()
-        if milestones.after(step):
-            return "stopped", step
+    with closing(ahead):
+        for step in range(start + 1, plan.steps + 1):
+            method.before_step(step)
+            step_batches = batches.at(step - 1)
+            step_loss = torch.zeros((), device=device)
+            for batch in step_batches:
+                loss = loss_of(batch)
+                accelerator.backward(loss)
+                step_loss += loss.detach()
+            rates = learning_rates(optimizer.optimizer, schedule)
+            grad_norm = updates.finish()
+            method.after_step()
+            report.step(
+                step,
+                plan.steps,
+                epoch=batches.epoch_of(step - 1) + 1,
+                pictures=accelerator.num_processes * sum(len(batch.pictures) for batch in step_batches if batch.weight),
+                loss=accelerator.reduce(step_loss, "mean"),
+                grad_norm=grad_norm,
+                learning_rates=dict(zip(group_names, rates, strict=True)),
+                waited=ahead.waited,
+            )
+            schedule.step()
+            if milestones.after(step):
+                return "stopped", step
     milestones.after_last_step()
     return "done", plan.steps
 

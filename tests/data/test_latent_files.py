@@ -251,3 +251,14 @@ def test_the_stamp_says_what_the_latents_are_of(folder: Path):
     assert (stamp["bucket"], stamp["vae"], set(stamp["sums"])) == (
         [64, 64], "a", {"latents", "original_size", "crop_ltrb"},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [SD, FLUX])
+def test_one_picture_in_several_datasets_has_latents_for_each(folder: Path, form: LatentFormat):
+    """Of two sizes, where a file may hold one, and of one size mirrored and not."""
+    picture, small = sorted(folder.glob("*.png"))[0], Placed((32, 32), (32, 32), original=(64, 64))
+    ways = [Source(picture, small), Source(picture, PLACE), Source(picture, PLACE, flips=True)]
+    for lacking in (3, 0):  # the next run finds all of them
+        latents = Latents(ways, mean_colours, OnDisk(form, Wanted("a")))
+        assert encoded(latents) == lacking
+        assert [shown(latents, index).shape[-1] for index in range(3)] == [4, 8, 8]

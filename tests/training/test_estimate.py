@@ -17,6 +17,7 @@ from engine.training.ledger import counted, without_contents
 from engine.training.savings import ways_down
 from tests.models.loading import loaded
 from tests.models.small import FAMILIES, pipeline
+from tests.pictures import draw_pictures
 
 SWITCHES = {
     "sd2": "v2", "sdxl": "sdxl", "sd3": "sd3_checkbox", "flux": "flux1_checkbox", "chroma": "flux1_checkbox",
@@ -115,3 +116,35 @@ def test_ways_down_save_what_they_say():
 def test_a_model_that_is_not_here_yet_is_said():
     with pytest.raises(Failure, match="has not been downloaded yet"):
         needed(Path("owner/model"))
+
+
+def test_what_a_run_keeps_on_the_gpu_is_counted(tmp_path: Path):
+    """Text encoders where captions vary, the VAE where latents are made at each step."""
+    frozen = needed(MODEL_FOLDER, text_encoder_lr=0).phases["training"].weights
+    varying = needed(MODEL_FOLDER, text_encoder_lr=0, shuffle_caption=True).phases["training"].weights
+    in_files = needed(MODEL_FOLDER, text_encoder_lr=0, cache_latents=False, cache_latents_to_disk=True)
+    anew = needed(MODEL_FOLDER, text_encoder_lr=0, cache_latents=False)
+    assert varying > frozen
+    assert in_files.phases["training"].weights == frozen < anew.phases["training"].weights
+
+
+def test_the_largest_batch_of_a_dataset_config_counts(tmp_path: Path):
+    for name in ("a", "b"):
+        draw_pictures(tmp_path / name, 1)
+    config = tmp_path / "sets.toml"
+    config.write_text(
+        f"""
+[[datasets]]
+resolution = 64
+batch_size = 2
+[[datasets.subsets]]
+image_dir = '{tmp_path / "a"}'
+[[datasets]]
+resolution = 256
+batch_size = 3
+[[datasets.subsets]]
+image_dir = '{tmp_path / "b"}'
+"""
+    )
+    plain = needed(MODEL_FOLDER, max_resolution="256,256", train_batch_size=3).phases["training"].activations
+    assert needed(MODEL_FOLDER, dataset_config=str(config)).phases["training"].activations == plain

@@ -49,7 +49,7 @@ def kept_by(model: Any, pictures: list[Path], captions: list[str], **changes: An
     values = {OF[name][0]: True, OF[name][1]: True, **changes}
     settings = TrainingSettings().with_values(values)
     kept = kept_captions(
-        family, parts, settings, pictures, captions, [settings.captions] * len(captions), READING, trained=False
+        family, parts, settings, pictures, captions, [settings.captions] * len(captions), READING, False, print
     )
     assert kept
     return kept
@@ -154,10 +154,10 @@ def test_two_pictures_that_share_a_name_keep_their_own_captions(model: Any, pict
 
 def test_what_varies_is_not_kept(model: Any, pictures: list[Path]):
     name, family, parts = model
+    said: list[str] = []
     settings = TrainingSettings().with_values({OF[name][0]: True, OF[name][1]: True, "shuffle_caption": True})
-    assert (
-        kept_captions(family, parts, settings, pictures, CAPTIONS, [settings.captions] * 2, READING, trained=False)
-        is None
-    )
     plain = settings.with_values({"shuffle_caption": False})
-    assert kept_captions(family, parts, plain, pictures, CAPTIONS, [plain.captions] * 2, READING, trained=True) is None
+    for values, trained in ((settings, False), (plain, True)):
+        each = [values.captions] * 2
+        assert not kept_captions(family, parts, values, pictures, CAPTIONS, each, READING, trained, said.append)
+    assert ["from time to time" in said[0], "is trained" in said[1]] == [True, True]

@@ -73,7 +73,7 @@ def test_what_the_backward_pass_needs_waits_in_main_memory(monkeypatch: pytest.M
     parts = Parts(layer, layer, [], [])
     gradients = []
     for on in (False, True):
-        settings = TrainingSettings().with_values({"cpu_offload_checkpointing": on})
+        settings = TrainingSettings().with_values({"cpu_offload_checkpointing": on, "gradient_checkpointing": True})
         layer.zero_grad()
         with Placement(parts, settings, torch.device("cpu"), torch.float32).backward_memory():
             loss = layer(x).square().sum()
