@@ -134,20 +134,21 @@ new MutationObserver(() => {
 }).observe(document.documentElement, { childList: true, subtree: true });
 
 // A moment after Gradio has drawn a tab it hands each field the value that it was drawn with.  What was typed or
-// ticked in that moment would be gone, and the user not told: so it is entered again.
+// ticked in that moment would be gone, and the user not told: so it is entered again.  A button means that the form
+// may change by itself.
 const DRAWING = 2000; // milliseconds that the drawing of a tab takes on a slow machine
 let tabOpened = -DRAWING;
-const lastEntry = new WeakMap();
+let lastEntry = new WeakMap();
 document.addEventListener(
   "click",
   (event) => {
     if (event.target.closest?.('[role="tab"]')) tabOpened = performance.now();
+    else if (event.target.closest?.("button")) lastEntry = new WeakMap();
   },
   { capture: true },
 );
 document.addEventListener("input", (event) => {
   const field = event.target;
-  if (field.closest?.("#manual")) return; // drawn long after its tab, and filled anew with each picture
   const property = field.type === "checkbox" ? "checked" : "value";
   const entered = field[property];
   lastEntry.set(field, event);
@@ -158,14 +159,4 @@ document.addEventListener("input", (event) => {
     for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
   };
   look();
-});
-
-// Captioning by hand: keys that press its buttons, from anywhere within it.
-const MANUAL_KEYS = { PageDown: "manual-next", PageUp: "manual-previous", "ctrl+Enter": "manual-lacking", "ctrl+s": "manual-save" };
-document.addEventListener("keydown", (event) => {
-  if (!event.target.closest?.("#manual")) return;
-  const button = MANUAL_KEYS[(event.ctrlKey || event.metaKey ? "ctrl+" : "") + event.key];
-  if (!button || event.altKey || event.shiftKey) return;
-  event.preventDefault();
-  document.getElementById(button).click();
 });
