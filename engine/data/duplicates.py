@@ -1,0 +1,52 @@
+"""Which pictures show the same thing: copies, other sizes and other compressions of one.  Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from engine.data.looks import Look
+
+MOST_BITS = 6
+"""Of 64 bits of two hashes those that may differ; pictures that have nothing in common differ in 32 on average."""
+
+MOST_COLOUR = 8.0
+"""Mean difference of the colours at 16 places, of 255.  Flat drawings have like hashes whatever their colours are."""
+
+
+def duplicate_groups(looks: Sequence[Look]) -> list[int]:
+    """A number for each look, the same for those that show the same thing, counted from 1; 0 for the others.
+
+    Every picture is compared with every other one, 5,000 of them in about half a second.
+    """
+    known = [index for index, one in enumerate(looks) if one.colours]
+    if len(known) < 2:
+        return [0] * len(looks)
+    hashes = np.array([looks[index].dhash for index in known], dtype=np.uint64)
+    colours = np.array([list(looks[index].colours) for index in known], dtype=np.int16)
+    pairs: list[tuple[int, int]] = []
+    for place in range(len(known) - 1):
+        near = np.flatnonzero(np.bitwise_count(hashes[place + 1 :] ^ hashes[place]) <= MOST_BITS) + place + 1
+        if len(near):
+            like = np.abs(colours[near] - colours[place]).mean(axis=1) <= MOST_COLOUR
+            pairs += [(place, int(other)) for other in near[like]]
+    return _numbered(pairs, known, len(looks))
+
+
+def _numbered(pairs: list[tuple[int, int]], known: list[int], count: int) -> list[int]:
+    """What hangs together by pairs, numbered in the order of its first picture."""
+    groups = [0] * count
+    if not pairs:
+        return groups
+    rows, columns = zip(*pairs, strict=True)
+    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (rows, columns)), shape=(len(known), len(known)))
+    _, labels = connected_components(graph, directed=False)
+    members = np.bincount(labels)
+    numbers: dict[int, int] = {}
+    for index, label in zip(known, labels, strict=True):
+        if members[label] > 1:
+            groups[index] = numbers.setdefault(int(label), len(numbers) + 1)
+    return groups
