@@ -147,7 +147,7 @@ document.addEventListener(
 );
 document.addEventListener("input", (event) => {
   const field = event.target;
-  if (field.closest?.("#manual")) return; // drawn long after its tab, and filled anew with each picture
+  if (field.closest?.("#manual, #dataset-editor")) return; // drawn long after its tab, and filled anew with each picture
   const property = field.type === "checkbox" ? "checked" : "value";
   const entered = field[property];
   lastEntry.set(field, event);
@@ -160,12 +160,23 @@ document.addEventListener("input", (event) => {
   look();
 });
 
-// Captioning by hand: keys that press its buttons, from anywhere within it.
-const MANUAL_KEYS = { PageDown: "manual-next", PageUp: "manual-previous", "ctrl+Enter": "manual-lacking", "ctrl+s": "manual-save" };
+// Captions by hand: keys that press buttons, from anywhere within the element that is named first.
+const CAPTION_KEYS = {
+  manual: { PageDown: "manual-next", PageUp: "manual-previous", "ctrl+Enter": "manual-lacking", "ctrl+s": "manual-save" },
+  "dataset-editor": {
+    PageDown: "dataset-after", PageUp: "dataset-before", "ctrl+Enter": "dataset-lacking", "ctrl+s": "dataset-save", Escape: "dataset-close",
+  },
+};
 document.addEventListener("keydown", (event) => {
-  if (!event.target.closest?.("#manual")) return;
-  const button = MANUAL_KEYS[(event.ctrlKey || event.metaKey ? "ctrl+" : "") + event.key];
+  const within = Object.keys(CAPTION_KEYS).find((id) => event.target.closest?.(`#${id}`));
+  if (!within) return;
+  const button = CAPTION_KEYS[within][(event.ctrlKey || event.metaKey ? "ctrl+" : "") + event.key];
   if (!button || event.altKey || event.shiftKey) return;
   event.preventDefault();
-  document.getElementById(button).click();
+  document.getElementById(button)?.click();
+});
+
+// Captions that were changed and not saved would be gone with the page.
+addEventListener("beforeunload", (event) => {
+  if (document.querySelector("#dataset-drafts [data-unsaved]")) event.preventDefault();
 });
