@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from ui.sentences import Sentences, refused, said
 Updates = dict[Any, Any]
 
 
+LEAD_TO_EDITOR = "() => darkroom.editCaption()"
+
+
 class CaptionEditor:
     """Draws itself within gr.Blocks.
 
@@ -26,27 +30,26 @@ class CaptionEditor:
 
     def draw(self) -> None:
         self.shown = gr.JSON(None, visible=False)
-        with gr.Column(visible=False, elem_id="dataset-editor", elem_classes="dataset-editor") as self.box:
-            with gr.Row():
-                self.image = gr.Image(
-                    show_label=False, interactive=False, height=300, buttons=[], format="jpeg", min_width=200,
-                    elem_id="dataset-picture",
-                )  # fmt: skip
-                with gr.Column(min_width=260):
-                    self.name = gr.HTML(elem_id="dataset-name", elem_classes="said", padding=False)
-                    self.caption = gr.Textbox(
-                        label="Caption",
-                        info="Page Down, Page Up: the next, the previous. Ctrl+Enter: the next without caption. "
-                        "Ctrl+S: save.",
-                        lines=4,
-                        max_lines=10,
-                        elem_id="dataset-caption",
-                    )
-                    with gr.Row(elem_classes="actions"):
-                        self.before = gr.Button("Previous", elem_id="dataset-before", min_width=80)
-                        self.after = gr.Button("Next", elem_id="dataset-after", min_width=80)
-                        self.lacking = gr.Button("Next without caption", elem_id="dataset-lacking", min_width=160)
-                        self.close = gr.Button("Close", elem_id="dataset-close", min_width=70)
+        with gr.Row(visible=False, elem_id="dataset-editor", elem_classes="dataset-editor") as self.box:
+            self.image = gr.Image(
+                show_label=False, interactive=False, height=300, buttons=[], format="jpeg", min_width=200,
+                elem_id="dataset-picture",
+            )  # fmt: skip
+            with gr.Column(min_width=260):
+                self.name = gr.HTML(elem_id="dataset-name", elem_classes="said", padding=False)
+                self.caption = gr.Textbox(
+                    label="Caption",
+                    info="Page Down, Page Up: the next, the previous. Ctrl+Enter: the next without caption. "
+                    "Ctrl+S: save.",
+                    lines=4,
+                    max_lines=10,
+                    elem_id="dataset-caption",
+                )
+                with gr.Row(elem_classes="actions"):
+                    self.before = gr.Button("Previous", elem_id="dataset-before", min_width=80)
+                    self.after = gr.Button("Next", elem_id="dataset-after", min_width=80)
+                    self.lacking = gr.Button("Next without caption", elem_id="dataset-lacking", min_width=160)
+                    self.close = gr.Button("Close", elem_id="dataset-close", min_width=70)
 
     @property
     def outputs(self) -> list[Any]:
@@ -57,7 +60,7 @@ class CaptionEditor:
     ) -> None:
         """outputs: what is filled.  drawn: makes of (hand, page, chosen) the updates of a page of pictures."""
 
-        def to(hand: Hand, shown: dict[str, Any] | None, caption: str, way: Callable[[Hand, int], int]) -> Updates:
+        def to(way: Callable[[Hand, int], int], hand: Hand, shown: dict[str, Any] | None, caption: str) -> Updates:
             if not hand.survey.seen:
                 return {sentence: refused("Not done.", "The page was loaded anew. Press Show.")}
             hand = self.taken(hand, shown, caption)
@@ -72,13 +75,13 @@ class CaptionEditor:
             (self.lacking, Hand.next_without_caption),
         ]
         for button, way in ways:
-            button.click(lambda *given, way=way: to(*given, way), given, outputs, **SILENT)
+            button.click(partial(to, way), given, outputs, **SILENT)
 
         def choose(hand: Hand, shown: dict[str, Any] | None, caption: str, click: gr.EventData) -> Updates:
             index = int(click.option)
-            return to(hand, shown, caption, lambda hand, _: min(index, len(hand.survey.seen) - 1))
+            return to(lambda hand, _: min(index, len(hand.survey.seen) - 1), hand, shown, caption)
 
-        grid.click(choose, given, outputs, **SILENT)
+        grid.click(choose, given, outputs, **SILENT).then(None, None, None, js=LEAD_TO_EDITOR)
 
         def close(hand: Hand, shown: dict[str, Any] | None, caption: str) -> Updates:
             number = hand.page_of(int(shown["index"])) if shown else 1

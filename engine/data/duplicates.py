@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from engine.data.looks import Look
 
@@ -38,15 +36,18 @@ def duplicate_groups(looks: Sequence[Look]) -> list[int]:
 
 def _numbered(pairs: list[tuple[int, int]], known: list[int], count: int) -> list[int]:
     """What hangs together by pairs, numbered in the order of its first picture."""
+    first = list(range(len(known)))  # of each, an earlier one that hangs together with it; itself where there is none
+
+    def root(place: int) -> int:
+        while first[place] != place:
+            first[place] = place = first[first[place]]
+        return place
+
+    for one, other in pairs:
+        low, high = sorted((root(one), root(other)))
+        first[high] = low
     groups = [0] * count
-    if not pairs:
-        return groups
-    rows, columns = zip(*pairs, strict=True)
-    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (rows, columns)), shape=(len(known), len(known)))
-    _, labels = connected_components(graph, directed=False)
-    members = np.bincount(labels)
     numbers: dict[int, int] = {}
-    for index, label in zip(known, labels, strict=True):
-        if members[label] > 1:
-            groups[index] = numbers.setdefault(int(label), len(numbers) + 1)
+    for place in sorted({place for pair in pairs for place in pair}):
+        groups[known[place]] = numbers.setdefault(root(place), len(numbers) + 1)
     return groups

@@ -99,7 +99,7 @@ def _made(picture: Path, thumbnail: Path) -> Look:
     except Exception as error:  # pillow's decoders raise many kinds
         return Look(unreadable=reason(error))
     grey = image.convert("L")
-    figures = {
+    figures: dict[str, str | float] = {
         "dhash": f"{dhash(grey):016x}",
         "colours": image.resize((4, 4), Image.Resampling.BOX).tobytes().hex(),
         "sharpness": round(sharpness(np.asarray(grey, dtype=np.float32)), 2),

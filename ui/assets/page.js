@@ -35,6 +35,13 @@ window.darkroom = {
     await this.markField(field);
   },
 
+  // The picture that was clicked opens above all pictures, which may be far away.
+  async editCaption() {
+    const field = await this.shown("#dataset-caption textarea", 2000);
+    field?.focus({ preventScroll: true });
+    document.getElementById("dataset-editor")?.scrollIntoView({ block: "nearest" });
+  },
+
   async markField(field) {
     if (!field) return;
     field.classList.add("found");
