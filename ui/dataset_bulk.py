@@ -16,6 +16,8 @@ from ui.sentences import NOTHING, refused, said
 
 Updates = dict[Any, Any]
 
+TOO_LONG = "The regular expression takes too long. Write a simpler one, without repetitions of repetitions."
+
 
 class BulkCaptions:
     """Draws itself within gr.Blocks."""
@@ -55,13 +57,19 @@ class BulkCaptions:
             edit = edit_of(hand, *fields)
             if why := edit.problem():
                 return refused("Not shown.", why)
-            return view.preview(hand.changes(edit), len(hand.found))
+            try:
+                return view.preview(hand.changes(edit), len(hand.found))
+            except TimeoutError:
+                return refused("Not shown.", TOO_LONG)
 
         def apply(hand: Hand, number: float, *fields: Any) -> Updates:
             edit = edit_of(hand, *fields)
             if why := edit.problem():
                 return {sentence: NOTHING, self.preview: refused("Nothing changed.", why)}
-            changes = hand.changes(edit)
+            try:
+                changes = hand.changes(edit)
+            except TimeoutError:
+                return {sentence: NOTHING, self.preview: refused("Nothing changed.", TOO_LONG)}
             hand = hand.with_captions({one.file: after for one, _, after in changes if one.file})
             words = f"Changed {len(changes)} caption{'s' if len(changes) != 1 else ''}. Save captions writes them."
             told = words if changes else "No caption would change."

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from engine.data.sifting import text_of
+from engine.runs.report import shown_name
 from engine.tools import manual
 from ui.dataset_state import Hand
 from ui.form import SILENT
@@ -95,7 +96,7 @@ class CaptionEditor:
             return self.closed()
         one = hand.survey.seen[index]
         text = text_of(one, hand.drafts.texts)
-        shown = {"index": index, "picture": str(one.picture), "caption": text}
+        shown = {"index": index, "picture": shown_name(one.picture), "caption": text}
         place = (
             f"{hand.found.index(index) + 1} of {len(hand.found)}" if index in hand.found else "not among those shown"
         )
@@ -103,7 +104,7 @@ class CaptionEditor:
             self.shown: shown,
             self.box: gr.update(visible=True),
             self.image: manual.Page(one.picture, text).image(),
-            self.name: _told(f"{one.picture.name} ({place})", one.problem, one.file),
+            self.name: _told(f"{shown_name(Path(one.picture.name))} ({place})", one.problem, one.file),
             self.caption: gr.update(value=text, interactive=one.file is not None),
         }
 
@@ -116,7 +117,7 @@ class CaptionEditor:
             return hand
         index = int(shown["index"])
         one = hand.survey.seen[index] if index < len(hand.survey.seen) else None
-        if one is None or one.file is None or str(one.picture) != shown["picture"]:
+        if one is None or one.file is None or shown_name(one.picture) != shown["picture"]:
             return hand
         return hand.with_captions({one.file: (caption or "").strip()})
 

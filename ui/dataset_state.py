@@ -28,6 +28,7 @@ class Hand:
     survey: Survey = field(default_factory=lambda: Survey((), (), (), None))
     looks: dict[Path, Look] = field(default_factory=dict)
     found: tuple[int, ...] = ()
+    sieve: Sieve = field(default_factory=Sieve)
     drafts: Drafts = field(default_factory=Drafts)
 
     @property
@@ -61,7 +62,7 @@ class Hand:
         return next((i for i in around if not text_of(self.survey.seen[i], self.drafts.texts).strip()), index)
 
     def sifted(self, sieve: Sieve) -> Hand:
-        return replace(self, found=tuple(sifted(self.survey, sieve, self.drafts.texts, self.looks)))
+        return replace(self, sieve=sieve, found=tuple(sifted(self.survey, sieve, self.drafts.texts, self.looks)))
 
     def missing(self, indices: list[int] | None = None) -> list[Path]:
         """The pictures not looked at yet, of these or of all."""
@@ -107,7 +108,7 @@ class Hand:
         fresh = survey(settings, folder)
         is_same = [one.picture for one in fresh.seen] == [one.picture for one in self.survey.seen]
         found = self.found if is_same else tuple(range(len(fresh.seen)))
-        after = Hand((settings, folder), fresh, {}, found, self.drafts)
+        after = replace(self, source=(settings, folder), survey=fresh, looks={}, found=found)
         on_disk = after.on_disk()
         texts = {file: text for file, text in self.drafts.texts.items() if on_disk.get(file) != text}
         return replace(after, drafts=replace(self.drafts, texts=texts))

@@ -16,6 +16,7 @@ from engine.data.sifting import Sieve
 from engine.disk import why_not
 from engine.failure import Failure
 from engine.jobs import UTILITIES
+from engine.runs.report import shown_name
 from engine.settings.paths import typed_path, why_unusable, with_whole_paths
 from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
@@ -75,7 +76,7 @@ class DatasetTab:
         with gr.Row(elem_classes="dataset-filters"):
             self.kind = gr.Dropdown(list(sifting.KINDS), label="Show", elem_id="dataset-kind", min_width=150)
             self.concept = gr.Dropdown(
-                [("All", "")], value="", label="Concept", elem_id="dataset-concept", min_width=130
+                [("All", -1)], value=-1, label="Concept", elem_id="dataset-concept", min_width=130
             )
             self.says = gr.Textbox(label="Caption contains", elem_id="dataset-says", min_width=150)
             self.whole_tag = gr.Checkbox(label="As a whole tag", elem_id="dataset-whole-tag", min_width=130)
@@ -117,7 +118,7 @@ class DatasetTab:
         editor = [*page, *self._editor.outputs]
         everything = [*editor, self.overview, self.buckets, self.concept, self.sharpness, self.says, self.whole_tag]
 
-        source = [self.hand, self.folder, *filled]
+        source = [self.hand, self._editor.shown, self._editor.caption, self.folder, *filled]
         for event in (self.show.click, self.folder.submit):
             event(self._show, source, everything, **SILENT)
         tab.select(self._first, source, everything, **SILENT)
@@ -137,17 +138,20 @@ class DatasetTab:
         self._bulk.connect(self.hand, self.number, self.said, page, self._drawn)
         typed = [self.hand, self.number, self._editor.shown, self._editor.caption]
         self.save.click(self._save, typed, everything, **SILENT)
-        self.undo.click(self._undo, [self.hand, self.number, self._editor.shown], editor, **SILENT)
+        self.undo.click(self._undo, typed, editor, **SILENT)
         self.discard.click(self._discard, [self.hand, self.number, self._editor.shown], editor, **SILENT)
 
-    def _first(self, hand: Hand, folder: str, base: TrainingSettings, *values: Any) -> Iterator[Updates]:
+    def _first(self, hand: Hand, *given: Any) -> Iterator[Updates]:
         """When the tab is opened: what the form says, unless something is shown or nothing is said."""
         if hand.survey.seen:
             yield {self.hand: hand}
             return
-        yield from self._show(hand, folder, base, *values)
+        yield from self._show(hand, *given)
 
-    def _show(self, hand: Hand, folder: str, base: TrainingSettings, *values: Any) -> Iterator[Updates]:
+    def _show(
+        self, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, base: TrainingSettings, *values: Any
+    ) -> Iterator[Updates]:
+        hand = self._editor.taken(hand, shown, caption)
         try:
             settings = with_whole_paths(self._form.settings(values, base))
             hand = hand.surveyed(settings, _whole(folder))
@@ -159,28 +163,31 @@ class DatasetTab:
             yield {self.said: refused("Not shown.", f"The folder cannot be read: {why_not(error)}.")}
         else:
             hand = hand.sifted(Sieve())
-            concepts = [("All", ""), *((c.folder.name, str(c.folder)) for c in hand.survey.concepts)]
+            concepts = dict.fromkeys(concept.folder for concept in hand.survey.concepts)
+            choices = [(shown_name(Path(folder.name)), number) for number, folder in enumerate(concepts)]
             fresh = {
                 **self._surveyed(hand),
                 self.said: NOTHING,
-                self.kind: gr.update(value=sifting.ALL),
-                self.concept: gr.update(choices=list(dict.fromkeys(concepts)), value=""),
+                self.concept: gr.update(choices=[("All", -1), *choices], value=-1),
                 self.says: "",
                 self.whole_tag: False,
+                self.sharpness: gr.update(visible=False),
                 **self._editor.closed(),
             }
             for updates in self._page(hand, 1):
-                yield {**fresh, **updates}
+                yield {**updates, **fresh}
                 fresh = {}
 
     def _surveyed(self, hand: Hand) -> Updates:
         return {self.overview: view.overview(hand.survey), self.buckets: view.buckets(hand.survey)}
 
     def _sift(
-        self, hand: Hand, kind: str, concept: str, says: str, whole_tag: bool, sharpness: float | None
+        self, hand: Hand, kind: str, concept: int, says: str, whole_tag: bool, sharpness: float | None
     ) -> Iterator[Updates]:
         """Find pictures; where all have to be looked at first, tell how far that is."""
-        sieve = Sieve(kind, says or "", whole_tag, Path(concept) if concept else None, sharpness or 0.0)
+        folders = list(dict.fromkeys(one.folder for one in hand.survey.concepts))
+        folder = folders[concept] if 0 <= concept < len(folders) else None
+        sieve = Sieve(kind, says or "", whole_tag, folder, sharpness or 0.0)
         visible = gr.update(visible=kind == sifting.BLURRY)
         if kind in sifting.NEED_LOOKS and (missing := hand.missing()):
             drawn = 0.0
@@ -191,10 +198,10 @@ class DatasetTab:
         hand = hand.sifted(sieve)
         count = len(hand.found)
         sentence = said(f"{count} of {len(hand.survey.seen)} pictures.") if hand.survey.seen else NOTHING
-        for updates in self._page(hand, 1, tag=says if whole_tag else ""):
+        for updates in self._page(hand, 1):
             yield {**updates, self.said: sentence, self.sharpness: visible}
 
-    def _sift_by_tag(self, hand: Hand, kind: str, concept: str, says: str, whole_tag: bool, sharpness: float | None,
+    def _sift_by_tag(self, hand: Hand, kind: str, concept: int, says: str, whole_tag: bool, sharpness: float | None,
                      click: gr.EventData) -> Iterator[Updates]:  # fmt: skip
         """Only pictures with the tag that was clicked; clicked again, the others too."""
         tag = str(click.option)
@@ -217,7 +224,9 @@ class DatasetTab:
         for updates in self._page(hand, int(number or 1), _index(shown)):
             yield {**fresh, **updates}
 
-    def _undo(self, hand: Hand, number: float, shown: dict[str, Any] | None) -> Updates:
+    def _undo(self, hand: Hand, number: float, shown: dict[str, Any] | None, caption: str) -> Updates:
+        """What stands in the editor is the last change."""
+        hand = self._editor.taken(hand, shown, caption)
         hand = replace(hand, drafts=hand.drafts.undone())
         return {**self._drawn(hand, int(number or 1), _index(shown)), **self._editor.opened(hand, _index(shown))}
 
@@ -229,33 +238,33 @@ class DatasetTab:
 
     # ── a page of pictures ────────────────────────────────────────────────────────────────────────
 
-    def _page(self, hand: Hand, number: int, chosen: int = -1, tag: str = "") -> Iterator[Updates]:
+    def _page(self, hand: Hand, number: int, chosen: int = -1) -> Iterator[Updates]:
         """Draw a page of pictures, again and again while its thumbnails are being made."""
         drawn = time.monotonic()
         missing = hand.missing(hand.page(number))
         if missing:
-            yield self._drawn(hand, number, chosen, tag)
+            yield self._drawn(hand, number, chosen)
         for _ in hand.look_at(missing):
             if time.monotonic() - drawn > DRAW_EVERY:
                 drawn = time.monotonic()
                 yield {self.grid: self._grid(hand, number, chosen)}
-        yield self._drawn(hand, number, chosen, tag)
+        yield self._drawn(hand, number, chosen)
 
     def _grid(self, hand: Hand, number: int, chosen: int) -> str:
         return view.grid(hand.survey, hand.page(number), hand.looks, hand.drafts.texts, chosen)
 
-    def _drawn(self, hand: Hand, number: int, chosen: int = -1, tag: str = "") -> Updates:
+    def _drawn(self, hand: Hand, number: int, chosen: int = -1) -> Updates:
         """All that follows what is in hand."""
-        survey, texts = hand.survey, hand.drafts.texts
-        counts = sifting.counts(survey, texts, hand.looks, sifting.BLURRED) if survey.seen else {}
+        survey, texts, sieve = hand.survey, hand.drafts.texts, hand.sieve
+        counts = sifting.counts(survey, texts, hand.looks, sieve.sharpness) if survey.seen else {}
         kinds = [(f"{kind} ({counts[kind]})" if kind in counts else kind, kind) for kind in sifting.KINDS]
         number = hand.nearest(number)
         return {
             self.hand: hand,
             self.grid: self._grid(hand, number, chosen),
             self.number: gr.update(value=number, label=f"Page (of {hand.pages})"),
-            self.tags: view.tags(sifting.tag_counts(survey, hand.found, texts), tag),
-            self.kind: gr.update(choices=kinds),
+            self.tags: view.tags(sifting.tag_counts(survey, hand.found, texts), sieve.says if sieve.whole_tag else ""),
+            self.kind: gr.update(choices=kinds, value=sieve.kind),
             self.drafts: _unsaved(hand),
             self.save: gr.update(visible=bool(texts)),
             self.discard: gr.update(visible=bool(texts)),

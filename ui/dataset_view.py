@@ -12,6 +12,7 @@ from urllib.parse import quote
 from engine.data.looks import Look
 from engine.data.sifting import MUCH, Captions, text_of
 from engine.data.survey import ConceptCount, Seen, Survey
+from engine.runs.report import shown_name
 from ui.sentences import Sentences, listed
 
 MOST_TAGS = 300
@@ -32,7 +33,7 @@ def overview(survey: Survey) -> Sentences:
         f"<p><b>{pictures} picture{'s' if pictures != 1 else ''}.</b> {escape(steps)}</p>"
         '<table><thead><tr><th>Concept</th><th class="number">Pictures</th><th class="number">Repeats</th>'
         '<th class="number">Captions</th><th class="number">Shown per epoch</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>{listed(survey.notes)}</div>"
+        f"<tbody>{rows}</tbody></table>{_sendable(listed(survey.notes))}</div>"
     )
 
 
@@ -41,11 +42,11 @@ def _concept(concept: ConceptCount, total: int) -> str:
     kind = " <small>regularisation</small>" if concept.is_regularisation else ""
     least, most = concept.repeats[0], concept.repeats[-1]
     repeats = str(least) if least == most else f"{least} to {most}"
-    words = f" <small>“{escape(concept.words)}”</small>" if concept.words else ""
+    words = f" <small>“{_name(Path(concept.words))}”</small>" if concept.words else ""
     lacking = ' class="number lacking"' if concept.captioned < concept.pictures else ' class="number"'
     share = 100 * concept.shown / total
     return (
-        f'<tr><td title="{escape(str(concept.folder))}">{escape(concept.folder.name)}{words}{kind}</td>'
+        f'<tr><td title="{_name(concept.folder)}">{_name(Path(concept.folder.name))}{words}{kind}</td>'
         f'<td class="number">{concept.pictures}{out}</td><td class="number">{repeats}</td>'
         f"<td{lacking}>{concept.captioned}</td>"
         f'<td class="number">{concept.shown} <small>{share:.0f} %</small></td></tr>'
@@ -63,7 +64,7 @@ def grid(survey: Survey, indices: Sequence[int], looks: Mapping[Path, Look], cha
 def _figure(index: int, one: Seen, looks: Mapping[Path, Look], changed: Captions, is_chosen: bool) -> str:
     text = text_of(one, changed)
     is_changed = one.file in changed
-    lacking = f"folder: {one.item.words}" if one.text is None and one.item.words else "no caption"
+    lacking = f"folder: {shown_name(Path(one.item.words))}" if one.text is None and one.item.words else "no caption"
     caption = escape(text or lacking)
     classes = " ".join(
         name for name, holds in (("chosen", is_chosen), ("changed", is_changed), ("lacking", not text)) if holds
@@ -77,11 +78,11 @@ def _figure(index: int, one: Seen, looks: Mapping[Path, Look], changed: Captions
         notes += [f"{one.cropped_away:.0%} cropped away"] if one.cropped_away > MUCH else []
     facts.append(f"× {one.item.repeats}")
     notes += [one.problem] if one.problem else []
-    title = escape(f"{one.picture}\n{text}", quote=True)
+    title = f"{_name(one.picture)}\n{escape(text)}"
     note = f"<em>{escape(' · '.join(notes))}</em>" if notes else ""
     return (
         f'<figure class="{classes}" data-picture="{index}" tabindex="0" role="button" title="{title}">'
-        f"{_thumb(one, looks.get(one.picture))}<figcaption><b>{escape(one.picture.name)}</b>"
+        f"{_thumb(one, looks.get(one.picture))}<figcaption><b>{_name(Path(one.picture.name))}</b>"
         f"<small>{escape(' '.join(facts))}</small>{note}<span>{caption}</span></figcaption></figure>"
     )
 
@@ -174,7 +175,7 @@ def preview(changes: Sequence[tuple[Seen, str, str]], looked_at: int) -> Sentenc
     """What a change does: (picture, its caption before, and after), of so many pictures that were looked at."""
     head = f"<p><b>{len(changes)} of {looked_at} captions would change.</b></p>"
     rows = "".join(
-        f"<li><b>{escape(one.picture.name)}</b> {_difference(before, after)}</li>"
+        f"<li><b>{_name(Path(one.picture.name))}</b> {_difference(before, after)}</li>"
         for one, before, after in changes[:MOST_EXAMPLES]
     )
     more = f"<p>and {len(changes) - MOST_EXAMPLES} more</p>" if len(changes) > MOST_EXAMPLES else ""
@@ -193,3 +194,13 @@ def _difference(before: str, after: str) -> str:
         parts += [f"<del>{escape(gone)}</del>"] if gone else []
         parts += [f"<ins>{escape(come)}</ins>"] if come else []
     return "".join(parts)
+
+
+def _name(path: Path) -> str:
+    """A path, or a part of one, as a line of text that is no markup."""
+    return escape(shown_name(path))
+
+
+def _sendable(html: str) -> str:
+    """Without the halves of characters that stand for bytes in names that are no UTF-8."""
+    return html.encode("utf-8", "replace").decode()

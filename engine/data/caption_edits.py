@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import regex
 
 ADD, TRIGGER, REMOVE = "Add tags", "Prefix a trigger word", "Remove tags"
 REPLACE, PATTERN = "Find and replace", "Regular expression"
@@ -16,6 +17,10 @@ NEED_TEXT = (ADD, TRIGGER, REMOVE, REPLACE, PATTERN)
 """Those that look for, or put in, a text."""
 
 HAVE_REPLACEMENT = (REPLACE, PATTERN)
+
+
+PATIENCE = 1.0
+"""Seconds that a pattern may take for one caption: some, such as (a+)+b, would take years and stop all else."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +45,20 @@ class Edit:
             return "The text is empty. Write what to add or to look for."
         if self.kind == PATTERN:
             try:
-                re.sub(self.text, self.replacement, "")
-                re.compile(self.text)
-            except (re.error, IndexError) as error:
+                _same_groups(regex.compile(self.text)).sub(self.replacement, "")
+            except (regex.error, IndexError) as error:
                 return f"This is no regular expression: {error}. Correct the text or its replacement."
         return ""
 
     def __call__(self, caption: str) -> str:
-        """The caption as it becomes.  What works on tags does so line by line, for each line is a caption."""
+        """The caption as it becomes.  What works on tags does so line by line, for each line is a caption.
+
+        Raises TimeoutError where a pattern takes too long.
+        """
         if self.kind == REPLACE:
             return caption.replace(self.text, self.replacement).strip()
         if self.kind == PATTERN:
-            return re.sub(self.text, self.replacement, caption).strip()
+            return str(regex.sub(self.text, self.replacement, caption, timeout=PATIENCE)).strip()
         work = self._work_on_tags()
 
         def worked(line: str) -> str:
@@ -84,6 +91,13 @@ class Edit:
             DEDUPLICATE: _each_once,
         }
         return ways[self.kind]
+
+
+def _same_groups(pattern: regex.Pattern[str]) -> regex.Pattern[str]:
+    """A pattern that has the same groups and matches the empty text: a replacement is looked at with a match only."""
+    names = {number: name for name, number in pattern.groupindex.items()}
+    groups = range(1, pattern.groups + 1)
+    return regex.compile("".join(f"(?P<{names[number]}>)" if number in names else "()" for number in groups))
 
 
 def _each_once(tags: list[str]) -> list[str]:

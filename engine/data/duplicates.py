@@ -18,36 +18,25 @@ MOST_COLOUR = 8.0
 def duplicate_groups(looks: Sequence[Look]) -> list[int]:
     """A number for each look, the same for those that show the same thing, counted from 1; 0 for the others.
 
-    Every picture is compared with every other one, 5,000 of them in about half a second.
+    Every picture is compared with every other one, 5,000 of them in less than a second.
     """
     known = [index for index, one in enumerate(looks) if one.colours]
     if len(known) < 2:
         return [0] * len(looks)
     hashes = np.array([looks[index].dhash for index in known], dtype=np.uint64)
     colours = np.array([list(looks[index].colours) for index in known], dtype=np.int16)
-    pairs: list[tuple[int, int]] = []
+    labels = np.arange(len(known))  # of each, the first that it hangs together with
     for place in range(len(known) - 1):
         near = np.flatnonzero(np.bitwise_count(hashes[place + 1 :] ^ hashes[place]) <= MOST_BITS) + place + 1
+        near = near[labels[near] != labels[place]]
         if len(near):
             like = np.abs(colours[near] - colours[place]).mean(axis=1) <= MOST_COLOUR
-            pairs += [(place, int(other)) for other in near[like]]
-    return _numbered(pairs, known, len(looks))
-
-
-def _numbered(pairs: list[tuple[int, int]], known: list[int], count: int) -> list[int]:
-    """What hangs together by pairs, numbered in the order of its first picture."""
-    first = list(range(len(known)))  # of each, an earlier one that hangs together with it; itself where there is none
-
-    def root(place: int) -> int:
-        while first[place] != place:
-            first[place] = place = first[first[place]]
-        return place
-
-    for one, other in pairs:
-        low, high = sorted((root(one), root(other)))
-        first[high] = low
-    groups = [0] * count
+            joined = np.unique(labels[[place, *near[like]]])
+            labels[np.isin(labels, joined)] = joined[0]
+    groups = [0] * len(looks)
     numbers: dict[int, int] = {}
-    for place in sorted({place for pair in pairs for place in pair}):
-        groups[known[place]] = numbers.setdefault(root(place), len(numbers) + 1)
+    members = np.bincount(labels)
+    for index, label in zip(known, labels.tolist(), strict=True):
+        if members[label] > 1:
+            groups[index] = numbers.setdefault(label, len(numbers) + 1)
     return groups

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from engine.data.duplicates import duplicate_groups
@@ -109,7 +110,7 @@ def _of_kind(survey: Survey, sieve: Sieve, changed: Captions, looks: Mapping[Pat
         # A picture that is there twice, as a regularisation picture too, is no copy of itself.
         first = {one.picture: index for index, one in reversed(list(enumerate(seen)))}
         pictures = sorted(first, key=lambda picture: first[picture])
-        groups = duplicate_groups([looks.get(picture, Look()) for picture in pictures])
+        groups = _groups(tuple(looks.get(picture, Look()) for picture in pictures))
         pairs = sorted((group, first[picture]) for group, picture in zip(groups, pictures, strict=True) if group)
         return [index for _, index in pairs]
     passes: Callable[[Seen], bool]
@@ -124,6 +125,12 @@ def _of_kind(survey: Survey, sieve: Sieve, changed: Captions, looks: Mapping[Pat
     else:
         passes = _QUICK.get(sieve.kind, lambda one: True)
     return [index for index, one in enumerate(seen) if passes(one)]
+
+
+@lru_cache(maxsize=4)
+def _groups(looks: tuple[Look, ...]) -> list[int]:
+    """The same pictures are asked about with every page that is drawn."""
+    return duplicate_groups(looks)
 
 
 def _is_blurred(look: Look | None, below: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from engine.data import caption_edits
 from engine.data.caption_edits import ADD, DEDUPLICATE, PATTERN, REMOVE, REPLACE, SORT, TRIGGER, Edit
 
 
@@ -18,6 +19,7 @@ from engine.data.caption_edits import ADD, DEDUPLICATE, PATTERN, REMOVE, REPLACE
         (Edit(REMOVE, "z"), "a ,b", "a ,b"),  # what has nothing to lose stays as it is written
         (Edit(REPLACE, "cat", "dog"), "a cat, cat", "a dog, dog"),
         (Edit(PATTERN, r"(\w+) cat", r"\1 dog"), "a cat", "a dog"),
+        (Edit(PATTERN, r"(?i)(?P<what>CAT)", r"\g<what>!"), "a cat", "a cat!"),
         (Edit(SORT, keep=1), "sks, c, B, a", "sks, a, B, c"),
         (Edit(DEDUPLICATE), "a, b, A, c, b", "a, b, c"),
         (Edit(ADD, "x"), "one\n\ntwo", "one, x\n\ntwo, x"),
@@ -34,3 +36,9 @@ def test_a_caption_is_changed(edit: Edit, before: str, after: str):
 )
 def test_what_cannot_be_done_is_said(edit: Edit):
     assert edit.problem().endswith(".")
+
+
+def test_a_pattern_that_would_take_years_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(caption_edits, "PATIENCE", 0.05)
+    with pytest.raises(TimeoutError):
+        Edit(PATTERN, r"(a|aa)+b(?!)")("a" * 60 + "b" * 2)
