@@ -117,4 +117,5 @@ class Hand:
         """With its captions written, and the folders looked at again; those that could not be written stay drafts."""
         outcome = save(self.drafts.texts)
         left = {file: text for file, text in self.drafts.texts.items() if file in outcome.left}
-        return replace(self, drafts=Drafts(left)).surveyed(*self.source), outcome
+        after = replace(self, drafts=Drafts(left)).surveyed(*self.source)
+        return replace(after, looks=self.looks), outcome  # the pictures are the same

@@ -74,7 +74,7 @@ class DatasetTab:
 
     def _draw_pictures(self) -> None:
         with gr.Row(elem_classes="dataset-filters"):
-            self.kind = gr.Dropdown(list(sifting.KINDS), label="Show", elem_id="dataset-kind", min_width=150)
+            self.kind = gr.Dropdown(list(sifting.KINDS), label="Show", elem_id="dataset-kind", min_width=180)
             self.concept = gr.Dropdown(
                 [("All", -1)], value=-1, label="Concept", elem_id="dataset-concept", min_width=130
             )
@@ -82,7 +82,8 @@ class DatasetTab:
             self.whole_tag = gr.Checkbox(label="As a whole tag", elem_id="dataset-whole-tag", min_width=130)
             self.sharpness = gr.Number(
                 sifting.BLURRED,
-                label="Blurred below (variance of the Laplacian)",
+                label="Blurred below",
+                info="Variance of the Laplacian.",
                 minimum=0,
                 visible=False,
                 elem_id="dataset-sharpness",
@@ -126,7 +127,9 @@ class DatasetTab:
         sieve = [self.hand, self.kind, self.concept, self.says, self.whole_tag, self.sharpness]
         filters = (self.kind.input, self.concept.input, self.says.submit, self.whole_tag.input, self.sharpness.submit)
         for event in filters:
-            event(self._sift, sieve, everything, **SILENT)
+            event(self._look_first, [self.hand, self.kind], [self.said], **SILENT).then(
+                self._sift, sieve, everything, **SILENT
+            )
         self.tags.click(self._sift_by_tag, sieve, everything, **SILENT)
 
         turning = [self.hand, self.number, self._editor.shown]
@@ -181,20 +184,26 @@ class DatasetTab:
     def _surveyed(self, hand: Hand) -> Updates:
         return {self.overview: view.overview(hand.survey), self.buckets: view.buckets(hand.survey)}
 
+    def _look_first(self, hand: Hand, kind: str) -> Iterator[Updates]:
+        """Look at all pictures where that is needed to find some, and tell how far it is.
+
+        The looks are all that comes of it: captions may be changed meanwhile, which must not be taken back.
+        """
+        missing = hand.missing() if kind in sifting.NEED_LOOKS else []
+        drawn = 0.0
+        for number in hand.look_at(missing):
+            if time.monotonic() - drawn > DRAW_EVERY:
+                drawn = time.monotonic()
+                yield {self.said: said(f"Looking at every picture once: {number} of {len(missing)} …")}
+        yield {self.said: NOTHING}
+
     def _sift(
         self, hand: Hand, kind: str, concept: int, says: str, whole_tag: bool, sharpness: float | None
     ) -> Iterator[Updates]:
-        """Find pictures; where all have to be looked at first, tell how far that is."""
         folders = list(dict.fromkeys(one.folder for one in hand.survey.concepts))
         folder = folders[concept] if 0 <= concept < len(folders) else None
         sieve = Sieve(kind, says or "", whole_tag, folder, sharpness or 0.0)
         visible = gr.update(visible=kind == sifting.BLURRY)
-        if kind in sifting.NEED_LOOKS and (missing := hand.missing()):
-            drawn = 0.0
-            for number in hand.look_at(missing):
-                if time.monotonic() - drawn > DRAW_EVERY:
-                    drawn = time.monotonic()
-                    yield {self.said: said(f"Looking at every picture once: {number} of {len(missing)} …")}
         hand = hand.sifted(sieve)
         count = len(hand.found)
         sentence = said(f"{count} of {len(hand.survey.seen)} pictures.") if hand.survey.seen else NOTHING
@@ -222,7 +231,8 @@ class DatasetTab:
             return
         fresh = {**self._surveyed(hand), self.said: sentences, **self._editor.opened(hand, _index(shown))}
         for updates in self._page(hand, int(number or 1), _index(shown)):
-            yield {**fresh, **updates}
+            yield {**updates, **fresh}
+            fresh = {}
 
     def _undo(self, hand: Hand, number: float, shown: dict[str, Any] | None, caption: str) -> Updates:
         """What stands in the editor is the last change."""
@@ -239,16 +249,17 @@ class DatasetTab:
     # ── a page of pictures ────────────────────────────────────────────────────────────────────────
 
     def _page(self, hand: Hand, number: int, chosen: int = -1) -> Iterator[Updates]:
-        """Draw a page of pictures, again and again while its thumbnails are being made."""
-        drawn = time.monotonic()
+        """Draw a page of pictures, and its thumbnails again and again while they are being made.
+
+        Only the first time says what is in hand: captions may be changed meanwhile.
+        """
+        yield self._drawn(hand, number, chosen)
         missing = hand.missing(hand.page(number))
-        if missing:
-            yield self._drawn(hand, number, chosen)
-        for _ in hand.look_at(missing):
-            if time.monotonic() - drawn > DRAW_EVERY:
+        drawn = time.monotonic()
+        for known in hand.look_at(missing):
+            if time.monotonic() - drawn > DRAW_EVERY or known == len(missing):
                 drawn = time.monotonic()
                 yield {self.grid: self._grid(hand, number, chosen)}
-        yield self._drawn(hand, number, chosen)
 
     def _grid(self, hand: Hand, number: int, chosen: int) -> str:
         return view.grid(hand.survey, hand.page(number), hand.looks, hand.drafts.texts, chosen)
