@@ -36,6 +36,7 @@ def main() -> None:
         print(f"The page speaks English only so far, not {options.language}.")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+    from engine.data.looks import thumbnails_root
     from engine.runs.folder import runs_root
     from ui.page import build, looks
 
@@ -48,7 +49,7 @@ def main() -> None:
             share=options.share,
             auth=(options.username, options.password) if options.username else None,
             root_path=options.root_path,
-            allowed_paths=[str(runs_root())],
+            allowed_paths=[str(runs_root()), str(thumbnails_root())],
             inbrowser=options.inbrowser or (has_browser() and not options.headless),
             prevent_thread_lock=True,
             quiet=True,

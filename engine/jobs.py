@@ -75,6 +75,14 @@ JOBS: dict[str, Job] = {
     "clean-captions": utility(
         "metadata_clean", "Captions as metadata/Clean", "Clean the captions and tags of a metadata file."
     ),
+    "prepare-dataset": utility(
+        "prepare",
+        "Dataset/Prepare",
+        "Copy pictures into the layout that training reads, balanced, converted, and with a validation set apart.",
+    ),
+    "group-images": utility(
+        "group_images", "Dataset/Group images", "Copy pictures into folders of pictures of like shape."
+    ),
 }
 
 UTILITIES = {name: job for name, job in JOBS.items() if job.tab}

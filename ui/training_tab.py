@@ -28,7 +28,9 @@ from engine.settings.training import Method, TrainingSettings
 from engine.settings.values import BadValues
 from ui import about_tab, model_switches, search
 from ui.changed_view import changed_table
+from ui.clicks import clicks_on
 from ui.command_panel import CommandPanel
+from ui.dataset_tab import DATASET, DatasetTab
 from ui.findings import bad_values, findings_html
 from ui.form import METHODS, SILENT, Form
 from ui.memory_panel import MemoryPanel
@@ -50,6 +52,7 @@ class TrainingTab:
         self.form = Form(TrainingSettings)
         self.presets = PresetsPanel(self.form)
         self.commands = CommandPanel(self.form)
+        self.dataset = DatasetTab(self.form)
         self.utilities = UtilityTab(self.form)
         self.memory = MemoryPanel(self.form)
         self._start_file = start_file
@@ -72,11 +75,15 @@ class TrainingTab:
                 with gr.Row(elem_classes="outcome"):
                     self.said = gr.HTML(elem_id="said", elem_classes="said")
                     self.undo = gr.Button("Undo", visible=False, elem_id="undo", size="sm", min_width=80, scale=0)
-                self.changed = gr.HTML(changed_table(TrainingSettings()), elem_id="changed", js_on_load=RESET_CLICKS)
+                self.changed = gr.HTML(
+                    changed_table(TrainingSettings()), elem_id="changed", js_on_load=clicks_on("reset")
+                )
                 with gr.Tabs(elem_id="settings"):
                     for tab in self.form.tabs():
                         with gr.Tab(tab, id=tab):
                             self.form.draw(tab)
+                    with gr.Tab(DATASET, id=DATASET) as self.dataset_tab:
+                        self.dataset.draw()
                     with gr.Tab("Utilities", id="Utilities"):
                         self.utilities.draw()
                     with gr.Tab("About", id="About"):
@@ -113,6 +120,7 @@ class TrainingTab:
         self.undo.click(self._undo, [self.before], shown, **SILENT)
         self.changed.click(self._reset_one, [self.base], [*values, self.base], **SILENT)
         self.commands.connect(filled, shown, self._shown)
+        self.dataset.connect(self.dataset_tab, filled, panel)
         self.utilities.connect(filled, shown, self._shown, panel)
         self.presets.connect(blocks, self.base, self.said, shown, self._shown)
         changed: dict[str, Any] = {
@@ -309,8 +317,3 @@ class TrainingTab:
 
 
 SHOW_PROBLEMS = "(problems) => darkroom.showProblems(problems)"
-
-RESET_CLICKS = """element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-reset]');
-  if (button) trigger('click', { option: button.dataset.reset });
-});"""

@@ -14,6 +14,7 @@ from engine.settings.from_metadata import from_metadata
 from engine.settings.paths import typed_path
 from engine.settings.training import TrainingSettings
 from engine.tools.lora_metadata import read_metadata, unfolded
+from ui.dataset_tab import DATASET
 from ui.form import SILENT, Form
 from ui.manual_captioning import ManualCaptioning
 from ui.runs_panel import RunsPanel
@@ -29,12 +30,13 @@ class UtilityTab:
 
     def __init__(self, form: Form) -> None:
         self._form = form
-        self._utilities = {job: UtilityForm(job) for job in UTILITIES}
+        self._jobs = {name: job for name, job in UTILITIES.items() if not job.tab.startswith(f"{DATASET}/")}
+        self._utilities = {name: UtilityForm(name) for name in self._jobs}
         self._manual = ManualCaptioning()
 
     def draw(self) -> None:
         with gr.Tabs():
-            for tab, jobs in groupby(UTILITIES.items(), key=lambda item: item[1].tab.partition("/")[0]):
+            for tab, jobs in groupby(self._jobs.items(), key=lambda item: item[1].tab.partition("/")[0]):
                 with gr.Tab(tab, id=f"utilities-{tab}"), gr.Tabs():
                     if tab == CAPTIONING:
                         with gr.Tab("Manual", id="caption-manual"):

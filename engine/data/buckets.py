@@ -95,15 +95,21 @@ class Buckets:
         return Placed((self._down(resized[0]), self._down(resized[1])), resized)
 
     def _shrunk(self, picture: Size) -> Size:
-        """One side is rounded to steps, the other follows; whichever of the two ways errs less in aspect."""
+        """One side is rounded to steps, the other follows; whichever of the two ways errs less in aspect.
+
+        No side is less than a step, which sd-scripts divides by zero for.
+        """
         aspect = picture[0] / picture[1]
         width, height = math.sqrt(self.area * aspect), math.sqrt(self.area / aspect)
-        by_width, by_height = self._down(int(width + 0.5)), self._down(int(height + 0.5))
-        error_by_width = abs(by_width / self._down(int(by_width / aspect + 0.5)) - aspect)
-        error_by_height = abs(self._down(int(by_height * aspect + 0.5)) / by_height - aspect)
+        by_width, by_height = self._a_step_at_least(width), self._a_step_at_least(height)
+        error_by_width = abs(by_width / self._a_step_at_least(by_width / aspect) - aspect)
+        error_by_height = abs(self._a_step_at_least(by_height * aspect) / by_height - aspect)
         if error_by_width < error_by_height:
             return by_width, int(by_width / aspect + 0.5)
         return int(by_height * aspect + 0.5), by_height
+
+    def _a_step_at_least(self, side: float) -> int:
+        return max(self.steps, self._down(int(side + 0.5)))
 
     def _down(self, side: int) -> int:
         return side - side % self.steps

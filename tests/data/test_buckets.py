@@ -58,3 +58,10 @@ def test_every_picture_covers_its_bucket_and_every_bucket_is_of_steps(width, hei
     assert place.resized[0] >= place.bucket[0]
     assert place.resized[1] >= place.bucket[1]
     assert 0 <= place.cropped_away() < 1
+
+
+@pytest.mark.parametrize(("side", "picture"), [(64, (96, 64)), (256, (100, 3000)), (128, (3100, 100))])
+def test_a_picture_too_narrow_for_a_step_gets_a_bucket_of_one_step(side: int, picture: tuple[int, int]):
+    place = Buckets(side * side, upscale=False).place(picture)
+    assert min(place.bucket) == 64
+    assert all(bucket <= scaled for bucket, scaled in zip(place.bucket, place.resized, strict=True))

@@ -35,6 +35,13 @@ window.darkroom = {
     await this.markField(field);
   },
 
+  // The picture that was clicked opens above all pictures, which may be far away.
+  async editCaption() {
+    const field = await this.shown("#dataset-caption textarea", 2000);
+    field?.focus({ preventScroll: true });
+    document.getElementById("dataset-editor")?.scrollIntoView({ block: "nearest" });
+  },
+
   async markField(field) {
     if (!field) return;
     field.classList.add("found");
@@ -149,6 +156,7 @@ document.addEventListener(
 );
 document.addEventListener("input", (event) => {
   const field = event.target;
+  if (field.closest?.("#manual, #dataset-editor")) return; // drawn long after its tab, and filled anew with each picture
   const property = field.type === "checkbox" ? "checked" : "value";
   const entered = field[property];
   lastEntry.set(field, event);
@@ -159,4 +167,25 @@ document.addEventListener("input", (event) => {
     for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
   };
   look();
+});
+
+// Captions by hand: keys that press buttons, from anywhere within the element that is named first.
+const CAPTION_KEYS = {
+  manual: { PageDown: "manual-next", PageUp: "manual-previous", "ctrl+Enter": "manual-lacking", "ctrl+s": "manual-save" },
+  "dataset-editor": {
+    PageDown: "dataset-after", PageUp: "dataset-before", "ctrl+Enter": "dataset-lacking", "ctrl+s": "dataset-save", Escape: "dataset-close",
+  },
+};
+document.addEventListener("keydown", (event) => {
+  const within = Object.keys(CAPTION_KEYS).find((id) => event.target.closest?.(`#${id}`));
+  if (!within) return;
+  const button = CAPTION_KEYS[within][(event.ctrlKey || event.metaKey ? "ctrl+" : "") + event.key];
+  if (!button || event.altKey || event.shiftKey) return;
+  event.preventDefault();
+  document.getElementById(button)?.click();
+});
+
+// Captions that were changed and not saved would be gone with the page.
+addEventListener("beforeunload", (event) => {
+  if (document.querySelector("#dataset-drafts [data-unsaved]")) event.preventDefault();
 });

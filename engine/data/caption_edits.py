@@ -1,0 +1,112 @@
+"""Changing many captions alike: pure functions of a caption's text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import regex
+
+ADD, TRIGGER, REMOVE = "Add tags", "Prefix a trigger word", "Remove tags"
+REPLACE, PATTERN = "Find and replace", "Regular expression"
+SORT, DEDUPLICATE = "Sort tags", "Remove tags that stand there twice"
+
+KINDS = (ADD, TRIGGER, REMOVE, REPLACE, PATTERN, SORT, DEDUPLICATE)
+
+NEED_TEXT = (ADD, TRIGGER, REMOVE, REPLACE, PATTERN)
+"""Those that look for, or put in, a text."""
+
+HAVE_REPLACEMENT = (REPLACE, PATTERN)
+
+
+PATIENCE = 1.0
+"""Seconds that a pattern may take for one caption: some, such as (a+)+b, would take years and stop all else."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change.  text: tags, what is looked for, or a pattern in Python's syntax.
+
+    replacement: what comes in its place, where \\1 stands for the first group of a pattern.
+    keep: tags at the front that sorting leaves where they are.  separator: between tags.
+    """
+
+    kind: str
+    text: str = ""
+    replacement: str = ""
+    keep: int = 0
+    separator: str = ","
+
+    def problem(self) -> str:
+        """Why it cannot be done, as a sentence; nothing where it can."""
+        if self.kind not in KINDS:
+            return f"There is no change {self.kind!r}. Choose one of the list."
+        if self.kind in NEED_TEXT and not self.text.strip():
+            return "The text is empty. Write what to add or to look for."
+        if self.kind == PATTERN:
+            try:
+                _same_groups(regex.compile(self.text)).sub(self.replacement, "")
+            except (regex.error, IndexError) as error:
+                return f"This is no regular expression: {error}. Correct the text or its replacement."
+        return ""
+
+    def __call__(self, caption: str) -> str:
+        """The caption as it becomes.  What works on tags does so line by line, for each line is a caption.
+
+        Raises TimeoutError where a pattern takes too long.
+        """
+        if self.kind == REPLACE:
+            return caption.replace(self.text, self.replacement).strip()
+        if self.kind == PATTERN:
+            return str(regex.sub(self.text, self.replacement, caption, timeout=PATIENCE)).strip()
+        work = self._work_on_tags()
+
+        def worked(line: str) -> str:
+            before = _tags(line, self._sign)
+            after = work(before)
+            return line if after == before else f"{self._sign} ".join(after)
+
+        return "\n".join(worked(line) if line.strip() or not caption.strip() else line for line in caption.split("\n"))
+
+    @property
+    def _sign(self) -> str:
+        return self.separator.strip() or ","
+
+    def _work_on_tags(self) -> Callable[[list[str]], list[str]]:
+        given = _tags(self.text, self._sign)
+        folded = {tag.casefold() for tag in given}
+
+        def without(tags: list[str]) -> list[str]:
+            return [tag for tag in tags if tag.casefold() not in folded]
+
+        def added(tags: list[str]) -> list[str]:
+            there = {tag.casefold() for tag in tags}
+            return [*tags, *(tag for tag in given if tag.casefold() not in there)]
+
+        ways: dict[str, Callable[[list[str]], list[str]]] = {
+            ADD: added,
+            TRIGGER: lambda tags: [*given, *without(tags)],
+            REMOVE: without,
+            SORT: lambda tags: [*tags[: self.keep], *sorted(tags[self.keep :], key=str.casefold)],
+            DEDUPLICATE: _each_once,
+        }
+        return ways[self.kind]
+
+
+def _same_groups(pattern: regex.Pattern[str]) -> regex.Pattern[str]:
+    """A pattern that has the same groups and matches the empty text: a replacement is looked at with a match only."""
+    names = {number: name for name, number in pattern.groupindex.items()}
+    groups = range(1, pattern.groups + 1)
+    return regex.compile("".join(f"(?P<{names[number]}>)" if number in names else "()" for number in groups))
+
+
+def _each_once(tags: list[str]) -> list[str]:
+    """The first of those that are alike, case aside."""
+    first: dict[str, str] = {}
+    for tag in tags:
+        first.setdefault(tag.casefold(), tag)
+    return list(first.values())
+
+
+def _tags(text: str, sign: str) -> list[str]:
+    return [tag for part in text.split(sign) if (tag := part.strip())]

@@ -1,0 +1,137 @@
+"""Finding pictures of a survey: those that need looking after, and those whose captions say something."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from engine.data.duplicates import duplicate_groups
+from engine.data.looks import Look
+from engine.data.survey import Seen, Survey
+
+EXTREME = 2.0
+"""Times its width that a picture may be high, or the other way round, before its shape counts as extreme."""
+
+MUCH = 0.1
+"""Share of a picture whose loss to the crop is worth a look."""
+
+BLURRED = 100.0
+"""The usual threshold of the variance of the Laplacian; what is right depends on the pictures."""
+
+Captions = Mapping[Path, str]
+"""What captions shall be, where that is not what their files say."""
+
+_QUICK: dict[str, Callable[[Seen], bool]] = {
+    "Too small": lambda one: one.is_small,
+    "Enlarged": lambda one: one.is_enlarged,
+    "Extreme aspect": lambda one: max(one.found.size) > EXTREME * min(one.found.size) > 0,
+    "Much cropped": lambda one: one.cropped_away > MUCH,
+}
+
+ALL, NO_CAPTION, CHANGED, UNREADABLE = "All pictures", "No caption", "Changed caption", "Unreadable"
+DUPLICATE, BLURRY = "Duplicate", "Blurred"
+
+KINDS = (ALL, NO_CAPTION, *_QUICK, DUPLICATE, BLURRY, UNREADABLE, CHANGED)
+
+NEED_LOOKS = (DUPLICATE, BLURRY, UNREADABLE)
+"""Those for which every picture has to be decoded once."""
+
+
+@dataclass(frozen=True)
+class Sieve:
+    """What to look for.  says: in the caption, case aside.  whole_tag: as one of its tags, not as a part of its text.
+
+    folder: pictures of this folder alone.  sharpness: below it a picture counts as blurred.
+    """
+
+    kind: str = ALL
+    says: str = ""
+    whole_tag: bool = False
+    folder: Path | None = None
+    sharpness: float = BLURRED
+
+
+def text_of(one: Seen, changed: Captions) -> str:
+    """The caption as it shall be; empty where there is none."""
+    return changed.get(one.file, one.text or "") if one.file else one.text or ""
+
+
+def tags_of(text: str, separator: str = ",") -> list[str]:
+    """The parts of a caption, without blanks around them and empty ones."""
+    return [tag for line in text.split("\n") for part in line.split(separator or ",") if (tag := part.strip())]
+
+
+def sifted(survey: Survey, sieve: Sieve, changed: Captions, looks: Mapping[Path, Look]) -> list[int]:
+    """Indices of the pictures that were found; duplicates stand beside each other.
+
+    looks: of as many pictures as were looked at; those that were not pass none of NEED_LOOKS.
+    """
+    wanted = sieve.says.strip().casefold()
+
+    def says(one: Seen) -> bool:
+        text = text_of(one, changed).casefold()
+        separator = one.item.subset.captions.caption_separator
+        return wanted in (tags_of(text, separator) if sieve.whole_tag else text)
+
+    of_kind = dict.fromkeys(_of_kind(survey, sieve, changed, looks))
+    return [
+        index
+        for index in of_kind
+        if (not wanted or says(survey.seen[index]))
+        and (sieve.folder is None or survey.seen[index].picture.parent == sieve.folder)
+    ]
+
+
+def counts(survey: Survey, changed: Captions, looks: Mapping[Path, Look], sharpness: float) -> dict[str, int]:
+    """Pictures of every kind; those that need looks only where every picture was looked at."""
+    is_looked_at = all(one.picture in looks for one in survey.seen)
+    return {
+        kind: len(_of_kind(survey, Sieve(kind, sharpness=sharpness), changed, looks))
+        for kind in KINDS
+        if is_looked_at or kind not in NEED_LOOKS
+    }
+
+
+def tag_counts(survey: Survey, indices: Iterable[int], changed: Captions) -> list[tuple[str, int]]:
+    """(tag, captions that have it), the most frequent first."""
+    counted = Counter[str]()
+    for index in indices:
+        one = survey.seen[index]
+        counted.update(dict.fromkeys(tags_of(text_of(one, changed), one.item.subset.captions.caption_separator), 1))
+    return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _of_kind(survey: Survey, sieve: Sieve, changed: Captions, looks: Mapping[Path, Look]) -> list[int]:
+    seen = survey.seen
+    if sieve.kind == DUPLICATE:
+        # A picture that is there twice, as a regularisation picture too, is no copy of itself.
+        first = {one.picture: index for index, one in reversed(list(enumerate(seen)))}
+        pictures = sorted(first, key=lambda picture: first[picture])
+        groups = _groups(tuple(looks.get(picture, Look()) for picture in pictures))
+        pairs = sorted((group, first[picture]) for group, picture in zip(groups, pictures, strict=True) if group)
+        return [index for _, index in pairs]
+    passes: Callable[[Seen], bool]
+    if sieve.kind == NO_CAPTION:
+        passes = lambda one: not text_of(one, changed).strip()  # noqa: E731
+    elif sieve.kind == CHANGED:
+        passes = lambda one: one.file in changed  # noqa: E731
+    elif sieve.kind == UNREADABLE:
+        passes = lambda one: bool(one.found.left_out or looks.get(one.picture, Look()).unreadable)  # noqa: E731
+    elif sieve.kind == BLURRY:
+        passes = lambda one: _is_blurred(looks.get(one.picture), sieve.sharpness)  # noqa: E731
+    else:
+        passes = _QUICK.get(sieve.kind, lambda one: True)
+    return [index for index, one in enumerate(seen) if passes(one)]
+
+
+@lru_cache(maxsize=4)
+def _groups(looks: tuple[Look, ...]) -> list[int]:
+    """The same pictures are asked about with every page that is drawn."""
+    return duplicate_groups(looks)
+
+
+def _is_blurred(look: Look | None, below: float) -> bool:
+    return look is not None and look.thumbnail is not None and look.sharpness < below

@@ -1,0 +1,180 @@
+"""A training set as people look at it: every picture with its caption, bucket and crop, and what they add up to.
+
+Needs no torch.  Headers are read, nothing is decoded: see looks.py for what takes longer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.data.buckets import Placed, Size
+from engine.data.captions import caption_file
+from engine.data.examining import Examined, examined, told
+from engine.data.folders import Concept, ImageFolder, pictures_in, scan
+from engine.data.items import Item, Subset, TrainingSet, items_of, places_of, readable
+from engine.data.steps import StepPlan, plan_of
+from engine.data.training_set import training_set
+from engine.failure import Failure
+from engine.settings.training import TrainingSettings
+
+FLAT = (
+    "The pictures stand directly in the folder, where training looks for none: it wants sub-folders named "
+    "REPEATS_WORDS. Prepare makes them."
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One picture.  place: its bucket and crop, None where it is left out.
+
+    text: all that its caption file says, or its words in a list; None where it has neither.
+    file: where its caption is written, None where a list holds it.  problem: why the caption cannot be read.
+    """
+
+    item: Item
+    found: Examined
+    place: Placed | None
+    text: str | None
+    file: Path | None
+    problem: str = ""
+
+    @property
+    def picture(self) -> Path:
+        return self.item.picture
+
+    @property
+    def is_enlarged(self) -> bool:
+        return self.place is not None and self.place.resized[0] > self.place.original[0]
+
+    @property
+    def cropped_away(self) -> float:
+        """Share of the picture that the crop leaves out, in [0, 1)."""
+        return max(0.0, self.place.cropped_away()) if self.place else 0.0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it has fewer pixels than the training size."""
+        width, height = self.item.subset.pictures.size()
+        return self.place is not None and self.found.size[0] * self.found.size[1] < width * height
+
+
+@dataclass(frozen=True)
+class ConceptCount:
+    """Pictures of one folder that are treated alike.  shown: pictures × repeats of an epoch.
+
+    repeats: one number, or several where regularisation pictures are balanced.
+    """
+
+    folder: Path
+    words: str
+    is_regularisation: bool
+    pictures: int
+    repeats: tuple[int, ...]
+    captioned: int
+    left_out: int
+    shown: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """seen: every picture, also those that are left out.  notes: sentences on what is left out or mended, and why.
+
+    plan: None where nothing can be trained on.
+    """
+
+    seen: tuple[Seen, ...]
+    concepts: tuple[ConceptCount, ...]
+    notes: tuple[str, ...]
+    plan: StepPlan | None
+
+    def buckets(self) -> list[tuple[Size, int, int]]:
+        """(size, pictures, pictures × repeats), by width."""
+        counts = Counter[Size]()
+        shown = Counter[Size]()
+        for one in self.seen:
+            if one.place:
+                counts[one.place.bucket] += 1
+                shown[one.place.bucket] += one.item.repeats
+        return [(size, counts[size], shown[size]) for size in sorted(counts)]
+
+
+def survey(settings: TrainingSettings, folder: str = "") -> Survey:
+    """Look at what the settings describe, or at a folder as these settings would read it.
+
+    Raises Failure with a sentence, and OSError where a folder cannot be read.
+    """
+    try:
+        settings.dataset.size()
+    except ValueError as error:
+        raise Failure(str(error), "", "max_resolution") from None
+    described = training_set(settings) if not folder else _of_folder(Path(folder), settings)
+    items = described.items
+    if not items:
+        raise Failure(f'There are no pictures in "{folder or settings.folders.train_data_dir}".', "Choose another.")
+    found = examined([item.picture for item in items], decode=False)
+    usable = readable(items, found)
+    places = places_of(usable)
+    # A picture may stand there twice, as regularisation pictures do that are used as training pictures too.
+    placed = {id(item): place for item, place in zip(usable, places, strict=True)}
+    seen = tuple(_seen(item, found[item.picture], placed.get(id(item))) for item in items)
+    plan = plan_of(usable, settings, places) if usable else None
+    return Survey(seen, _concepts(seen), (*described.notes, *told(found)), plan)
+
+
+def _of_folder(folder: Path, settings: TrainingSettings) -> TrainingSet:
+    """What stands in a folder that somebody names; one without sub-folders is shown as a concept of its own."""
+    if not folder.is_dir():
+        raise Failure(f'There is no folder "{folder}".', "Correct the path.", "train_data_dir")
+    subset = Subset.of(settings)
+    inside = scan(folder)
+    notes = [f'The pictures in "{child.name}" are left out: 0 repeats.' for child in inside.switched_off]
+    if inside.concepts:
+        lacking = [
+            f'The pictures in "{child.name}" are left out: no repeats in its name.' for child in inside.unnumbered
+        ]
+        loose = [f"{len(inside.loose)} pictures beside the sub-folders are left out."] if inside.loose else []
+        return TrainingSet(items_of(inside, subset=subset), (*notes, *lacking, *loose))
+    flat = [Concept(folder, 1, "", inside.loose)] if inside.loose else []
+    flat += [Concept(child, 1, "", pictures_in(child)) for child in inside.unnumbered]
+    return TrainingSet(items_of(ImageFolder(tuple(flat), (), (), ()), subset=subset), (FLAT, *notes))
+
+
+def _seen(item: Item, found: Examined, place: Placed | None) -> Seen:
+    if item.caption is not None:
+        return Seen(item, found, place, item.caption, None)
+    ending = item.subset.pictures.caption_ending()
+    own = item.picture.with_name(item.picture.stem + ending)
+    file = caption_file(item.picture, ending)
+    if file is None:
+        return Seen(item, found, place, None, own)
+    try:
+        return Seen(item, found, place, file.read_text(encoding="utf-8-sig").strip(), own)
+    except UnicodeDecodeError:
+        return Seen(item, found, place, None, own, "its caption is not UTF-8 text; save it as UTF-8")
+    except OSError as error:
+        return Seen(item, found, place, None, own, f"its caption cannot be read: {error.strerror}")
+
+
+def _concepts(seen: tuple[Seen, ...]) -> tuple[ConceptCount, ...]:
+    groups: dict[tuple[Path, str, bool, int], list[Seen]] = {}
+    for one in seen:
+        key = (one.picture.parent, one.item.words, one.item.is_regularisation, one.item.subset.dataset)
+        groups.setdefault(key, []).append(one)
+    counted = []
+    for (folder, words, is_regularisation, _), pictures in groups.items():
+        used = [one for one in pictures if one.place]
+        counted.append(
+            ConceptCount(
+                folder,
+                words,
+                is_regularisation,
+                len(pictures),
+                tuple(sorted({one.item.repeats for one in pictures})),
+                sum(bool(one.text) for one in pictures),
+                len(pictures) - len(used),
+                sum(one.item.repeats for one in used),
+            )
+        )
+    return tuple(counted)

@@ -1,0 +1,107 @@
+"""The Dataset page: looked at, sifted, captions changed, undone and saved, pictures prepared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.pictures import draw_pictures
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    inside = draw_pictures(tmp_path / "img" / "3_shapes", 5)
+    for number, text in enumerate(["red, cat", "blue, cat", "<b>bold</b>, cat"]):
+        (inside / f"{number:02d}.txt").write_text(text)
+    (inside / "03.txt").unlink()
+    (inside / "04.txt").write_text("dog")
+    (inside / "broken.png").write_bytes(b"no picture")
+    return tmp_path / "img"
+
+
+def test_a_dataset_is_looked_at_and_its_captions_mended(open_page, folder: Path, tmp_path: Path):
+    driver = open_page()
+    page = driver.page
+    inside = folder / "3_shapes"
+    driver.tab("Dataset")
+    page.locator("#dataset-folder :is(textarea, input)").fill(str(folder))
+    page.locator("#dataset-show").click()
+    overview = page.locator(".dataset-overview")
+    expect(overview).to_contain_text("6 pictures.")
+    expect(overview).to_contain_text("15 steps per epoch")
+    expect(overview).to_contain_text("broken.png")
+    driver.screenshot("dataset overview")
+
+    driver.tab("Pictures")
+    figures = page.locator("#dataset-grid figure")
+    expect(figures).to_have_count(6)
+    expect(page.locator("#dataset-grid img")).to_have_count(5)
+    page.wait_for_function("document.querySelector('#dataset-grid img').naturalWidth > 0")
+    assert page.locator("#dataset-grid b b, #dataset-tags b b").count() == 0  # a caption is no markup
+
+    tag = page.locator("#dataset-tags button", has_text="cat")
+    tag.click()
+    expect(figures).to_have_count(3)
+
+    page.locator("#dataset-bulk > button").click()
+    text = page.locator("#dataset-text :is(textarea, input)")
+    text.fill("sks")
+    page.locator("#dataset-preview-button").click()
+    expect(page.locator("#dataset-preview")).to_contain_text("3 of 3 captions would change")
+    expect(page.locator("#dataset-preview ins").first).to_contain_text("sks")
+    driver.screenshot("dataset captions in bulk")
+    page.locator("#dataset-apply").click()
+    unsaved = page.locator("#dataset-drafts")
+    expect(unsaved).to_contain_text("3 captions are changed")
+    page.locator("#dataset-undo").click()
+    expect(unsaved).not_to_contain_text("changed")
+    page.locator("#dataset-apply").click()
+    expect(unsaved).to_contain_text("3 captions are changed")
+    assert (inside / "00.txt").read_text() == "red, cat"  # nothing is written yet
+
+    tag.click()  # all pictures again
+    expect(figures).to_have_count(6)
+    figures.nth(3).click()
+    caption = page.locator("#dataset-caption textarea")
+    expect(caption).to_have_value("")
+    caption.fill("a star")
+    caption.press("PageDown")
+    expect(caption).to_have_value("dog")
+    expect(unsaved).to_contain_text("4 captions are changed")
+    caption.fill("a dog")
+    driver.screenshot("dataset editor")
+    caption.press("Control+s")
+    expect(page.locator("#dataset-said")).to_contain_text("Saved 5 captions.")
+    expect(unsaved).not_to_contain_text("changed")
+    assert [(inside / f"0{n}.txt").read_text() for n in (0, 3, 4)] == ["red, cat, sks\n", "a star\n", "a dog\n"]
+    assert (inside / "00.txt.bak").read_text() == "red, cat"
+
+    driver.tab("Buckets")
+    expect(page.locator("#dataset-buckets tbody tr")).to_have_count(1)
+    driver.screenshot("dataset buckets")
+
+
+def test_what_cannot_be_shown_is_said_and_pictures_are_prepared(open_page, folder: Path, tmp_path: Path):
+    driver = open_page()
+    page = driver.page
+    driver.tab("Dataset")
+    page.locator("#dataset-folder :is(textarea, input)").fill(str(tmp_path / "nowhere"))
+    page.locator("#dataset-show").click()
+    expect(page.locator("#dataset-said")).to_contain_text("There is no folder")
+
+    driver.tab("Prepare")
+
+    def fill(option: str, text: str) -> None:
+        page.locator(f"#prepare-dataset-{option} :is(textarea, input)").first.fill(text)
+
+    fill("train_data_dir", str(folder / "3_shapes"))
+    fill("instance_prompt", "sks")
+    fill("class_prompt", "shape")
+    fill("destination", str(tmp_path / "out"))
+    page.locator("#prepare-dataset-start").click()
+    driver.wait_for_status("Done")
+    expect(page.locator("#overview")).to_contain_text("5 pictures copied")
+    assert len(list((tmp_path / "out" / "img" / "10_sks shape").glob("*.png"))) == 5
+    driver.screenshot("dataset prepared")

@@ -1,0 +1,42 @@
+"""Captions changed but not saved: nothing reaches the disk before, nothing is lost after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.tools.caption_drafts import Drafts, save
+
+
+def test_changes_are_undone_one_by_one_and_those_that_change_nothing_do_not_count(tmp_path: Path):
+    a, b = tmp_path / "a.txt", tmp_path / "b.txt"
+    on_disk = {a: "cat"}
+    first = Drafts().changed({a: "dog", b: "new"}, on_disk)
+    assert first.changed({a: "dog"}, on_disk) is first
+    second = first.changed({a: "cat"}, on_disk)
+    assert second.texts == {b: "new"}  # what is as on the disk again is no change
+    assert second.undone() == first
+    assert second.undone().undone().texts == {}
+    assert Drafts().undone() == Drafts()
+
+
+def test_saving_keeps_each_old_text(tmp_path: Path):
+    old, new, odd = tmp_path / "old.txt", tmp_path / "new.txt", tmp_path / "odd.txt"
+    old.write_text("cat\n")
+    odd.write_bytes(b"\xff\xfe")
+    saved = save({old: "dog", new: "bird ", odd: "fish"})
+    assert (saved.written, saved.backups, saved.left) == (3, 2, {})
+    assert (old.read_text(), new.read_text(), odd.read_text()) == ("dog\n", "bird\n", "fish\n")
+    assert (tmp_path / "old.txt.bak").read_text() == "cat\n"
+    assert (tmp_path / "odd.txt.bak").read_bytes() == b"\xff\xfe"
+    assert not (tmp_path / "new.txt.bak").exists()
+
+
+def test_what_cannot_be_written_is_named_and_the_rest_is_written(tmp_path: Path):
+    blocked, fine = tmp_path / "blocked.txt", tmp_path / "fine.txt"
+    blocked.mkdir()
+    saved = save({blocked: "a", tmp_path / "half.txt": "\ud800", fine: "b"})
+    assert saved.written == 1
+    assert fine.read_text() == "b\n"
+    assert set(saved.left) == {blocked, tmp_path / "half.txt"}
+    assert not (tmp_path / "half.txt").exists()
+    assert len(saved.report()[1]) == 2

@@ -1,0 +1,101 @@
+"""The Dataset page as HTML: what files are called and captions say is never markup, and never breaks the page."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from engine.data.looks import look
+from engine.data.survey import Survey, survey
+from engine.settings.training import TrainingSettings
+from engine.tools.caption_drafts import Drafts
+from ui import dataset_view as view
+from ui.dataset_editor import CaptionEditor
+from ui.dataset_state import PAGE, Hand
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def surveyed(tmp_path: Path) -> Survey:
+    return survey(described(tmp_path))
+
+
+def described(tmp_path: Path) -> TrainingSettings:
+    folder = tmp_path / "img" / f"2_{EVIL}"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (100, 60)).save(folder / f"{EVIL}{number}.png")
+        (folder / f"{EVIL}{number}.txt").write_text(f"{EVIL}, tag{number}")
+    return TrainingSettings().with_values(
+        {"train_data_dir": str(tmp_path / "img"), "max_resolution": "64,64", "enable_bucket": False}
+    )
+
+
+def test_nothing_foreign_is_markup(surveyed: Survey):
+    looks = {one.picture: look(one.picture) for one in surveyed.seen}
+    changes = [(surveyed.seen[0], EVIL, f"{EVIL}, more")]
+    for html in (
+        view.overview(surveyed), view.buckets(surveyed), view.grid(surveyed, [0, 1], looks, {}, 0),
+        view.tags([(EVIL, 2)], EVIL), view.preview(changes, 3),
+    ):  # fmt: skip
+        assert "<img src=x" not in html
+    assert view.grid(surveyed, [0, 1], looks, {}, 0).count("<img src=") == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take no such names")
+def test_names_that_are_no_text_can_be_shown(tmp_path: Path):
+    settings = described(tmp_path)
+    odd = os.fsencode(tmp_path) + b"/img/2_x\xff"
+    os.mkdir(odd)
+    Image.new("RGB", (70, 70)).save(tmp_path / "plain.png")
+    os.rename(tmp_path / "plain.png", odd + b"/\xfe.png")
+    (Path(os.fsdecode(odd)) / "empty.png").touch()
+    surveyed = survey(settings)
+    html = view.overview(surveyed) + view.grid(surveyed, range(len(surveyed.seen)), {}, {}, -1)
+    json.dumps(html, ensure_ascii=False).encode()
+
+
+def test_the_crop_is_drawn_where_it_is(surveyed: Survey):
+    # 100 × 60 is scaled to 107 × 64, of which 64 × 64 in the middle stay: 20.1 % go on either side
+    grid = view.grid(surveyed, [0], {one.picture: look(one.picture) for one in surveyed.seen}, {}, -1)
+    assert 'style="inset:0.0% 20.1%"' in grid
+    assert "40% cropped away" in grid
+
+
+def test_pages_are_counted_to_the_last_picture():
+    hand = Hand(found=tuple(range(2 * PAGE + 5)))
+    assert hand.pages == 3
+    assert hand.page(99) == list(range(2 * PAGE, 2 * PAGE + 5))
+    assert hand.page(0) == list(range(PAGE))
+    assert hand.page_of(PAGE) == 2
+    assert hand.beside(2 * PAGE + 4, 1) == 2 * PAGE + 4
+    assert Hand().page(1) == []
+
+
+def test_what_is_typed_goes_to_the_picture_that_was_shown_beside_it(tmp_path: Path):
+    editor = CaptionEditor()
+    hand = Hand().surveyed(described(tmp_path))
+    first = hand.survey.seen[0]
+    shown = {"index": 0, "picture": str(first.picture), "caption": first.text}
+    assert editor.taken(hand, shown, "mine").drafts.texts == {first.file: "mine"}
+    assert editor.taken(hand, shown, f" {first.text} ") is hand
+    assert editor.taken(hand, shown | {"index": 1}, "mine") is hand  # another survey: it is no longer the same picture
+
+
+def test_saving_keeps_filters_and_what_could_not_be_written(tmp_path: Path):
+    hand = Hand().surveyed(described(tmp_path))
+    files = [one.file for one in hand.survey.seen if one.file]
+    files[1].unlink()
+    files[1].mkdir()
+    hand = Hand(hand.source, hand.survey, {}, (2, 1), hand.sieve, Drafts()).with_captions(dict.fromkeys(files, "new"))
+    hand, saved = hand.saved()
+    assert saved.written == 2
+    assert hand.found == (2, 1)
+    assert hand.drafts.texts == {files[1]: "new"}
+    assert hand.survey.seen[0].text == "new"

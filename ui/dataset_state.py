@@ -1,0 +1,121 @@
+"""What the Dataset page has in hand: a survey, the looks that are known, what was found, and captions not saved yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from engine.data.caption_edits import Edit
+from engine.data.looks import Look, looks_of
+from engine.data.sifting import Sieve, sifted, text_of
+from engine.data.survey import Seen, Survey, survey
+from engine.settings.training import TrainingSettings
+from engine.tools.caption_drafts import Drafts, Saved, save
+
+PAGE = 60
+"""Pictures shown at a time; no others are opened."""
+
+
+@dataclass(frozen=True)
+class Hand:
+    """source: the settings and the folder that the survey is of; a folder of "" is what the settings say.
+
+    found: indices of the pictures that pass the sieve.  looks: of as many pictures as were looked at.
+    """
+
+    source: tuple[TrainingSettings, str] = field(default_factory=lambda: (TrainingSettings(), ""))
+    survey: Survey = field(default_factory=lambda: Survey((), (), (), None))
+    looks: dict[Path, Look] = field(default_factory=dict)
+    found: tuple[int, ...] = ()
+    sieve: Sieve = field(default_factory=Sieve)
+    drafts: Drafts = field(default_factory=Drafts)
+
+    @property
+    def pages(self) -> int:
+        return max(1, -(-len(self.found) // PAGE))
+
+    def page(self, number: int) -> list[int]:
+        """The indices of a page, counted from 1."""
+        number = self.nearest(number)
+        return list(self.found[(number - 1) * PAGE : number * PAGE])
+
+    def nearest(self, number: int) -> int:
+        """A page that there is."""
+        return min(max(number, 1), self.pages)
+
+    def page_of(self, index: int) -> int:
+        """The page on which a picture stands; 1 where it was not found."""
+        return self.found.index(index) // PAGE + 1 if index in self.found else 1
+
+    def beside(self, index: int, way: int) -> int:
+        """The picture so many places on among those found; the last or first where there are no more."""
+        if not self.found:
+            return index
+        place = self.found.index(index) if index in self.found else -1
+        return self.found[min(max(place + way, 0), len(self.found) - 1)]
+
+    def next_without_caption(self, index: int) -> int:
+        """Going round; the same one where all that were found have a caption."""
+        place = self.found.index(index) if index in self.found else -1
+        around = (*self.found[place + 1 :], *self.found[: place + 1])
+        return next((i for i in around if not text_of(self.survey.seen[i], self.drafts.texts).strip()), index)
+
+    def sifted(self, sieve: Sieve) -> Hand:
+        return replace(self, sieve=sieve, found=tuple(sifted(self.survey, sieve, self.drafts.texts, self.looks)))
+
+    def missing(self, indices: list[int] | None = None) -> list[Path]:
+        """The pictures not looked at yet, of these or of all."""
+        chosen = range(len(self.survey.seen)) if indices is None else indices
+        pictures = dict.fromkeys(self.survey.seen[index].picture for index in chosen)
+        return [picture for picture in pictures if picture not in self.looks]
+
+    def look_at(self, pictures: list[Path]) -> Iterator[int]:
+        """Look at pictures, and tell how many are known after each."""
+        for number, (picture, look) in enumerate(looks_of(pictures), start=1):
+            self.looks[picture] = look
+            yield number
+
+    def on_disk(self) -> Mapping[Path, str]:
+        """What caption files say, of those that could be read."""
+        return {one.file: one.text for one in self.survey.seen if one.file and one.text is not None}
+
+    def changes(self, edit: Edit) -> list[tuple[Seen, str, str]]:
+        """What an edit does to the pictures found: (picture, before, after), each caption file once.
+
+        A caption that stands in a list, or cannot be read, is left alone.
+        """
+        changes: dict[Path, tuple[Seen, str, str]] = {}
+        for index in self.found:
+            one = self.survey.seen[index]
+            if one.file is None or (one.problem and one.file not in self.drafts.texts):
+                continue
+            before = text_of(one, self.drafts.texts)
+            after = edit(before)
+            if after != before:
+                changes[one.file] = (one, before, after)
+        return list(changes.values())
+
+    def with_captions(self, texts: Mapping[Path, str]) -> Hand:
+        """With captions changed, not saved yet."""
+        return replace(self, drafts=self.drafts.changed(texts, self.on_disk()))
+
+    def surveyed(self, settings: TrainingSettings, folder: str = "") -> Hand:
+        """With another survey; captions not saved yet stay, and what was found stays where the pictures are the same.
+
+        Raises what survey() raises.
+        """
+        fresh = survey(settings, folder)
+        is_same = [one.picture for one in fresh.seen] == [one.picture for one in self.survey.seen]
+        found = self.found if is_same else tuple(range(len(fresh.seen)))
+        after = replace(self, source=(settings, folder), survey=fresh, looks={}, found=found)
+        on_disk = after.on_disk()
+        texts = {file: text for file, text in self.drafts.texts.items() if on_disk.get(file) != text}
+        return replace(after, drafts=replace(self.drafts, texts=texts))
+
+    def saved(self) -> tuple[Hand, Saved]:
+        """With its captions written, and the folders looked at again; those that could not be written stay drafts."""
+        outcome = save(self.drafts.texts)
+        left = {file: text for file, text in self.drafts.texts.items() if file in outcome.left}
+        after = replace(self, drafts=Drafts(left)).surveyed(*self.source)
+        return replace(after, looks=self.looks), outcome  # the pictures are the same
