@@ -15,9 +15,24 @@ SCRIPTS = ("page.js", "search.js")
 SYSTEM_FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 
 
+FOR_PROGRAMS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs", "skip_api")
+"""What Gradio tells of each component to programs that use a page as an interface, of which this one has none."""
+
+
+class Page(gr.Blocks):
+    """Blocks whose description, which every browser loads first, holds what a browser needs: two thirds of it."""
+
+    def get_config_file(self) -> Any:
+        config = super().get_config_file()
+        for component in config["components"]:
+            for name in FOR_PROGRAMS:
+                component.pop(name, None)
+        return config
+
+
 def build(start_file: Path | None = None) -> gr.Blocks:
     """The whole page.  start_file: settings that the form begins with."""
-    with gr.Blocks(title="Darkroom", analytics_enabled=False, fill_width=True) as page:
+    with Page(title="Darkroom", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
             '<header class="masthead"><b>Darkroom</b><span>train diffusion models, and watch them learn</span></header>'
         )
