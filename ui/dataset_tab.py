@@ -120,16 +120,13 @@ class DatasetTab:
         everything = [*editor, self.overview, self.buckets, self.concept, self.sharpness, self.says, self.whole_tag]
 
         source = [self.hand, self._editor.shown, self._editor.caption, self.folder, *filled]
-        for event in (self.show.click, self.folder.submit):
-            event(self._show, source, everything, **SILENT)
+        gr.on([self.show.click, self.folder.submit], self._show, source, everything, **SILENT)
         tab.select(self._first, source, everything, **SILENT)
 
         sieve = [self.hand, self.kind, self.concept, self.says, self.whole_tag, self.sharpness]
-        filters = (self.kind.input, self.concept.input, self.says.submit, self.whole_tag.input, self.sharpness.submit)
-        for event in filters:
-            event(self._look_first, [self.hand, self.kind], [self.said], **SILENT).then(
-                self._sift, sieve, everything, **SILENT
-            )
+        filters = [self.kind.input, self.concept.input, self.says.submit, self.whole_tag.input, self.sharpness.submit]
+        looking = gr.on(filters, self._look_first, [self.hand, self.kind], [self.said], **SILENT)
+        looking.then(self._sift, sieve, everything, **SILENT)
         self.tags.click(self._sift_by_tag, sieve, everything, **SILENT)
 
         turning = [self.hand, self.number, self._editor.shown]
