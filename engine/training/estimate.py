@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import psutil
@@ -114,8 +115,8 @@ class _Estimator:
         width, height, batch = self._shown
         encoded_together = settings.dataset.vae_batch_size or batch
         phases = {}
-        if self._device == "cpu":  # where it is trained too, so nothing is narrow yet
-            phases["loading"] = Phase(sum(_bytes_of(_tensors(module)) for module in parts.modules()))
+        if self._device == "cpu":
+            phases["loading"] = Phase(self._while_loading())
         phases["latents"] = self._phase([parts.vae], lambda: _encode(parts, encoded_together, width, height))
         told = self._told(learns)
         if not learns:
@@ -128,6 +129,17 @@ class _Estimator:
             )
             phases["samples"] = self._samples(told[0], width, height)
         return Estimate(phases, program)
+
+    def _while_loading(self) -> int:
+        """Bytes where nothing is narrow yet, with the file that is being read: of a folder's largest part, or the one
+        file that holds all of them.
+        """
+        sizes = [_bytes_of(_tensors(module)) for module in self._parts.modules()]
+        source = Path(self._settings.source_model.pretrained_model_name_or_path)
+        if source.is_file():
+            return sum(sizes) + source.stat().st_size
+        files = [sum(file.stat().st_size for file in part.glob("*.safetensors")) for part in source.glob("*/")]
+        return max(sum(sizes), max(sizes) + max(files, default=0))
 
     def _told(self, learns: bool) -> tuple[Encoded, Phase]:
         """Sizes of what one caption says, and the phase in which captions are encoded."""
