@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.models.family import Parts
+from engine.settings.training import TrainingSettings
+
 CHECKPOINTED = ("transformer_blocks", "single_transformer_blocks", "layers")
 """The rows of blocks that diffusers' transformers recompute under gradient checkpointing, and no others."""
 
@@ -21,6 +24,11 @@ def blocks_of(denoiser: nn.Module) -> list[nn.Module]:
     """A transformer's blocks in the order in which they compute; none of a UNet."""
     lists = [lists for name, lists in denoiser.named_children() if name in CHECKPOINTED]
     return [block for blocks in lists if isinstance(blocks, nn.ModuleList) for block in blocks]
+
+
+def how_many(settings: TrainingSettings, parts: Parts) -> int:
+    """Blocks to swap: none of a UNet, whose blocks are no row of like ones, and none of a whole model, which learns."""
+    return settings.memory.blocks_to_swap if settings.method == "lora" and parts.prediction == "flow" else 0
 
 
 class BlockSwap:

@@ -17,11 +17,12 @@ from engine.data.captions import may_vary
 from engine.data.training_set import training_set
 from engine.models.families import family_of
 from engine.models.family import Encoded, Family, Parts, Reading
+from engine.models.narrow import NF4_BLOCK
 from engine.models.skeleton import without_weights
 from engine.models.vae import to_latents, to_pixels
 from engine.settings.memory import BaseFormat
 from engine.settings.training import TrainingSettings
-from engine.training.block_swap import blocks_of, spread
+from engine.training.block_swap import AHEAD, blocks_of, how_many, spread
 from engine.training.conditioning import CAPTIONS_AT_A_TIME
 from engine.training.hardware import choose_precision, learned_dtype, save_memory, weight_dtype
 from engine.training.ledger import counted, without_contents
@@ -31,8 +32,8 @@ from engine.training.optimizers import make_optimizer
 
 Device = Literal["cuda", "cpu"]
 
-BITS: dict[BaseFormat, float] = {"fp8": 8, "int8": 8, "nf4": 4.127}
-"""Of a weight.  nf4: a scale of 8 bits for 64 weights, and one of 32 for 256 of those scales."""
+BITS: dict[BaseFormat, float] = {"fp8": 8, "int8": 8, "nf4": 4 + 16 / NF4_BLOCK}
+"""Of a weight, with its share of a scale where that counts."""
 
 CUDA_ITSELF = 600 * 2**20
 """Bytes that CUDA and its libraries take of a GPU before the first tensor: 0.4 to 0.8 GiB as users report it."""
@@ -250,15 +251,14 @@ class _Estimator:
 
     def _swapped(self) -> int:
         """Bytes of the blocks that are away at a time: all that are swapped but the one at work and the next."""
-        can_swap = not self._whole and self._parts.prediction == "flow"
-        swaps = self._settings.memory.blocks_to_swap if can_swap else 0
+        swaps = how_many(self._settings, self._parts)
         blocks, form = blocks_of(self._parts.denoiser), self._form(self._parts.denoiser)
         sizes = [
             sum(p.numel() * (BITS[form] / 8 if form and p.ndim > 1 else p.element_size())
                 for p in blocks[place].parameters() if not p.requires_grad)
             for place in spread(len(blocks), swaps)
         ]  # fmt: skip
-        return int(sum(sorted(sizes)[:-2]))
+        return int(sum(sorted(sizes)[:-AHEAD]))
 
     def _narrow_what_rests(self) -> None:
         for module in self._parts.modules():

@@ -10,7 +10,7 @@ from torch import nn
 from engine.models.family import Parts
 from engine.models.narrow import narrow
 from engine.settings.training import TrainingSettings
-from engine.training.block_swap import BlockSwap
+from engine.training.block_swap import BlockSwap, how_many
 
 
 class Placement:
@@ -36,9 +36,7 @@ class Placement:
     def denoiser(self) -> None:
         denoiser, memory = self._parts.denoiser, self._settings.memory
         self._prepare(denoiser)
-        # A UNet's blocks are no row of like ones, and a whole model's all learn.
-        can_swap = self._settings.method == "lora" and self._parts.prediction == "flow"
-        swaps = memory.blocks_to_swap if can_swap else 0
+        swaps = how_many(self._settings, self._parts)
         if form := memory.base_format():
             narrow(denoiser, form, torch.device("cpu") if swaps else self._device)
         if swaps:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from transformers import T5EncoderModel
 
 from engine.models.family import Family, Parts, Reading
-
-CAPTIONS_AT_A_TIME = 16
+from engine.training.conditioning import CAPTIONS_AT_A_TIME
 
 
 class Remembering(nn.Module):
