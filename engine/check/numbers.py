@@ -114,8 +114,8 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
             "Set it to 0, or train the UNet too.",
         )
     dataset = settings.dataset
-    for name in ("random_crop", "color_aug"):
-        if settings.values()[name] and (dataset.cache_latents or dataset.cache_latents_to_disk):
+    for name in ("random_crop", "color_aug", "train_inpainting"):
+        if settings.values()[name] and dataset.keeps_latents():
             yield Problem(
                 name,
                 "Pictures that are shown otherwise each time cannot be encoded once before the training.",
@@ -199,6 +199,13 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
                 "It is left out.",
                 blocking=False,
             )
+        for flag, file in (("img", prompt.picture), ("mask", prompt.mask)):
+            if file and not Path(file).expanduser().is_file():
+                yield Problem(
+                    "sample_prompts",
+                    f'"{prompt.text[:40]}": there is no picture "{file}", which --{flag} names.',
+                    "Correct the path, or take it out.",
+                )
         for flag, side in (("w", prompt.width), ("h", prompt.height)):
             if side is not None and side % step:
                 yield Problem(
