@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from diffusers import DDPMScheduler
 from huggingface_hub import try_to_load_from_cache
 from torch import Tensor
 
-from engine.failure import Failure
+from engine.failure import Failure, Stopped
 from engine.models import hub
 from engine.models.concat import Concat, Depth, Masked
 from engine.models.family import Parts, Prediction
@@ -27,6 +28,7 @@ from engine.models.recognise import MOVED
 from engine.models.single_file import SINGLE_FILE_ENDINGS, Weights, first_line, module_from
 from engine.models.skeleton import components_of, is_without_weights
 from engine.objective.noise import without_a_trace_of_signal
+from engine.settings.paths import is_hub_name
 from engine.settings.training import TrainingSettings
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -54,7 +56,7 @@ def components(kinds: tuple[Any, ...], source: str, dtype: torch.dtype, from_fil
     if path.is_file():
         return from_file(Weights(path, MODEL_FIELD), dtype)
     if is_without_weights():
-        return _skeleton(source, dtype)
+        return _skeleton(kinds, source, dtype)
     if path.is_dir():
         pipeline = _from_folder(kinds, path, dtype)
     elif path.suffix.lower() in SINGLE_FILE_ENDINGS or path.is_absolute() or source.count("/") != 1:
@@ -76,14 +78,14 @@ def config_of(scheduler: Any) -> dict[str, Any]:
     return {**scheduler.config, "_class_name": type(scheduler).__name__}
 
 
-def _skeleton(source: str, dtype: torch.dtype) -> dict[str, Any]:
-    """A folder's pieces, or those of a hub model that lies on this machine."""
+def _skeleton(kinds: tuple[Any, ...], source: str, dtype: torch.dtype) -> dict[str, Any]:
+    """The pieces of a folder or of a hub model, of which no more is downloaded for this than their lists."""
     folder = Path(source).expanduser()
     if not folder.is_dir():
-        cached = try_to_load_from_cache(MOVED.get(source, source), "model_index.json")
-        if not isinstance(cached, str):
-            raise Failure(f"{source} has not been downloaded yet.", "Its first run downloads it.", MODEL_FIELD)
-        folder = Path(cached).parent
+        cached = try_to_load_from_cache(MOVED.get(source, source), hub.INDEX)
+        folder = Path(cached).parent if isinstance(cached, str) else folder
+        if not any((folder / part / "config.json").is_file() for part in ("unet", "transformer")):
+            folder = hub.fetched(source, _parts_of(kinds), MODEL_FIELD, weights=False)
     try:
         return components_of(folder, dtype)
     except (OSError, ValueError, KeyError, AttributeError) as error:
@@ -196,11 +198,23 @@ def load_vae(vae_class: Any, source: str, dtype: torch.dtype, like: Any) -> Any:
         if path.is_dir():
             inner = path / "vae" if (path / "vae").is_dir() else path
             return vae_class.from_pretrained(inner, torch_dtype=dtype)
-        return vae_class.from_pretrained(source, torch_dtype=dtype)
-    except Failure:
+        if not is_hub_name(source):
+            raise FileNotFoundError("there is no such file or folder")
+        return _local_first(lambda local: _vae_of_hub(vae_class, source, dtype, local))
+    except (Failure, Stopped):
         raise
     except Exception as error:
         raise Failure(f"The VAE {source!r} cannot be loaded: {first_line(error)}.", option="vae") from error
+
+
+def _vae_of_hub(vae_class: Any, name: str, dtype: torch.dtype, local: bool) -> Any:
+    """local: as it was downloaded before.  Raises OSError where it was not."""
+    if not local:
+        return vae_class.from_pretrained(hub.fetched_module(name, "vae", "vae"), torch_dtype=dtype)
+    for place in ({}, {"subfolder": "vae"}):
+        with suppress(OSError):
+            return vae_class.from_pretrained(name, torch_dtype=dtype, local_files_only=True, **place)
+    raise OSError
 
 
 def vae_from_file(weights: Weights, make: Callable[[], Any], dtype: torch.dtype, prefix: str | None = None) -> Any:
@@ -234,9 +248,24 @@ def _from_folder(kinds: tuple[Any, ...], folder: Path, dtype: torch.dtype) -> An
             MODEL_FIELD,
         )
     try:
-        return kind.from_pretrained(folder, torch_dtype=dtype, local_files_only=True, **_without_unused(kind))
+        modules = _largest_first(kind, folder, dtype)
+        return kind.from_pretrained(folder, local_files_only=True, **modules, **_without_unused(kind))
     except Exception as error:
         raise Failure(f"{folder} cannot be loaded: {first_line(error)}.", option=MODEL_FIELD) from error
+
+
+def _largest_first(kind: Any, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """A folder's modules.  While one is read its file is in memory beside it: the largest's, where it is alone yet."""
+    index = json.loads((folder / hub.INDEX).read_text(encoding="utf-8"))
+    wanted = [name for name in _asked(kind) if name not in _not_loaded(kind)]
+    parts = [folder / name for name in wanted if (folder / name / "config.json").is_file()]
+    modules = {}
+    for part in sorted(parts, key=lambda part: -sum(file.stat().st_size for file in part.iterdir())):
+        library, module_class = index[part.name]
+        if library in ("diffusers", "transformers"):  # what else a list might name is not imported for it
+            loader = getattr(importlib.import_module(library), module_class)
+            modules[part.name] = loader.from_pretrained(part, torch_dtype=dtype, local_files_only=True).eval()
+    return modules
 
 
 def _class_name(index: Path) -> str:
@@ -253,8 +282,7 @@ def _from_hub(kinds: tuple[Any, ...], name: str, dtype: torch.dtype) -> Any:
     if isinstance(index, str):
         with suppress(Failure):  # a part is missing still, where the download broke off
             return _from_folder(kinds, Path(index).parent, dtype)
-    parts = {kind.__name__: [part for part in _asked(kind) if part not in _not_loaded(kind)] for kind in kinds}
-    return _from_folder(kinds, hub.fetched(name, parts, MODEL_FIELD), dtype)
+    return _from_folder(kinds, hub.fetched(name, _parts_of(kinds), MODEL_FIELD), dtype)
 
 
 def _local_first(load: Callable[[bool], Any]) -> Any:
@@ -270,6 +298,11 @@ def _without_unused(kind: Any) -> dict[str, Any]:
     return {name: None for name in _not_loaded(kind) if name in asked} | (
         {"requires_safety_checker": False} if "requires_safety_checker" in asked else {}
     )
+
+
+def _parts_of(kinds: tuple[Any, ...]) -> dict[str, list[str]]:
+    """What is read of each, by diffusers' name for it."""
+    return {kind.__name__: [part for part in _asked(kind) if part not in _not_loaded(kind)] for kind in kinds}
 
 
 def _asked(kind: Any) -> list[str]:

@@ -28,6 +28,8 @@ Tell = Callable[[int, int], None]
 
 _TELL: ContextVar[Tell | None] = ContextVar("tell", default=None)
 
+WEIGHTS = (".safetensors", ".bin")
+
 _VARIANTS = {"fp16", "bf16", "fp32", "non_ema", "ema_only"}
 """What stands in the names of weights that are there in another format once more."""
 
@@ -42,11 +44,12 @@ def downloads_told(tell: Tell) -> Iterator[None]:
         _TELL.reset(token)
 
 
-def fetched(name: str, kinds: Mapping[str, Collection[str]], option: str) -> Path:
+def fetched(name: str, kinds: Mapping[str, Collection[str]], option: str, weights: bool = True) -> Path:
     """The folder on this machine with a model of the hub, downloaded as far as it is not there yet.
 
     kinds: diffusers' names of what it may be, the usual one first, and the sub-folders that are read of such a one.
-    option: the one that names it. The token is that in HF_TOKEN. What was begun before is gone on with.
+    option: the one that names it.  weights: else configurations and tokenizers alone, some kilobytes.
+    The token is that in HF_TOKEN. What was begun before is gone on with.
     Raises Failure with a sentence for people; Stopped and the like from `tell` come through.
     """
     name = MOVED.get(name, name)
@@ -64,6 +67,32 @@ def fetched(name: str, kinds: Mapping[str, Collection[str]], option: str) -> Pat
     except Exception as error:
         raise _not_reached(name, error, option) from error
     needed = needed_files(files, kinds[kind])
+    if not weights:
+        needed = [file for file in needed if not file.endswith(WEIGHTS)]
+    return _downloaded(name, files, [INDEX, *needed], token, option)
+
+
+def fetched_module(name: str, within: str, option: str) -> Path:
+    """The folder on this machine with one module of the hub, which is a repository of its own or a part of a model's.
+
+    within: the part's sub-folder.  option: the one that names it.  Raises as fetched() does.
+    """
+    token = os.environ.get("HF_TOKEN") or False
+    try:
+        files = _listed(name, token)
+    except Exception as error:
+        raise _not_reached(name, error, option) from error
+    place = next((place for place in (within, ".") if str(PurePosixPath(place) / "config.json") in files), None)
+    if place is None:
+        raise Failure(
+            f"{name} on the hub has no config.json, neither at its top nor in {within}.",
+            "Choose one in diffusers' format, or download its file and give the path.",
+            option,
+        )
+    return _downloaded(name, files, needed_files(files, [place]), token, option) / place
+
+
+def _downloaded(name: str, files: dict[str, int], needed: list[str], token: str | bool, option: str) -> Path:
     missing = {file: files[file] for file in needed if not isinstance(try_to_load_from_cache(name, file), str)}
     _refuse_full_disk(name, sum(missing.values()), option)
     try:
@@ -85,11 +114,11 @@ def needed_files(files: Collection[str], parts: Collection[str]) -> list[str]:
     """Those that diffusers reads of the parts: configurations, tokenizers, and each part's weights in one format,
     safetensors before others and the plain before those in another number format.
     """
-    chosen = [INDEX]
+    chosen: list[str] = []
     for part in sorted(parts):
         own = [file for file in files if str(PurePosixPath(file).parent) == part]
         chosen += [file for file in own if file.endswith((".json", ".txt", ".model")) and ".index." not in file]
-        for ending in (".safetensors", ".bin"):
+        for ending in WEIGHTS:
             weights = [file for file in own if file.endswith((ending, f"{ending}.index.json")) and _is_diffusers(file)]
             plain = [file for file in weights if not _VARIANTS & set(re.split("[.-]", PurePosixPath(file).name))]
             # A table of shards may stand beside the file of old; diffusers takes the one that the table names.

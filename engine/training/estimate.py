@@ -133,8 +133,8 @@ class _Estimator:
         return Estimate(phases, program)
 
     def _while_loading(self) -> int:
-        """Bytes where nothing is narrow yet, with the file that is being read: of a folder's largest part, or the one
-        file that holds all of them.
+        """Bytes where nothing is narrow yet, with the file that is being read: of a folder's largest part, which comes
+        first, or the one file that holds all of them.
         """
         sizes = [_bytes_of(_tensors(module)) for module in self._parts.modules()]
         source = Path(self._settings.source_model.pretrained_model_name_or_path)

@@ -16,6 +16,7 @@ from engine.models.hub import downloads_told, fetched, needed_files
 from engine.runs.events import Stage
 from engine.runs.folder import RunFolder
 from engine.settings.training import TrainingSettings
+from engine.training.estimate import estimate
 from engine.training.report import Report
 from engine.training.train import train
 from tests.models.hub_server import Hub
@@ -77,6 +78,17 @@ def test_only_what_is_read_is_fetched_and_the_bytes_are_told(hub: Hub, files: Pa
     asked = hub.asked
     loaded(NAME)
     assert hub.asked == asked  # what is here is loaded without asking
+
+
+def test_the_estimate_of_a_models_memory_fetches_its_lists_alone(hub: Hub, files: Path):
+    hub.add(NAME, files)
+    values = {"pretrained_model_name_or_path": NAME, "max_resolution": "64,64", "text_encoder_lr": 0}
+    said = estimate(TrainingSettings().with_values(values), "cuda")
+    local = estimate(TrainingSettings().with_values({**values, "pretrained_model_name_or_path": str(files)}), "cuda")
+    assert said.phases == local.phases
+    assert not any(file.endswith((".safetensors", ".bin")) for file in hub.fetched)
+    _, parts = loaded(NAME)
+    assert parts.denoiser.num_parameters() > 10**6
 
 
 def test_a_download_that_is_stopped_goes_on_later_with_what_is_missing(hub: Hub, files: Path):
@@ -171,11 +183,9 @@ def test_which_of_several_formats_is_needed():
         "safetensors", "fp16.safetensors", "bin", "fp16-00001-of-00002.safetensors", "bin.index.json",
         "safetensors.index.fp16.json"))]  # fmt: skip
     files = [f"unet/{name}" for name in (*shards, *others)]
-    assert needed_files(files, ["unet"]) == sorted(
-        ["model_index.json", "unet/config.json", *(f"unet/{name}" for name in shards)]
-    )
+    assert needed_files(files, ["unet"]) == sorted(["unet/config.json", *(f"unet/{name}" for name in shards)])
     old = ["text_encoder/pytorch_model.bin", "text_encoder/pytorch_model.fp16.bin", "text_encoder/openvino_model.bin"]
-    assert needed_files(old, ["text_encoder", "unet"]) == ["model_index.json", old[0]]
+    assert needed_files(old, ["text_encoder", "unet"]) == [old[0]]
 
 
 def test_a_run_shows_the_download_and_can_be_stopped_during_it(hub: Hub, files: Path, settings: TrainingSettings):
@@ -192,3 +202,29 @@ def test_a_model_that_moved_is_asked_for_at_its_new_place(hub: Hub, files: Path)
     hub.add("stable-diffusion-v1-5/stable-diffusion-v1-5", files)
     asked = ("runwayml/stable-diffusion-v1-5", *ASKED[1:])
     assert "stable-diffusion-v1-5--stable-diffusion-v1-5" in str(fetched(*asked))
+
+
+@pytest.mark.parametrize("within", ["", "vae"])
+def test_a_vae_of_the_hub_comes_alone_and_its_bytes_are_told(hub: Hub, files: Path, tmp_path: Path, within: str):
+    """Of a repository that holds nothing else, or of a whole model's."""
+    own = tmp_path / "vae"
+    shutil.copytree(MODEL_FOLDER / "vae", own)
+    (own / "sdxl_vae.safetensors").write_bytes(b"x" * 1000)
+    hub.add("someone/vae", files if within else own)
+    told: list[tuple[int, int]] = []
+    with downloads_told(lambda done, total: told.append((done, total))):
+        _, parts = loaded(MODEL_FOLDER, vae="someone/vae")
+    assert sum(p.numel() for p in parts.vae.parameters()) > 10**5
+    place = f"{within}/" if within else ""
+    assert set(hub.fetched) == {f"{place}config.json", f"{place}diffusion_pytorch_model.safetensors"}
+    assert told[-1][0] == told[-1][1] > 10**5
+    asked = hub.asked
+    loaded(MODEL_FOLDER, vae="someone/vae")
+    assert hub.asked == asked
+
+
+def test_what_is_no_vae_on_the_hub_is_said_to_be_none(hub: Hub):
+    hub.models["someone/vae"] = {"vae.safetensors": b"x"}
+    with pytest.raises(Failure, match=r"has no config\.json, neither at its top nor in vae") as failed:
+        loaded(MODEL_FOLDER, vae="someone/vae")
+    assert failed.value.option == "vae"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from torch import nn
@@ -110,8 +111,9 @@ def test_ways_down_save_what_they_say():
         assert way.saves == now.total - estimate(settings.with_values(way.changes), "cuda").total > 0
 
 
-def test_a_model_that_is_not_here_yet_is_said():
-    with pytest.raises(Failure, match="has not been downloaded yet"):
+def test_a_model_that_is_not_to_be_had_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(Failure, match="is not on this machine, and the Hugging Face hub cannot be reached"):
         needed(Path("owner/model"))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from engine.demo.demo import MODEL_FOLDER
 from engine.settings.training import TrainingSettings
 from ui.memory_panel import asked, memory_html
@@ -34,7 +36,8 @@ def test_the_ways_that_save_most_come_first():
     assert "{&quot;gradient_checkpointing&quot;: true}" in html
 
 
-def test_the_engine_is_asked_and_answers_bit_by_bit():
+def test_the_engine_is_asked_and_answers_bit_by_bit(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     settings = TrainingSettings().with_values(
         {"pretrained_model_name_or_path": str(MODEL_FOLDER), "train_batch_size": 8, "max_resolution": "128,128",
          "mixed_precision": "no", "text_encoder_lr": 0}
@@ -45,4 +48,4 @@ def test_the_engine_is_asked_and_answers_bit_by_bit():
     assert more[-1]["ways"]
     assert more[-1]["phases"] == first["phases"]
     gone = settings.with_values({"pretrained_model_name_or_path": "owner/model"})
-    assert "not been downloaded" in next(iter(asked(gone)))["failure"]
+    assert "is not on this machine" in next(iter(asked(gone)))["failure"]
