@@ -157,7 +157,10 @@ def buckets(survey: Survey) -> Sentences:
     ]  # fmt: skip
     if single:
         facts.append(f"{single} of {len(counted)} buckets show a single picture an epoch: its batches are not full.")
-    if placed[0].item.subset.pictures.random_crop:
+    read = placed[0].item.subset.pictures
+    if read.face_crop_aug_range and not read.enable_bucket:
+        facts.append("Face crop range is set: a picture whose name tells a face is cropped around that, not as drawn.")
+    elif read.random_crop:
         facts.append("Random crop is on: the crop is as large as drawn, at a random place.")
     return Sentences(
         f'<div class="dataset-buckets">{listed(facts)}<table><thead><tr><th>Bucket</th><th></th><th></th>'
