@@ -20,7 +20,8 @@ from engine.runs.report import shown_name
 from engine.settings.paths import typed_path, why_unusable, with_whole_paths
 from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
-from engine.tools.caption_drafts import Drafts
+from engine.tools.caption_drafts import Drafts, told_of
+from engine.tools.captioning import counted
 from ui import dataset_view as view
 from ui.clicks import clicks_on
 from ui.dataset_bulk import BulkCaptions
@@ -138,7 +139,7 @@ class DatasetTab:
         self._bulk.connect(self.hand, self.number, self.said, page, self._drawn)
         typed = [self.hand, self.number, self._editor.shown, self._editor.caption]
         self.save.click(self._save, typed, everything, **SILENT)
-        self.undo.click(self._undo, typed, editor, **SILENT)
+        self.undo.click(self._undo, typed, everything, **SILENT)
         self.discard.click(self._discard, [self.hand, self.number, self._editor.shown], editor, **SILENT)
 
     def _first(self, hand: Hand, *given: Any) -> Iterator[Updates]:
@@ -232,10 +233,19 @@ class DatasetTab:
             fresh = {}
 
     def _undo(self, hand: Hand, number: float, shown: dict[str, Any] | None, caption: str) -> Updates:
-        """What stands in the editor is the last change."""
-        hand = self._editor.taken(hand, shown, caption)
-        hand = replace(hand, drafts=hand.drafts.undone())
-        return {**self._drawn(hand, int(number or 1), _index(shown)), **self._editor.opened(hand, _index(shown))}
+        """What stands in the editor is the last change; where nothing was changed since the last Save, that is."""
+        hand, fresh = self._editor.taken(hand, shown, caption), {}
+        if hand.drafts.earlier or not hand.saves:
+            hand = replace(hand, drafts=hand.drafts.undone())
+        else:
+            try:
+                hand, count, left = hand.unsaved()
+            except (Failure, OSError) as error:
+                return {self.said: refused("Look out.", f"The folder cannot be read any more: {error}")}
+            words = f"Put {counted(count, 'caption')} back as before the Save. What was saved is not saved any more."
+            fresh = {**self._surveyed(hand), self.said: said(words, told_of(left))}
+        drawn = self._drawn(hand, int(number or 1), _index(shown))
+        return {**drawn, **self._editor.opened(hand, _index(shown)), **fresh}
 
     def _discard(self, hand: Hand, number: float, shown: dict[str, Any] | None) -> Updates:
         """All captions as their files have them; Undo brings the changes back."""
@@ -276,7 +286,9 @@ class DatasetTab:
             self.drafts: _unsaved(hand),
             self.save: gr.update(visible=bool(texts)),
             self.discard: gr.update(visible=bool(texts)),
-            self.undo: gr.update(visible=bool(hand.drafts.earlier)),
+            self.undo: gr.update(
+                visible=bool(hand.drafts.earlier or hand.saves), value="Undo" if hand.drafts.earlier else "Undo Save"
+            ),
         }
 
 

@@ -1,4 +1,4 @@
-"""Captions that were changed but not saved: what each shall say, the way back, and saving with backups."""
+"""Captions that were changed but not saved: what each shall say, the way back, saving, and taking a Save back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.disk import why_not, write_text_whole
+from engine.disk import moved, why_not, write_text_whole, written_whole
 from engine.tools.caption_files import keep, read_caption
 
 MOST_STEPS = 100
@@ -34,39 +34,88 @@ class Drafts:
 
 
 @dataclass(frozen=True)
-class Saved:
-    """written: how many.  backups: of those, how many old captions were kept.  left: why, by caption file."""
+class Replaced:
+    """text: what a caption file says since.  backup: what it said before, None where there was none; is_new: made then.
 
-    written: int
-    backups: int
+    Where nothing but blanks changed there is no backup, and `is_same`.
+    """
+
+    text: str
+    backup: Path | None = None
+    is_new: bool = False
+    is_same: bool = False
+
+
+@dataclass(frozen=True)
+class Saved:
+    """replaced: what was written, by caption file.  left: why it was not."""
+
+    replaced: Mapping[Path, Replaced]
     left: Mapping[Path, str]
+
+    @property
+    def written(self) -> int:
+        return len(self.replaced)
+
+    @property
+    def backups(self) -> int:
+        """How many old captions were kept."""
+        return sum(one.backup is not None for one in self.replaced.values())
 
     def report(self) -> tuple[str, list[str]]:
         """A sentence, and one for each caption that could not be written."""
         kept = f" The old text of {self.backups} is kept beside them as .bak." if self.backups else ""
         one = "caption" if self.written == 1 else "captions"
-        failed = [f"{file.parent.name}/{file.name} {why}." for file, why in self.left.items()]
-        return f"Saved {self.written} {one}.{kept}", failed
+        return f"Saved {self.written} {one}.{kept}", told_of(self.left)
+
+
+def told_of(left: Mapping[Path, str]) -> list[str]:
+    """A sentence for each file that was left alone."""
+    return [f"{file.parent.name}/{file.name} {why}." for file, why in left.items()]
 
 
 def save(texts: Mapping[Path, str]) -> Saved:
     """Write captions, each whole; another text that stands there is kept as .bak, .bak2 … first."""
-    written, backups, left = 0, 0, {}
+    replaced: dict[Path, Replaced] = {}
+    left: dict[Path, str] = {}
     for file, text in texts.items():
         try:
             content = text.strip() + "\n"
             content.encode()
             there = _old(file)
-            if there is not None and there != text.strip():
-                keep(file)
-                backups += 1
+            is_same = there == text.strip()
+            backup, is_new = keep(file) if there is not None and not is_same else (None, False)
             write_text_whole(file, content)
-            written += 1
+            replaced[file] = Replaced(text.strip(), backup, is_new, is_same)
         except UnicodeEncodeError:
             left[file] = "is not written: its caption holds half a character"
         except OSError as error:
             left[file] = f"cannot be written: {why_not(error)}"
-    return Saved(written, backups, left)
+    return Saved(replaced, left)
+
+
+def take_back(saved: Saved) -> dict[Path, str]:
+    """Put every caption back that a Save replaced, and remove those that it made; those left alone, and why.
+
+    A caption that says something else by now is not touched.
+    """
+    left: dict[Path, str] = {}
+    for file, one in saved.replaced.items():
+        if one.is_same:
+            continue
+        try:
+            if _old(file) != one.text:
+                left[file] = "was changed since, and stays as it is"
+            elif one.backup is None:
+                file.unlink()
+            elif one.is_new:
+                moved(one.backup, file)
+            else:
+                with written_whole(file) as new:
+                    new.write_bytes(one.backup.read_bytes())
+        except OSError as error:
+            left[file] = f"cannot be put back: {why_not(error)}"
+    return left
 
 
 def _old(file: Path) -> str | None:

@@ -78,6 +78,20 @@ def test_a_dataset_is_looked_at_and_its_captions_mended(open_page, folder: Path,
     assert [(inside / f"0{n}.txt").read_text() for n in (0, 3, 4)] == ["red, cat, sks\n", "a star\n", "a dog\n"]
     assert (inside / "00.txt.bak").read_text() == "red, cat"
 
+    undo = page.locator("#dataset-undo")
+    expect(undo).to_have_text("Undo Save")
+    undo.click()
+    expect(page.locator("#dataset-said")).to_contain_text("Put 5 captions back")
+    expect(unsaved).to_contain_text("5 captions are changed")
+    expect(caption).to_have_value("a dog")
+    assert ((inside / "00.txt").read_text(), (inside / "04.txt").read_text()) == ("red, cat", "dog")
+    assert not (inside / "03.txt").exists()
+    assert not list(inside.glob("*.bak"))
+    expect(undo).to_have_text("Undo")
+    page.locator("#dataset-save").click()
+    expect(unsaved).not_to_contain_text("changed")
+    assert (inside / "04.txt").read_text() == "a dog\n"
+
     driver.tab("Buckets")
     expect(page.locator("#dataset-buckets tbody tr")).to_have_count(1)
     driver.screenshot("dataset buckets")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,21 @@ def test_saving_keeps_filters_and_what_could_not_be_written(tmp_path: Path):
     assert hand.found == (2, 1)
     assert hand.drafts.texts == {files[1]: "new"}
     assert hand.survey.seen[0].text == "new"
+
+
+def test_one_save_after_another_is_undone_with_the_changes_before_it(tmp_path: Path):
+    start = Hand().surveyed(described(tmp_path))
+    files = [one.file for one in start.survey.seen if one.file]
+    texts = [file.read_text() if file.exists() else None for file in files]
+    first, _ = start.with_captions({files[0]: "one"}).saved()
+    second, _ = first.with_captions({files[0]: "two", files[1]: "three"}).saved()
+    assert not second.drafts.texts
+    back, count, left = second.unsaved()
+    assert (count, left) == (2, {})
+    assert back.drafts.texts == {files[0]: "two", files[1]: "three"}
+    assert back.survey.seen[0].text == "one"
+    back = replace(back, drafts=back.drafts.undone())
+    assert not back.drafts.texts
+    back, count, _ = back.unsaved()
+    assert (count, back.saves) == (1, ())
+    assert [file.read_text() if file.exists() else None for file in files] == texts
