@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.data.caption_edits import Edit
-from engine.data.looks import Look, looks_of
+from engine.data.looks import Look, is_there, looks_of
 from engine.data.sifting import Sieve, sifted, text_of
 from engine.data.survey import Seen, Survey, survey
 from engine.settings.training import TrainingSettings
@@ -70,10 +70,10 @@ class Hand:
         return replace(self, sieve=sieve, found=tuple(sifted(self.survey, sieve, self.drafts.texts, self.looks)))
 
     def missing(self, indices: list[int] | None = None) -> list[Path]:
-        """The pictures not looked at yet, of these or of all."""
+        """The pictures not looked at yet, or whose thumbnail is gone again, of these or of all."""
         chosen = range(len(self.survey.seen)) if indices is None else indices
         pictures = dict.fromkeys(self.survey.seen[index].picture for index in chosen)
-        return [picture for picture in pictures if picture not in self.looks]
+        return [picture for picture in pictures if not is_there(self.looks.get(picture))]
 
     def look_at(self, pictures: list[Path]) -> Iterator[int]:
         """Look at pictures, and tell how many are known after each."""
