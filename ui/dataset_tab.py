@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import gradio as gr
 
 from engine.data import sifting
 from engine.data.sifting import Sieve
+from engine.data.training_set import described_by
 from engine.disk import why_not
 from engine.failure import Failure
 from engine.jobs import UTILITIES
@@ -49,6 +50,7 @@ class DatasetTab:
         self._form = form
         names = [name for name, job in UTILITIES.items() if job.tab.startswith(f"{DATASET}/")]
         self._utilities = {name: UtilityForm(name) for name in names}
+        self._utility_tabs: dict[str, gr.Tab] = {}
         self._editor = CaptionEditor()
         self._bulk = BulkCaptions()
 
@@ -70,7 +72,7 @@ class DatasetTab:
             with gr.Tab("Buckets", id="dataset-buckets"):
                 self.buckets = gr.HTML(elem_id="dataset-buckets", padding=False)
             for name, utility in self._utilities.items():
-                with gr.Tab(UTILITIES[name].tab.partition("/")[2], id=name):
+                with gr.Tab(UTILITIES[name].tab.partition("/")[2], id=name) as self._utility_tabs[name]:
                     utility.draw()
 
     def _draw_pictures(self) -> None:
@@ -113,15 +115,18 @@ class DatasetTab:
 
     def connect(self, tab: gr.Tab, filled: list[Any], panel: RunsPanel) -> None:
         """tab: the one it is drawn in.  filled: inputs that say what the form holds.  panel: where runs are watched."""
-        for utility in self._utilities.values():
-            utility.connect(panel)
         page = [self.hand, self.said, self.grid, self.number, self.tags, self.kind, self.drafts]
         page += [self.save, self.undo, self.discard]
         editor = [*page, *self._editor.outputs]
         everything = [*editor, self.overview, self.buckets, self.concept, self.sharpness, self.says, self.whole_tag]
 
         source = [self.hand, self._editor.shown, self._editor.caption, self.folder, *filled]
-        gr.on([self.show.click, self.folder.submit], self._show, source, everything, **SILENT)
+        shown = gr.on([self.show.click, self.folder.submit], self._show, source, everything, **SILENT)
+        for name, utility in self._utilities.items():
+            utility.connect(panel)
+            events = [self._utility_tabs[name].select, shown.then]
+            offer = UTILITIES[name].settings_class().for_pictures
+            utility.connect_offers(events, partial(offered, offer), self.hand)
         tab.select(self._first, source, everything, **SILENT)
 
         sieve = [self.hand, self.kind, self.concept, self.says, self.whole_tag, self.sharpness]
@@ -299,6 +304,17 @@ def _whole(folder: str) -> str:
     if why := why_unusable(folder):
         raise Failure(f"The path {why}.", "Correct it.")
     return str(typed_path(folder).absolute())
+
+
+def offered(offer: Callable[[Path, str], dict[str, str]], hand: Hand) -> dict[str, str]:
+    """What a utility begins with beside the pictures that are shown; nothing where they stand in no folder alone."""
+    settings, folder = hand.source
+    if not hand.survey.seen or (not folder and described_by(settings) not in ("train_data_dir", "image_folder")):
+        return {}
+    if folder:
+        return offer(Path(folder), "")
+    regularisation = settings.folders.reg_data_dir if described_by(settings) == "train_data_dir" else ""
+    return offer(Path(str(settings.values()[described_by(settings)])), regularisation)
 
 
 def _index(shown: dict[str, Any] | None) -> int:

@@ -58,6 +58,11 @@ class Settings(JobSettings):
     pictures: Grouped = Field(default_factory=Grouped)
     converting: Converting = Field(default_factory=Converting)
 
+    @classmethod
+    def for_pictures(cls, folder: Path, regularisation: str = "") -> dict[str, str]:
+        grouped = folder.with_name(f"{folder.name}-grouped")
+        return {"train_data_dir": str(folder), "output_folder": str(grouped)}
+
     def title(self) -> str:
         return f"group-{Path(self.pictures.train_data_dir).name}"
 

@@ -95,6 +95,11 @@ class Settings(JobSettings):
     sharing: Sharing = Field(default_factory=Sharing)
     converting: Converting = Field(default_factory=Converting)
 
+    @classmethod
+    def for_pictures(cls, folder: Path, regularisation: str = "") -> dict[str, str]:
+        prepared = folder.with_name(f"{folder.name}-prepared")
+        return {"train_data_dir": str(folder), "reg_data_dir": regularisation, "destination": str(prepared)}
+
     def title(self) -> str:
         return f"prepare-{Path(self.layout.train_data_dir).name}"
 

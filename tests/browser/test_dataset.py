@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.pictures import draw_pictures
 
@@ -105,12 +105,20 @@ def test_what_cannot_be_shown_is_said_and_pictures_are_prepared(open_page, folde
     page.locator("#dataset-show").click()
     expect(page.locator("#dataset-said")).to_contain_text("There is no folder")
 
+    page.locator("#dataset-folder :is(textarea, input)").fill(str(folder / "3_shapes"))
+    page.locator("#dataset-show").click()
+    expect(page.locator(".dataset-overview")).to_contain_text("6 pictures.")
+
     driver.tab("Prepare")
 
-    def fill(option: str, text: str) -> None:
-        page.locator(f"#prepare-dataset-{option} :is(textarea, input)").first.fill(text)
+    def field(option: str) -> Locator:
+        return page.locator(f"#prepare-dataset-{option} :is(textarea, input)").first
 
-    fill("train_data_dir", str(folder / "3_shapes"))
+    def fill(option: str, text: str) -> None:
+        field(option).fill(text)
+
+    expect(field("train_data_dir")).to_have_value(str(folder / "3_shapes"))  # what is shown
+    expect(field("destination")).to_have_value(str(folder / "3_shapes-prepared"))
     fill("instance_prompt", "sks")
     fill("class_prompt", "shape")
     fill("destination", str(tmp_path / "out"))

@@ -13,11 +13,13 @@ from PIL import Image
 
 from engine.data.looks import look
 from engine.data.survey import Survey, survey
+from engine.jobs import UTILITIES
 from engine.settings.training import TrainingSettings
 from engine.tools.caption_drafts import Drafts
 from ui import dataset_view as view
 from ui.dataset_editor import CaptionEditor
 from ui.dataset_state import PAGE, Hand
+from ui.dataset_tab import offered
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -118,3 +120,17 @@ def test_one_save_after_another_is_undone_with_the_changes_before_it(tmp_path: P
     back, count, _ = back.unsaved()
     assert (count, back.saves) == (1, ())
     assert [file.read_text() if file.exists() else None for file in files] == texts
+
+
+def test_a_utility_begins_with_the_pictures_that_are_shown(tmp_path: Path):
+    settings, offer = described(tmp_path), UTILITIES["prepare-dataset"].settings_class().for_pictures
+    shown = str(settings.folders.train_data_dir)
+    with_class = settings.with_values({"reg_data_dir": shown})
+    assert offered(offer, Hand()) == {}
+    assert offered(offer, Hand().surveyed(with_class)) == {
+        "train_data_dir": shown, "reg_data_dir": shown, "destination": f"{shown}-prepared",
+    }  # fmt: skip
+    assert offered(offer, Hand().surveyed(with_class, shown))["reg_data_dir"] == ""  # of that folder alone
+    config = tmp_path / "d.toml"
+    config.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{next(Path(shown).iterdir())}'\n")
+    assert offered(offer, Hand().surveyed(settings.with_values({"dataset_config": str(config)}))) == {}
