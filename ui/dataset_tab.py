@@ -226,8 +226,10 @@ class DatasetTab:
 
     def _save(self, hand: Hand, number: float, shown: dict[str, Any] | None, caption: str) -> Iterator[Updates]:
         """Write what was changed, what stands in the editor among it."""
+        hand = self._editor.taken(hand, shown, caption)
+        yield {self.said: said(f"Saving {counted(len(hand.drafts.texts), 'caption')} …")}
         try:
-            hand, saved = self._editor.taken(hand, shown, caption).saved()
+            hand, saved = hand.saved()
             sentences = said(*saved.report())
         except (Failure, OSError) as error:
             yield {self.said: refused("Look out.", f"The folder cannot be read any more: {error}")}

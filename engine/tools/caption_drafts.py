@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from engine.disk import moved, why_not, write_text_whole, written_whole
 from engine.tools.caption_files import keep, read_caption
 
+T = TypeVar("T")
+
 MOST_STEPS = 100
 """Changes that can be undone."""
+
+AT_A_TIME = 32
+"""Captions that are written."""
 
 
 @dataclass(frozen=True)
@@ -78,19 +85,11 @@ def save(texts: Mapping[Path, str]) -> Saved:
     """Write captions, each whole; another text that stands there is kept as .bak, .bak2 … first."""
     replaced: dict[Path, Replaced] = {}
     left: dict[Path, str] = {}
-    for file, text in texts.items():
-        try:
-            content = text.strip() + "\n"
-            content.encode()
-            there = _old(file)
-            is_same = there == text.strip()
-            backup, is_new = keep(file) if there is not None and not is_same else (None, False)
-            write_text_whole(file, content)
-            replaced[file] = Replaced(text.strip(), backup, is_new, is_same)
-        except UnicodeEncodeError:
-            left[file] = "is not written: its caption holds half a character"
-        except OSError as error:
-            left[file] = f"cannot be written: {why_not(error)}"
+    for file, outcome in _each(texts, lambda file: _write(file, texts[file])):
+        if isinstance(outcome, Replaced):
+            replaced[file] = outcome
+        else:
+            left[file] = outcome
     return Saved(replaced, left)
 
 
@@ -99,23 +98,48 @@ def take_back(saved: Saved) -> dict[Path, str]:
 
     A caption that says something else by now is not touched.
     """
-    left: dict[Path, str] = {}
-    for file, one in saved.replaced.items():
-        if one.is_same:
-            continue
-        try:
-            if _old(file) != one.text:
-                left[file] = "was changed since, and stays as it is"
-            elif one.backup is None:
-                file.unlink()
-            elif one.is_new:
-                moved(one.backup, file)
-            else:
-                with written_whole(file) as new:
-                    new.write_bytes(one.backup.read_bytes())
-        except OSError as error:
-            left[file] = f"cannot be put back: {why_not(error)}"
-    return left
+    changed = [file for file, one in saved.replaced.items() if not one.is_same]
+    return {file: why for file, why in _each(changed, lambda file: _put_back(file, saved.replaced[file])) if why}
+
+
+def _each(files: Iterable[Path], work: Callable[[Path], T]) -> Iterator[tuple[Path, T]]:
+    """Work on many files at a time: the disk, which is waited for with each, takes a few dozen as fast as one."""
+    every = list(files)
+    with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="captions") as pool:
+        yield from zip(every, pool.map(work, every), strict=True)
+
+
+def _write(file: Path, text: str) -> Replaced | str:
+    """What was replaced, or why it was not."""
+    try:
+        text = text.strip()
+        text.encode()
+        there = _old(file)
+        is_same = there == text
+        backup, is_new = keep(file) if there is not None and not is_same else (None, False)
+        write_text_whole(file, text + "\n")
+        return Replaced(text, backup, is_new, is_same)
+    except UnicodeEncodeError:
+        return "is not written: its caption holds half a character"
+    except OSError as error:
+        return f"cannot be written: {why_not(error)}"
+
+
+def _put_back(file: Path, one: Replaced) -> str:
+    """Why it was not; "" where it was."""
+    try:
+        if _old(file) != one.text:
+            return "was changed since, and stays as it is"
+        if one.backup is None:
+            file.unlink()
+        elif one.is_new:
+            moved(one.backup, file)
+        else:
+            with written_whole(file) as new:
+                new.write_bytes(one.backup.read_bytes())
+    except OSError as error:
+        return f"cannot be put back: {why_not(error)}"
+    return ""
 
 
 def _old(file: Path) -> str | None:
