@@ -66,8 +66,8 @@ class DatasetTab:
         self.said = gr.HTML(elem_id="dataset-said", elem_classes="said")
         with gr.Tabs(elem_id="dataset"):
             with gr.Tab("Overview", id="dataset-overview"):
-                self.overview = gr.HTML(elem_id="dataset-overview", padding=False)
-            with gr.Tab("Pictures", id="dataset-pictures"):
+                self.overview = gr.HTML(view.nothing_yet(), elem_id="dataset-overview", padding=False)
+            with gr.Tab("Pictures", id="dataset-pictures") as self._pictures_tab:
                 self._draw_pictures()
             with gr.Tab("Buckets", id="dataset-buckets"):
                 self.buckets = gr.HTML(elem_id="dataset-buckets", padding=False)
@@ -77,7 +77,7 @@ class DatasetTab:
 
     def _draw_pictures(self) -> None:
         with gr.Row(elem_classes="dataset-filters"):
-            self.kind = gr.Dropdown(list(sifting.KINDS), label="Show", elem_id="dataset-kind", min_width=180)
+            self.kind = gr.Dropdown(list(sifting.KINDS), label="Show", elem_id="dataset-kind", scale=2, min_width=200)
             self.concept = gr.Dropdown(
                 [("All", -1)], value=-1, label="Concept", elem_id="dataset-concept", min_width=130
             )
@@ -106,7 +106,7 @@ class DatasetTab:
                 self.grid = gr.HTML(elem_id="dataset-grid", js_on_load=clicks_on("picture"), padding=False)
                 with gr.Row(elem_classes="actions dataset-pager"):
                     self.previous = gr.Button("Previous page", elem_id="dataset-previous", min_width=110)
-                    self.number = gr.Number(1, label="Page", precision=0, elem_id="dataset-page", min_width=110)
+                    self.number = gr.Number(1, label="Page", precision=0, elem_id="dataset-page", min_width=130)
                     self.next = gr.Button("Next page", elem_id="dataset-next", min_width=110)
             with gr.Column(scale=1, min_width=170):
                 self.tags = gr.HTML(elem_id="dataset-tags", js_on_load=clicks_on("tag"), padding=False)
@@ -121,13 +121,16 @@ class DatasetTab:
         everything = [*editor, self.overview, self.buckets, self.concept, self.sharpness, self.says, self.whole_tag]
 
         source = [self.hand, self._editor.shown, self._editor.caption, self.folder, *filled]
-        shown = gr.on([self.show.click, self.folder.submit], self._show, source, everything, **SILENT)
+        first = tab.select(self._first, source, everything, **SILENT)
+        # What is asked for by name counts, not what the tab would begin with.
+        shown = gr.on([self.show.click, self.folder.submit], self._show, source, everything, cancels=[first], **SILENT)
+        # Of fields in a tab that was never open, Gradio may lose what they were told.
+        self._pictures_tab.select(self._shown_again, [self.hand, self.number, self._editor.shown], page, **SILENT)
         for name, utility in self._utilities.items():
             utility.connect(panel)
             events = [self._utility_tabs[name].select, shown.then]
             offer = UTILITIES[name].settings_class().for_pictures
             utility.connect_offers(events, partial(offered, offer), self.hand)
-        tab.select(self._first, source, everything, **SILENT)
 
         sieve = [self.hand, self.kind, self.concept, self.says, self.whole_tag, self.sharpness]
         filters = [self.kind.input, self.concept.input, self.says.submit, self.whole_tag.input, self.sharpness.submit]
@@ -147,12 +150,24 @@ class DatasetTab:
         self.undo.click(self._undo, typed, everything, **SILENT)
         self.discard.click(self._discard, [self.hand, self.number, self._editor.shown], editor, **SILENT)
 
-    def _first(self, hand: Hand, *given: Any) -> Iterator[Updates]:
+    def _first(
+        self, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, base: TrainingSettings, *values: Any
+    ) -> Iterator[Any]:
         """When the tab is opened: what the form says, unless something is shown or nothing is said."""
-        if hand.survey.seen:
-            yield {self.hand: hand}
-            return
-        yield from self._show(hand, *given)
+        settings = self._form.readable(values, base)
+        says_something = folder.strip() or str(settings.values()[described_by(settings)]).strip()
+        if says_something and not hand.survey.seen:
+            yield from self._show(hand, shown, caption, folder, base, *values)
+        else:
+            yield gr.skip()
+
+    def _shown_again(self, hand: Hand, number: float | None, shown: dict[str, Any] | None) -> Updates:
+        """All but what is in hand, which may be changed meanwhile."""
+        return {
+            part: value
+            for part, value in self._drawn(hand, int(number or 1), _index(shown)).items()
+            if part is not self.hand
+        }
 
     def _show(
         self, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, base: TrainingSettings, *values: Any

@@ -19,6 +19,13 @@ MOST_TAGS = 300
 MOST_EXAMPLES = 30
 
 
+def nothing_yet() -> Sentences:
+    return Sentences(
+        '<div class="dataset-none">Type a folder of pictures and press Show: how many there are, what their captions '
+        "say, how they are cropped. Without one, what Folders says is shown.</div>"
+    )
+
+
 def overview(survey: Survey) -> Sentences:
     """Concepts, steps, and what is left out or mended."""
     total = sum(concept.shown for concept in survey.concepts) or 1
