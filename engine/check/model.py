@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from engine.check.problem import Problem
 from engine.models.recognise import Found, NoModel, recognise
 from engine.models.trained import TRAINED
-from engine.settings.families import SWITCHES, TITLES, TRANSFORMERS
+from engine.settings.families import SWITCHES, TITLES, TRANSFORMERS, FamilyName
 from engine.settings.network import OF_ONE_FAMILY
 from engine.settings.paths import is_hub_name
 from engine.settings.training import TrainingSettings
 
 MODEL = "pretrained_model_name_or_path"
 
-FAMILY_OPTIONS = (*SWITCHES, "flux_model_type", "v_parameterization")
+FAMILY_OPTIONS = (
+    *SWITCHES, "flux_model_type", "v_parameterization", "train_inpainting", "cache_latents", "cache_latents_to_disk"
+)  # fmt: skip
 """All that switches_of() may set."""
+
+INPAINTING = 9
+CHANNELS: Mapping[FamilyName, tuple[int, ...]] = {"sd1": (4, 9), "sd2": (4, 5, 9), "sdxl": (4, 9)}
+"""Of the UNet's input, of the variants that are trained."""
+
+SWITCH_OF: Mapping[FamilyName, FamilyName] = {"chroma": "flux", "sdxl-refiner": "sdxl"}
+"""Families that are chosen by the switch of another."""
 
 SET_FAMILY = "Set the form for this model"
 
@@ -67,10 +76,10 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
         yield Problem(MODEL, f"This file is {found.title}, not a base model.", "Choose the model it was made for.")
     elif found.family is None or found.family not in TRAINED:
         yield Problem(MODEL, f"This is {found.title}, which this version does not train.", "Choose another model.")
-    elif found.channels != 4:
+    elif found.channels not in CHANNELS.get(found.family, (4,)):
         yield Problem(
             MODEL,
-            f"This model takes {found.channels} channels: it is a variant that fills in or follows pictures, which "
+            f"This model is shown {found.channels} channels: it is a variant that fills in or follows pictures, which "
             "this version does not train.",
             "Choose an ordinary model.",
         )
@@ -80,11 +89,18 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
             f"This file is the UNet of a {TITLES[found.family]} model alone, without text encoder and VAE.",
             "Choose a whole model.",
         )
-    elif said != found.family:
+    elif said != ("sdxl" if found.family == "sdxl-refiner" else found.family):
         yield Problem(
             MODEL,
             f"This is {found.title}, but the settings are for {TITLES[said]}.",
             "Set the switches in Source Model to what it is.",
+            fix=SET_FAMILY,
+        )
+    elif settings.objective.train_inpainting != (found.channels == INPAINTING):
+        yield Problem(
+            "train_inpainting",
+            f"This is {found.title}, but Train inpainting model is {'off' if found.channels == INPAINTING else 'on'}.",
+            f"Turn it {'on' if found.channels == INPAINTING else 'off'}.",
             fix=SET_FAMILY,
         )
     elif settings.families.v_parameterization and found.prediction == "epsilon":
@@ -100,9 +116,10 @@ def switches_of(found: Found) -> dict[str, Any]:
     """The options that say of what family the model is, as they are right for it."""
     first = {family: switch for switch, family in reversed(SWITCHES.items())}
     family = found.family or "sd1"
-    right: dict[str, Any] = {
-        switch: switch == first.get("flux" if family == "chroma" else family) for switch in SWITCHES
-    }
+    right: dict[str, Any] = {switch: switch == first.get(SWITCH_OF.get(family, family)) for switch in SWITCHES}
+    right["train_inpainting"] = found.channels == INPAINTING
+    if right["train_inpainting"]:
+        right |= {"cache_latents": False, "cache_latents_to_disk": False}
     if family in ("flux", "chroma"):
         right["flux_model_type"] = family
     if found.prediction is not None:

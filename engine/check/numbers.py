@@ -189,6 +189,13 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
                 "It is left out.",
                 blocking=False,
             )
+        for flag, file in (("img", prompt.picture), ("mask", prompt.mask)):
+            if file and not Path(file).expanduser().is_file():
+                yield Problem(
+                    "sample_prompts",
+                    f'"{prompt.text[:40]}": there is no picture "{file}", which --{flag} names.',
+                    "Correct the path, or take it out.",
+                )
         for flag, side in (("w", prompt.width), ("h", prompt.height)):
             if side is not None and side % step:
                 yield Problem(

@@ -27,6 +27,8 @@ def check_shown(items: list[Item], settings: TrainingSettings) -> Iterator[Probl
                 told.add(problem)
                 yield replace(problem, option=by) if by == "dataset_config" else problem
     dataset = settings.dataset
+    if settings.objective.train_inpainting and dataset.keeps_latents():
+        yield _not_once("train_inpainting", "Train inpainting")
     if dataset.masked_loss and dataset.mask_dir and not Path(dataset.mask_dir).is_dir():
         yield Problem("mask_dir", f'There is no folder "{dataset.mask_dir}".', "Correct the path, or empty the field.")
 
@@ -36,11 +38,15 @@ def _varied(dataset: Dataset) -> Iterator[Problem]:
     for name, label in labels.items():
         acts = getattr(dataset, name) and not (name == "face_crop_aug_range" and dataset.enable_bucket)
         if acts and dataset.keeps_latents():
-            yield Problem(
-                name,
-                f"{label}: pictures that are shown otherwise each time cannot be encoded once before the training.",
-                "Turn off Cache latents and Cache latents to disk, or this.",
-            )
+            yield _not_once(name, label)
+
+
+def _not_once(name: str, label: str) -> Problem:
+    return Problem(
+        name,
+        f"{label}: pictures that are shown otherwise each time cannot be encoded once before the training.",
+        "Turn off Cache latents and Cache latents to disk, or this.",
+    )
 
 
 def _faces(dataset: Dataset, pictures: list[Path]) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,10 @@ from torch import Tensor
 
 from engine.failure import Failure
 from engine.models import hub
+from engine.models.concat import Concat, Depth, Masked
 from engine.models.family import Parts, Prediction
 from engine.models.layouts.entry import Entry
+from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.vae import PREFIX as VAE_PREFIX
 from engine.models.layouts.vae import vae_entries
 from engine.models.recognise import MOVED
@@ -40,10 +42,11 @@ NOT_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
 FromFile = Callable[[Weights, torch.dtype], dict[str, Any]]
 
 
-def components(pipeline_class: Any, source: str, dtype: torch.dtype, from_file: FromFile) -> dict[str, Any]:
+def components(kinds: tuple[Any, ...], source: str, dtype: torch.dtype, from_file: FromFile) -> dict[str, Any]:
     """A model's pieces by diffusers' names for them; "scheduler" is its configuration, with its class under
     "_class_name", and "pipeline" that of the whole.
 
+    kinds: diffusers' classes of whole models that it may be of, the usual one first.
     from_file: makes them of a single file in the original layout.
     Raises Failure with a sentence for people.
     """
@@ -53,13 +56,13 @@ def components(pipeline_class: Any, source: str, dtype: torch.dtype, from_file: 
     if is_without_weights():
         return _skeleton(source, dtype)
     if path.is_dir():
-        pipeline = _from_folder(pipeline_class, path, dtype)
+        pipeline = _from_folder(kinds, path, dtype)
     elif path.suffix.lower() in SINGLE_FILE_ENDINGS or path.is_absolute() or source.count("/") != 1:
         raise Failure(
             f"There is no model at {source!r}.", "Give a folder, a file, or a Hugging Face name.", MODEL_FIELD
         )
     else:
-        pipeline = _from_hub(pipeline_class, MOVED.get(source, source), dtype)
+        pipeline = _from_hub(kinds, MOVED.get(source, source), dtype)
     said = {name: value for name, value in pipeline.config.items() if isinstance(value, bool | int | float | str)}
     return {
         **pipeline.components,
@@ -89,7 +92,7 @@ def _skeleton(source: str, dtype: torch.dtype) -> dict[str, Any]:
 
 def flow_parts(pipeline_class: Any, settings: TrainingSettings, dtype: torch.dtype, from_file: FromFile) -> Parts:
     """The pieces of a model whose transformer follows a flow, with as many text encoders as it has.  Raises Failure."""
-    found = components(pipeline_class, settings.source_model.pretrained_model_name_or_path, dtype, from_file)
+    found = components((pipeline_class,), settings.source_model.pretrained_model_name_or_path, dtype, from_file)
     names = [name for name in ("text_encoder", "text_encoder_2", "text_encoder_3") if found.get(name) is not None]
     return frozen(
         Parts(
@@ -111,10 +114,45 @@ def frozen(parts: Parts) -> Parts:
     return parts
 
 
-def maker(module_class: Any, config: Path) -> Callable[[], Any]:
-    """Makes a module by the configuration in a folder."""
+def unet_channels(weights: Weights) -> int:
+    """How many a single file's UNet is shown; 4 for a file without one, of which another sentence says so."""
+    name = f"{UNET}input_blocks.0.0.weight"
+    return weights.shape(name)[1] if name in weights else 4
+
+
+def kind_of(
+    unet: Any, kinds: Mapping[int, Any], found: dict[str, Any], settings: TrainingSettings
+) -> tuple[Any, Concat | None]:
+    """Which of a family's pipelines a UNet is of, and what it is shown beside noisy latents.
+
+    kinds: diffusers' pipelines by the channels of the UNet's input.  found: the model's pieces.  Raises Failure.
+    """
+    channels = unet.config.in_channels
+    if channels not in kinds:
+        raise Failure(
+            f"This model's UNet is shown {channels} channels, which no model does that is known here.",
+            "Choose another model.",
+            MODEL_FIELD,
+        )
+    if settings.objective.train_inpainting and channels != Masked.channels + 4:
+        raise Failure(
+            f"Train inpainting model is on, but this model's UNet is shown {channels} channels, not the 9 of an "
+            "inpainting model.",
+            "Turn it off, or choose an inpainting model.",
+            "train_inpainting",
+        )
+    concat: Concat | None = None
+    if channels == Masked.channels + 4:
+        concat = Masked()
+    elif channels == Depth.channels + 4:
+        concat = Depth(found["depth_estimator"], found.get("feature_extractor"))
+    return kinds[channels], concat
+
+
+def maker(module_class: Any, config: Path, **changes: Any) -> Callable[[], Any]:
+    """Makes a module by the configuration in a folder.  changes: to a module of diffusers'."""
     if hasattr(module_class, "load_config"):  # diffusers'
-        return partial(module_class.from_config, module_class.load_config(config))
+        return partial(module_class.from_config, module_class.load_config(config), **changes)
     return partial(module_class, module_class.config_class.from_pretrained(config))
 
 
@@ -179,7 +217,7 @@ def own_names(module: Any, prefix: str) -> list[Entry]:
     return [Entry(prefix + name, (name,)) for name in module.state_dict()]
 
 
-def _from_folder(pipeline_class: Any, folder: Path, dtype: torch.dtype) -> Any:
+def _from_folder(kinds: tuple[Any, ...], folder: Path, dtype: torch.dtype) -> Any:
     index = folder / "model_index.json"
     if not index.exists():
         raise Failure(
@@ -187,17 +225,16 @@ def _from_folder(pipeline_class: Any, folder: Path, dtype: torch.dtype) -> Any:
             "Choose the folder that holds model_index.json, or a single file inside this one.",
             MODEL_FIELD,
         )
-    kind, wanted = _class_name(index), pipeline_class.__name__.removesuffix("Pipeline")
-    if kind != pipeline_class.__name__:
+    name, wanted = _class_name(index), kinds[0].__name__.removesuffix("Pipeline")
+    kind = next((kind for kind in kinds if kind.__name__ == name), None)
+    if kind is None:
         raise Failure(
-            f"{folder} holds a {kind.removesuffix('Pipeline')} model, not a {wanted} model.",
+            f"{folder} holds a {name.removesuffix('Pipeline')} model, not a {wanted} model.",
             "Choose another model, or set the model family to this one's.",
             MODEL_FIELD,
         )
     try:
-        return pipeline_class.from_pretrained(
-            folder, torch_dtype=dtype, local_files_only=True, **_without_unused(pipeline_class)
-        )
+        return kind.from_pretrained(folder, torch_dtype=dtype, local_files_only=True, **_without_unused(kind))
     except Exception as error:
         raise Failure(f"{folder} cannot be loaded: {first_line(error)}.", option=MODEL_FIELD) from error
 
@@ -210,14 +247,14 @@ def _class_name(index: Path) -> str:
         raise Failure(f"{index} is damaged: it names no pipeline.", "Download the model again.", MODEL_FIELD) from error
 
 
-def _from_hub(pipeline_class: Any, name: str, dtype: torch.dtype) -> Any:
+def _from_hub(kinds: tuple[Any, ...], name: str, dtype: torch.dtype) -> Any:
     """What was downloaded before, without asking the hub: at once, and without a network too; else what it has now."""
     index = try_to_load_from_cache(name, hub.INDEX)
     if isinstance(index, str):
         with suppress(Failure):  # a part is missing still, where the download broke off
-            return _from_folder(pipeline_class, Path(index).parent, dtype)
-    parts = [part for part in inspect.signature(pipeline_class).parameters if part not in NOT_LOADED]
-    return _from_folder(pipeline_class, hub.fetched(name, pipeline_class.__name__, parts, MODEL_FIELD), dtype)
+            return _from_folder(kinds, Path(index).parent, dtype)
+    parts = {kind.__name__: [part for part in _asked(kind) if part not in _not_loaded(kind)] for kind in kinds}
+    return _from_folder(kinds, hub.fetched(name, parts, MODEL_FIELD), dtype)
 
 
 def _local_first(load: Callable[[bool], Any]) -> Any:
@@ -228,18 +265,28 @@ def _local_first(load: Callable[[bool], Any]) -> Any:
         return load(False)
 
 
-def _without_unused(pipeline_class: Any) -> dict[str, Any]:
-    asked = inspect.signature(pipeline_class).parameters
-    return {name: None for name in NOT_LOADED if name in asked} | (
+def _without_unused(kind: Any) -> dict[str, Any]:
+    asked = _asked(kind)
+    return {name: None for name in _not_loaded(kind) if name in asked} | (
         {"requires_safety_checker": False} if "requires_safety_checker" in asked else {}
     )
 
 
-def clip_tokenizer(file: Path, configs: Path) -> Any:
+def _asked(kind: Any) -> list[str]:
+    """The parts, and what else a pipeline is made with."""
+    return list(inspect.signature(kind).parameters)
+
+
+def _not_loaded(kind: Any) -> tuple[str, ...]:
+    """A model that sees depth needs what prepares pictures for it."""
+    return () if "depth_estimator" in _asked(kind) else NOT_LOADED
+
+
+def clip_tokenizer(file: Path, configs: Path, folder: str = "tokenizer") -> Any:
     """CLIP's tokenizer for a single file."""
     from transformers import CLIPTokenizer
 
-    return tokenizer_beside(file, CLIPTokenizer, "tokenizer", CLIP, "vocab.json and merges.txt", configs)
+    return tokenizer_beside(file, CLIPTokenizer, folder, CLIP, "vocab.json and merges.txt", configs)
 
 
 def tokenizer_beside(
@@ -251,21 +298,34 @@ def tokenizer_beside(
     configs: Path | None = None,
     subfolder: str = "",
 ) -> Any:
-    """A tokenizer that a single file lacks: of a folder beside it, among the configs, or from the hub.
+    """A tokenizer that a single file lacks; see piece_beside()."""
+    return piece_beside(file, tokenizer_class.from_pretrained, "tokenizer", folder, name, needed, configs, subfolder)
 
-    name, subfolder: on the hub.  needed: its files, for people.
+
+def piece_beside(
+    file: Path,
+    load: Callable[..., Any],
+    what: str,
+    folder: str,
+    name: str,
+    needed: str,
+    configs: Path | None = None,
+    subfolder: str = "",
+) -> Any:
+    """A piece that a single file lacks: of a folder beside it, among the configs, or from the hub.
+
+    load: from a folder or a name on the hub.  what, needed: the piece and its files, for people.
+    name, subfolder: on the hub.  Raises Failure.
     """
     places = [file.with_suffix("") / folder, file.parent / folder, *([configs / folder] if configs else [])]
     for place in places:
         if place.is_dir():
-            return tokenizer_class.from_pretrained(place)
+            return load(place)
     try:
-        return _local_first(
-            lambda local: tokenizer_class.from_pretrained(name, subfolder=subfolder, local_files_only=local)
-        )
+        return _local_first(lambda local: load(name, subfolder=subfolder, local_files_only=local))
     except (OSError, ValueError) as error:
         raise Failure(
-            f"{file.name} needs the tokenizer of {name}, which is not on this machine, and the Hugging Face hub cannot "
+            f"{file.name} needs the {what} of {name}, which is not on this machine, and the Hugging Face hub cannot "
             "be reached.",
             f"Connect to the internet once, or put {needed} of it into {file.parent / folder}.",
             MODEL_FIELD,

@@ -15,6 +15,7 @@ from accelerate import init_empty_weights
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from engine.models.concat import Depth
 from engine.models.family import Parts
 
 ONE_FILE = "1000GB"
@@ -28,7 +29,12 @@ def save_folder(folder: Path, pipeline_class: Any, parts: Parts, dtype: torch.dt
     """
     asked = inspect.signature(pipeline_class).parameters
     modules = _modules(parts, "unet" if "unet" in asked else "transformer")
-    others = _numbered("tokenizer", parts.tokenizers) | {"scheduler": scheduler_from(parts.scheduler)}
+    others = _numbered("tokenizer", parts.tokenizers, parts.first_encoder) | {
+        "scheduler": scheduler_from(parts.scheduler)
+    }
+    if isinstance(parts.concat, Depth):
+        modules["depth_estimator"] = parts.concat.estimator
+        others["feature_extractor"] = parts.concat.processor
     said = {"requires_safety_checker": False} | parts.pipeline
     without = {name: None for name, of in asked.items() if of.default is of.empty}
     with warnings.catch_warnings():
@@ -54,12 +60,14 @@ def scheduler_from(config: Mapping[str, Any]) -> Any:
 
 
 def _modules(parts: Parts, denoiser: str) -> dict[str, nn.Module]:
-    return {denoiser: parts.denoiser, "vae": parts.vae} | _numbered("text_encoder", parts.text_encoders)
+    return {denoiser: parts.denoiser, "vae": parts.vae} | _numbered(
+        "text_encoder", parts.text_encoders, parts.first_encoder
+    )
 
 
-def _numbered(name: str, pieces: list[Any]) -> dict[str, Any]:
-    """diffusers' names: the first has no number."""
-    return {name if number == 1 else f"{name}_{number}": piece for number, piece in enumerate(pieces, start=1)}
+def _numbered(name: str, pieces: list[Any], first: int) -> dict[str, Any]:
+    """diffusers' names: that of number 1 has none."""
+    return {name if number == 1 else f"{name}_{number}": piece for number, piece in enumerate(pieces, start=first)}
 
 
 def _in_dtype(module: Any, dtype: torch.dtype) -> Any:

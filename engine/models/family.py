@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
+from engine.models.concat import KEY, Concat, Given
+from engine.models.vae import to_latents
 from engine.objective.objective import TrainingObjective
 from engine.settings.samples import SamplePrompt
 from engine.settings.training import TrainingSettings
@@ -27,19 +29,23 @@ class Parts:
     """The loaded pieces of a base model.
 
     denoiser: the UNet or transformer.  text_encoders, tokenizers: in the order in which the family asks them.
+    first_encoder: diffusers' number of the first of these; SDXL's refiner has the second alone.
     alphas_cumprod: (T,) ᾱ of the noise schedule that it was trained with, None for a flow.
     scheduler: the configuration of the sampler that goes with the model, its class under "_class_name".
     pipeline: what a diffusers folder says of the model as a whole, such as force_zeros_for_empty_prompt.
+    concat: what the denoiser is shown beside the noisy latents, None for nothing.
     """
 
     denoiser: nn.Module
     vae: nn.Module
     text_encoders: list[nn.Module]
     tokenizers: list[Any]
+    first_encoder: int = 1
     prediction: Prediction = "epsilon"
     alphas_cumprod: Tensor | None = None
     scheduler: dict[str, Any] = field(default_factory=dict)
     pipeline: dict[str, Any] = field(default_factory=dict)
+    concat: Concat | None = None
 
     @property
     def stride(self) -> int:
@@ -48,7 +54,36 @@ class Parts:
         return int(2 ** (len(vae.config.block_out_channels) - 1))
 
     def modules(self) -> Iterator[nn.Module]:
-        yield from (self.denoiser, self.vae, *self.text_encoders)
+        yield from (self.denoiser, *self.of_pictures(), *self.text_encoders)
+
+    def of_pictures(self) -> list[nn.Module]:
+        """Those that look at pictures: the VAE before all."""
+        return [self.vae, *(self.concat.modules() if self.concat else ())]
+
+    def encode(self, pixels: Tensor, noise: list[torch.Generator] | torch.Generator | None) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] as latents, behind them in further channels what is shown beside these."""
+        latents = to_latents(self.vae, pixels, noise)
+        if self.concat is None:
+            return latents
+        return torch.cat([latents, self.concat.of(self.vae, pixels, noise).to(latents.dtype)], dim=1)
+
+    def apart(self, encoded: Tensor) -> tuple[Tensor, Encoded]:
+        """What encode() gives, as the latents and what predict() is told beside the captions."""
+        latents, beside = encoded[:, : self.channels], encoded[:, self.channels :]
+        return latents, {KEY: beside} if self.concat else {}
+
+    def beside(self, sample: Drawing) -> Encoded:
+        """What draw() is told of a sample beside the captions."""
+        if self.concat is None:
+            return {}
+        size = sample.height, sample.width
+        return {KEY: self.concat.of_sample(self.vae, size, sample.given, sample.generator())}
+
+    @property
+    def channels(self) -> int:
+        """Of a latent."""
+        vae: Any = self.vae
+        return int(vae.config.latent_channels)
 
     @property
     def device(self) -> torch.device:
@@ -90,12 +125,13 @@ class CaptionLimit:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A sample picture to be drawn, width × height pixels."""
+    """A sample picture to be drawn, width × height pixels.  given: what it begins from."""
 
     prompt: SamplePrompt
     width: int
     height: int
     seed: int
+    given: Given = field(default_factory=Given)
 
     def guidance(self, usual: float) -> float:
         """Classifier-free guidance: as the prompt asks, else as is usual with the model."""
@@ -104,6 +140,16 @@ class Drawing:
     def generator(self) -> torch.Generator:
         """Drawn on the CPU, noise is the same on every machine."""
         return torch.Generator().manual_seed(self.seed)
+
+    def shape(self, parts: Parts) -> tuple[int, int, int, int]:
+        """Of the latents that are drawn."""
+        return 1, parts.channels, self.height // parts.stride, self.width // parts.stride
+
+    def begin(self, parts: Parts, dtype: torch.dtype) -> dict[str, Any]:
+        """Where diffusers' pipelines begin: the latents, of as many channels as are drawn, and the noise to come."""
+        generator = self.generator()
+        latents = torch.randn(self.shape(parts), generator=generator, dtype=dtype).to(parts.device)
+        return {"latents": latents, "generator": generator, "width": self.width, "height": self.height}
 
 
 @dataclass(frozen=True)
@@ -143,7 +189,7 @@ class Family(Protocol):
     trains_text_encoders: bool
     """Whether training the whole model may train its text encoders too."""
     pipeline: Any
-    """diffusers' class of the whole model."""
+    """diffusers' class of the whole model; of one of several kinds, of that which was loaded."""
     network_module: str
     """What sd-scripts calls the LoRA for it, such as networks.lora."""
 

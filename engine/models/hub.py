@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
@@ -42,11 +42,11 @@ def downloads_told(tell: Tell) -> Iterator[None]:
         _TELL.reset(token)
 
 
-def fetched(name: str, pipeline_class: str, parts: Collection[str], option: str) -> Path:
+def fetched(name: str, kinds: Mapping[str, Collection[str]], option: str) -> Path:
     """The folder on this machine with a model of the hub, downloaded as far as it is not there yet.
 
-    pipeline_class: diffusers' name of what it has to be.  parts: the sub-folders that are read.  option: the one that
-    names it. The token is that in HF_TOKEN. What was begun before is gone on with.
+    kinds: diffusers' names of what it may be, the usual one first, and the sub-folders that are read of such a one.
+    option: the one that names it. The token is that in HF_TOKEN. What was begun before is gone on with.
     Raises Failure with a sentence for people; Stopped and the like from `tell` come through.
     """
     name = MOVED.get(name, name)
@@ -56,12 +56,14 @@ def fetched(name: str, pipeline_class: str, parts: Collection[str], option: str)
         if INDEX not in files:
             raise _no_diffusers_model(name, files, option)
         index = json.loads(Path(hf_hub_download(name, INDEX, token=token)).read_text(encoding="utf-8"))
-        _refuse_other(name, str(index.get("_class_name")), pipeline_class, option)
+        kind = str(index.get("_class_name"))
+        if kind not in kinds:
+            raise _another(name, kind, next(iter(kinds)), option)
     except Failure:
         raise
     except Exception as error:
         raise _not_reached(name, error, option) from error
-    needed = needed_files(files, parts)
+    needed = needed_files(files, kinds[kind])
     missing = {file: files[file] for file in needed if not isinstance(try_to_load_from_cache(name, file), str)}
     _refuse_full_disk(name, sum(missing.values()), option)
     try:
@@ -109,14 +111,13 @@ def _listed(name: str, token: str | bool) -> dict[str, int]:
     return {file.rfilename: file.size or 0 for file in siblings}
 
 
-def _refuse_other(name: str, kind: str, wanted: str, option: str) -> None:
-    if kind != wanted:
-        found, needed = (text.removesuffix("Pipeline") for text in (kind, wanted))
-        raise Failure(
-            f"{name} on the hub is a {found} model, not a {needed} model.",
-            "Choose another model, or set the model family to this one's.",
-            option,
-        )
+def _another(name: str, kind: str, wanted: str, option: str) -> Failure:
+    found, needed = (text.removesuffix("Pipeline") for text in (kind, wanted))
+    return Failure(
+        f"{name} on the hub is a {found} model, not a {needed} model.",
+        "Choose another model, or set the model family to this one's.",
+        option,
+    )
 
 
 def _no_diffusers_model(name: str, files: Collection[str], option: str) -> Failure:

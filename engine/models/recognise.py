@@ -20,6 +20,9 @@ MOVED = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusi
 REFINERS_LABELS = 2560
 """Numbers that the refiner is told beside the caption: five sizes of 256 each and its encoder's 1280; SDXL has six."""
 
+VARIANTS = {9: "inpainting", 5: "depth"}
+"""Of UNets, by the channels of their input; ordinary ones have the 4 of a latent."""
+
 FLUX_PATCH = 64
 """Numbers in a patch of latents that FLUX.1 is shown; its variants that fill in and follow pictures are shown more."""
 
@@ -33,7 +36,7 @@ class NoModel(ValueError):
 
 @dataclass(frozen=True)
 class Found:
-    """kind, family: what it is.  channels: of the UNet's input, 4 for one that is neither inpainting nor depth.
+    """kind, family: what it is.  channels: of the UNet's input, see VARIANTS.
 
     prediction: "epsilon" or "v_prediction" where the files say so.
     """
@@ -47,6 +50,8 @@ class Found:
     def title(self) -> str:
         """For people, such as "an SDXL model"."""
         family = TITLES[self.family] if self.family else ""
+        if variant := VARIANTS.get(self.channels):
+            family = f"{family} {variant}"
         nouns = {"lora": "LoRA", "vae": "VAE", "embedding": "textual inversion", "denoiser": "transformer or UNet"}
         name = f"{family} {nouns.get(self.kind, self.kind)}".strip()
         return f"{'an' if name.startswith('SDXL') else 'a'} {name}"
@@ -138,6 +143,7 @@ def _unet(plain: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, 
 
 _PIPELINES: dict[str, FamilyName] = {
     "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusionXLInpaintPipeline": "sdxl",
     "StableDiffusionXLImg2ImgPipeline": "sdxl-refiner",
     "StableDiffusion3Pipeline": "sd3",
     "FluxPipeline": "flux",
@@ -166,8 +172,13 @@ def _hub(name: str) -> Found | None:
 
     index = read("model_index.json")
     if index is None:
-        return Found("model", KNOWN[name]) if name in KNOWN else None
+        return Found("model", KNOWN[name], _channels_by_name(name)) if name in KNOWN else None
     return _by_lists(index, read("unet/config.json"), read("scheduler/scheduler_config.json"))
+
+
+def _channels_by_name(name: str) -> int:
+    """Of a model in KNOWN, whose names say it."""
+    return next((channels for channels, variant in VARIANTS.items() if variant in name), 4)
 
 
 def _by_lists(index: dict[str, Any], unet: dict[str, Any] | None, scheduler: dict[str, Any] | None) -> Found | None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    StableDiffusionDepth2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from torch import Tensor
 from transformers import CLIPTextModel
 
 from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
-from engine.failure import Failure
 from engine.models import checkpoint
 from engine.models.attachments import clip_attachments, each_alone, linears_within
 from engine.models.clip import emphasised, hidden_states, joined, last_norm, read
+from engine.models.concat import Depth, Masked, shown_beside, with_concat
+from engine.models.depth import depth_beside, depth_of
 from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
 from engine.models.layouts.clip import bare_clip_entries, clip_entries, open_clip_entries
 from engine.models.layouts.unet import PREFIX as UNET
@@ -40,12 +48,19 @@ class StableDiffusion:
     version = 1
     name = "Stable Diffusion 1"
     trains_text_encoders = True
-    pipeline = StableDiffusionPipeline
+    pipeline: Any = StableDiffusionPipeline
+    kinds: ClassVar[dict[int, Any]] = {
+        4: StableDiffusionPipeline,
+        9: StableDiffusionInpaintPipeline,
+        5: StableDiffusionDepth2ImgPipeline,
+    }
+    """By the channels that the UNet is shown."""
     network_module = "networks.lora"
     latent_suffix = "_sd.npz"
 
     def __init__(self, settings: TrainingSettings | None = None) -> None:
         """Every family is made with the run's settings; this one asks nothing of them."""
+        self._file: Path | None = None
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         of_velocity = parts.prediction == "v_prediction"
@@ -56,24 +71,22 @@ class StableDiffusion:
             "modelspec.architecture": "stable-diffusion-v1" if self.version == 1 else second,
             "modelspec.implementation": "diffusers",
             "modelspec.prediction_type": "v" if of_velocity else "epsilon",
+            **({"ss_train_inpainting": True} if isinstance(parts.concat, Masked) else {}),
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         source = settings.source_model
-        found = checkpoint.components(self.pipeline, source.pretrained_model_name_or_path, dtype, self._from_file)
+        kinds = tuple(self.kinds.values())
+        found = checkpoint.components(kinds, source.pretrained_model_name_or_path, dtype, self._from_file)
         unet = found["unet"]
-        if unet.config.in_channels != 4:
-            raise Failure(
-                f"This model's UNet takes {unet.config.in_channels} channels: it is an inpainting or depth variant.",
-                "Choose an ordinary Stable Diffusion model.",
-                checkpoint.MODEL_FIELD,
-            )
+        self.pipeline, concat = checkpoint.kind_of(unet, self.kinds, found, settings)
         vae = checkpoint.vae_of(settings, found, dtype)
         prediction = checkpoint.prediction_of(found["scheduler"], settings)
         return checkpoint.frozen(
             Parts(
                 denoiser=unet,
                 vae=vae,
+                concat=concat,
                 text_encoders=[found["text_encoder"]],
                 tokenizers=[found["tokenizer"]],
                 prediction=prediction,
@@ -84,15 +97,22 @@ class StableDiffusion:
         )
 
     def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
-        configs = CONFIGS[self.version]
+        self._file = weights.file
+        configs, bare = CONFIGS[self.version], weights.has(f"{CLIP}embeddings.")
+        channels = checkpoint.unet_channels(weights)
+        pieces = self._pieces(channels, bare)
         return {
-            **modules_from(weights, self._pieces(bare=weights.has(f"{CLIP}embeddings.")), dtype, f"{self.name} model"),
+            **modules_from(weights, pieces, dtype, f"{self.name} model"),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, configs),
             "scheduler": checkpoint.scheduler_config(configs),
+            **(depth_beside(weights.file, dtype) if channels == 5 else {}),
         }
 
-    def _pieces(self, bare: bool = False) -> list[Piece]:
-        """What the original single file holds.  bare: version 1's text encoder has its names of old."""
+    def _pieces(self, channels: int = 4, bare: bool = False) -> list[Piece]:
+        """What the original single file holds.
+
+        channels: of the UNet's input.  bare: version 1's text encoder has its names of old.
+        """
         configs, maker = CONFIGS[self.version], checkpoint.maker
         text, prefix = (
             (bare_clip_entries if bare else clip_entries, CLIP)
@@ -100,7 +120,7 @@ class StableDiffusion:
             else (open_clip_entries, "cond_stage_model.model.")
         )
         return [
-            Piece("unet", maker(UNet2DConditionModel, configs / "unet"), unet_entries, UNET),
+            Piece("unet", maker(UNet2DConditionModel, configs / "unet", in_channels=channels), unet_entries, UNET),
             Piece("vae", maker(AutoencoderKL, configs / "vae"), vae_entries, VAE),
             Piece("text_encoder", maker(CLIPTextModel, configs / "text_encoder"), text, prefix),
         ]
@@ -108,7 +128,9 @@ class StableDiffusion:
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
         modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder": parts.text_encoders[0]}
         weights = weights_from(modules, self._pieces())
-        return weights | _unused_layer(weights) if self.version == 2 else weights
+        if self.version == 2:
+            weights |= _unused_layer(weights)
+        return weights | depth_of(self._file) if isinstance(parts.concat, Depth) and self._file else weights
 
     def encoder_files(self, parts: Parts) -> dict[str, dict[str, Tensor]]:
         """The file holds all that there is."""
@@ -141,10 +163,12 @@ class StableDiffusion:
 
     def latent_format(self, parts: Parts) -> LatentFormat:
         vae: Any = parts.vae
-        return LatentFormat(self.latent_suffix, False, parts.stride, vae.config.scaling_factor)
+        suffix = "_sd_depth.npz" if parts.concat else self.latent_suffix
+        return LatentFormat(suffix, False, parts.stride, vae.config.scaling_factor)
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
-        answer: Tensor = parts.denoiser(noisy, timesteps, encoder_hidden_states=encoded["states"], return_dict=False)[0]
+        shown = with_concat(noisy, encoded)
+        answer: Tensor = parts.denoiser(shown, timesteps, encoder_hidden_states=encoded["states"], return_dict=False)[0]
         return answer
 
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
@@ -164,16 +188,15 @@ class StableDiffusion:
             requires_safety_checker=False,
         )
         pipeline.set_progress_bar_config(disable=True)
-        latents: Tensor = pipeline(
-            prompt_embeds=told["states"][:1],
-            negative_prompt_embeds=told["states"][1:],
-            num_inference_steps=sample.prompt.steps,
-            guidance_scale=sample.guidance(GUIDANCE),
-            width=sample.width,
-            height=sample.height,
-            generator=sample.generator(),
-            output_type="latent",
-        ).images
+        with shown_beside(parts.denoiser, told):
+            latents: Tensor = pipeline(
+                prompt_embeds=told["states"][:1],
+                negative_prompt_embeds=told["states"][1:],
+                num_inference_steps=sample.prompt.steps,
+                guidance_scale=sample.guidance(GUIDANCE),
+                **sample.begin(parts, told["states"].dtype),
+                output_type="latent",
+            ).images
         return latents
 
     def lora_targets(self, parts: Parts) -> list[Target]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
-from torch import Tensor
+from diffusers import (
+    AutoencoderKL,
+    StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from engine.models import checkpoint
 from engine.models.attachments import clip_attachments, each_alone, linears_within
 from engine.models.clip import emphasised, hidden_states, joined, read
+from engine.models.concat import Masked, shown_beside, with_concat
 from engine.models.family import Drawing, Encoded, Parts, Reading, Target
 from engine.models.layouts.clip import clip_entries, open_clip_entries
 from engine.models.layouts.unet import PREFIX as UNET
@@ -28,12 +34,32 @@ LAYER = 2
 """Both text encoders are read at the last layer but one, whatever clip skip says, as sd-scripts has it."""
 
 
+ENCODERS, TOKENIZERS = ("text_encoder", "text_encoder_2"), ("tokenizer", "tokenizer_2")
+
+
+def encoded_by(
+    encoder: Any, tokenizer: Any, captions: list[str], reading: Reading, padding: int | None
+) -> tuple[Tensor, Tensor]:
+    """What one text encoder says: (B, tokens + 2, channels), and, where it is projected, (B, channels) of a caption's
+    end.
+
+    padding: the token that captions are filled up with, None for the one that ends them.
+    """
+    chunks, weights = read(tokenizer, captions, reading, padding)
+    state, said = hidden_states(encoder, chunks, LAYER)
+    states = emphasised(joined(state, chunks.shape[1]), weights)
+    projected = getattr(said, "text_embeds", None)
+    return states, torch.empty(0) if projected is None else projected.unflatten(0, (-1, chunks.shape[1]))[:, 0]
+
+
 class StableDiffusionXL:
     name = "SDXL"
     trains_text_encoders = True
-    pipeline = StableDiffusionXLPipeline
+    pipeline: Any = StableDiffusionXLPipeline
+    kinds: ClassVar[dict[int, Any]] = {4: StableDiffusionXLPipeline, 9: StableDiffusionXLInpaintPipeline}
     network_module = "networks.lora"
     latent_suffix = "_sdxl.npz"
+    first_encoder = 1
 
     def __init__(self, settings: TrainingSettings | None = None) -> None:
         """Every family is made with the run's settings; this one asks nothing of them."""
@@ -44,11 +70,14 @@ class StableDiffusionXL:
             "modelspec.architecture": "stable-diffusion-xl-v1-base",
             "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
             "modelspec.prediction_type": "v" if parts.prediction == "v_prediction" else "epsilon",
+            **({"ss_train_inpainting": True} if isinstance(parts.concat, Masked) else {}),
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         source = settings.source_model
-        found = checkpoint.components(self.pipeline, source.pretrained_model_name_or_path, dtype, self._from_file)
+        kinds = tuple(self.kinds.values())
+        found = checkpoint.components(kinds, source.pretrained_model_name_or_path, dtype, self._from_file)
+        self.pipeline, concat = checkpoint.kind_of(found["unet"], self.kinds, found, settings)
         vae = checkpoint.vae_of(settings, found, dtype)
         if settings.sdxl.sdxl_no_half_vae:
             vae = vae.float()
@@ -57,8 +86,10 @@ class StableDiffusionXL:
             Parts(
                 denoiser=found["unet"],
                 vae=vae,
-                text_encoders=[found["text_encoder"], found["text_encoder_2"]],
-                tokenizers=[found["tokenizer"], found["tokenizer_2"]],
+                concat=concat,
+                text_encoders=[found[name] for name in ENCODERS if found.get(name) is not None],
+                tokenizers=[found[name] for name in TOKENIZERS if found.get(name) is not None],
+                first_encoder=self.first_encoder,
                 prediction=prediction,
                 alphas_cumprod=checkpoint.alphas_cumprod(found["scheduler"]),
                 scheduler=found["scheduler"] | {"prediction_type": prediction},
@@ -73,18 +104,18 @@ class StableDiffusionXL:
         if "ztsnr" in weights:
             scheduler["rescale_betas_zero_snr"] = True
         return {
-            **modules_from(weights, self._pieces(), dtype, "SDXL model"),
+            **modules_from(weights, self._pieces(checkpoint.unet_channels(weights)), dtype, f"{self.name} model"),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_2": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "scheduler": scheduler,
         }
 
-    def _pieces(self) -> list[Piece]:
-        """What the original single file holds."""
+    def _pieces(self, channels: int = 4) -> list[Piece]:
+        """What the original single file holds.  channels: of the UNet's input."""
         maker, second = checkpoint.maker, CLIPTextModelWithProjection
         embedders = "conditioner.embedders"
         return [
-            Piece("unet", maker(UNet2DConditionModel, CONFIGS / "unet"), unet_entries, UNET),
+            Piece("unet", maker(UNet2DConditionModel, CONFIGS / "unet", in_channels=channels), unet_entries, UNET),
             Piece("vae", maker(AutoencoderKL, CONFIGS / "vae"), vae_entries, VAE),
             Piece(
                 "text_encoder",
@@ -115,15 +146,10 @@ class StableDiffusionXL:
 
         Of a caption of several chunks, the first speaks for all in "pooled".
         """
-        states = []
-        pooled = torch.empty(0)
-        for encoder, tokenizer, padding in zip(parts.text_encoders, parts.tokenizers, (None, 0), strict=True):
-            chunks, weights = read(tokenizer, captions, reading, padding)
-            state, said = hidden_states(encoder, chunks, LAYER)
-            states.append(emphasised(joined(state, chunks.shape[1]), weights))
-            if encoder is parts.text_encoders[-1]:
-                pooled = said.text_embeds.unflatten(0, (-1, chunks.shape[1]))[:, 0]
-        return {"states": torch.cat(states, dim=-1), "pooled": pooled}
+        (first, second), tokenizers = parts.text_encoders, parts.tokenizers
+        states, _ = encoded_by(first, tokenizers[0], captions, reading, None)
+        more, pooled = encoded_by(second, tokenizers[1], captions, reading, 0)
+        return {"states": torch.cat([states, more], dim=-1), "pooled": pooled}
 
     caption_limit = StableDiffusion.caption_limit
     latent_format = StableDiffusion.latent_format
@@ -134,7 +160,7 @@ class StableDiffusionXL:
 
     def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
         answer: Tensor = parts.denoiser(
-            noisy,
+            with_concat(noisy, encoded),
             timesteps,
             encoder_hidden_states=encoded["states"],
             added_cond_kwargs={"text_embeds": encoded["pooled"], "time_ids": sizes.to(noisy.device, torch.float32)},
@@ -155,32 +181,28 @@ class StableDiffusionXL:
         )
         pipeline.set_progress_bar_config(disable=True)
         states, pooled = told["states"], told["pooled"]
-        latents: Tensor = pipeline(
-            prompt_embeds=states[:1],
-            negative_prompt_embeds=states[1:],
-            pooled_prompt_embeds=pooled[:1],
-            negative_pooled_prompt_embeds=pooled[1:],
-            num_inference_steps=sample.prompt.steps,
-            guidance_scale=sample.guidance(GUIDANCE),
-            width=sample.width,
-            height=sample.height,
-            generator=sample.generator(),
-            output_type="latent",
-        ).images
+        with shown_beside(parts.denoiser, told):
+            latents: Tensor = pipeline(
+                prompt_embeds=states[:1],
+                negative_prompt_embeds=states[1:],
+                pooled_prompt_embeds=pooled[:1],
+                negative_pooled_prompt_embeds=pooled[1:],
+                num_inference_steps=sample.prompt.steps,
+                guidance_scale=sample.guidance(GUIDANCE),
+                **sample.begin(parts, states.dtype),
+                output_type="latent",
+            ).images
         return latents
 
     def lora_targets(self, parts: Parts) -> list[Target]:
         """sd-scripts names the UNet's modules as the original file does."""
-        unet = parts.denoiser
         first, second = parts.text_encoders
         return [
             Target(first, "text_encoder", clip_attachments(first, "lora_te1")),
             Target(second, "text_encoder", clip_attachments(second, "lora_te2")),
-            Target(
-                unet,
-                "unet",
-                each_alone(
-                    linears_within(unet, ("Transformer2DModel",)), "lora_unet", lambda path: original_name(unet, path)
-                ),
-            ),
+            self.unet_target(parts.denoiser),
         ]
+
+    def unet_target(self, unet: nn.Module) -> Target:
+        paths = linears_within(unet, ("Transformer2DModel",))
+        return Target(unet, "unet", each_alone(paths, "lora_unet", lambda path: original_name(unet, path)))

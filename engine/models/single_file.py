@@ -15,13 +15,11 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from engine.failure import Failure
+from engine.models import scales
 from engine.models.layouts.entry import Entry, from_original, to_original
 from engine.models.skeleton import is_without_weights
 
 SINGLE_FILE_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth")
-
-SCALES = (".scale_weight", ".weight_scale", "scaled_fp8")
-"""How the names end of what stands beside weights in 8 bits that mean nothing without it."""
 
 _FORMATS = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -37,6 +35,7 @@ Entries = Callable[[nn.Module, str], list[Entry]]
 class Weights(Mapping[str, Tensor]):
     """The tensors of a file by name; those of a safetensors file are read when they are asked for.
 
+    Weights in 8 bits that have scales beside them are given at full width, and the scales are not listed.
     Raises Failure where the file is a web page, damaged, or a pickle that holds more than weights: those are read by
     torch's weights-only loader alone.
     option: the one that names the file, for the sentence.
@@ -57,14 +56,31 @@ class Weights(Mapping[str, Tensor]):
             self._tensors = _checkpoint(file, option)
             self._names = list(self._tensors)
 
-        if any(name.endswith(SCALES) for name in self._names):
+        if foreign := scales.foreign(self._names):
             raise Failure(
-                f"{file.name} has its weights in 8 bits with scales beside them, which this version does not read.",
-                "Choose the file in fp16 or bf16, or one in fp8 without scales.",
+                f"{file.name} has its weights in a narrow format that this version does not read ({foreign}).",
+                "Choose the file in fp16, bf16 or fp8.",
                 option,
             )
+        self._scales = scales.by_weight(self._names)
+        self._names = scales.without_scales(self._names)
+        self._listed = frozenset(self._names)
 
     def __getitem__(self, name: str) -> Tensor:
+        tensor = self._stored(name)
+        if name not in self._scales or tensor.is_meta:
+            return tensor
+        try:
+            return scales.widened(tensor, self._stored(self._scales[name]))
+        except ValueError as error:
+            raise Failure(
+                f"{self.file.name} has its weights in 8 bits with scales of a kind that this version does not read: "
+                f"{name} {error}.",
+                "Choose the file in fp16 or bf16.",
+                self.option,
+            ) from error
+
+    def _stored(self, name: str) -> Tensor:
         if self._open is None:
             return self._tensors[name]
         try:
@@ -75,6 +91,9 @@ class Weights(Mapping[str, Tensor]):
         except Exception as error:
             raise KeyError(name) from error
         return tensor
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._listed
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -158,9 +177,8 @@ def module_from(
             weights.option,
         )
     try:
-        state = from_original(module, wanted, weights)
-        converted = {name: tensor.to(formats[name]) for name, tensor in state.items()}
-        module.load_state_dict(converted, assign=True, strict=False)  # what no entry names, its maker fills in
+        state = from_original(module, wanted, weights, formats)
+        module.load_state_dict(state, assign=True, strict=False)  # what no entry names, its maker fills in
     except RuntimeError as error:
         raise Failure(
             f"{weights.file.name} is a {what} of another size than this version knows: {first_line(error)}.",

@@ -28,6 +28,7 @@ USUAL: Mapping[FamilyName, Sizes] = {
     "sd1": Sizes(859_520_964, (_CLIP_L,), _VAE),
     "sd2": Sizes(865_910_724, (340_387_840,), _VAE),
     "sdxl": Sizes(2_567_463_684, (_CLIP_L, _CLIP_G), _VAE),
+    "sdxl-refiner": Sizes(2_259_526_660, (_CLIP_G,), _VAE),
     "sd3": Sizes(2_028_328_000, (_CLIP_L, _CLIP_G, _T5), _VAE),
     "flux": Sizes(11_901_408_320, (_CLIP_L, _T5), _VAE),
     "chroma": Sizes(8_900_000_000, (_T5,), _VAE),

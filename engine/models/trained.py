@@ -10,6 +10,7 @@ TRAINED: Mapping[FamilyName, str] = {
     "sd1": "engine.models.sd:StableDiffusion",
     "sd2": "engine.models.sd:StableDiffusion2",
     "sdxl": "engine.models.sdxl:StableDiffusionXL",
+    "sdxl-refiner": "engine.models.refiner:StableDiffusionXLRefiner",
     "sd3": "engine.models.sd3:StableDiffusion3",
     "flux": "engine.models.flux:Flux",
     "chroma": "engine.models.chroma:Chroma",

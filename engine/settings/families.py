@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, maps, option
-from engine.settings.waiting import ANIMA, HUNYUAN, INPAINTING
+from engine.settings.waiting import ANIMA, HUNYUAN
 
 SECTION = "Source Model"
 
@@ -35,11 +35,16 @@ in patches, so that a picture's sides are multiples of 16 pixels. Text encoders 
 KNOWN: dict[str, FamilyName] = {
     "runwayml/stable-diffusion-v1-5": "sd1",
     "CompVis/stable-diffusion-v1-4": "sd1",
+    "stable-diffusion-v1-5/stable-diffusion-inpainting": "sd1",
     "stabilityai/stable-diffusion-2-1-base": "sd2",
     "stabilityai/stable-diffusion-2-1": "sd2",
     "stabilityai/stable-diffusion-2-base": "sd2",
     "stabilityai/stable-diffusion-2": "sd2",
+    "stabilityai/stable-diffusion-2-inpainting": "sd2",
+    "stabilityai/stable-diffusion-2-depth": "sd2",
     "stabilityai/stable-diffusion-xl-base-1.0": "sdxl",
+    "stabilityai/stable-diffusion-xl-refiner-1.0": "sdxl-refiner",
+    "diffusers/stable-diffusion-xl-1.0-inpainting-0.1": "sdxl",
     "stabilityai/stable-diffusion-3-medium-diffusers": "sd3",
     "stabilityai/stable-diffusion-3.5-medium": "sd3",
     "stabilityai/stable-diffusion-3.5-large": "sd3",
@@ -146,14 +151,6 @@ class Families(Group):
         help="The model is an Anima.",
         standing=ANIMA,
         methods=("lora", "finetune"),
-    )
-    train_inpainting: bool = option(
-        False,
-        label="Train inpainting model",
-        section="Parameters/Basic",
-        help="The model fills in masked parts of a picture; training then shows it pictures with parts masked out.",
-        standing=INPAINTING,
-        methods=("dreambooth", "lora", "finetune"),
     )
 
     def said(self) -> FamilyName:

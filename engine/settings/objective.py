@@ -14,6 +14,15 @@ LossType = Literal["huber", "smooth_l1", "l1", "l2"]
 
 
 class Objective(Group):
+    train_inpainting: bool = option(
+        False,
+        label="Train inpainting model",
+        section="Parameters/Basic",
+        help="The model fills in masked parts of a picture; training shows it pictures with parts masked out, other "
+        "ones at each step, so latents cannot be cached.",
+        also=("inpainting model",),
+        methods=("dreambooth", "lora", "finetune"),
+    )
     clip_skip: int = option(
         1,
         ge=0,

@@ -51,7 +51,8 @@ class Samples(Group):
         section=SECTION,
         widget="lines",
         help="One prompt a line, then what differs from the defaults: --n negative prompt, --w width, "
-        "--h height, --d seed, --l guidance scale, --s steps, --ss sampler. Lines that begin with # are "
+        "--h height, --d seed, --l guidance scale, --s steps, --ss sampler; for models that fill in, follow or refine "
+        "a picture, --img its path and --mask that of a mask, white where to fill in. Lines that begin with # are "
         "left out. Without a width and height, a sample has the training resolution.",
     )
 
@@ -72,6 +73,7 @@ class SamplePrompt:
     width, height: pixels, None for the training resolution.  steps: denoising steps.
     guidance_scale: classifier-free guidance, 1 for none; None for what is usual with the model.
     told_guidance: what a FLUX.1-dev is told of it instead.  seed: None for the run's seed.
+    picture, mask: paths, for models that begin from a picture.
     ignored: flags that have no meaning for the models trained here.
     """
 
@@ -84,6 +86,8 @@ class SamplePrompt:
     told_guidance: float | None = None
     seed: int | None = None
     sampler: str | None = None
+    picture: str | None = None
+    mask: str | None = None
     ignored: tuple[str, ...] = ()
 
     @staticmethod
@@ -108,13 +112,15 @@ class SamplePrompt:
         """The prompt in kohya's syntax again, with all that differs from the defaults."""
         flags = {
             "w": self.width, "h": self.height, "s": self.steps, "l": self.guidance_scale, "g": self.told_guidance,
-            "d": self.seed, "ss": self.sampler, "n": self.negative or None,
+            "d": self.seed, "ss": self.sampler, "img": self.picture, "mask": self.mask, "n": self.negative or None,
         }  # fmt: skip
         return " ".join([self.text, *(f"--{key} {value}" for key, value in flags.items() if value is not None)])
 
 
 _FOR_OTHER_MODELS = {"cn", "fs", "am"}
 """The picture of a ControlNet, the flow shift, the strength of a network."""
+
+_TEXTS = {"n": "negative", "img": "picture", "mask": "mask"}
 
 _FLAGS: dict[str, tuple[str, type, float, float]] = {
     # flag: (field, type, least, most)
@@ -128,8 +134,8 @@ _FLAGS: dict[str, tuple[str, type, float, float]] = {
 
 
 def _read_flag(key: str, value: str, number: int) -> dict[str, object]:
-    if key == "n":
-        return {"negative": value}
+    if key in _TEXTS:
+        return {_TEXTS[key]: value if key == "n" else value.strip("\"'")}
     if key == "ss":
         known = Sampler.__args__  # type: ignore[attr-defined]
         if value not in known:
@@ -138,7 +144,7 @@ def _read_flag(key: str, value: str, number: int) -> dict[str, object]:
     if key not in _FLAGS:
         raise ValueError(
             f"Sample prompts, line {number}: --{shlex.quote(key)} is not known; "
-            "use --w, --h, --s, --l, --g, --d, --ss and --n."
+            "use --w, --h, --s, --l, --g, --d, --ss, --img, --mask and --n."
         )
     field, kind, least, most = _FLAGS[key]
     try:

@@ -128,7 +128,8 @@ class TrainingSettings(JobSettings):
         several = [own.learning_rate_te1, own.learning_rate_te2]
         trained = self.method == "dreambooth" or own.train_text_encoder
         stays = not trained or self.optimizer.stop_text_encoder_training < 0
-        rates = [0.0, 0.0] if stays else several if text_encoders > 1 else single
+        own_rates = several[-text_encoders:] if text_encoders > 1 or self.family() == "sdxl" else single
+        rates = [0.0, 0.0] if stays else own_rates
         names = ("text_encoder", "text_encoder_2")
         return {"unet": self.optimizer.learning_rate, **dict(zip(names[:text_encoders], rates, strict=False))}
 

@@ -11,7 +11,6 @@ MORE_SD3 = later("more of Stable Diffusion 3's own options")
 T5_TRAINING = later("training T5-XXL")
 HUNYUAN = later("HunyuanImage-2.1 models")
 ANIMA = later("Anima models")
-INPAINTING = later("inpainting models")
 MMAP = later("reading model files without memory mapping")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from engine.data.captions import may_vary
 from engine.data.training_set import training_set
+from engine.models.concat import KEY
 from engine.models.families import family_of
 from engine.models.family import Encoded, Family, Parts, Reading
 from engine.models.narrow import NF4_BLOCK
@@ -118,7 +119,7 @@ class _Estimator:
         phases = {}
         if self._device == "cpu":
             phases["loading"] = Phase(self._while_loading())
-        phases["latents"] = self._phase([parts.vae], lambda: _encode(parts, encoded_together, width, height))
+        phases["latents"] = self._phase(parts.of_pictures(), lambda: _encode(parts, encoded_together, width, height))
         told = self._told(learns)
         if not learns:
             phases["captions"] = told[1]
@@ -160,15 +161,16 @@ class _Estimator:
         stay = learns or may_vary(ANY_CAPTION, settings.captions)
         on_device = [parts.denoiser, *(parts.text_encoders if stay else [])]
         if not settings.dataset.keeps_latents():
-            on_device.append(parts.vae)
+            on_device += parts.of_pictures()
         reading = Reading.of(settings)
 
         def step() -> None:
             objective = self._family.objective(settings, parts)
-            latents = torch.empty(batch, _channels(parts), height // 8, width // 8)
+            latents = torch.empty(batch, parts.channels, height // parts.stride, width // parts.stride)
             corrupted = objective.corrupt(latents)
             with self._autocast(), self._offloaded():
                 encoded = self._family.encode_text(parts, ["a"] * batch, reading) if learns else _repeated(told, batch)
+                encoded |= _beside(parts, latents)
                 answer = self._family.predict(
                     parts, corrupted.noisy.to(self._dtype), corrupted.timesteps, encoded, torch.empty(batch, 6)
                 )
@@ -207,13 +209,15 @@ class _Estimator:
         parts = self._parts
 
         def draw() -> None:
-            latents = torch.empty(2, _channels(parts), height // 8, width // 8, dtype=self._dtype)
+            sides = height // parts.stride, width // parts.stride
+            latents = torch.empty(2, parts.channels, *sides, dtype=self._dtype)
+            encoded = _repeated(told, 2) | _beside(parts, latents)
             with self._autocast():
-                self._family.predict(parts, latents, torch.empty(2), _repeated(told, 2), torch.empty(2, 6))
+                self._family.predict(parts, latents, torch.empty(2), encoded, torch.empty(2, 6))
             to_pixels(parts.vae, latents[:1])
 
         learning = parts.text_encoders if self._method.trains_text_encoder else []
-        phase = self._phase([parts.denoiser, parts.vae, *learning], draw)
+        phase = self._phase([parts.denoiser, *parts.of_pictures(), *learning], draw)
         remembered, _ = self._optimizer(parameters(self._method))
         return Phase(phase.weights, self._network, 0, remembered, phase.activations)
 
@@ -247,7 +251,8 @@ class _Estimator:
     def _form(self, module: nn.Module) -> BaseFormat | None:
         if module is self._parts.denoiser:
             return self._settings.memory.base_format()
-        return None if module is self._parts.vae else self._settings.memory.encoder_format()
+        looks = any(module is one for one in self._parts.of_pictures())
+        return None if looks else self._settings.memory.encoder_format()
 
     def _swapped(self) -> int:
         """Bytes of the blocks that are away at a time: all that are swapped but the one at work and the next."""
@@ -294,9 +299,10 @@ def _repeated(told: Encoded, batch: int) -> Encoded:
     return {name: torch.empty(batch, *tensor.shape[1:], dtype=tensor.dtype) for name, tensor in told.items()}
 
 
-def _channels(parts: Parts) -> int:
-    vae: Any = parts.vae
-    return int(vae.config.latent_channels)
+def _beside(parts: Parts, latents: Tensor) -> Encoded:
+    if parts.concat is None:
+        return {}
+    return {KEY: latents.new_empty(len(latents), parts.concat.channels, *latents.shape[2:])}
 
 
 def _matrices(module: nn.Module) -> list[nn.Linear]:

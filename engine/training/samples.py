@@ -15,6 +15,7 @@ from torch import nn
 
 from engine.data.output_names import SAMPLES
 from engine.models.family import Drawing, Encoded, Family, Parts, Reading
+from engine.models.given import given_by
 from engine.models.vae import to_pixels
 from engine.runs.events import Sample
 from engine.runs.folder import RunFolder
@@ -63,7 +64,10 @@ class Sampler:
         A request to stop ends it between two pictures.
         """
         told = self._told or self._tell()
-        with _at_rest(self._parts.denoiser), _at_rest(self._parts.vae, self._parts.device), torch.no_grad():
+        with ExitStack() as stack, torch.no_grad():
+            stack.enter_context(_at_rest(self._parts.denoiser))
+            for module in self._parts.of_pictures():
+                stack.enter_context(_at_rest(module, self._parts.device))
             for index, prompt in enumerate(self._prompts):
                 if self._run.stop_requested():
                     break
@@ -96,8 +100,9 @@ class Sampler:
         width, height = self._settings.dataset.size()
         seed = self._seed if prompt.seed is None else prompt.seed
         scheduler = self._scheduler(prompt.sampler or self._settings.samples.sample_sampler)
-        sample = Drawing(prompt, prompt.width or width, prompt.height or height, seed)
-        here = {name: tensor.to(self._parts.device) for name, tensor in told.items()}
+        width, height = prompt.width or width, prompt.height or height
+        sample = Drawing(prompt, width, height, seed, given_by(prompt, width, height))
+        here = {name: tensor.to(self._parts.device) for name, tensor in (told | self._parts.beside(sample)).items()}
         with self._autocast():
             latents = self._family.draw(self._parts, sample, here, scheduler)
         picture = VaeImageProcessor().postprocess(to_pixels(self._parts.vae, latents).float())[0]

@@ -193,9 +193,10 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         report.missed(loaded.missed)
         shown = latents.shown(loaded)
         batch = replace(batch, pictures=shown.pictures)
-        corrupted = objective.corrupt(shown.latents.to(device, torch.float32))
+        clean, beside = parts.apart(shown.latents)
+        corrupted = objective.corrupt(clean.to(device, torch.float32))
         with accelerator.autocast(), placement.backward_memory():
-            encoded, sizes = conditioning.of(batch), shown.sizes.to(device)
+            encoded, sizes = conditioning.of(batch) | beside, shown.sizes.to(device)
             prediction = family.predict(parts, corrupted.noisy.to(dtype), corrupted.timesteps, encoded, sizes)
         losses = objective.loss(prediction, corrupted, shown.mask) * prior_weights[list(batch.pictures)]
         return losses.mean() * batch.weight

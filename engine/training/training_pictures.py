@@ -23,7 +23,6 @@ from engine.data.training_set import described_by, training_set
 from engine.failure import Failure, Stopped
 from engine.models.family import Family, Parts
 from engine.models.fingerprint import OF_THE_DECODER, fingerprint
-from engine.models.vae import to_latents
 from engine.settings.training import TrainingSettings
 from engine.training.hardware import of_first_process
 from engine.training.report import Report
@@ -103,7 +102,8 @@ def _encode_all(
     # Each process looks for itself while it encodes, and may see the wish a little sooner than the others.
     if of_first_process(stop()):
         raise Stopped
-    parts.vae.to("cpu")
+    for module in parts.of_pictures():
+        module.to("cpu")
     if isinstance(kept, OnDisk) and kept.files.foreign:
         report.warn(
             f"The latents of {len(kept.files.foreign)} pictures come from files of another program, which do not say "
@@ -113,9 +113,16 @@ def _encode_all(
 
 
 def _kept(settings: TrainingSettings, family: Family, parts: Parts) -> Kept | None:
+    """Raises Failure."""
     dataset = settings.dataset
+    if parts.concat and parts.concat.is_drawn and dataset.keeps_latents():
+        raise Failure(
+            "An inpainting model is shown other parts of a picture at each step, so latents cannot be cached for it.",
+            "Turn off Cache latents and Cache latents to disk.",
+            "cache_latents_to_disk" if dataset.cache_latents_to_disk else "cache_latents",
+        )
     if dataset.cache_latents_to_disk:
-        vae = fingerprint([parts.vae], without=OF_THE_DECODER)
+        vae = fingerprint(parts.of_pictures(), without=OF_THE_DECODER)
         wanted = Wanted(vae, dataset.skip_cache_check)
         return OnDisk(family.latent_format(parts), wanted)
     return InMemory() if dataset.cache_latents else None
@@ -139,7 +146,7 @@ def _encode(parts: Parts, device: torch.device, pixels: Tensor, generator: list[
     """The VAE goes to the device when it is first asked."""
     if next(parts.vae.parameters()).device != device:
         parts.vae.to(device)
-    latents = to_latents(parts.vae, pixels, generator).float()
+    latents = parts.encode(pixels, generator).float()
     if not latents.isfinite().all():
         raise Failure(
             "The VAE gives no numbers for a picture: half precision is too narrow for it, as it is for SDXL's own.",

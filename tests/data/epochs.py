@@ -20,6 +20,7 @@ from engine.data.ahead import Ahead
 from engine.data.batches import Batches
 from engine.data.latent_files import LatentFormat
 from engine.data.steps import plan_of
+from engine.models.family import Parts
 from engine.settings.hardware import Hardware
 from engine.settings.training import TrainingSettings
 from engine.training.hardware import make_accelerator
@@ -81,7 +82,7 @@ def one_process(folder: Path, processes: int, epoch: int, **changes: Any) -> dic
     assert accelerator.num_processes == processes
     vae: Any = MeanColours()
     family: Any = SimpleNamespace(latent_format=lambda parts: LatentFormat("_sd.npz", by_size=False))
-    parts: Any = SimpleNamespace(vae=vae)
+    parts = Parts(nn.Module(), vae, [], [])
     found = training_pictures(settings, family, parts, 7, accelerator, Report(None), lambda: False)
     batches = Batches(
         [item.repeats for item in found.items],

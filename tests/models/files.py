@@ -52,6 +52,12 @@ def weights_of(family: str, pipeline: Any) -> dict[str, Tensor]:
             to_original(first, clip_entries(first, f"{CONDITIONER}.0.transformer.")),
             to_original(second, open_clip_entries(second, f"{CONDITIONER}.1.model.")),
         ]
+    elif family == "sdxl-refiner":
+        second = pipeline.text_encoder_2
+        pieces = [
+            to_original(pipeline.unet, unet_entries(pipeline.unet)),
+            to_original(second, open_clip_entries(second, f"{CONDITIONER}.0.model.")),
+        ]
     else:
         encoder = pipeline.text_encoder
         pieces = [
@@ -66,7 +72,12 @@ def write_files(family: str, pipeline: Any, folder: Path) -> dict[str, str]:
     """Write the model's file or files, and its tokenizers beside; returns the options that name them."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights_of(family, pipeline), folder / "model.safetensors")
-    pipeline.tokenizer.save_pretrained(folder / "tokenizer")
+    if family == "sdxl-refiner":
+        pipeline.tokenizer_2.save_pretrained(folder / "tokenizer_2")
+    else:
+        pipeline.tokenizer.save_pretrained(folder / "tokenizer")
+    if family == "sd2-depth":
+        pipeline.depth_estimator.save_pretrained(folder / "depth_estimator")
     options = {"pretrained_model_name_or_path": str(folder / "model.safetensors")}
     t5, third = T5_OF.get(family, ("", ""))
     if third:

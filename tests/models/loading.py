@@ -33,5 +33,5 @@ def states(sequence: torch.Tensor) -> Encoded:
 def drawn_by(family: Family, parts: Parts, sample: Drawing, scheduler: Any) -> Image.Image:
     """The picture, as a run draws it."""
     told = family.encode_text(parts, [sample.prompt.text, sample.prompt.negative], Reading(negatives=1))
-    latents = family.draw(parts, sample, told, scheduler)
+    latents = family.draw(parts, sample, told | parts.beside(sample), scheduler)
     return VaeImageProcessor().postprocess(to_pixels(parts.vae, latents))[0]

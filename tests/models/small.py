@@ -19,7 +19,10 @@ from diffusers import (
     Lumina2Transformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    StableDiffusionDepth2ImgPipeline,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -28,6 +31,9 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    DPTConfig,
+    DPTForDepthEstimation,
+    DPTImageProcessor,
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizer,
@@ -45,7 +51,10 @@ FLUX = {"flux1_checkbox": True, "model_prediction_type": "raw", "t5xxl_max_token
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "sd2": {"v2": True, "v_parameterization": True},
+    "sd2-inpainting": {"v2": True, "train_inpainting": True, "cache_latents": False},
+    "sd2-depth": {"v2": True},
     "sdxl": {"sdxl": True},
+    "sdxl-refiner": {"sdxl": True},
     "sd3": {"sd3_checkbox": True},
     "flux": FLUX,
     "chroma": FLUX | {"flux_model_type": "chroma"},
@@ -55,24 +64,70 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 FAMILIES = tuple(SETTINGS)
 
+REFINERS_LABELS = 5 * 16 + 128
+"""Numbers that the small refiner is told beside the caption."""
+
 
 def pipeline(family: str) -> Any:
     torch.manual_seed(0)
-    makers = {"sd2": _sd2, "sdxl": _sdxl, "sd3": _sd3, "flux": _flux, "chroma": _chroma, "lumina": _lumina}
+    makers = {
+        "sd2": _sd2, "sd2-inpainting": _sd2_inpainting, "sd2-depth": _sd2_depth, "sdxl": _sdxl,
+        "sdxl-refiner": _refiner, "sd3": _sd3, "flux": _flux, "chroma": _chroma, "lumina": _lumina,
+    }  # fmt: skip
     return makers[family]()
 
 
 def _sd2() -> StableDiffusionPipeline:
     """Velocity-predicting, as the 768-pixel ones are."""
+    return StableDiffusionPipeline(
+        **_parts_of_sd2(4, "v_prediction"), safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+
+
+def _sd2_inpainting() -> StableDiffusionInpaintPipeline:
+    return StableDiffusionInpaintPipeline(
+        **_parts_of_sd2(9), safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+
+
+def _sd2_depth() -> StableDiffusionDepth2ImgPipeline:
+    config = DPTConfig(
+        hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32, image_size=384,
+        patch_size=32, num_channels=3, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8,
+        backbone_out_indices=[0, 1, 2, 3], is_hybrid=False,
+    )  # fmt: skip
+    return StableDiffusionDepth2ImgPipeline(
+        **_parts_of_sd2(5), depth_estimator=DPTForDepthEstimation(config).eval(), feature_extractor=DPTImageProcessor()
+    )
+
+
+def _parts_of_sd2(channels: int, prediction: str = "epsilon") -> dict[str, Any]:
     unet = UNet2DConditionModel(
+        in_channels=channels, sample_size=64,
         block_out_channels=(32, 64), layers_per_block=2, cross_attention_dim=1024, use_linear_projection=True,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         attention_head_dim=(2, 4), norm_num_groups=8,
     )  # fmt: skip
-    return StableDiffusionPipeline(
-        vae=_vae(), unet=unet, text_encoder=CLIPTextModel(_clip(1024, layers=2, act="gelu")), tokenizer=_tokenizer("!"),
-        scheduler=DDIMScheduler(**SCHEDULE, prediction_type="v_prediction"), safety_checker=None,
-        feature_extractor=None, requires_safety_checker=False,
+    encoder = CLIPTextModel(_clip(1024, layers=2, act="gelu"))
+    scheduler = DDIMScheduler(**SCHEDULE, prediction_type=prediction, steps_offset=1)
+    return {
+        "vae": _vae(), "unet": unet, "text_encoder": encoder, "tokenizer": _tokenizer("!"), "scheduler": scheduler,
+    }  # fmt: skip
+
+
+def _refiner() -> StableDiffusionXLImg2ImgPipeline:
+    unet = UNet2DConditionModel(
+        block_out_channels=(32, 32, 64), layers_per_block=2, cross_attention_dim=128, use_linear_projection=True,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=2, attention_head_dim=(2, 2, 4), norm_num_groups=8,
+        addition_embed_type="text_time", addition_time_embed_dim=16,
+        projection_class_embeddings_input_dim=REFINERS_LABELS,
+    )  # fmt: skip
+    return StableDiffusionXLImg2ImgPipeline(
+        vae=_vae(), unet=unet, text_encoder=None, text_encoder_2=CLIPTextModelWithProjection(_clip(128, act="gelu")),
+        tokenizer=None, tokenizer_2=_tokenizer("!"), scheduler=EulerDiscreteScheduler(**SCHEDULE),
+        requires_aesthetics_score=True, force_zeros_for_empty_prompt=False,
     )  # fmt: skip
 
 

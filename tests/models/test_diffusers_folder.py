@@ -12,12 +12,12 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from safetensors.torch import load_file
 
 from engine.demo.demo import MODEL_FOLDER
-from engine.models import flux, sd, sd3, sdxl
+from engine.models import flux, recognise, refiner, sd, sd3, sdxl
 from engine.models.diffusers_folder import save_folder, scheduler_from
 from engine.models.family import Family, Parts
 from tests.models.files import write_files
 from tests.models.loading import loaded
-from tests.models.small import FAMILIES
+from tests.models.small import FAMILIES, REFINERS_LABELS
 from tests.models.small import pipeline as small
 
 
@@ -71,7 +71,7 @@ def test_diffusers_loads_it_by_its_list_of_parts_alone(model: Model, tmp_path: P
     assert type(pipeline) is model.family.pipeline
     theirs = pipeline.unet if "unet" in pipeline.components else pipeline.transformer
     assert_equal(dict(theirs.state_dict()), dict(model.parts.denoiser.state_dict()))
-    encoders = [part for name, part in pipeline.components.items() if name.startswith("text_encoder")]
+    encoders = [part for name, part in pipeline.components.items() if part and name.startswith("text_encoder")]
     for encoder, own in zip(encoders, model.parts.text_encoders, strict=True):
         assert_equal(dict(encoder.state_dict()), dict(own.state_dict()))
     if model.parts.prediction != "flow":
@@ -104,8 +104,10 @@ def test_a_model_from_single_files_becomes_a_whole_folder(family: str, tmp_path:
     made = small(family)
     made.save_pretrained(tmp_path / "small")
     monkeypatch.setitem(sd.CONFIGS, 2, tmp_path / "small")
-    for module in (sdxl, sd3, flux):
+    for module in (sdxl, sd3, flux, refiner):
         monkeypatch.setattr(module, "CONFIGS", tmp_path / "small")
+    monkeypatch.setattr(refiner, "BASE", tmp_path / "small")
+    monkeypatch.setattr(recognise, "REFINERS_LABELS", REFINERS_LABELS)
     files = write_files(family, made, tmp_path / "files")
     of_files, parts = loaded(files.pop("pretrained_model_name_or_path"), **files)
     _, again = loaded(saved(of_files, parts, tmp_path / "model"))

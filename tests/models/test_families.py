@@ -12,16 +12,15 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 from engine.failure import Failure
-from engine.models import encoders, flux, sd, sd3, sdxl
+from engine.models import encoders, flux, recognise, refiner, sd, sd3, sdxl
 from engine.models.families import family_of
 from engine.models.family import Drawing, Family, Parts, Reading
-from engine.models.vae import to_latents
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings
 from engine.training.caption_lengths import token_counts
 from tests.models.files import weights_of, write_files
 from tests.models.loading import drawn_by, loaded
-from tests.models.small import FAMILIES
+from tests.models.small import FAMILIES, REFINERS_LABELS
 from tests.models.small import pipeline as small
 
 SYSTEM_PROMPT = "You draw"
@@ -49,8 +48,10 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def as_small(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Single files are taken for ones of the small model's size, where real ones have the size that ships."""
     monkeypatch.setitem(sd.CONFIGS, 2, model.folder)
-    for module in (sdxl, sd3, flux):
+    for module in (sdxl, sd3, flux, refiner):
         monkeypatch.setattr(module, "CONFIGS", model.folder)
+    monkeypatch.setattr(refiner, "BASE", model.folder)
+    monkeypatch.setattr(recognise, "REFINERS_LABELS", REFINERS_LABELS)
 
 
 def answers(family: Family, parts: Parts) -> dict[str, torch.Tensor]:
@@ -59,10 +60,12 @@ def answers(family: Family, parts: Parts) -> dict[str, torch.Tensor]:
     pixels = torch.rand(2, 3, 64, 128) * 2 - 1
     with torch.no_grad():
         encoded = family.encode_text(parts, CAPTIONS, Reading())
-        latents = to_latents(parts.vae, pixels, [torch.Generator().manual_seed(i) for i in range(2)])
-        noisy, timesteps = torch.randn_like(latents), torch.tensor([250, 800])
+        latents = parts.encode(pixels, [torch.Generator().manual_seed(i) for i in range(2)])
+        clean, beside = parts.apart(latents)
+        noisy, timesteps = torch.randn_like(clean), torch.tensor([250, 800])
         sizes = torch.tensor([[64, 128, 0, 0, 64, 128]] * 2)
-        return {**encoded, "latents": latents, "answer": family.predict(parts, noisy, timesteps, encoded, sizes)}
+        answer = family.predict(parts, noisy, timesteps, encoded | beside, sizes)
+        return {**encoded, "latents": latents, "answer": answer}
 
 
 def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
@@ -84,9 +87,9 @@ def test_captions_are_read_as_diffusers_reads_prompts(model: Model):
     pipeline, caption = model.pipeline, CAPTIONS[0]
     with torch.no_grad():
         told = family.encode_text(parts, [caption], Reading())
-        if model.family == "sd2":
+        if model.family.startswith("sd2"):
             theirs = {"states": pipeline.encode_prompt(caption, "cpu", 1, False)[0]}
-        elif model.family == "sdxl":
+        elif model.family.startswith("sdxl"):
             states, _, pooled, _ = pipeline.encode_prompt(caption, do_classifier_free_guidance=False)
             theirs = {"states": states, "pooled": pooled}
         elif model.family == "sd3":
@@ -112,10 +115,11 @@ def test_captions_are_cut_off_where_the_family_says(model: Model):
     family, parts = loaded(model.folder)
     limit = family.caption_limit(parts, Reading())
     # The small T5 and Gemma have a token for each letter, T5 one for a blank before; CLIP has one for each word "a".
-    has_letters, has_blank = model.family not in ("sd2", "sdxl"), model.family in ("sd3", "flux", "chroma")
+    has_letters, has_blank = not model.family.startswith(("sd2", "sdxl")), model.family in ("sd3", "flux", "chroma")
     before = "a" * (limit.tokens - 1 - has_blank)
     captions = [("" if has_letters else " ").join(before + letters) for letters in ("b", "ba", "bb", "a")]
-    assert {"sd2": 75, "sdxl": 75, "sd3": 255, "flux": 511, "chroma": 511, "lumina": 255}[model.family] == limit.tokens
+    tokens = {"sd2": 75, "sdxl": 75, "sd3": 255, "flux": 511, "chroma": 511, "lumina": 255}
+    assert tokens[model.family.partition("-")[0]] == limit.tokens
     assert token_counts(limit.tokenizer, captions[:2]) == [limit.tokens, limit.tokens + 1]
     with torch.no_grad():
         full, longer, other, different = family.encode_text(parts, captions, Reading())["states"]
@@ -123,7 +127,9 @@ def test_captions_are_cut_off_where_the_family_says(model: Model):
     assert not torch.allclose(full, different)
 
 
+# diffusers begins with the picture whose depth it follows, and so with other latents; see test_concat.py.
 @pytest.mark.shows("lumina_system_prompt")
+@pytest.mark.parametrize("model", [name for name in FAMILIES if name != "sd2-depth"], indirect=True)
 def test_a_sample_is_the_picture_that_diffusers_draws(model: Model):
     """The families' own conditioning and diffusers' from words lead to one picture."""
     from engine.settings.samples import SamplePrompt
@@ -135,19 +141,27 @@ def test_a_sample_is_the_picture_that_diffusers_draws(model: Model):
         scheduler = make_sampler("euler", parts.alphas_cumprod, parts.prediction)
     prompt = SamplePrompt.parse("a red circle --s 2 --l 3 --n star --g 4")
     with torch.no_grad():
-        ours = drawn_by(family, parts, Drawing(prompt, 64, 128, seed=5), scheduler)
+        sample = Drawing(prompt, 64, 128, seed=5)
+        ours = drawn_by(family, parts, sample, scheduler)
         theirs = copy.copy(model.pipeline)
         if scheduler is not None:
             theirs.scheduler = scheduler
-        told = {"prompt": "a red circle", "negative_prompt": "star", "guidance_scale": 3.0}
+        told: dict[str, Any] = {"prompt": "a red circle", "negative_prompt": "star", "guidance_scale": 3.0}
         if model.family == "flux":
             told |= {"true_cfg_scale": 3.0, "guidance_scale": 4.0}
         elif model.family == "lumina":
             told |= {"system_prompt": SYSTEM_PROMPT}
         elif model.family == "chroma":
             told = masked_by_truth_values(theirs, **told)
-        drawn = theirs(**told, num_inference_steps=2, width=64, height=128,
-                       generator=torch.Generator().manual_seed(5)).images[0]  # fmt: skip
+        elif model.family == "sd2-inpainting":
+            nothing_left = parts.beside(sample)["concat"][:, 1:]
+            told |= {"image": torch.zeros(1, 3, 128, 64), "mask_image": torch.ones(1, 1, 128, 64), "strength": 1.0}
+            told |= {"masked_image_latents": nothing_left}
+        if model.family == "sdxl-refiner":
+            told |= {"image": torch.zeros(1, 4, 16, 8), "strength": 1.0}
+        else:
+            told |= {"width": 64, "height": 128}
+        drawn = theirs(**told, num_inference_steps=2, generator=torch.Generator().manual_seed(5)).images[0]
     assert ours.size == (64, 128)
     difference = torch.tensor(list(ours.tobytes())).float() - torch.tensor(list(drawn.tobytes())).float()
     assert difference.abs().max() <= 2
@@ -171,7 +185,7 @@ def randomised(network: LoraNetwork) -> LoraNetwork:
 
 
 # Stable Diffusion 2's LoRA files have diffusers' names, as version 1's; see the network's own tests.
-@pytest.mark.parametrize("model", [name for name in FAMILIES if name != "sd2"], indirect=True)
+@pytest.mark.parametrize("model", [name for name in FAMILIES if not name.startswith("sd2")], indirect=True)
 def test_a_loras_matrices_act_on_the_original_files_own(model: Model, as_small: None, tmp_path: Path):
     """Merged by its names into the original file's tensors, W + α/r · up · down, it changes the answer as attached."""
     family, parts = loaded(model.folder)

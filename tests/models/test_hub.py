@@ -23,7 +23,7 @@ from tests.models.loading import loaded
 
 NAME = "someone/model"
 
-ASKED = (NAME, "StableDiffusionPipeline", ("unet", "vae", "text_encoder", "tokenizer", "scheduler"), "")
+ASKED = (NAME, {"StableDiffusionPipeline": ("unet", "vae", "text_encoder", "tokenizer", "scheduler")}, "")
 
 
 @pytest.fixture(scope="module")

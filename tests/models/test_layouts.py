@@ -24,6 +24,7 @@ from engine.models.layouts.entry import Entry, from_original, to_original
 from engine.models.layouts.flux import flux_entries
 from engine.models.layouts.lumina import lumina_entries
 from engine.models.layouts.mmdit import mmdit_entries
+from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.unet import unet_entries
 from engine.models.layouts.vae import vae_entries
 from tests.models.small import pipeline
@@ -102,6 +103,28 @@ def test_at_full_size_sdxl_has_all_tensors_of_the_published_file():
     entries = (unet_entries(unet), vae_entries(vae), clip_entries(first, ""), open_clip_entries(second, ""))
     assert [len(one) for one in entries] == [1680, 248, 197 - 1, 390 - 1]
     assert sum(p.numel() for p in unet.parameters()) == 2_567_463_684  # as Podell et al.'s 2.6 billion, exactly
+
+
+@pytest.mark.parametrize(
+    ("family", "channels", "sizes"),
+    [
+        ("sdxl-refiner", 4, {"label_emb.0.0.weight": (1536, 2560), "middle_block.1.proj_in.weight": (1536, 1536)}),
+        ("sdxl", 9, {"input_blocks.0.0.weight": (320, 9, 3, 3)}),
+        ("sd1", 9, {"input_blocks.0.0.weight": (320, 9, 3, 3)}),
+        ("sd2", 9, {"input_blocks.0.0.weight": (320, 9, 3, 3)}),
+        ("sd2", 5, {"input_blocks.0.0.weight": (320, 5, 3, 3)}),
+    ],
+)
+def test_at_full_size_variants_of_unets_map_onto_diffusers(
+    family: str, channels: int, sizes: dict[str, tuple[int, ...]]
+):
+    config = checkpoint.CONFIGS / family / "unet"
+    with init_empty_weights(include_buffers=True):
+        unet = checkpoint.maker(UNet2DConditionModel, config, in_channels=channels)()
+    original = to_original(unet, unet_entries(unet))
+    assert {name: tuple(original[UNET + name].shape) for name in sizes} == sizes
+    read = unet_by_diffusers(dict(original), unet)
+    assert {name: t.shape for name, t in read.items()} == {n: t.shape for n, t in unet.state_dict().items()}
 
 
 def test_at_full_size_fluxs_transformer_has_all_780_tensors_of_the_published_file():

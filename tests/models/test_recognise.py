@@ -126,6 +126,13 @@ def test_a_download_that_broke_off_is_said_to_be_one(tmp_path: Path):
         ("StableDiffusionPipeline", {"cross_attention_dim": 768}, Found("model", "sd1", 4, "epsilon")),
         ("StableDiffusionPipeline", {"cross_attention_dim": 1024}, Found("model", "sd2", 4, "epsilon")),
         ("StableDiffusionInpaintPipeline", {"in_channels": 9}, Found("model", "sd1", 9, "epsilon")),
+        ("StableDiffusionXLInpaintPipeline", {"in_channels": 9}, Found("model", "sdxl", 9, "epsilon")),
+        (
+            "StableDiffusionDepth2ImgPipeline",
+            {"in_channels": 5, "cross_attention_dim": 1024},
+            Found("model", "sd2", 5, "epsilon"),
+        ),
+        ("StableDiffusionXLImg2ImgPipeline", {}, Found("model", "sdxl-refiner", 4, "epsilon")),
         ("StableDiffusionXLPipeline", {}, Found("model", "sdxl", 4, "epsilon")),
         ("StableDiffusion3Pipeline", {}, Found("model", "sd3", 4, "epsilon")),
         ("FluxPipeline", {}, Found("model", "flux", 4, "epsilon")),
@@ -151,6 +158,13 @@ def test_what_only_torch_can_read_is_not_judged(tmp_path: Path):
     assert recognise(str(tmp_path / "m.ckpt")) is None
     assert recognise(str(tmp_path)) is None
     assert recognise("nobody/has-this-here") is None
+
+
+def test_models_of_the_hub_are_known_before_they_are_downloaded():
+    assert recognise("stabilityai/stable-diffusion-xl-base-1.0") == Found("model", "sdxl")
+    assert recognise("stabilityai/stable-diffusion-2-inpainting") == Found("model", "sd2", 9)
+    assert recognise("stabilityai/stable-diffusion-2-depth") == Found("model", "sd2", 5)
+    assert recognise("stabilityai/stable-diffusion-xl-refiner-1.0") == Found("model", "sdxl-refiner")
 
 
 def test_the_page_may_ask_without_torch():

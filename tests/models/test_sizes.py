@@ -18,7 +18,7 @@ def weights(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family in USUAL])
 def test_a_folders_parts_have_as_many_weights_as_its_headers_say(family: str, tmp_path: Path):
     made = small(family)
     made.save_pretrained(tmp_path / "model")
@@ -35,7 +35,7 @@ def test_a_folders_parts_have_as_many_weights_as_its_headers_say(family: str, tm
     of_file = sizes_of(file, family)
     assert of_file is not None
     assert of_file.denoiser == pytest.approx(found.denoiser, abs=100)
-    if family in ("sd2", "sdxl", "sd3"):
+    if family in ("sd2", "sdxl", "sdxl-refiner", "sd3"):
         assert of_file.text_encoders == pytest.approx(found.text_encoders)
         assert of_file.vae == pytest.approx(found.vae)
     else:

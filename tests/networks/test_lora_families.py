@@ -25,7 +25,6 @@ from engine.models.family import Parts, Reading, Target
 from engine.models.flux import Flux
 from engine.models.lumina import LuminaImage2
 from engine.models.sdxl import StableDiffusionXL
-from engine.models.vae import to_latents
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings
@@ -163,8 +162,8 @@ def test_a_denoiser_learns_one_picture(family_name: str, tmp_path: Path):
     objective = family.objective(settings, parts)
     torch.manual_seed(0)
     with torch.no_grad():
-        latents = to_latents(parts.vae, torch.rand(1, 3, 64, 64) * 2 - 1, None)
-        encoded = family.encode_text(parts, ["a red circle"], Reading())
+        latents, beside = parts.apart(parts.encode(torch.rand(1, 3, 64, 64) * 2 - 1, None))
+        encoded = family.encode_text(parts, ["a red circle"], Reading()) | beside
     parts.denoiser.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(parts.denoiser.parameters(), lr=3e-3)
     losses = []

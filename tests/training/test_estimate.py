@@ -16,13 +16,8 @@ from engine.training.estimate import Estimate, estimate
 from engine.training.ledger import counted, without_contents
 from engine.training.savings import ways_down
 from tests.models.loading import loaded
-from tests.models.small import FAMILIES, pipeline
+from tests.models.small import FAMILIES, SETTINGS, pipeline
 from tests.pictures import draw_pictures
-
-SWITCHES = {
-    "sd2": "v2", "sdxl": "sdxl", "sd3": "sd3_checkbox", "flux": "flux1_checkbox", "chroma": "flux1_checkbox",
-    "lumina": "lumina_checkbox",
-}  # fmt: skip
 
 
 def needed(model: Path, method: Any = "lora", device: Any = "cuda", **changes: Any) -> Estimate:
@@ -48,17 +43,19 @@ def test_the_ledger_knows_what_is_alive_at_once():
 def test_every_family_is_measured(family: str, tmp_path: Path):
     made = pipeline(family)
     made.save_pretrained(tmp_path / "model")
-    _, parts = loaded(tmp_path / "model", **{SWITCHES[family]: True})
+    switches = SETTINGS[family]
+    _, parts = loaded(tmp_path / "model", **switches)
     denoiser = sum(p.numel() for p in parts.denoiser.parameters())
     tables = sum(buffer.nbytes for buffer in parts.denoiser.buffers())
-    lora = needed(tmp_path / "model", **{SWITCHES[family]: True}, text_encoder_lr=0)
-    assert 2 * denoiser <= lora.phases["training"].weights <= 2 * denoiser + tables
+    stays = 0 if switches.get("cache_latents", True) else sum(p.numel() for p in parts.vae.parameters())
+    lora = needed(tmp_path / "model", **switches, text_encoder_lr=0)
+    assert 2 * (denoiser + stays) <= lora.phases["training"].weights <= 2 * (denoiser + stays) + tables
     assert lora.phases["training"].activations > 0
     assert lora.phases["captions"].weights >= 2 * sum(p.numel() for e in parts.text_encoders for p in e.parameters())
     whole = needed(tmp_path / "model", "finetune", learning_rate_te=0, learning_rate_te1=0, learning_rate_te2=0,
-                   optimizer="AdamW", **{SWITCHES[family]: True})  # fmt: skip
+                   optimizer="AdamW", **switches)  # fmt: skip
     training = whole.phases["training"]
-    assert 4 * denoiser <= training.weights <= 4 * denoiser + tables
+    assert 4 * denoiser + 2 * stays <= training.weights <= 4 * denoiser + 2 * stays + tables
     assert training.gradients == pytest.approx(4 * denoiser, rel=0.02)
     assert training.optimizer == pytest.approx(8 * denoiser, rel=0.02)
 

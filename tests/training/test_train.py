@@ -284,7 +284,10 @@ def test_the_log_holds_what_concerns_the_user_and_no_noise(start_run):
 
 PARTS: dict[str, set[str]] = {
     "sd2": {"unet", "te"},
+    "sd2-inpainting": {"unet", "te"},
+    "sd2-depth": {"unet", "te"},
     "sdxl": {"unet", "te1", "te2"},
+    "sdxl-refiner": {"unet", "te"},
     "sd3": {"unet", "te1", "te2"},
     "flux": {"unet", "te1"},
     "chroma": {"unet"},

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from engine.data.output_names import saved_names
 from engine.demo.demo import MODEL_FOLDER
-from engine.models import flux, sd, sd3, sdxl
+from engine.models import flux, recognise, refiner, sd, sd3, sdxl
 from engine.models.families import family_of
 from engine.models.family import Reading
 from engine.runs import process
@@ -27,7 +27,7 @@ from engine.training.train import train
 from engine.training.whole_model_method import WholeModelMethod
 from tests.models.files import write_files
 from tests.models.loading import NO_SIZES, loaded
-from tests.models.small import SETTINGS, pipeline
+from tests.models.small import REFINERS_LABELS, SETTINGS, pipeline
 
 SWITCHES: dict[str, dict[str, Any]] = {"sd1": {}, **SETTINGS}
 
@@ -61,8 +61,10 @@ def test_a_whole_model_is_trained_saved_and_loaded_again(
         options = _encoders_of_sd3(made, tmp_path)
     for number in (1, 2):
         monkeypatch.setitem(sd.CONFIGS, number, folder)
-    for module in (sdxl, sd3, flux):
+    for module in (sdxl, sd3, flux, refiner):
         monkeypatch.setattr(module, "CONFIGS", folder)
+    monkeypatch.setattr(refiner, "BASE", folder)
+    monkeypatch.setattr(recognise, "REFINERS_LABELS", REFINERS_LABELS)
     _tokenizers_beside(file, folder)
     trained = answer(*loaded(file, **options, **SWITCHES[family]))
     before = answer(*loaded(folder, **SWITCHES[family]))
@@ -85,7 +87,9 @@ def _encoders_of_sd3(made: Any, folder: Path) -> dict[str, str]:
 
 
 def _tokenizers_beside(file: Path, model: Path) -> None:
-    shutil.copytree(model / "tokenizer", file.parent / "tokenizer")
+    for name in ("tokenizer", "depth_estimator"):
+        if (model / name).is_dir():
+            shutil.copytree(model / name, file.parent / name)
     for name in ("tokenizer_3", "tokenizer_2", "tokenizer"):  # T5's is the last that a family has
         if (model / name).is_dir():
             shutil.copytree(model / name, file.parent / "tokenizer_2")
@@ -96,8 +100,8 @@ def answer(family: Any, parts: Any) -> torch.Tensor:
     with torch.no_grad():
         encoded = family.encode_text(parts, ["a red circle"], Reading())
         torch.manual_seed(4)
-        noisy = torch.randn(1, 16 if parts.prediction == "flow" else 4, 8, 8)
-        return family.predict(parts, noisy, torch.tensor([400]), encoded, NO_SIZES)
+        latents, beside = parts.apart(parts.encode(torch.rand(1, 3, 64, 64), torch.Generator().manual_seed(4)))
+        return family.predict(parts, torch.randn_like(latents), torch.tensor([400]), encoded | beside, NO_SIZES)
 
 
 def changed_parts(settings: TrainingSettings, tmp_path: Path, **changes: Any) -> set[str]:

@@ -74,13 +74,22 @@ def stacked(entries: Iterable[Entry], parts: tuple[str, ...], whole: str, joint:
     return kept
 
 
-def from_original(module: nn.Module, entries: Iterable[Entry], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of the module out of a file's tensors.  Raises KeyError where one is missing."""
+def from_original(
+    module: nn.Module,
+    entries: Iterable[Entry],
+    weights: Mapping[str, Tensor],
+    formats: Mapping[str, torch.dtype] | None = None,
+) -> dict[str, Tensor]:
+    """A state dict of the module out of a file's tensors.  Raises KeyError where one is missing.
+
+    formats: the number formats by the module's names, to which each is brought as it comes; None for the file's own.
+    """
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
     state: dict[str, Tensor] = {}
     for entry in entries:
         rows = [shapes[name][0] if shapes[name] else 1 for name in entry.names]
-        state |= entry.split(weights[entry.original], rows)
+        split = entry.split(weights[entry.original], rows)
+        state |= {name: tensor.to(formats[name]) for name, tensor in split.items()} if formats else split
     return state
 
 

@@ -1,0 +1,141 @@
+"""What some UNets are shown beside the noisy latents: the parts of the picture that are kept, or its depth.
+
+LDM calls it concat conditioning: further channels of the input, of the latents' size.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.data.holes import hole
+from engine.models.vae import to_latents
+
+KEY = "concat"
+"""Where Encoded has it."""
+
+Noise = list[torch.Generator] | torch.Generator | None
+"""Of the VAE's draw; None for torch's own generator."""
+
+
+class Concat(Protocol):
+    channels: int
+    is_drawn: bool
+    """Whether it is another one each time, so that nothing of it can be kept."""
+
+    def modules(self) -> list[nn.Module]:
+        """What it asks beside the VAE."""
+
+    def of(self, vae: nn.Module, pixels: Tensor, noise: Noise = None) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] → (B, channels, h, w), on the VAE's device."""
+
+    def of_sample(self, vae: nn.Module, size: tuple[int, int], given: Given, generator: torch.Generator) -> Tensor:
+        """(1, channels, h, w) for a sample of (height, width) pixels."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a sample begins from, where its prompt names it.
+
+    picture: (1, 3, H, W) in [-1, 1].  mask: (1, 1, H, W), 1 where it is to be filled in.
+    """
+
+    picture: Tensor | None = None
+    mask: Tensor | None = None
+
+
+class Masked:
+    """Of inpainting models: the mask, 1 where the model is to fill in, and the latents of what is left of the picture,
+    grey in its place (Stable Diffusion's own inpainting models, as diffusers and sd-scripts ask them).
+    """
+
+    channels = 5
+    is_drawn = True
+
+    def modules(self) -> list[nn.Module]:
+        return []
+
+    def of(self, vae: nn.Module, pixels: Tensor, noise: Noise = None) -> Tensor:
+        """Which parts are masked comes from torch's generator."""
+        return self._joined(vae, pixels, _holes(pixels, int(torch.randint(2**31, ()))), noise)
+
+    def of_sample(self, vae: nn.Module, size: tuple[int, int], given: Given, generator: torch.Generator) -> Tensor:
+        """Without a picture all is to be filled in; without a mask the seed decides where."""
+        if given.picture is None:
+            pixels, mask = torch.zeros(1, 3, *size), torch.ones(1, 1, *size)
+        else:
+            pixels = given.picture
+            mask = _holes(pixels, generator.initial_seed()) if given.mask is None else given.mask
+        return self._joined(vae, pixels, mask, torch.Generator().manual_seed(generator.initial_seed()))
+
+    def _joined(self, vae: nn.Module, pixels: Tensor, mask: Tensor, noise: Noise) -> Tensor:
+        kept = to_latents(vae, pixels * (mask < 0.5), noise)
+        return torch.cat([F.interpolate(mask, kept.shape[-2:]).to(kept.device, kept.dtype), kept], dim=1)
+
+
+class Depth:
+    """Of Stable Diffusion 2's depth model: how near each place is, from -1, the farthest of the picture, to 1."""
+
+    channels = 1
+    is_drawn = False
+
+    def __init__(self, estimator: nn.Module, processor: Any = None) -> None:
+        """estimator: a DPT.  processor: what prepares files' pictures for it; it is only saved again."""
+        self.estimator, self.processor = estimator, processor
+
+    def modules(self) -> list[nn.Module]:
+        return [self.estimator]
+
+    def of(self, vae: nn.Module, pixels: Tensor, noise: Noise = None) -> Tensor:
+        model: Any = vae
+        height, width = (side // 2 ** (len(model.config.block_out_channels) - 1) for side in pixels.shape[-2:])
+        asked: Any = self.estimator.to(model.device)
+        side = asked.config.image_size
+        scaled = F.interpolate(pixels, (side, side), mode="bicubic", antialias=True).clamp(-1, 1)
+        with torch.autocast(model.device.type, enabled=False):
+            said = asked(scaled.to(model.device, asked.dtype)).predicted_depth
+        depth = F.interpolate(said[:, None].float(), (height, width), mode="bicubic", align_corners=False)
+        least, most = depth.amin(dim=(1, 2, 3), keepdim=True), depth.amax(dim=(1, 2, 3), keepdim=True)
+        return 2 * (depth - least) / (most - least).clamp_min(1e-12) - 1
+
+    def of_sample(self, vae: nn.Module, size: tuple[int, int], given: Given, generator: torch.Generator) -> Tensor:
+        """Without a picture all is equally far."""
+        shown = torch.zeros(1, 3, *size) if given.picture is None else given.picture
+        depth = self.of(vae, shown)
+        return torch.zeros_like(depth) if given.picture is None else depth
+
+
+def with_concat(noisy: Tensor, told: dict[str, Tensor]) -> Tensor:
+    """The UNet's input: noisy latents, and behind them what is shown beside."""
+    return torch.cat([noisy, told[KEY].to(noisy.device, noisy.dtype)], dim=1) if KEY in told else noisy
+
+
+@contextmanager
+def shown_beside(unet: nn.Module, told: dict[str, Tensor]) -> Iterator[None]:
+    """Within the block, the UNet can be asked as one without further channels: diffusers' plain pipelines do."""
+
+    def join(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        beside = told[KEY].expand(len(inputs[0]), -1, -1, -1)
+        return (with_concat(inputs[0], {KEY: beside}), *inputs[1:])
+
+    hook = unet.register_forward_pre_hook(join) if KEY in told else None
+    try:
+        yield
+    finally:
+        if hook:
+            hook.remove()
+
+
+def _holes(pixels: Tensor, seed: int) -> Tensor:
+    """(B, 1, H, W), 1 where a picture is to be filled in."""
+    rng, (height, width) = random.Random(seed), pixels.shape[-2:]
+    masks = [np.asarray(hole((width, height), rng), dtype=np.float32) / 255 for _ in range(len(pixels))]
+    return torch.from_numpy(np.stack(masks))[:, None]

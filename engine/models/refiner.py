@@ -1,0 +1,123 @@
+"""SDXL's refiner: the model for the last fifth of the way, with one text encoder and a taste (Podell et al. 2023)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionXLImg2ImgPipeline, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModelWithProjection
+
+from engine.models import checkpoint
+from engine.models.attachments import clip_attachments
+from engine.models.family import Drawing, Encoded, Parts, Reading, Target
+from engine.models.layouts.clip import open_clip_entries
+from engine.models.layouts.unet import PREFIX as UNET
+from engine.models.layouts.unet import unet_entries
+from engine.models.layouts.vae import PREFIX as VAE
+from engine.models.layouts.vae import vae_entries
+from engine.models.sd import GUIDANCE
+from engine.models.sdxl import StableDiffusionXL, encoded_by
+from engine.models.single_file import Piece, Weights, modules_from, weights_from
+from engine.models.vae import to_latents
+from engine.settings.training import TrainingSettings
+
+CONFIGS = checkpoint.CONFIGS / "sdxl-refiner"
+BASE = checkpoint.CONFIGS / "sdxl"
+"""What it has in common with the base model."""
+
+TASTE, TASTE_OF_NEGATIVES = 6.0, 2.5
+"""How beautiful it is told that a picture is, from 1 to 10: diffusers' usual scores for prompts and negative ones."""
+
+STRENGTH = 0.3
+"""How far back towards noise the picture of a sample is taken, as diffusers has it."""
+
+
+class StableDiffusionXLRefiner(StableDiffusionXL):
+    name = "SDXL refiner"
+    kinds: ClassVar[dict[int, Any]] = {4: StableDiffusionXLImg2ImgPipeline}
+    first_encoder = 2
+
+    def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
+        return super().facts(settings, parts) | {
+            "ss_base_model_version": "sdxl_refiner_v1-0",
+            "modelspec.architecture": "stable-diffusion-xl-v1-refiner",
+        }
+
+    def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
+        return {
+            **modules_from(weights, self._pieces(checkpoint.unet_channels(weights)), dtype, f"{self.name} model"),
+            "tokenizer_2": checkpoint.clip_tokenizer(weights.file, BASE, "tokenizer_2"),
+            "scheduler": checkpoint.scheduler_config(BASE),
+            "pipeline": {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False},
+        }
+
+    def _pieces(self, channels: int = 4) -> list[Piece]:
+        maker, encoder = checkpoint.maker, CLIPTextModelWithProjection
+        return [
+            Piece("unet", maker(UNet2DConditionModel, CONFIGS / "unet", in_channels=channels), unet_entries, UNET),
+            Piece("vae", maker(AutoencoderKL, BASE / "vae"), vae_entries, VAE),
+            Piece(
+                "text_encoder_2",
+                maker(encoder, BASE / "text_encoder_2"),
+                open_clip_entries,
+                "conditioner.embedders.0.model.",
+            ),
+        ]
+
+    def to_original(self, parts: Parts) -> dict[str, Tensor]:
+        modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder_2": parts.text_encoders[0]}
+        return weights_from(modules, self._pieces())
+
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+        """As the base model's second text encoder reads them; returns "states" and "pooled" of it alone."""
+        states, pooled = encoded_by(parts.text_encoders[0], parts.tokenizers[0], captions, reading, 0)
+        return {"states": states, "pooled": pooled}
+
+    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
+        """Of the sizes, it is told those of the file and the crop, and then how beautiful the picture is."""
+        taste = torch.full((len(sizes), 1), TASTE, device=sizes.device)
+        return super().predict(parts, noisy, timesteps, encoded, torch.cat([sizes[:, :4], taste.to(sizes)], dim=1))
+
+    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
+        """The prompt's picture refined; without one, all the way from noise, which is more than it has learned."""
+        pipeline = StableDiffusionXLImg2ImgPipeline(
+            vae=parts.vae,  # of which it asks the configuration
+            unet=parts.denoiser,
+            text_encoder=None,
+            text_encoder_2=parts.text_encoders[0],  # for its width alone
+            tokenizer=None,
+            tokenizer_2=None,
+            scheduler=scheduler,
+            requires_aesthetics_score=True,
+            add_watermarker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        states, pooled, picture = told["states"], told["pooled"], sample.given.picture
+        if picture is None:
+            image, strength = torch.zeros(sample.shape(parts)), 1.0
+        else:
+            image = to_latents(parts.vae, picture, sample.generator())
+            strength = max(STRENGTH, 1 / sample.prompt.steps)  # less than a step would be none
+        latents: Tensor = pipeline(
+            image=image.to(parts.device, states.dtype),
+            strength=strength,
+            prompt_embeds=states[:1],
+            negative_prompt_embeds=states[1:],
+            pooled_prompt_embeds=pooled[:1],
+            negative_pooled_prompt_embeds=pooled[1:],
+            num_inference_steps=sample.prompt.steps,
+            guidance_scale=sample.guidance(GUIDANCE),
+            aesthetic_score=TASTE,
+            negative_aesthetic_score=TASTE_OF_NEGATIVES,
+            generator=sample.generator(),
+            output_type="latent",
+        ).images
+        return latents
+
+    def lora_targets(self, parts: Parts) -> list[Target]:
+        """sd-scripts has none for it; the names are those by which ComfyUI looks for its LoRAs."""
+        encoder = parts.text_encoders[0]
+        attachments = clip_attachments(encoder, "lora_te")
+        return [Target(encoder, "text_encoder", attachments), self.unet_target(parts.denoiser)]

@@ -1,0 +1,49 @@
+"""Weights in 8 bits with scales beside them, as ComfyUI and sd-scripts write them: w = q · scale.
+
+The scale of X.weight is X.scale_weight in ComfyUI's older files and in sd-scripts', X.weight_scale in ComfyUI's newer
+ones. It is one number for all, one for each row, or one for each block of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+ENDINGS = (".scale_weight", ".weight_scale")
+
+BESIDE = (*ENDINGS, ".scale_input", ".input_scale", ".comfy_quant")
+"""What else stands there is for computing in 8 bits, or says the format."""
+
+MARK = "scaled_fp8"
+
+OF_FOUR_BITS = (".weight_scale_2", ".absmax", ".quant_map")
+"""What stands beside weights of ComfyUI's and bitsandbytes' formats of 4 bits."""
+
+
+def foreign(names: Iterable[str]) -> str:
+    """The first tensor that is of a narrow format not known here; empty where there is none."""
+    return next((name for name in names if name.endswith(OF_FOUR_BITS)), "")
+
+
+def by_weight(names: Iterable[str]) -> dict[str, str]:
+    """Names of scales by the weights that they are of."""
+    return {f"{name.removesuffix(end)}.weight": name for name in names for end in ENDINGS if name.endswith(end)}
+
+
+def without_scales(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.endswith(BESIDE) and name.rpartition(".")[2] != MARK]
+
+
+def widened(weight: Tensor, scale: Tensor) -> Tensor:
+    """A weight (out, …) in float32.  scale: of 1 number, of `out`, or (out, blocks, 1).  Raises ValueError."""
+    wide, rows = weight.float(), weight.shape[0]
+    scale = scale.float()
+    if scale.numel() == 1:
+        return wide * scale.reshape(())
+    if scale.numel() == rows:
+        return wide * scale.reshape(rows, *[1] * (wide.ndim - 1))
+    blocks = scale.numel() // rows
+    if scale.shape[0] == rows and scale.numel() == rows * blocks and wide[0].numel() % blocks == 0:
+        return (wide.reshape(rows, blocks, -1) * scale.reshape(rows, blocks, 1)).reshape(wide.shape)
+    raise ValueError(f"has the shape {tuple(weight.shape)}, and its scale {tuple(scale.shape)}")
