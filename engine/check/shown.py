@@ -28,7 +28,7 @@ def check_shown(items: list[Item], settings: TrainingSettings) -> Iterator[Probl
                 yield replace(problem, option=by) if by == "dataset_config" else problem
     dataset = settings.dataset
     if settings.objective.train_inpainting and dataset.keeps_latents():
-        yield _not_once("train_inpainting", "Train inpainting")
+        yield _not_once("train_inpainting", "Train inpainting model")
     if dataset.masked_loss and dataset.mask_dir and not Path(dataset.mask_dir).is_dir():
         yield Problem("mask_dir", f'There is no folder "{dataset.mask_dir}".', "Correct the path, or empty the field.")
 

@@ -17,13 +17,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from engine.data.ahead import Ahead
-from engine.data.batches import Batches
+from engine.data.batches import Batches, MicroBatch
+from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
 from engine.data.steps import plan_of
-from engine.models.family import Parts
+from engine.models.family import Encoded, Parts, Reading
 from engine.settings.hardware import Hardware
 from engine.settings.training import TrainingSettings
+from engine.training.conditioning import Conditioning
 from engine.training.hardware import make_accelerator
+from engine.training.kept_captions import kept_captions
 from engine.training.report import Report
 from engine.training.training_pictures import training_pictures
 
@@ -108,6 +111,48 @@ def one_process(folder: Path, processes: int, epoch: int, **changes: Any) -> dic
     return {"steps": seen, "asked": vae.asked}
 
 
+class CaptionLengths:
+    """A family's stand-in, which says of a caption how long it is.  asked: how many it encoded."""
+
+    name = "a stand-in"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def caption_format(self, parts: Parts) -> CaptionFormat:
+        return CaptionFormat("_te.npz", frozenset({"length"}))
+
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+        self.asked += len(captions)
+        return {"length": torch.tensor([[float(len(caption))] for caption in captions])}
+
+    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+        return {name: tensor.numpy() for name, tensor in encoded.items()}
+
+    def caption_from_file(self, arrays: Encoded) -> Encoded:
+        return arrays
+
+
+def captions_of_one_process(folder: Path, processes: int) -> dict[str, Any]:
+    """Find what every picture's caption says, where it is kept in files: {"asked": captions that this process encoded,
+    "different": how many there are}. One in three is another picture's too; the last two pictures share a file's name.
+    """
+    settings = settings_of(folder, processes, flux1_checkbox=True, flux1_cache_text_encoder_outputs_to_disk=True)
+    accelerator, _ = make_accelerator(Hardware(num_cpu_threads_per_process=1))
+    pictures = sorted(folder.glob("2_owl/*.png"))
+    pictures.append(pictures[-1].with_suffix(".webp"))
+    captions = ["x" * (number // 3 * 3 + (number % 3 == 2)) for number in range(len(pictures))]
+    family: Any = CaptionLengths()
+    parts, variations = Parts(nn.Module(), nn.Module(), [], []), [settings.captions] * len(pictures)
+    kept = kept_captions(
+        family, parts, settings, pictures, captions, variations, Reading(), False, print, accelerator
+    )  # fmt: skip
+    told = Conditioning(family, parts, captions, variations, Reading(), 9, False, torch.device("cpu"), kept)
+    lengths = told.of(MicroBatch(tuple(range(len(pictures))), 1.0, 7, 1, 0))["length"].flatten().tolist()
+    assert lengths == [len(caption) for caption in captions]
+    return {"asked": family.asked, "different": len(set(captions))}
+
+
 def beside_each_other(folder: Path, processes: int) -> None:
     """Real processes that find one another as accelerate's do; each writes what it was shown into the folder."""
     children = []
@@ -123,6 +168,8 @@ def beside_each_other(folder: Path, processes: int) -> None:
             )
             for kind in ("memory", "disk")
         }
+        shown["captions"] = captions_of_one_process(folder, processes)
+        shown["captions again"] = captions_of_one_process(folder, processes)
         (folder / f"shown-{rank}.json").write_text(json.dumps(shown))
         os._exit(0)
     assert not any(os.waitpid(child, 0)[1] for child in children)

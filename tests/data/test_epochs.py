@@ -61,6 +61,14 @@ def test_several_processes_share_what_one_with_more_accumulation_is_shown(
     assert sorted(repeats) == sorted(wanted.values())
 
 
+def assert_captions_are_shared(first: list[dict[str, int]], again: list[dict[str, int]]) -> None:
+    """Each is encoded by one process, but for the one that has no file of its own, which all of them need."""
+    different, processes = first[0]["different"], len(first)
+    assert sum(each["asked"] for each in first) == different + processes - 1
+    assert max(each["asked"] for each in first) <= different // processes + 2
+    assert [each["asked"] for each in again] == [1] * processes
+
+
 @pytest.mark.parametrize("processes", [2, 4])
 def test_real_processes_share_an_epoch_and_what_is_encoded_for_the_disk(tmp_path: Path, processes: int):
     wanted = draw(tmp_path / "img")
@@ -81,6 +89,7 @@ def test_real_processes_share_an_epoch_and_what_is_encoded_for_the_disk(tmp_path
     assert sum(each["disk"]["asked"] for each in told) == len(wanted)
     assert [each["memory"]["asked"] for each in told] == [len(wanted)] * processes
     assert max(each["disk"]["asked"] for each in told) <= len(wanted) // processes + 1
+    assert_captions_are_shared([each["captions"] for each in told], [each["captions again"] for each in told])
     alone = one_process(tmp_path / "img", 1, 1, cache_latents=True, gradient_accumulation_steps=3 * processes)
     beside = [
         sorted(batch for each in told for batch in each["disk"]["steps"][step])
