@@ -162,6 +162,8 @@ def buckets(survey: Survey) -> Sentences:
         f"The crop takes {sum(cropped) / len(cropped):.1%} of a picture on average, {max(cropped):.1%} at most; "
         f"{much} lose more than {MUCH:.0%}.",
     ]  # fmt: skip
+    if left_out := len(survey.seen) - len(placed):
+        facts.append(f"{left_out} of {len(survey.seen)} pictures are left out: Overview says why.")
     if single:
         facts.append(f"{single} of {len(counted)} buckets show a single picture an epoch: its batches are not full.")
     read = placed[0].item.subset.pictures

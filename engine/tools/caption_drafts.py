@@ -114,6 +114,8 @@ def _write(file: Path, text: str) -> Replaced | str:
     try:
         text = text.strip()
         text.encode()
+        if not file.parent.is_dir():
+            return "is not written: its folder is gone"
         there = _old(file)
         is_same = there == text
         backup, is_new = keep(file) if there is not None and not is_same else (None, False)

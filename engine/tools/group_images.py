@@ -15,7 +15,7 @@ from engine.settings.option import option
 from engine.settings.values import JobSettings
 from engine.tools.captioning import Outcome, counted
 from engine.tools.copying import Converting, copy_all, destination_failures
-from engine.tools.layout import Plan
+from engine.tools.layout import Plan, beside
 from engine.tools.pictures import PictureFolder, pictures_of
 
 
@@ -60,8 +60,7 @@ class Settings(JobSettings):
 
     @classmethod
     def for_pictures(cls, folder: Path, regularisation: str = "") -> dict[str, str]:
-        grouped = folder.with_name(f"{folder.name}-grouped")
-        return {"train_data_dir": str(folder), "output_folder": str(grouped)}
+        return {"train_data_dir": str(folder), "output_folder": str(beside(folder, "grouped"))}
 
     def title(self) -> str:
         return f"group-{Path(self.pictures.train_data_dir).name}"

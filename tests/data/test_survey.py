@@ -112,6 +112,9 @@ def test_a_flat_folder_is_shown_and_it_is_said_that_training_finds_nothing_there
 @pytest.mark.parametrize("empty", ["nowhere", "empty"])
 def test_a_folder_without_pictures_is_refused_in_a_sentence(settings, tmp_path: Path, empty: str):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(Failure, match="is a file, not a folder"):
+        survey(settings, str(tmp_path / "a.png"))
     with pytest.raises(Failure, match=r"There (is no folder|are no pictures)"):
         survey(settings, str(tmp_path / empty))
 

@@ -34,12 +34,14 @@ def test_saving_keeps_each_old_text(tmp_path: Path):
 def test_what_cannot_be_written_is_named_and_the_rest_is_written(tmp_path: Path):
     blocked, fine = tmp_path / "blocked.txt", tmp_path / "fine.txt"
     blocked.mkdir()
-    saved = save({blocked: "a", tmp_path / "half.txt": "\ud800", fine: "b"})
+    gone = tmp_path / "gone" / "a.txt"
+    saved = save({blocked: "a", tmp_path / "half.txt": "\ud800", fine: "b", gone: "c"})
     assert saved.written == 1
     assert fine.read_text() == "b\n"
-    assert set(saved.left) == {blocked, tmp_path / "half.txt"}
+    assert set(saved.left) == {blocked, tmp_path / "half.txt", gone}
+    assert not gone.parent.exists()
     assert not (tmp_path / "half.txt").exists()
-    assert len(saved.report()[1]) == 2
+    assert len(saved.report()[1]) == 3
 
 
 def test_a_save_is_taken_back_whole(tmp_path: Path):

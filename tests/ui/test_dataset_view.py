@@ -131,6 +131,19 @@ def test_a_utility_begins_with_the_pictures_that_are_shown(tmp_path: Path):
         "train_data_dir": shown, "reg_data_dir": shown, "destination": f"{shown}-prepared",
     }  # fmt: skip
     assert offered(offer, Hand().surveyed(with_class, shown))["reg_data_dir"] == ""  # of that folder alone
+    for job in ("prepare-dataset", "group-images"):  # nothing stands beside the root of a disk
+        assert str(Path("/")) in UTILITIES[job].settings_class().for_pictures(Path("/")).values()
     config = tmp_path / "d.toml"
     config.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{next(Path(shown).iterdir())}'\n")
     assert offered(offer, Hand().surveyed(settings.with_values({"dataset_config": str(config)}))) == {}
+
+
+def test_buckets_tell_of_what_is_left_out_and_of_crops_that_are_not_as_drawn(tmp_path: Path):
+    settings = described(tmp_path)
+    folder = next((tmp_path / "img").iterdir())
+    (folder / "empty.png").touch()
+    assert "1 of 4 pictures are left out" in view.buckets(survey(settings))
+    faces, anywhere = {"face_crop_aug_range": "2,4"}, {"random_crop": True}
+    assert "cropped around that" in view.buckets(survey(settings.with_values(faces | anywhere)))
+    assert "at a random place" in view.buckets(survey(settings.with_values(anywhere)))
+    assert "not as drawn" not in view.buckets(survey(settings.with_values(faces | {"enable_bucket": True})))
