@@ -36,7 +36,7 @@ def main() -> None:
         print(f"The page speaks English only so far, not {options.language}.")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-    from engine.data.looks import thumbnails_root
+    from engine.data.thumbnails import thumbnails_root
     from engine.runs.folder import runs_root
     from ui.page import build, looks
 

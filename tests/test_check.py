@@ -545,6 +545,30 @@ class TestHowPicturesAreShown:
         assert problems(settings, **{option: True, "cache_latents": False, "cache_latents_to_disk": True})
         assert option not in problems(settings, **{option: True, "cache_latents": False})
 
+    def test_what_hinders_a_crop_around_faces_is_told(self, settings: TrainingSettings, tmp_path: Path):
+        def told(**changes: Any) -> dict[str, Problem]:
+            return problems(settings, cache_latents=False, **changes)
+
+        assert told(face_crop_aug_range="4,2")["face_crop_aug_range"].blocking
+        assert "Turn off Enable buckets" in told(face_crop_aug_range="2,4")["face_crop_aug_range"].mend
+        faceless = told(face_crop_aug_range="2,4", enable_bucket=False)["face_crop_aug_range"]
+        assert faceless.what.startswith("The names of 5 of 5 pictures do not tell where a face is")
+        assert not faceless.blocking
+        folder = Path(settings.folders.train_data_dir) / "2_shapes"
+        for picture in folder.glob("*.png"):
+            picture.rename(picture.with_stem(f"{picture.stem}_9_9_8_8"))
+            picture.with_suffix(".txt").unlink()
+        assert "face_crop_aug_range" not in told(face_crop_aug_range="2,4", enable_bucket=False)
+        cached = problems(settings, face_crop_aug_range="2,4", enable_bucket=False)["face_crop_aug_range"]
+        assert "Face crop range: pictures that are shown otherwise each time" in cached.what
+
+    def test_a_dataset_configs_own_ways_to_show_are_not_cached(self, settings: TrainingSettings, tmp_path: Path):
+        config, folder = tmp_path / "d.toml", Path(settings.folders.train_data_dir) / "2_shapes"
+        config.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{folder}'\nrandom_crop = true\n")
+        told = problems(settings, dataset_config=str(config))["dataset_config"]
+        assert told.blocking
+        assert told.what.startswith("Random crop: pictures that are shown otherwise")
+
     def test_pictures_without_a_mask_are_named(self, settings: TrainingSettings, tmp_path: Path):
         told = problems(settings, masked_loss=True)["masked_loss"]
         assert not told.blocking

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.data.caption_edits import Edit
-from engine.data.looks import Look, looks_of
+from engine.data.looks import Look, is_there, looks_of
 from engine.data.sifting import Sieve, sifted, text_of
 from engine.data.survey import Seen, Survey, survey
 from engine.settings.training import TrainingSettings
-from engine.tools.caption_drafts import Drafts, Saved, save
+from engine.tools.caption_drafts import Drafts, Saved, save, take_back
 
 PAGE = 60
 """Pictures shown at a time; no others are opened."""
+
+MOST_SAVES = 20
+"""Saves that can be taken back."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Hand:
     """source: the settings and the folder that the survey is of; a folder of "" is what the settings say.
 
     found: indices of the pictures that pass the sieve.  looks: of as many pictures as were looked at.
+    saves: what was written, the newest last, each with the drafts before it.
     """
 
     source: tuple[TrainingSettings, str] = field(default_factory=lambda: (TrainingSettings(), ""))
@@ -30,6 +34,7 @@ class Hand:
     found: tuple[int, ...] = ()
     sieve: Sieve = field(default_factory=Sieve)
     drafts: Drafts = field(default_factory=Drafts)
+    saves: tuple[tuple[Drafts, Saved], ...] = ()
 
     @property
     def pages(self) -> int:
@@ -65,10 +70,10 @@ class Hand:
         return replace(self, sieve=sieve, found=tuple(sifted(self.survey, sieve, self.drafts.texts, self.looks)))
 
     def missing(self, indices: list[int] | None = None) -> list[Path]:
-        """The pictures not looked at yet, of these or of all."""
+        """The pictures not looked at yet, or whose thumbnail is gone again, of these or of all."""
         chosen = range(len(self.survey.seen)) if indices is None else indices
         pictures = dict.fromkeys(self.survey.seen[index].picture for index in chosen)
-        return [picture for picture in pictures if picture not in self.looks]
+        return [picture for picture in pictures if not is_there(self.looks.get(picture))]
 
     def look_at(self, pictures: list[Path]) -> Iterator[int]:
         """Look at pictures, and tell how many are known after each."""
@@ -117,5 +122,13 @@ class Hand:
         """With its captions written, and the folders looked at again; those that could not be written stay drafts."""
         outcome = save(self.drafts.texts)
         left = {file: text for file, text in self.drafts.texts.items() if file in outcome.left}
-        after = replace(self, drafts=Drafts(left)).surveyed(*self.source)
+        saves = (*self.saves, (self.drafts, outcome))[-MOST_SAVES:]
+        after = replace(self, drafts=Drafts(left), saves=saves).surveyed(*self.source)
         return replace(after, looks=self.looks), outcome  # the pictures are the same
+
+    def unsaved(self) -> tuple[Hand, int, dict[Path, str]]:
+        """Without the last Save: its captions are drafts again.  How many were put back; which were not, and why."""
+        drafts, saved = self.saves[-1]
+        left = take_back(saved)
+        after = replace(self, drafts=drafts, saves=self.saves[:-1]).surveyed(*self.source)
+        return replace(after, looks=self.looks), saved.written - len(left), left

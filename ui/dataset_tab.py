@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import gradio as gr
 
 from engine.data import sifting
 from engine.data.sifting import Sieve
+from engine.data.training_set import described_by
 from engine.disk import why_not
 from engine.failure import Failure
 from engine.jobs import UTILITIES
@@ -20,7 +21,8 @@ from engine.runs.report import shown_name
 from engine.settings.paths import typed_path, why_unusable, with_whole_paths
 from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
-from engine.tools.caption_drafts import Drafts
+from engine.tools.caption_drafts import Drafts, told_of
+from engine.tools.captioning import counted
 from ui import dataset_view as view
 from ui.clicks import clicks_on
 from ui.dataset_bulk import BulkCaptions
@@ -48,6 +50,7 @@ class DatasetTab:
         self._form = form
         names = [name for name, job in UTILITIES.items() if job.tab.startswith(f"{DATASET}/")]
         self._utilities = {name: UtilityForm(name) for name in names}
+        self._utility_tabs: dict[str, gr.Tab] = {}
         self._editor = CaptionEditor()
         self._bulk = BulkCaptions()
 
@@ -63,18 +66,18 @@ class DatasetTab:
         self.said = gr.HTML(elem_id="dataset-said", elem_classes="said")
         with gr.Tabs(elem_id="dataset"):
             with gr.Tab("Overview", id="dataset-overview"):
-                self.overview = gr.HTML(elem_id="dataset-overview", padding=False)
-            with gr.Tab("Pictures", id="dataset-pictures"):
+                self.overview = gr.HTML(view.nothing_yet(), elem_id="dataset-overview", padding=False)
+            with gr.Tab("Pictures", id="dataset-pictures") as self._pictures_tab:
                 self._draw_pictures()
             with gr.Tab("Buckets", id="dataset-buckets"):
                 self.buckets = gr.HTML(elem_id="dataset-buckets", padding=False)
             for name, utility in self._utilities.items():
-                with gr.Tab(UTILITIES[name].tab.partition("/")[2], id=name):
+                with gr.Tab(UTILITIES[name].tab.partition("/")[2], id=name) as self._utility_tabs[name]:
                     utility.draw()
 
     def _draw_pictures(self) -> None:
         with gr.Row(elem_classes="dataset-filters"):
-            self.kind = gr.Dropdown(list(sifting.KINDS), label="Show", elem_id="dataset-kind", min_width=180)
+            self.kind = gr.Dropdown(list(sifting.KINDS), label="Show", elem_id="dataset-kind", scale=2, min_width=200)
             self.concept = gr.Dropdown(
                 [("All", -1)], value=-1, label="Concept", elem_id="dataset-concept", min_width=130
             )
@@ -103,7 +106,7 @@ class DatasetTab:
                 self.grid = gr.HTML(elem_id="dataset-grid", js_on_load=clicks_on("picture"), padding=False)
                 with gr.Row(elem_classes="actions dataset-pager"):
                     self.previous = gr.Button("Previous page", elem_id="dataset-previous", min_width=110)
-                    self.number = gr.Number(1, label="Page", precision=0, elem_id="dataset-page", min_width=110)
+                    self.number = gr.Number(1, label="Page", precision=0, elem_id="dataset-page", min_width=130)
                     self.next = gr.Button("Next page", elem_id="dataset-next", min_width=110)
             with gr.Column(scale=1, min_width=170):
                 self.tags = gr.HTML(elem_id="dataset-tags", js_on_load=clicks_on("tag"), padding=False)
@@ -112,16 +115,22 @@ class DatasetTab:
 
     def connect(self, tab: gr.Tab, filled: list[Any], panel: RunsPanel) -> None:
         """tab: the one it is drawn in.  filled: inputs that say what the form holds.  panel: where runs are watched."""
-        for utility in self._utilities.values():
-            utility.connect(panel)
         page = [self.hand, self.said, self.grid, self.number, self.tags, self.kind, self.drafts]
         page += [self.save, self.undo, self.discard]
         editor = [*page, *self._editor.outputs]
         everything = [*editor, self.overview, self.buckets, self.concept, self.sharpness, self.says, self.whole_tag]
 
         source = [self.hand, self._editor.shown, self._editor.caption, self.folder, *filled]
-        gr.on([self.show.click, self.folder.submit], self._show, source, everything, **SILENT)
-        tab.select(self._first, source, everything, **SILENT)
+        first = tab.select(self._first, source, everything, **SILENT)
+        # What is asked for by name counts, not what the tab would begin with.
+        shown = gr.on([self.show.click, self.folder.submit], self._show, source, everything, cancels=[first], **SILENT)
+        # Of fields in a tab that was never open, Gradio may lose what they were told.
+        self._pictures_tab.select(self._shown_again, [self.hand, self.number, self._editor.shown], page, **SILENT)
+        for name, utility in self._utilities.items():
+            utility.connect(panel)
+            events = [self._utility_tabs[name].select, shown.then]
+            offer = UTILITIES[name].settings_class().for_pictures
+            utility.connect_offers(events, partial(offered, offer), self.hand)
 
         sieve = [self.hand, self.kind, self.concept, self.says, self.whole_tag, self.sharpness]
         filters = [self.kind.input, self.concept.input, self.says.submit, self.whole_tag.input, self.sharpness.submit]
@@ -138,15 +147,27 @@ class DatasetTab:
         self._bulk.connect(self.hand, self.number, self.said, page, self._drawn)
         typed = [self.hand, self.number, self._editor.shown, self._editor.caption]
         self.save.click(self._save, typed, everything, **SILENT)
-        self.undo.click(self._undo, typed, editor, **SILENT)
+        self.undo.click(self._undo, typed, everything, **SILENT)
         self.discard.click(self._discard, [self.hand, self.number, self._editor.shown], editor, **SILENT)
 
-    def _first(self, hand: Hand, *given: Any) -> Iterator[Updates]:
+    def _first(
+        self, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, base: TrainingSettings, *values: Any
+    ) -> Iterator[Any]:
         """When the tab is opened: what the form says, unless something is shown or nothing is said."""
-        if hand.survey.seen:
-            yield {self.hand: hand}
-            return
-        yield from self._show(hand, *given)
+        settings = self._form.readable(values, base)
+        says_something = folder.strip() or str(settings.values()[described_by(settings)]).strip()
+        if says_something and not hand.survey.seen:
+            yield from self._show(hand, shown, caption, folder, base, *values)
+        else:
+            yield gr.skip()
+
+    def _shown_again(self, hand: Hand, number: float | None, shown: dict[str, Any] | None) -> Updates:
+        """All but what is in hand, which may be changed meanwhile."""
+        return {
+            part: value
+            for part, value in self._drawn(hand, int(number or 1), _index(shown)).items()
+            if part is not self.hand
+        }
 
     def _show(
         self, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, base: TrainingSettings, *values: Any
@@ -220,8 +241,10 @@ class DatasetTab:
 
     def _save(self, hand: Hand, number: float, shown: dict[str, Any] | None, caption: str) -> Iterator[Updates]:
         """Write what was changed, what stands in the editor among it."""
+        hand = self._editor.taken(hand, shown, caption)
+        yield {self.said: said(f"Saving {counted(len(hand.drafts.texts), 'caption')} …")}
         try:
-            hand, saved = self._editor.taken(hand, shown, caption).saved()
+            hand, saved = hand.saved()
             sentences = said(*saved.report())
         except (Failure, OSError) as error:
             yield {self.said: refused("Look out.", f"The folder cannot be read any more: {error}")}
@@ -232,10 +255,19 @@ class DatasetTab:
             fresh = {}
 
     def _undo(self, hand: Hand, number: float, shown: dict[str, Any] | None, caption: str) -> Updates:
-        """What stands in the editor is the last change."""
-        hand = self._editor.taken(hand, shown, caption)
-        hand = replace(hand, drafts=hand.drafts.undone())
-        return {**self._drawn(hand, int(number or 1), _index(shown)), **self._editor.opened(hand, _index(shown))}
+        """What stands in the editor is the last change; where nothing was changed since the last Save, that is."""
+        hand, fresh = self._editor.taken(hand, shown, caption), {}
+        if hand.drafts.earlier or not hand.saves:
+            hand = replace(hand, drafts=hand.drafts.undone())
+        else:
+            try:
+                hand, count, left = hand.unsaved()
+            except (Failure, OSError) as error:
+                return {self.said: refused("Look out.", f"The folder cannot be read any more: {error}")}
+            words = f"Put {counted(count, 'caption')} back as before the Save. What was saved is not saved any more."
+            fresh = {**self._surveyed(hand), self.said: said(words, told_of(left))}
+        drawn = self._drawn(hand, int(number or 1), _index(shown))
+        return {**drawn, **self._editor.opened(hand, _index(shown)), **fresh}
 
     def _discard(self, hand: Hand, number: float, shown: dict[str, Any] | None) -> Updates:
         """All captions as their files have them; Undo brings the changes back."""
@@ -276,7 +308,9 @@ class DatasetTab:
             self.drafts: _unsaved(hand),
             self.save: gr.update(visible=bool(texts)),
             self.discard: gr.update(visible=bool(texts)),
-            self.undo: gr.update(visible=bool(hand.drafts.earlier)),
+            self.undo: gr.update(
+                visible=bool(hand.drafts.earlier or hand.saves), value="Undo" if hand.drafts.earlier else "Undo Save"
+            ),
         }
 
 
@@ -287,6 +321,17 @@ def _whole(folder: str) -> str:
     if why := why_unusable(folder):
         raise Failure(f"The path {why}.", "Correct it.")
     return str(typed_path(folder).absolute())
+
+
+def offered(offer: Callable[[Path, str], dict[str, str]], hand: Hand) -> dict[str, str]:
+    """What a utility begins with beside the pictures that are shown; nothing where they stand in no folder alone."""
+    settings, folder = hand.source
+    if not hand.survey.seen or (not folder and described_by(settings) not in ("train_data_dir", "image_folder")):
+        return {}
+    if folder:
+        return offer(Path(folder), "")
+    regularisation = settings.folders.reg_data_dir if described_by(settings) == "train_data_dir" else ""
+    return offer(Path(str(settings.values()[described_by(settings)])), regularisation)
 
 
 def _index(shown: dict[str, Any] | None) -> int:

@@ -19,6 +19,13 @@ MOST_TAGS = 300
 MOST_EXAMPLES = 30
 
 
+def nothing_yet() -> Sentences:
+    return Sentences(
+        '<div class="dataset-none">Type a folder of pictures and press Show: how many there are, what their captions '
+        "say, how they are cropped. Without one, what Folders says is shown.</div>"
+    )
+
+
 def overview(survey: Survey) -> Sentences:
     """Concepts, steps, and what is left out or mended."""
     total = sum(concept.shown for concept in survey.concepts) or 1
@@ -155,9 +162,14 @@ def buckets(survey: Survey) -> Sentences:
         f"The crop takes {sum(cropped) / len(cropped):.1%} of a picture on average, {max(cropped):.1%} at most; "
         f"{much} lose more than {MUCH:.0%}.",
     ]  # fmt: skip
+    if left_out := len(survey.seen) - len(placed):
+        facts.append(f"{left_out} of {len(survey.seen)} pictures are left out: Overview says why.")
     if single:
         facts.append(f"{single} of {len(counted)} buckets show a single picture an epoch: its batches are not full.")
-    if placed[0].item.subset.pictures.random_crop:
+    read = placed[0].item.subset.pictures
+    if read.face_crop_aug_range and not read.enable_bucket:
+        facts.append("Face crop range is set: a picture whose name tells a face is cropped around that, not as drawn.")
+    elif read.random_crop:
         facts.append("Random crop is on: the crop is as large as drawn, at a random place.")
     return Sentences(
         f'<div class="dataset-buckets">{listed(facts)}<table><thead><tr><th>Bucket</th><th></th><th></th>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -44,6 +45,22 @@ class UtilityForm:
         self.start.click(start, inputs, [self.findings, panel.chosen], **SILENT).then(
             panel.tick, [panel.chosen, panel.seen], panel.outputs, **SILENT
         )
+
+    def connect_offers(self, events: list[Any], offer: Callable[..., dict[str, str]], source: gr.State) -> None:
+        """At these events begin with what is in hand: fields that are empty, or that hold what was offered before.
+
+        offer: of what stands in `source` makes values by option.
+        """
+        offered = gr.State(dict[str, str]())
+
+        def fill(in_hand: Any, before: dict[str, str], *values: Any) -> dict[Any, Any]:
+            now, shown = offer(in_hand), dict(zip(self.form.options, values, strict=True))
+            free = [name for name in now if not shown[name] or shown[name] == before.get(name)]
+            return {offered: before | now, **{self.form.components[name]: now[name] for name in free}}
+
+        outputs = [offered, *self.form.inputs]
+        for event in events:
+            event(fill, [source, offered, *self.form.inputs], outputs, queue=False, **SILENT)
 
     def _begin(self, base: Any, values: tuple[Any, ...]) -> tuple[Checked, Any]:
         try:

@@ -13,6 +13,7 @@ from engine.check.numbers import check_numbers, check_resume, check_samples, che
 from engine.check.output import check_output
 from engine.check.pictures import check_captions, check_described, check_pictures, image_folder
 from engine.check.problem import Checked, Problem
+from engine.check.shown import check_shown
 from engine.data.examining import examined
 from engine.data.items import Item, TrainingSet, places_of, readable
 from engine.data.steps import StepPlan, plan_of
@@ -57,6 +58,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *check_numbers(settings),
         *check_memory(settings),
         *check_sizes(found.items if found else [], settings),
+        *check_shown(found.items if found else [], settings),
         *check_samples(settings),
         *check_resume(settings, plan),
     ]

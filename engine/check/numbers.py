@@ -113,14 +113,6 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
             "The text encoder alone is trained, so nothing would be after it stops.",
             "Set it to 0, or train the UNet too.",
         )
-    dataset = settings.dataset
-    for name in ("random_crop", "color_aug", "train_inpainting"):
-        if settings.values()[name] and dataset.keeps_latents():
-            yield Problem(
-                name,
-                "Pictures that are shown otherwise each time cannot be encoded once before the training.",
-                "Turn off Cache latents and Cache latents to disk, or this.",
-            )
     kept = KEPT_CAPTIONS.get(settings.families.said())
     if kept and settings.values()[kept] and (settings.captions.shuffle_caption or any(settings.rates()[1:])):
         yield Problem(
@@ -129,8 +121,6 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
             "Turn off Shuffle caption and set the text encoder's learning rate to 0, or turn this off.",
             blocking=False,
         )
-    if dataset.masked_loss and dataset.mask_dir and not Path(dataset.mask_dir).is_dir():
-        yield Problem("mask_dir", f'There is no folder "{dataset.mask_dir}".', "Correct the path, or empty the field.")
     if (
         objective.loss_type in ("huber", "smooth_l1")
         and objective.huber_scale == 0

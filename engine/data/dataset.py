@@ -65,10 +65,10 @@ class Loaded:
 
 @dataclass(frozen=True)
 class _Found:
-    """image: latents or pixels.  missed: what was passed over before it."""
+    """told: see Placed.told().  image: latents or pixels.  missed: what was passed over before it."""
 
     index: int
-    flipped: bool
+    told: tuple[int, ...]
     image: Tensor
     mask: Tensor | None
     missed: dict[Path, str]
@@ -136,7 +136,7 @@ class Latents:
             pictures=tuple(one.index for one in found),
             latents=images if self._kept else None,
             pixels=None if self._kept else images,
-            sizes=torch.tensor([self._sources[one.index].place.told(one.flipped) for one in found]),
+            sizes=torch.tensor([one.told for one in found]),
             mask=_together([one.mask for one in found]),
             missed={picture: why for one in found for picture, why in one.missed.items()},
         )
@@ -162,7 +162,7 @@ class Latents:
             try:
                 kept = self._kept
                 image, mask = kept.get(source, view.flipped) if kept else self._read(candidate, view)
-                return _Found(candidate, view.flipped, image, mask, missed)
+                return _Found(candidate, view.placed(source.place).told(view.flipped), image, mask, missed)
             except UnreadablePicture as error:
                 missed[source.picture] = error.why
             except (OSError, ValueError) as error:

@@ -31,7 +31,7 @@ LARGEST = 2**24
 MOST_REPEATS = 1_000_000
 
 NOT_FOLLOWED = (
-    "alpha_mask", "cache_info", "custom_attributes", "face_crop_aug_range", "network_multiplier",
+    "alpha_mask", "cache_info", "custom_attributes", "network_multiplier",
     "resize_interpolation", "validation_seed", "validation_split",
 )  # fmt: skip
 """Keys that sd-scripts knows and nothing here acts on."""
@@ -113,6 +113,7 @@ def _subset(table: _Table, settings: TrainingSettings) -> Subset:
     try:
         own = settings.with_values(values)
         own.dataset.size()
+        own.dataset.face_range()
         if not is_ending(ending := own.dataset.caption_ending()):
             raise table.wrong(f'"{ending}" cannot be the ending of a file (caption_extension).')
     except BadValues as error:

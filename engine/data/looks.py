@@ -17,8 +17,8 @@ from PIL import Image
 
 from engine.data.examining import examine, reason
 from engine.data.opening import read_upright
+from engine.data.thumbnails import thumbnails_root, tidy_at_times, used
 from engine.disk import written_whole
-from engine.runs.folder import runs_root
 
 THUMBNAIL = 256
 """Pixels of a thumbnail's longer side."""
@@ -46,11 +46,6 @@ class Look:
     unreadable: str = ""
 
 
-def thumbnails_root() -> Path:
-    """Where thumbnails are kept: beside the runs.  All of it can be deleted at any time."""
-    return runs_root().with_name("thumbnails")
-
-
 def look(picture: Path) -> Look:
     """The picture's look: kept from before where path, time and size of the file are the same, else made."""
     try:
@@ -63,8 +58,14 @@ def look(picture: Path) -> Look:
     return _kept(thumbnail) or _made(picture, thumbnail)
 
 
+def is_there(look: Look | None) -> bool:
+    """Whether a look can be shown: the thumbnails of a page that stands open for days may be gone."""
+    return look is not None and (look.thumbnail is None or look.thumbnail.exists())
+
+
 def looks_of(pictures: Sequence[Path]) -> Iterator[tuple[Path, Look]]:
     """Each picture's look in order, as soon as it is known; what is not asked for any more is not made."""
+    tidy_at_times()
     pool = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="look")
     try:
         yield from zip(pictures, pool.map(look, pictures), strict=True)
@@ -121,9 +122,11 @@ def _read(thumbnail: Path, _modified: int) -> Look | None:
 
 def _kept(thumbnail: Path) -> Look | None:
     try:
-        return _read(thumbnail, thumbnail.stat().st_mtime_ns)
+        kept = _read(thumbnail, thumbnail.stat().st_mtime_ns)
     except OSError:
         return None
+    used(thumbnail)
+    return kept
 
 
 def _look_of(thumbnail: Path, figures: dict[str, str | float]) -> Look:

@@ -44,6 +44,7 @@ def read_masked(
 
 
 def _cropped(file: Path, place: Placed, view: View, alpha: bool = False) -> Image.Image:
+    place = view.placed(place)
     try:
         resized = read_upright(file, place.resized, alpha)
     except Exception as error:  # pillow's decoders raise many kinds
@@ -53,6 +54,8 @@ def _cropped(file: Path, place: Placed, view: View, alpha: bool = False) -> Imag
     left, top = (
         room // 2 if view.crop is None else int(view.crop[axis] * (room + 1)) for axis, room in enumerate(spare)
     )
+    if view.window:
+        left, top = view.window.corner
     cropped = resized.crop((left, top, left + width, top + height))
     return cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if view.flipped else cropped
 

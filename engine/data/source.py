@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.data.buckets import Placed
+from engine.data.faces import Face, face_of
 from engine.data.masks import Masks
 from engine.settings.dataset import Dataset
 
@@ -14,6 +15,7 @@ from engine.settings.dataset import Dataset
 class Source:
     """mask: a picture of what is learned of this one, where there is one.  masked: whether that counts, or without one
     the picture's transparency.  flips, random_crop, color_aug: how it varies from time to time.
+    face: what it is cropped around, where that is asked for and known.
     """
 
     picture: Path
@@ -23,11 +25,12 @@ class Source:
     flips: bool = False
     random_crop: bool = False
     color_aug: bool = False
+    face: Face | None = None
 
     @classmethod
     def of(cls, picture: Path, place: Placed, settings: Dataset, masks: Masks | None = None) -> Source:
         """As the settings have it."""
-        masked = settings.masked_loss
+        masked, bounds = settings.masked_loss, settings.face_range()
         return cls(
             picture,
             place,
@@ -36,4 +39,5 @@ class Source:
             settings.flip_aug,
             settings.random_crop,
             settings.color_aug,
+            face_of(picture, place.original, bounds) if bounds and not settings.enable_bucket else None,
         )

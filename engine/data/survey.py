@@ -126,7 +126,8 @@ def survey(settings: TrainingSettings, folder: str = "") -> Survey:
 def _of_folder(folder: Path, settings: TrainingSettings) -> TrainingSet:
     """What stands in a folder that somebody names; one without sub-folders is shown as a concept of its own."""
     if not folder.is_dir():
-        raise Failure(f'There is no folder "{folder}".', "Correct the path.", "train_data_dir")
+        what = f'"{folder}" is a file, not a folder.' if folder.exists() else f'There is no folder "{folder}".'
+        raise Failure(what, "Correct the path.", "train_data_dir")
     subset = Subset.of(settings)
     inside = scan(folder)
     notes = [f'The pictures in "{child.name}" are left out: 0 repeats.' for child in inside.switched_off]

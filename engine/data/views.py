@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from engine.data.buckets import Placed
+from engine.data.faces import Window, window
 from engine.data.source import Source
 
 FLIP_CHANCE = 0.5
@@ -22,22 +24,30 @@ GAMMA = (0.95, 1.05)
 @dataclass(frozen=True)
 class View:
     """crop: where the bucket lies within the scaled picture, from (0, 0) for top left to (1, 1); in the middle without
-    one.  hue: turn of the colour circle, in turns.  gamma: exponent of the brightness in [0, 1].
+    one.  window: scale and crop around a face, instead.
+    hue: turn of the colour circle, in turns.  gamma: exponent of the brightness in [0, 1].
     """
 
     flipped: bool = False
     crop: tuple[float, float] | None = None
+    window: Window | None = None
     hue: float = 0.0
     gamma: float = 1.0
+
+    def placed(self, place: Placed) -> Placed:
+        """How the picture is scaled and cropped this time: around a face it is told to be whole, as in sd-scripts."""
+        return Placed(place.bucket, self.window.resized, original=place.bucket) if self.window else place
 
 
 def view_of(source: Source, rng: random.Random) -> View:
     """How a picture is shown this time; the same numbers are drawn whatever varies."""
     flip, left, top, vary, which, much = (rng.random() for _ in range(6))
     varied = source.color_aug and vary <= COLOUR_CHANCE
+    face, place = source.face, source.place
     return View(
         flipped=source.flips and flip < FLIP_CHANCE,
         crop=(left, top) if source.random_crop else None,
+        window=window(face, place.original, place.bucket, source.random_crop, rng) if face else None,
         hue=(2 * much - 1) * MOST_HUE if varied and which > 0.5 else 0.0,
         gamma=GAMMA[0] + much * (GAMMA[1] - GAMMA[0]) if varied and which <= 0.5 else 1.0,
     )

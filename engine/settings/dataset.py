@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from engine.settings.option import Group, maps, option
 
 BASIC = "Parameters/Basic"
@@ -109,6 +111,16 @@ class Dataset(Group):
         section=ADVANCED,
         help="Crop at a random place each time instead of around the centre. Latents cannot be cached then.",
     )
+    face_crop_aug_range: str = option(
+        "",
+        label="Face crop range",
+        section=ADVANCED,
+        help="Crop around the face that a picture's name tells (NAME_X_Y_WIDTH_HEIGHT: middle and size, in pixels), so "
+        "that the crop is least,most times as large as the face, such as 2.0,4.0. Latents cannot be cached then.",
+        applies_when={"enable_bucket": (False,)},
+        also=("Face centred crop", "face_crop"),
+        ours=True,
+    )
     color_aug: bool = option(
         False,
         label="Color augmentation",
@@ -178,6 +190,22 @@ class Dataset(Group):
                 f"Max resolution is {self.max_resolution!r}; write width,height in pixels, such as 512,512."
             )
         return int(parts[0]), int(parts[-1])
+
+    def face_range(self) -> tuple[float, float] | None:
+        """face_crop_aug_range as (least, most), both above 0; None where it is empty.
+
+        Raises ValueError with a sentence for people.
+        """
+        said = self.face_crop_aug_range.strip()
+        if not said:
+            return None
+        try:
+            least, most = (float(part) for part in said.split(","))
+        except ValueError:
+            least, most = 0.0, 0.0
+        if not 0 < least <= most < math.inf:
+            raise ValueError(f"Face crop range is {said!r}; write least,most, such as 2.0,4.0, or nothing.")
+        return least, most
 
     def keeps_latents(self) -> bool:
         """Pictures are encoded once, and their latents kept in memory or in files."""

@@ -28,6 +28,7 @@ OPTIONS: Mapping[str, str] = {
         for name in (
             "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale",
             "shuffle_caption", "keep_tokens", "caption_extension", "color_aug", "flip_aug", "random_crop",
+            "face_crop_aug_range",
             "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate", "caption_prefix",
             "caption_suffix", "caption_separator", "keep_tokens_separator", "secondary_separator", "enable_wildcard",
             "token_warmup_min", "token_warmup_step",
@@ -88,6 +89,8 @@ def write_dataset(settings: TrainingSettings) -> tuple[str, list[str]]:
     said = {key: values[option] for key, option in OPTIONS.items()}
     width, height = settings.dataset.size()
     said["resolution"] = [width, height] if width != height else width
+    faces = settings.dataset.face_range()
+    said["face_crop_aug_range"] = list(faces) if faces else None
     subsets = []
     for option, is_reg in (("train_data_dir", False), ("reg_data_dir", True)):
         folder = Path(os.path.expanduser(values[option].strip().strip('"')))
@@ -106,7 +109,7 @@ def write_dataset(settings: TrainingSettings) -> tuple[str, list[str]]:
     if not subsets:
         notes.append("No image folder is listed: a sub-folder named REPEATS_WORDS is needed.")
     of_dataset = {key: value for key, value in said.items() if key in OF_DATASET}
-    general = {key: value for key, value in said.items() if key not in OF_DATASET}
+    general = {key: value for key, value in said.items() if key not in OF_DATASET and value is not None}
     return toml_text({"general": general, "datasets": [{**of_dataset, "subsets": subsets}]}), notes
 
 

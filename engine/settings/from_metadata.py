@@ -29,9 +29,10 @@ OTHER_NAMES = {
 
 OF_DATASETS = (
     "batch_size_per_device", "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "color_aug",
-    "flip_aug", "random_crop", "shuffle_caption", "keep_tokens", "keep_tokens_separator", "secondary_separator",
-    "caption_separator", "caption_prefix", "caption_suffix", "enable_wildcard", "caption_dropout_rate",
-    "caption_dropout_every_n_epochs", "caption_tag_dropout_rate", "token_warmup_min", "token_warmup_step",
+    "flip_aug", "random_crop", "face_crop_aug_range", "shuffle_caption", "keep_tokens", "keep_tokens_separator",
+    "secondary_separator", "caption_separator", "caption_prefix", "caption_suffix", "enable_wildcard",
+    "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate", "token_warmup_min",
+    "token_warmup_step",
 )  # fmt: skip
 """What each dataset, or each of its folders, says for itself where the run had a dataset config."""
 
@@ -86,7 +87,7 @@ def _arguments(said: Mapping[str, str], family: str) -> dict[str, Any]:
     for name, text in said.items():
         item = option_for(name, family, "lora")
         if item and not is_users_own(item):
-            found[item.kohya] = text
+            found[item.kohya] = _plain(text) if text.startswith("(") else text
     if "multires_noise_iterations" in said and said["multires_noise_iterations"] != "0":
         found["noise_offset_type"] = "Multires"
     return found

@@ -138,7 +138,7 @@ ONLY_THERE = frozenset(
         "alpha_mask", "base_weights", "base_weights_multiplier", "cache_info", "cache_text_encoder_outputs_to_disk",
         "conditioning_data_dir", "console_log_file", "console_log_level", "console_log_simple", "control_net_lr",
         "cond_emb_dim", "cross_attn_lr", "dataset_class", "ddp_gradient_as_bucket_view", "ddp_static_graph",
-        "ddp_timeout", "debug_dataset", "deepspeed", "diffusers_xformers", "face_crop_aug_range",
+        "ddp_timeout", "debug_dataset", "deepspeed", "diffusers_xformers",
         "fp16_master_weights_and_gradients", "initial_epoch", "initial_step", "learning_rate_te3",
         "llm_adapter_lr", "log_prefix", "lowram", "lr_decay_steps", "lr_scheduler_min_lr_ratio",
         "lr_scheduler_timescale", "max_validation_steps", "metadata_is_negative_embedding", "metadata_merged_from",

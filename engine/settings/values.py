@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -56,6 +57,14 @@ class JobSettings(Group):
     def title(self) -> str:
         """What the run is called, behind the time."""
         return ""
+
+    @classmethod
+    def for_pictures(cls, folder: Path, regularisation: str = "") -> dict[str, str]:
+        """Values, by option, with which to begin on pictures that are in hand; none where the job is not about such.
+
+        regularisation: a folder of those, where there is one.
+        """
+        return {}
 
     def failures(self) -> Iterator[Failure]:
         """What only this job knows to be wrong before it starts, beyond its options' types, bounds and `must_be`."""

@@ -107,14 +107,17 @@ class CaptionWriter:
             os.fsync(stream.fileno())
 
 
-def keep(file: Path) -> None:
-    """Copy a file to the first backup name that is free, unless the newest backup is the same."""
+def keep(file: Path) -> tuple[Path, bool]:
+    """Copy a file to the first backup name that is free, unless the newest backup is the same.
+
+    Returns the backup, and whether it is a new one.  Raises OSError.
+    """
     content = file.read_bytes()
     number, newest = 1, None
     while (backup := file.with_name(file.name + BACKUP + (str(number) if number > 1 else ""))).exists():
         number, newest = number + 1, backup
     if newest is not None and newest.read_bytes() == content:
-        return
+        return newest, False
     new = aside(backup)
     try:
         new.write_bytes(content)
@@ -122,6 +125,7 @@ def keep(file: Path) -> None:
         moved(new, backup)
     finally:
         new.unlink(missing_ok=True)
+    return backup, True
 
 
 def _done_before(notes: Path) -> set[str]:

@@ -15,7 +15,7 @@ from engine.settings.option import option
 from engine.settings.values import JobSettings
 from engine.tools.captioning import Outcome, counted
 from engine.tools.copying import Converting, copy_all, destination_failures
-from engine.tools.layout import Plan
+from engine.tools.layout import Plan, beside
 from engine.tools.pictures import PictureFolder, pictures_of
 
 
@@ -57,6 +57,10 @@ class Grouped(PictureFolder):
 class Settings(JobSettings):
     pictures: Grouped = Field(default_factory=Grouped)
     converting: Converting = Field(default_factory=Converting)
+
+    @classmethod
+    def for_pictures(cls, folder: Path, regularisation: str = "") -> dict[str, str]:
+        return {"train_data_dir": str(folder), "output_folder": str(beside(folder, "grouped"))}
 
     def title(self) -> str:
         return f"group-{Path(self.pictures.train_data_dir).name}"

@@ -32,6 +32,11 @@ def concepts_in(folder: Path, words: str, repeats: int) -> list[Concept]:
     return [*inside.concepts, *unnumbered, *loose]
 
 
+def beside(folder: Path, what: str) -> Path:
+    """A name for a new folder beside one, which a disk's root has none of."""
+    return folder.parent / f"{folder.name or 'pictures'}-{what}"
+
+
 def balanced(concepts: list[Concept], shown: int) -> list[Concept]:
     """With repeats such that an epoch shows about `shown` pictures of each, as kohya_ss rounds it."""
     return [

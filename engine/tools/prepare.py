@@ -15,7 +15,7 @@ from engine.settings.option import Group, option
 from engine.settings.values import JobSettings
 from engine.tools.captioning import Outcome, counted
 from engine.tools.copying import Converting, copy_all, destination_failures
-from engine.tools.layout import Plan, balanced, concepts_in, split_off
+from engine.tools.layout import Plan, balanced, beside, concepts_in, split_off
 
 IMAGES, REGULARISATION, VALIDATION = "img", "reg", "val"
 """The sub-folders of the destination; the first two are kohya_ss's."""
@@ -94,6 +94,11 @@ class Settings(JobSettings):
     layout: Layout = Field(default_factory=Layout)
     sharing: Sharing = Field(default_factory=Sharing)
     converting: Converting = Field(default_factory=Converting)
+
+    @classmethod
+    def for_pictures(cls, folder: Path, regularisation: str = "") -> dict[str, str]:
+        prepared = beside(folder, "prepared")
+        return {"train_data_dir": str(folder), "reg_data_dir": regularisation, "destination": str(prepared)}
 
     def title(self) -> str:
         return f"prepare-{Path(self.layout.train_data_dir).name}"

@@ -11,9 +11,7 @@ from engine.data.batches import MicroBatch, derived_seed
 from engine.data.captions import Moment, only_wordings, varied, vary
 from engine.models.family import Encoded, Family, Parts, Reading
 from engine.settings.captions import Captions
-from engine.training.kept_captions import KeptCaptions
-
-CAPTIONS_AT_A_TIME = 16
+from engine.training.kept_captions import CAPTIONS_AT_A_TIME, KeptCaptions
 
 
 class Conditioning:
@@ -42,7 +40,7 @@ class Conditioning:
         self._steps, self._device, self._kept = steps, device, kept
         self._encoded: dict[str, Encoded] = {}
         if kept:
-            self._encode_into(kept)
+            kept.encode(self._told)
             if kept.drops:
                 self._encode([""])
         elif not trained and not vary(captions, variations):
@@ -51,16 +49,27 @@ class Conditioning:
             for encoder in parts.text_encoders:
                 encoder.to("cpu")
 
-    def of(self, batch: MicroBatch) -> Encoded:
-        """What the model is told of a batch, on the training device."""
+    def read(self, batch: MicroBatch) -> Encoded | None:
+        """What was encoded before of a batch, on the CPU; None where that is done anew.  For threads that read ahead.
+
+        Raises Failure.
+        """
         captions, kept = self.captions_of(batch), self._kept
         if kept:
             each = zip(captions, batch.pictures, strict=True)
-            return self._together([self._encoded.get(caption) or kept.get(index) for caption, index in each])
-        if self._encoded:
-            return self._together([self._encoded[caption] for caption in captions])
+            return _together([self._encoded.get(caption) or kept.get(index) for caption, index in each])
+        return _together([self._encoded[caption] for caption in captions]) if self._encoded else None
+
+    def of(self, batch: MicroBatch, read: Encoded | None = None) -> Encoded:
+        """What the model is told of a batch, on the training device.  read: of the same batch, where it was read ahead.
+
+        Raises Failure.
+        """
+        read = self.read(batch) if read is None else read
+        if read is not None:
+            return {name: tensor.to(self._device) for name, tensor in read.items()}
         with torch.set_grad_enabled(self._trained):
-            return self._family.encode_text(self._parts, captions, self._reading)
+            return self._family.encode_text(self._parts, self.captions_of(batch), self._reading)
 
     def captions_of(self, batch: MicroBatch) -> list[str]:
         """The captions of a batch as they are shown in it."""
@@ -75,15 +84,6 @@ class Conditioning:
             for position, index in enumerate(batch.pictures)
         ]
 
-    def _together(self, captions: list[Encoded]) -> Encoded:
-        return {name: torch.stack([one[name] for one in captions]).to(self._device) for name in captions[0]}
-
-    def _encode_into(self, kept: KeptCaptions) -> None:
-        for begin in range(0, len(kept.lacking), CAPTIONS_AT_A_TIME):
-            some = kept.lacking[begin : begin + CAPTIONS_AT_A_TIME]
-            for index, told in zip(some, self._told([kept.captions[index] for index in some]), strict=True):
-                kept.keep(index, told)
-
     def _encode(self, captions: Iterable[str]) -> None:
         different = list(dict.fromkeys(captions))
         for begin in range(0, len(different), CAPTIONS_AT_A_TIME):
@@ -96,3 +96,7 @@ class Conditioning:
         encoded = self._family.encode_text(self._parts, captions, self._reading)
         told = {name: tensor.cpu() for name, tensor in encoded.items()}
         return [{name: tensor[place] for name, tensor in told.items()} for place in range(len(captions))]
+
+
+def _together(captions: list[Encoded]) -> Encoded:
+    return {name: torch.stack([one[name] for one in captions]) for name in captions[0]}

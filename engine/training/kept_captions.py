@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 
 from engine.data.caption_files import CaptionFiles, CaptionFormat
 from engine.data.captions import only_wordings, vary
@@ -16,6 +17,9 @@ from engine.models.fingerprint import fingerprint
 from engine.settings.captions import Captions
 from engine.settings.families import KEPT_CAPTIONS
 from engine.settings.training import TrainingSettings
+from engine.training.hardware import of_first_process
+
+CAPTIONS_AT_A_TIME = 16
 
 
 class KeptCaptions:
@@ -24,6 +28,8 @@ class KeptCaptions:
     drops: whether captions are dropped at times, so that the empty one is needed too, which has no file.
 
     A caption whose file is for another one, as where two pictures share a name, is kept in memory.
+
+    accelerator: of a run of several processes, which share what is to be encoded.
     """
 
     def __init__(
@@ -36,8 +42,9 @@ class KeptCaptions:
         captions: Sequence[str],
         variations: Sequence[Captions],
         reading: Reading,
+        accelerator: Accelerator | None = None,
     ) -> None:
-        self._family, self._parts, self._pictures = family, parts, pictures
+        self._family, self._parts, self._pictures, self._accelerator = family, parts, pictures, accelerator
         self.captions = only_wordings(captions, variations)
         encoders = f"{fingerprint(parts.text_encoders)} {reading.clip_skip} {reading.tokens} {form.before}"
         encoders += settings.memory.encoder_format() or ""
@@ -45,13 +52,24 @@ class KeptCaptions:
         self._in_memory: dict[int, Encoded] = {}
         for folder in {picture.parent for picture in pictures}:
             remove_leftovers(folder)
-        self.lacking = [index for index in range(len(pictures)) if not self._has(index)]
+        self.lacking = self._of_all([index for index in range(len(pictures)) if not self._has(index)])
         self.foreign = len(self._files.foreign)
         self.drops = any(each.caption_dropout_rate or each.caption_dropout_every_n_epochs for each in variations)
 
     @property
     def needs_encoders(self) -> bool:
         return bool(self.lacking) or self.drops
+
+    def encode(self, told: Callable[[list[str]], list[Encoded]]) -> None:
+        """Encode and keep what is lacking.  told: what captions say, each of its own, on the CPU.
+
+        Several processes each do a part, and all of them what is not to be found in files after that.
+        """
+        if self._accelerator and self._accelerator.num_processes > 1:
+            self._encode(told, self._accelerator.process_index, self._accelerator.num_processes)
+            self._accelerator.wait_for_everyone()
+            self.lacking = [index for index in self.lacking if index not in self._in_memory and not self._has(index)]
+        self._encode(told)
 
     def keep(self, index: int, encoded: Encoded) -> None:
         """encoded: of this caption alone, on the CPU.  Raises Failure."""
@@ -68,7 +86,7 @@ class KeptCaptions:
             ) from error
 
     def get(self, index: int) -> Encoded:
-        """Of one caption, on the CPU.  Raises Failure where its file is gone."""
+        """Of one caption, on the CPU; may be asked by several threads.  Raises Failure where its file is gone."""
         if index in self._in_memory:
             return self._in_memory[index]
         picture = self._pictures[index]
@@ -79,6 +97,22 @@ class KeptCaptions:
                 f"The encoded caption of {picture} can no longer be read: {error}.", "Press Resume to encode it anew."
             ) from error
         return self._family.caption_from_file({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+    def _encode(self, told: Callable[[list[str]], list[Encoded]], rank: int = 0, processes: int = 1) -> None:
+        """Each different caption once, whatever pictures have it."""
+        of_caption: dict[str, list[int]] = {}
+        for index in self.lacking:
+            of_caption.setdefault(self.captions[index], []).append(index)
+        mine = list(of_caption)[rank::processes]
+        for begin in range(0, len(mine), CAPTIONS_AT_A_TIME):
+            some = mine[begin : begin + CAPTIONS_AT_A_TIME]
+            for caption, encoded in zip(some, told(some), strict=True):
+                for index in of_caption[caption]:
+                    self.keep(index, encoded)
+
+    def _of_all(self, lacking: list[int]) -> list[int]:
+        """The first process's, for one may have written before another looks."""
+        return of_first_process(lacking) if self._accelerator and self._accelerator.num_processes > 1 else lacking
 
     def _has(self, index: int) -> bool:
         picture, caption = self._pictures[index], self.captions[index]
@@ -95,6 +129,7 @@ def kept_captions(
     reading: Reading,
     trained: bool,
     warn: Callable[[str], None],
+    accelerator: Accelerator | None = None,
 ) -> KeptCaptions | None:
     """None where captions are not to be kept in files, or cannot, which is told."""
     option = KEPT_CAPTIONS.get(settings.families.said())
@@ -108,5 +143,5 @@ def kept_captions(
     elif vary(captions, variations):
         warn("Captions are not kept in files, for they are worded otherwise from time to time.")
     else:
-        return KeptCaptions(family, parts, form, settings, pictures, captions, variations, reading)
+        return KeptCaptions(family, parts, form, settings, pictures, captions, variations, reading, accelerator)
     return None

@@ -30,8 +30,7 @@ _NOT_USED: dict[str, Any] = {
     # What a run of this version never does, in the words in which sd-scripts says so.
     **dict.fromkeys(
         (
-            "ss_face_crop_aug_range", "ss_max_validation_steps",
-            "ss_resize_interpolation", "ss_validate_every_n_epochs",
+            "ss_max_validation_steps", "ss_resize_interpolation", "ss_validate_every_n_epochs",
             "ss_validate_every_n_steps", "ss_validation_seed",
         )
     ),
@@ -111,6 +110,7 @@ class RunMetadata:
             "ss_seed": self.seed,
             "ss_clip_skip": s.objective.clip_skip,
             "ss_cache_latents": s.dataset.cache_latents,
+            "ss_face_crop_aug_range": s.dataset.face_range(),
             "ss_training_comment": s.folders.training_comment or None,
             "ss_sd_scripts_commit_hash": "(unknown)",
             "ss_max_token_length": None if s.captions.max_token_length == "75" else s.captions.max_token_length,

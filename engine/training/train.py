@@ -44,6 +44,7 @@ from engine.training.methods import method_of
 from engine.training.milestones import Milestones
 from engine.training.optimizers import full_name, make_optimizer, resting_weights
 from engine.training.placement import Placement
+from engine.training.read_ahead import Reader
 from engine.training.remembered import remember_t5
 from engine.training.report import Report
 from engine.training.samples import Sampler
@@ -112,7 +113,9 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     if too_long := truncated(family.caption_limit(parts, reading), items, captions, reading.weighted):
         report.warn(too_long)
     trained, shown = method.trains_text_encoder, [item.picture for item in items]
-    kept = kept_captions(family, parts, settings, shown, captions, variations, reading, trained, report.warn)
+    kept = kept_captions(
+        family, parts, settings, shown, captions, variations, reading, trained, report.warn, accelerator
+    )
     if kept and kept.foreign:
         report.warn(
             f"{kept.foreign} encoded captions come from files of another program, which do not say of which caption "
@@ -182,21 +185,21 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     objective = family.objective(settings, parts)
 
     ahead = Ahead(
-        latents.read,
+        Reader(latents, conditioning),
         (batch for step in range(start, plan.steps) for batch in batches.at(step)),
         settings.dataset.max_data_loader_n_workers,
     )
 
     def loss_of(batch: MicroBatch) -> Tensor:
         torch.manual_seed(batch.seed)
-        loaded = ahead.take()
-        report.missed(loaded.missed)
-        shown = latents.shown(loaded)
+        read = ahead.take()
+        report.missed(read.pictures.missed)
+        shown = latents.shown(read.pictures)
         batch = replace(batch, pictures=shown.pictures)
         clean, beside = parts.apart(shown.latents)
         corrupted = objective.corrupt(clean.to(device, torch.float32))
         with accelerator.autocast(), placement.backward_memory():
-            encoded, sizes = conditioning.of(batch) | beside, shown.sizes.to(device)
+            encoded, sizes = conditioning.of(batch, read.told) | beside, shown.sizes.to(device)
             prediction = family.predict(parts, corrupted.noisy.to(dtype), corrupted.timesteps, encoded, sizes)
         losses = objective.loss(prediction, corrupted, shown.mask) * prior_weights[list(batch.pictures)]
         return losses.mean() * batch.weight

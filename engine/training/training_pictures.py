@@ -93,6 +93,8 @@ def _encode_all(
 
     lacking = latents.lacking()
     if on_disk and accelerator.num_processes > 1:
+        # One may have written before another looks: they share the same list, or some would be done twice.
+        lacking = of_first_process(lacking)
         encode(lacking, accelerator.process_index, accelerator.num_processes)
         accelerator.wait_for_everyone()
         lacking = latents.lacking()  # what another process could not read; stopped, it is not gone through again

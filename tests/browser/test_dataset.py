@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.pictures import draw_pictures
 
@@ -78,6 +78,20 @@ def test_a_dataset_is_looked_at_and_its_captions_mended(open_page, folder: Path,
     assert [(inside / f"0{n}.txt").read_text() for n in (0, 3, 4)] == ["red, cat, sks\n", "a star\n", "a dog\n"]
     assert (inside / "00.txt.bak").read_text() == "red, cat"
 
+    undo = page.locator("#dataset-undo")
+    expect(undo).to_have_text("Undo Save")
+    undo.click()
+    expect(page.locator("#dataset-said")).to_contain_text("Put 5 captions back")
+    expect(unsaved).to_contain_text("5 captions are changed")
+    expect(caption).to_have_value("a dog")
+    assert ((inside / "00.txt").read_text(), (inside / "04.txt").read_text()) == ("red, cat", "dog")
+    assert not (inside / "03.txt").exists()
+    assert not list(inside.glob("*.bak"))
+    expect(undo).to_have_text("Undo")
+    page.locator("#dataset-save").click()
+    expect(unsaved).not_to_contain_text("changed")
+    assert (inside / "04.txt").read_text() == "a dog\n"
+
     driver.tab("Buckets")
     expect(page.locator("#dataset-buckets tbody tr")).to_have_count(1)
     driver.screenshot("dataset buckets")
@@ -91,12 +105,20 @@ def test_what_cannot_be_shown_is_said_and_pictures_are_prepared(open_page, folde
     page.locator("#dataset-show").click()
     expect(page.locator("#dataset-said")).to_contain_text("There is no folder")
 
+    page.locator("#dataset-folder :is(textarea, input)").fill(str(folder / "3_shapes"))
+    page.locator("#dataset-show").click()
+    expect(page.locator(".dataset-overview")).to_contain_text("6 pictures.")
+
     driver.tab("Prepare")
 
-    def fill(option: str, text: str) -> None:
-        page.locator(f"#prepare-dataset-{option} :is(textarea, input)").first.fill(text)
+    def field(option: str) -> Locator:
+        return page.locator(f"#prepare-dataset-{option} :is(textarea, input)").first
 
-    fill("train_data_dir", str(folder / "3_shapes"))
+    def fill(option: str, text: str) -> None:
+        field(option).fill(text)
+
+    expect(field("train_data_dir")).to_have_value(str(folder / "3_shapes"))  # what is shown
+    expect(field("destination")).to_have_value(str(folder / "3_shapes-prepared"))
     fill("instance_prompt", "sks")
     fill("class_prompt", "shape")
     fill("destination", str(tmp_path / "out"))

@@ -129,13 +129,13 @@ def test_what_is_left_out_is_told(folder: Path):
     found = described(
         folder,
         TWO.replace('image_dir = "dogs"', 'image_dir = "empty"') + '\n[[datasets.subsets]]\nimage_dir = "cats"\n'
-        '[[datasets.subsets]]\nimage_dir = "dogs"\nnum_repeats = 0\nface_crop_aug_range = [1.0, 2.0]\n',
+        '[[datasets.subsets]]\nimage_dir = "dogs"\nnum_repeats = 0\nnetwork_multiplier = 0.5\n',
     )
     assert found.notes == (
         'd.toml, dataset 1, subset 2: "empty" has no pictures or 0 repeats, and is left out.',
         'd.toml, dataset 2, subset 2: "cats" is listed a second time, which is left out.',
         'd.toml, dataset 2, subset 3: "dogs" has no pictures or 0 repeats, and is left out.',
-        "d.toml: face_crop_aug_range is not followed.",
+        "d.toml: network_multiplier is not followed.",
     )
     assert len(found.items) == 2 + 1 + 2
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageFilter
 
-from engine.data import looks
+from engine.data import looks, thumbnails
 from engine.data.buckets import Placed
 from engine.data.duplicates import duplicate_groups
 from engine.data.sifting import BLURRY, CHANGED, DUPLICATE, NO_CAPTION, UNREADABLE, Sieve, counts, sifted, tag_counts
@@ -112,6 +112,9 @@ def test_a_flat_folder_is_shown_and_it_is_said_that_training_finds_nothing_there
 @pytest.mark.parametrize("empty", ["nowhere", "empty"])
 def test_a_folder_without_pictures_is_refused_in_a_sentence(settings, tmp_path: Path, empty: str):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(Failure, match="is a file, not a folder"):
+        survey(settings, str(tmp_path / "a.png"))
     with pytest.raises(Failure, match=r"There (is no folder|are no pictures)"):
         survey(settings, str(tmp_path / empty))
 
@@ -129,7 +132,7 @@ def test_a_thumbnail_is_made_once_and_again_when_the_picture_changes(folder: Pat
     picture = folder / "3_cat" / "0.png"
     first = looks.look(picture)
     assert first.thumbnail is not None
-    assert first.thumbnail.is_relative_to(looks.thumbnails_root())
+    assert first.thumbnail.is_relative_to(thumbnails.thumbnails_root())
     with monkeypatch.context() as without:
         without.setattr(looks, "_made", lambda *_: pytest.fail("it was made again"))
         assert looks.look(picture) == first

@@ -9,6 +9,7 @@ import pytest
 from engine.settings.convert import convert
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings, to_kohya
+from engine.settings.toml_files import parse_toml
 from engine.settings.training import TrainingSettings
 
 TWO_CONCEPTS = """
@@ -92,10 +93,13 @@ def test_the_folders_that_are_there_are_written_and_come_back(tmp_path: Path):
     for name in ("10_sks cat", "2_dog", "notes", "0_off"):
         (tmp_path / "img" / name).mkdir(parents=True)
     s = TrainingSettings().with_values(
-        {"train_data_dir": str(tmp_path / "img"), "max_resolution": "640", "flip_aug": True, "enable_bucket": False}
-    )
+        {"train_data_dir": str(tmp_path / "img"), "max_resolution": "640", "flip_aug": True, "enable_bucket": False,
+         "face_crop_aug_range": "2.0,4.5"}
+    )  # fmt: skip
     converted = convert(s, "dataset-toml")
     assert converted.notes == []
+    # Two numbers, as sd-scripts' schema wants them.
+    assert parse_toml(converted.text, "data.toml")["general"]["face_crop_aug_range"] == [2, 4.5]
     again = parse_settings(converted.text, "data.toml")
     assert again.settings == s
     assert again.report() == []

@@ -161,7 +161,8 @@ def test_arguments_that_no_option_says_are_kept():
         "ss_lowram": "False", "ss_validation_split": "0.0",
     }  # fmt: skip
     loaded, _ = from_metadata(said, TrainingSettings())
-    assert loaded.settings.hardware.additional_parameters == ("--zero_terminal_snr --face_crop_aug_range 1.0,2.0")
+    assert loaded.settings.hardware.additional_parameters == "--zero_terminal_snr"
+    assert loaded.settings.dataset.face_crop_aug_range == "1.0,2.0"
     assert loaded.settings.captions.caption_tag_dropout_rate == 0.1
 
 

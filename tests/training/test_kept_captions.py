@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from engine.data.ahead import Ahead
 from engine.data.batches import MicroBatch
+from engine.data.buckets import Placed
+from engine.data.dataset import Latents
+from engine.data.source import Source
 from engine.models.families import family_of
-from engine.models.family import Family, Parts, Reading
+from engine.models.family import Encoded, Family, Parts, Reading
 from engine.settings.training import TrainingSettings
 from engine.training.conditioning import Conditioning
 from engine.training.kept_captions import KeptCaptions, kept_captions
+from engine.training.read_ahead import Reader
 from tests.models.loading import loaded
 from tests.models.small import pipeline
 from tests.pictures import draw_pictures
@@ -161,3 +167,46 @@ def test_what_varies_is_not_kept(model: Any, pictures: list[Path]):
         each = [values.captions] * 2
         assert not kept_captions(family, parts, values, pictures, CAPTIONS, each, READING, trained, said.append)
     assert ["from time to time" in said[0], "is trained" in said[1]] == [True, True]
+
+
+def test_captions_that_are_alike_are_encoded_once(model: Any, pictures: list[Path], monkeypatch):
+    asked: list[str] = []
+    encode = type(model[1]).encode_text
+    monkeypatch.setattr(
+        type(model[1]),
+        "encode_text",
+        lambda self, parts, texts, *more: asked.extend(texts) or encode(self, parts, texts, *more),
+    )
+    conditioning(model, ["a cat", "a cat"], kept_by(model, pictures, ["a cat", "a cat"]))
+    assert asked == ["a cat"]
+    assert kept_by(model, pictures, ["a cat", "a cat"]).lacking == []
+
+
+def test_what_is_told_is_read_by_the_threads_that_read_pictures_ahead(model: Any, pictures: list[Path], monkeypatch):
+    """And of a picture that is gone, the caption of the one in its place."""
+    conditioning(model, CAPTIONS, kept_by(model, pictures, CAPTIONS))
+    kept = kept_by(model, pictures, CAPTIONS)
+    threads, read = set(), KeptCaptions.get
+
+    def get(self: KeptCaptions, index: int) -> Encoded:
+        threads.add(threading.current_thread().name.partition("_")[0])
+        return read(self, index)
+
+    monkeypatch.setattr(KeptCaptions, "get", get)
+    told = conditioning(model, CAPTIONS, kept)
+    latents = Latents([Source(picture, Placed((64, 64), (64, 64))) for picture in pictures], lambda p, _: p)
+    pictures[0].unlink()
+    ahead = Ahead(Reader(latents, told), iter([batch_of(0, 1), batch_of(1)]))
+    first, second = ahead.take(), ahead.take()
+    ahead.close()
+    assert threads == {"read-ahead"}
+    assert first.pictures.pictures == (1, 1)
+    direct = conditioning(model, CAPTIONS, None).of(batch_of(1, 1))
+    of_both, of_one = told.of(batch_of(1, 1), first.told), told.of(batch_of(1), second.told)
+    for name in direct:
+        torch.testing.assert_close(of_both[name].float(), direct[name].float(), rtol=0, atol=0)
+        torch.testing.assert_close(of_one[name].float(), direct[name][:1].float(), rtol=0, atol=0)
+
+
+def test_captions_that_vary_are_not_read_ahead(model: Any):
+    assert conditioning(model, CAPTIONS, None, shuffle_caption=True).read(batch_of(0)) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from PIL import Image
 
 from engine.data.looks import look
 from engine.data.survey import Survey, survey
+from engine.jobs import UTILITIES
 from engine.settings.training import TrainingSettings
 from engine.tools.caption_drafts import Drafts
 from ui import dataset_view as view
 from ui.dataset_editor import CaptionEditor
 from ui.dataset_state import PAGE, Hand
+from ui.dataset_tab import offered
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -99,3 +102,48 @@ def test_saving_keeps_filters_and_what_could_not_be_written(tmp_path: Path):
     assert hand.found == (2, 1)
     assert hand.drafts.texts == {files[1]: "new"}
     assert hand.survey.seen[0].text == "new"
+
+
+def test_one_save_after_another_is_undone_with_the_changes_before_it(tmp_path: Path):
+    start = Hand().surveyed(described(tmp_path))
+    files = [one.file for one in start.survey.seen if one.file]
+    texts = [file.read_text() if file.exists() else None for file in files]
+    first, _ = start.with_captions({files[0]: "one"}).saved()
+    second, _ = first.with_captions({files[0]: "two", files[1]: "three"}).saved()
+    assert not second.drafts.texts
+    back, count, left = second.unsaved()
+    assert (count, left) == (2, {})
+    assert back.drafts.texts == {files[0]: "two", files[1]: "three"}
+    assert back.survey.seen[0].text == "one"
+    back = replace(back, drafts=back.drafts.undone())
+    assert not back.drafts.texts
+    back, count, _ = back.unsaved()
+    assert (count, back.saves) == (1, ())
+    assert [file.read_text() if file.exists() else None for file in files] == texts
+
+
+def test_a_utility_begins_with_the_pictures_that_are_shown(tmp_path: Path):
+    settings, offer = described(tmp_path), UTILITIES["prepare-dataset"].settings_class().for_pictures
+    shown = str(settings.folders.train_data_dir)
+    with_class = settings.with_values({"reg_data_dir": shown})
+    assert offered(offer, Hand()) == {}
+    assert offered(offer, Hand().surveyed(with_class)) == {
+        "train_data_dir": shown, "reg_data_dir": shown, "destination": f"{shown}-prepared",
+    }  # fmt: skip
+    assert offered(offer, Hand().surveyed(with_class, shown))["reg_data_dir"] == ""  # of that folder alone
+    for job in ("prepare-dataset", "group-images"):  # nothing stands beside the root of a disk
+        assert str(Path("/")) in UTILITIES[job].settings_class().for_pictures(Path("/")).values()
+    config = tmp_path / "d.toml"
+    config.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{next(Path(shown).iterdir())}'\n")
+    assert offered(offer, Hand().surveyed(settings.with_values({"dataset_config": str(config)}))) == {}
+
+
+def test_buckets_tell_of_what_is_left_out_and_of_crops_that_are_not_as_drawn(tmp_path: Path):
+    settings = described(tmp_path)
+    folder = next((tmp_path / "img").iterdir())
+    (folder / "empty.png").touch()
+    assert "1 of 4 pictures are left out" in view.buckets(survey(settings))
+    faces, anywhere = {"face_crop_aug_range": "2,4"}, {"random_crop": True}
+    assert "cropped around that" in view.buckets(survey(settings.with_values(faces | anywhere)))
+    assert "at a random place" in view.buckets(survey(settings.with_values(anywhere)))
+    assert "not as drawn" not in view.buckets(survey(settings.with_values(faces | {"enable_bucket": True})))

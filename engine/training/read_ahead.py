@@ -1,0 +1,30 @@
+"""What is read of a batch before its step comes: its pictures, and what their captions say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from engine.data.batches import MicroBatch
+from engine.data.dataset import Latents, Loaded
+from engine.models.family import Encoded
+from engine.training.conditioning import Conditioning
+
+
+@dataclass(frozen=True)
+class Read:
+    """told: see Conditioning.read()."""
+
+    pictures: Loaded
+    told: Encoded | None
+
+
+class Reader:
+    """Called by threads, a batch each."""
+
+    def __init__(self, latents: Latents, conditioning: Conditioning) -> None:
+        self._latents, self._conditioning = latents, conditioning
+
+    def __call__(self, batch: MicroBatch) -> Read:
+        """A picture that cannot be read is replaced by another, whose caption it then is.  Raises Failure."""
+        loaded = self._latents.read(batch)
+        return Read(loaded, self._conditioning.read(replace(batch, pictures=loaded.pictures)))
