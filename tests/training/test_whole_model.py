@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from engine.data.output_names import saved_names
 from engine.demo.demo import MODEL_FOLDER
 from engine.models import flux, recognise, refiner, sd, sd3, sdxl
+from engine.models.diffusers_folder import save_folder
 from engine.models.families import family_of
 from engine.models.family import Reading
 from engine.runs import process
@@ -66,12 +70,28 @@ def test_a_whole_model_is_trained_saved_and_loaded_again(
     monkeypatch.setattr(refiner, "BASE", folder)
     monkeypatch.setattr(recognise, "REFINERS_LABELS", REFINERS_LABELS)
     _tokenizers_beside(file, folder)
-    trained = answer(*loaded(file, **options, **SWITCHES[family]))
+    trained_family, parts = loaded(file, **options, **SWITCHES[family])
+    trained = answer(trained_family, parts)
     before = answer(*loaded(folder, **SWITCHES[family]))
     assert torch.isfinite(trained).all()
     assert not torch.allclose(trained, before, atol=1e-4)
     weights = load_file(file)
     assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float32}
+    (tmp_path / "for diffusers").mkdir()
+    save_folder(tmp_path / "for diffusers", trained_family.pipeline, parts, torch.float32, safe=True)
+    picture = np.asarray(drawn_by_diffusers(tmp_path / "for diffusers"))
+    assert picture.shape == (64, 64, 3)
+    assert picture.std() > 0
+
+
+def drawn_by_diffusers(folder: Path) -> Image.Image:
+    pipeline = DiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    asked = inspect.signature(pipeline.__call__).parameters
+    grey = Image.new("RGB", (64, 64), "grey")
+    told = {"image": grey, "mask_image": Image.new("L", (64, 64), 255), "strength": 1.0, "width": 64, "height": 64}
+    given = {name: value for name, value in told.items() if name in asked}
+    return pipeline(prompt="a red circle", num_inference_steps=2, **given).images[0]
 
 
 def _encoders_of_sd3(made: Any, folder: Path) -> dict[str, str]:
