@@ -11,7 +11,7 @@ from engine.check.memory import check_memory
 from engine.check.model import check_model
 from engine.check.numbers import check_numbers, check_resume, check_samples, check_sizes
 from engine.check.output import check_output
-from engine.check.pictures import check_captions, check_described, check_pictures, image_folder
+from engine.check.pictures import check_captions, check_described, check_held_out, check_pictures, image_folder
 from engine.check.problem import Checked, Problem
 from engine.data.examining import examined
 from engine.data.items import Item, TrainingSet, places_of, readable
@@ -52,7 +52,8 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *check_model(settings),
         *check_choices(settings),
         *described,
-        *(check_captions(found.items) if found else []),
+        *(check_captions([*found.items, *found.held_out]) if found else []),
+        *(check_held_out(found) if found else []),
         *check_output(settings, plan, resumed.own_files if resumed else ()),
         *check_numbers(settings),
         *check_memory(settings),

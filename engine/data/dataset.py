@@ -87,6 +87,9 @@ class Latents:
         for index, source in enumerate(sources):
             self._by_bucket.setdefault(source.place.bucket, []).append(index)
 
+    def __len__(self) -> int:
+        return len(self._sources)
+
     def only(self, sources: list[Source]) -> Latents:
         """Of some of the pictures, under new indices, with what is kept of them."""
         return Latents(sources, self._encode, self._kept)
