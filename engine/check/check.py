@@ -87,7 +87,7 @@ def _training_set(settings: TrainingSettings) -> tuple[TrainingSet | None, list[
 def _plan(items: list[Item], settings: TrainingSettings) -> StepPlan | None:
     """Of the pictures that can be read, with the batches as buckets make them; None where no picture can."""
     pictures = [item.picture for item in items]
-    items = readable(items, examined(pictures, trusting_latents=settings.dataset.cache_latents_to_disk))
+    items = readable(items, examined(pictures, unless_whole=settings.dataset.keeps_latents()))
     try:
         places = places_of(items)
     except (Failure, ValueError, ZeroDivisionError):  # of the training size, which has a sentence of its own

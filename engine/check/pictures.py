@@ -172,7 +172,7 @@ def _count(number: int, one: str, more: str) -> str:
 
 
 def _looked_at(pictures: list[Path], settings: TrainingSettings, option: str) -> Iterator[Problem]:
-    found = examined(pictures, trusting_latents=settings.dataset.cache_latents_to_disk)
+    found = examined(pictures, unless_whole=settings.dataset.keeps_latents())
     yield from _odd(found, option)
     if option != "reg_data_dir":
         yield from _unmasked(found, settings)
