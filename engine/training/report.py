@@ -43,7 +43,7 @@ class Report(report.Report):
         for picture, why in pictures.items():
             if picture not in self._missed:
                 self._missed.add(picture)
-                self.warn(f"{picture} can no longer be read ({why}); others are shown in its place.")
+                self.warn(f"{picture} can no longer be read ({why}); others are shown in its place, if any have its size.")
 
     def step(
         self,
@@ -80,7 +80,8 @@ class Report(report.Report):
     def validated(self, step: int, loss: float, pictures: int) -> None:
         """The loss on so many pictures that are held out, after `step` steps."""
         self.event(Validated(step=step, loss=loss if math.isfinite(loss) else None, pictures=pictures))
-        print(f"step {step}  validation loss {loss:.4f}", flush=True)
+        if self._writer:
+            print(f"step {step}  validation loss {loss:.4f}", flush=True)
         if self._board:
             self._board.add_scalar("loss/validation", loss, step)
 

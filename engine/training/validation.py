@@ -18,6 +18,7 @@ from engine.data.batches import Batches, MicroBatch, derived_seed
 from engine.data.captions import settled
 from engine.data.folders import short
 from engine.data.items import Item, captions_of
+from engine.data.pictures import UnreadablePicture
 from engine.models.family import Family, Parts, Reading
 from engine.objective.objective import Corrupted, TrainingObjective
 from engine.settings.captions import Captions
@@ -105,29 +106,37 @@ class ValidationLoss:
         )
         most = self.settings.validation.max_validation_steps or batches.steps_per_epoch
         chosen = [batch for step in range(min(most, batches.steps_per_epoch)) for batch in batches.at(step)]
-        self._count = sum(len(batch.pictures) for batch in chosen)
         self._mine = chosen[self.accelerator.process_index :: self.accelerator.num_processes]
 
     def measure(self, report: Report, step: int) -> None:
         """Tell the loss after `step` steps.  All processes share the work; training goes on to the same bits."""
         device = self.accelerator.device
-        total = torch.zeros((), device=device, dtype=torch.float64 if device.type == "cpu" else torch.float32)
+        losses = torch.zeros(2, device=device)
         devices = [device] if device.type == "cuda" else []
         with self.resting(), resting_modules(self.modules), torch.no_grad(), torch.random.fork_rng(devices):
             for number, batch in enumerate(self._mine):
                 report.stage("validating", number, len(self._mine))
-                total += self._loss(batch, report)
-        mean = self.accelerator.reduce(total, "sum") / self._count
-        report.validated(step, float(mean), self._count)
+                losses += self._losses(batch, report)
+        total, count = self.accelerator.reduce(losses, "sum").tolist()
+        if count:
+            report.validated(step, total / count, int(count))
 
-    def _loss(self, batch: MicroBatch, report: Report) -> Tensor:
-        """Of all its pictures, the mean over the timesteps, added up."""
+    def _losses(self, batch: MicroBatch, report: Report) -> Tensor:
+        """(the pictures' losses added up, how many they are); a picture's is the mean over the timesteps.
+
+        A batch whose pictures are gone since the start counts for nothing, rather than to end a run that learns from
+        others.
+        """
         torch.manual_seed(batch.seed)  # where latents are not kept, the VAE draws from this
-        loaded = self.pictures.latents.read(batch)
+        device = self.accelerator.device
+        try:
+            loaded = self.pictures.latents.read(batch)
+        except UnreadablePicture as gone:
+            report.missed({gone.file: gone.why})
+            return torch.zeros(2, device=device)
         report.missed(loaded.missed)
         shown = self.pictures.latents.shown(loaded)
         batch = replace(batch, pictures=shown.pictures)
-        device = self.accelerator.device
         latents, sizes = shown.latents.to(device, torch.float32), shown.sizes.to(device)
         total = torch.zeros((), device=device)
         for at in TIMESTEPS:
@@ -136,7 +145,7 @@ class ValidationLoss:
             )
             prediction = self.answer(corrupted, batch, self.conditioning, sizes)
             total += self.objective.loss(prediction, corrupted, shown.mask).sum()
-        return total / len(TIMESTEPS)
+        return torch.stack([total / len(TIMESTEPS), total.new_tensor(len(latents))])
 
     def _corrupted(self, index: int, latents: Tensor, at: float) -> Corrupted:
         """A picture's noise depends on its name, whatever stands in the batch beside it."""

@@ -71,15 +71,15 @@ def weights(settings: TrainingSettings) -> dict[str, torch.Tensor]:
 def test_training_takes_the_same_steps_as_it_does_without_the_pictures_held_out(
     settings: TrainingSettings, tmp_path: Path, changes: dict[str, Any]
 ):
-    measured = trained(settings, max_train_steps=5, train_batch_size=2, **OFTEN, **changes)
-    assert [step for step, _ in curve(measured)] == [0, 2, 3, 4, 5]  # 3 steps make an epoch
+    measured = trained(settings, max_train_steps=4, train_batch_size=2, **OFTEN, **changes)
+    assert [step for step, _ in curve(measured)] == [0, 2, 3, 4]  # 3 steps make an epoch
     assert all(loss for _, loss in curve(measured))
     assert {found.pictures for found in measured.validated} == {2}
     ended_in = weights(settings)
 
     for item in training_set(settings.with_values(OFTEN)).held_out:
         item.picture.unlink()
-    plain = trained(settings, max_train_steps=5, train_batch_size=2, lr_scheduler="constant", **changes)
+    plain = trained(settings, max_train_steps=4, train_batch_size=2, lr_scheduler="constant", **changes)
     assert plain.validated == []
     assert [step.loss for step in plain.steps] == [step.loss for step in measured.steps]
     alone = weights(settings)
@@ -89,7 +89,8 @@ def test_training_takes_the_same_steps_as_it_does_without_the_pictures_held_out(
 @pytest.mark.shows("validation_seed")
 def test_the_same_model_has_the_same_loss_whenever_and_in_whichever_run_it_is_measured(settings: TrainingSettings):
     """A rate too small to change any weight leaves the model as it is."""
-    still = {**OFTEN, **VARIED, "unet_lr": 1e-30, "text_encoder_lr": 1e-30, "max_train_steps": 2}
+    still = {**OFTEN, **VARIED, "unet_lr": 1e-30, "text_encoder_lr": 1e-30, "max_train_steps": 2,
+             "max_validation_steps": 1}  # fmt: skip
     (first, *others) = trained(settings, **still).validated
     assert {found.loss for found in others} == {first.loss}
     still["max_train_steps"] = 1
@@ -115,7 +116,7 @@ def test_it_is_measured_on_no_more_batches_than_are_asked_for(settings: Training
 
 
 def test_a_run_that_goes_on_has_the_curve_of_one_that_never_stopped(settings: TrainingSettings):
-    asked = settings.with_values({"max_train_steps": 5, **OFTEN})
+    asked = settings.with_values({"max_train_steps": 4, **OFTEN, "max_validation_steps": 1})
     whole = trained(asked)
     run = new_run(asked)
     assert train(asked, run, Stopping(run)) == ("stopped", 3)
@@ -141,6 +142,24 @@ def test_pictures_held_out_that_cannot_be_read_are_named_and_the_run_goes_on(set
     history = trained(settings, max_train_steps=1, **OFTEN)
     assert history.validated == []
     assert any("None of the pictures that are held out can be read" in text for text in history.warnings)
+
+
+def test_pictures_held_out_that_go_in_the_middle_do_not_end_the_run(settings: TrainingSettings):
+    asked = settings.with_values({"max_train_steps": 4, "cache_latents": False, **OFTEN})
+    gone = [item.picture for item in training_set(asked).held_out]
+
+    class Losing(Report):
+        def step(self, step: int, *others: Any, **more: Any) -> None:
+            super().step(step, *others, **more)
+            if step == 3:
+                for picture in gone:
+                    picture.unlink()
+
+    run = new_run(asked)
+    assert train(asked, run, Losing(run.writer())) == ("done", 4)
+    history = History(run).update()
+    assert [found.step for found in history.validated] == [0, 2]
+    assert sum("can no longer be read" in text for text in history.warnings) == 2  # each once
 
 
 def test_nothing_drops_out_while_modules_rest_and_those_that_did_do_so_again():
