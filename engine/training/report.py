@@ -43,7 +43,9 @@ class Report(report.Report):
         for picture, why in pictures.items():
             if picture not in self._missed:
                 self._missed.add(picture)
-                self.warn(f"{picture} can no longer be read ({why}); others are shown in its place, if any have its size.")
+                self.warn(
+                    f"{picture} can no longer be read ({why}); others are shown in its place, if any have its size."
+                )
 
     def step(
         self,
