@@ -64,8 +64,8 @@ def training_pictures(
     apart = latents.only(_sources_apart(held_out, found, settings))
     if kept:
         # Each by themselves, so that those that are learned from come out to the bit as they do without the others.
-        unreadable = _encode_all({latents: seed, apart: settings.validation.validation_seed}, kept, settings, parts,
-                                 accelerator, report, stop)  # fmt: skip
+        seeds = {latents: seed, apart: settings.validation.validation_seed}
+        unreadable = _encode_all(seeds, kept, settings, parts, accelerator, report, stop)
         found |= {picture: Examined(left_out=why) for picture, why in unreadable.items()}
     sources = _sources(items, found, settings)
     for sentence in told(found, most=50):

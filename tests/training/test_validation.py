@@ -66,7 +66,12 @@ def weights(settings: TrainingSettings) -> dict[str, torch.Tensor]:
 
 @pytest.mark.shows("validation_split", "validate_every_n_epochs", "validate_every_n_steps")
 @pytest.mark.parametrize(
-    "changes", [{}, {"cache_latents": False, "vae_batch_size": 2, **VARIED}], ids=["kept", "varied"]
+    "changes",
+    [
+        {"cache_latents_to_disk": True, "optimizer": "AdamWScheduleFree"},
+        {"cache_latents": False, "vae_batch_size": 2, **VARIED},
+    ],
+    ids=["kept", "varied"],
 )
 def test_training_takes_the_same_steps_as_it_does_without_the_pictures_held_out(
     settings: TrainingSettings, tmp_path: Path, changes: dict[str, Any]
