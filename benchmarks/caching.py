@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from engine.data import examining
 from engine.data.batches import MicroBatch
 from engine.data.dataset import Latents
-from engine.data.examining import examined
 from engine.data.kept import InMemory, Kept, OnDisk
 from engine.data.latent_files import LatentFormat, Wanted
 from engine.data.placing import placed
@@ -59,8 +61,7 @@ def sources_of(files: list[Path], settings: Dataset) -> list[Source]:
     return [Source.of(file, place, settings) for file, place in zip(files, placed(files, settings), strict=True)]
 
 
-def plain_loop(sources: list[Source]) -> float:
-    began = time.perf_counter()
+def plain_loop(sources: list[Source]) -> None:
     kept = []
     for source in sources:
         with Image.open(source.picture) as image:
@@ -71,29 +72,49 @@ def plain_loop(sources: list[Source]) -> float:
         left, top = (w - width) // 2, (h - height) // 2
         array = np.asarray(resized.crop((left, top, left + width, top + height)), dtype=np.float32)
         kept.append(encode((torch.from_numpy(array).permute(2, 0, 1) / 127.5 - 1)[None], None))
-    return time.perf_counter() - began
 
 
-def engine(sources: list[Source], kept: Kept) -> float:
-    began = time.perf_counter()
+def engine(sources: list[Source], kept: Kept) -> None:
     latents = Latents(sources, encode, kept)
     latents.cache(latents.lacking(), 4, 7, lambda done, total: None)
-    return time.perf_counter() - began
 
 
-def compare(photos: int, rounds: int, kind: str) -> dict[str, float]:
-    """Medians of pictures a second, the three in turn in every round."""
+def look_through(files: list[Path], unless_whole: bool) -> None:
+    for remembered in (examining._header, examining._decoded, examining._whole):
+        remembered.cache_clear()
+    examining.examined(files, unless_whole=unless_whole)
+
+
+@dataclass
+class Times:
+    """Of each round, in seconds.  processor: of all threads, which other programs hardly change."""
+
+    wall: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+
+    def add(self, work: Callable[[], None]) -> None:
+        began, used = time.perf_counter(), time.process_time()
+        work()
+        self.wall.append(time.perf_counter() - began)
+        self.processor.append(time.process_time() - used)
+
+
+def compare(photos: int, rounds: int, kind: str) -> dict[str, Times]:
+    """All ways in turn in every round."""
+    times = {name: Times() for name in ("plain", "memory", "disk", "decoded before", "looked at before")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sources = sources_of(make_photos(folder, photos, kind), Dataset(max_resolution="1024,1024"))
-        seconds: dict[str, list[float]] = {"plain": [], "memory": [], "disk": []}
+        files = make_photos(folder, photos, kind)
+        sources = sources_of(files, Dataset(max_resolution="1024,1024"))
         for _ in range(rounds):
-            seconds["plain"].append(plain_loop(sources))
-            seconds["memory"].append(engine(sources, InMemory()))
-            seconds["disk"].append(engine(sources, OnDisk(FORM, Wanted("a"))))
+            times["plain"].add(lambda: plain_loop(sources))
+            times["memory"].add(lambda: engine(sources, InMemory()))
+            times["disk"].add(lambda: engine(sources, OnDisk(FORM, Wanted("a"))))
+            times["decoded before"].add(lambda: look_through(files, unless_whole=False))
+            times["looked at before"].add(lambda: look_through(files, unless_whole=True))
             for file in folder.glob("*.npz"):
                 file.unlink()
-    return {name: photos / statistics.median(times) for name, times in seconds.items()}
+    return times
 
 
 def make_warm(folder: Path, count: int) -> None:
@@ -114,14 +135,14 @@ def warm_start(folder: Path) -> dict[str, float]:
 
     begin, began = megabytes(), time.perf_counter()
     files = sorted(folder.glob("*.png"))
-    examined(files, decode=False)
+    examining.examined(files, decode=False)
     sources = sources_of(files, Dataset(max_resolution="64,64"))
     latents = Latents(sources, encode, OnDisk(FORM, Wanted("a")))
     assert not latents.lacking()
-    latents.read(MicroBatch((0, 1, 2, 3), 1.0, 7, 1))
+    latents.read(MicroBatch((0, 1, 2, 3), 1.0, 7, 1, 0))
     seconds, started = time.perf_counter() - began, megabytes()
     for index in range(READ):
-        latents.read(MicroBatch((index % len(files),), 1.0, 7, 1))
+        latents.read(MicroBatch((index % len(files),), 1.0, 7, 1, 0))
     return {"seconds": seconds, "begin": begin, "started": started, "later": megabytes()}
 
 
@@ -138,9 +159,15 @@ def main() -> None:
         return
     print(f"{os.cpu_count()} cores; {asked.photos} photos of {PHOTO[0]}×{PHOTO[1]} to 1024²")
     for kind in ("jpg", "png"):
-        rate = compare(asked.photos, asked.rounds, kind)
-        print(f"{kind}: " + ", ".join(f"{name} {each:.2f}/s" for name, each in rate.items()), end="; ")
-        print(f"memory {rate['memory'] / rate['plain']:.2f}×, disk {rate['disk'] / rate['plain']:.2f}×")
+        times = compare(asked.photos, asked.rounds, kind)
+        plain = times["plain"]
+        for name, each in times.items():
+            wall, used = (statistics.median(values) for values in (each.wall, each.processor))
+            print(
+                f"{kind} {name}: {asked.photos / wall:.2f}/s, {wall:.2f} s, {used:.2f} s of processors; plain is "
+                f"{min(plain.wall) / min(each.wall):.2f}× at best, {statistics.median(plain.processor) / used:.2f}× in "
+                "processors"
+            )
     for count in (asked.many // 10, asked.many):
         with tempfile.TemporaryDirectory() as name:
             make_warm(Path(name), count)

@@ -21,6 +21,7 @@ from engine.runs.events import (
     Result,
     Stage,
     Step,
+    Validated,
     Warned,
 )
 from engine.runs.folder import RunFolder
@@ -90,10 +91,12 @@ class _Screen:
         elif isinstance(event, Stage) and event.name == "loading" and event.total:
             if event.done == 0:
                 self.say(f"downloading {event.total / 1e9:.2f} GB")
-        elif isinstance(event, Stage) and event.name not in ("training", "working") and event.done == 0:
+        elif isinstance(event, Stage) and event.name not in ("training", "working", "validating") and event.done == 0:
             self.say(f"{event.name} {event.detail}".strip())
         elif isinstance(event, Step):
             self._step(event)
+        elif isinstance(event, Validated) and event.loss is not None:
+            self.say(f"validation loss {event.loss:.4f} after step {event.step}")
         elif isinstance(event, Checkpoint):
             self._final_file_lacks = self._final_file_lacks and not event.final
             self.say(f"saved {event.file}")

@@ -579,3 +579,12 @@ class TestHowPicturesAreShown:
         assert not {"masked_loss", "mask_dir"} & set(problems(settings, masked_loss=True, mask_dir=str(masks)))
         (masks / "00.png").write_bytes(b"no")
         assert '"masks/00.png"' in problems(settings, masked_loss=True, mask_dir=str(masks))["mask_dir"].what
+
+
+def test_a_split_that_holds_out_nothing_is_a_problem_and_one_that_does_counts_in_the_plan(settings: TrainingSettings):
+    nothing = problems(settings, validation_split=0.09)["validation_split"]
+    assert nothing.blocking
+    assert "holds out no picture" in nothing.what
+    checked = check(settings.with_values({"validation_split": 0.2}))
+    assert checked.can_start
+    assert checked.plan.steps == 8  # 4 pictures, seen twice

@@ -85,6 +85,7 @@ def test_training_from_a_file_saves_one_and_returns_0(file: Path, tmp_path: Path
         [
             sys.executable, "-m", "engine", "train", str(file), "--max_train_steps", "3",
             "--sample_prompts", "a red circle --s 2", "--sample_every_n_steps", "2",
+            "--validation_split", "0.2",
         ],
         cwd=ROOT,
         capture_output=True,
@@ -93,6 +94,7 @@ def test_training_from_a_file_saves_one_and_returns_0(file: Path, tmp_path: Path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "3 steps, as Max train steps says" in done.stdout
+    assert [line.split()[-1] for line in done.stdout.splitlines() if line.startswith("validation loss")] == ["0", "3"]
     assert (tmp_path / "out" / "shapes.safetensors").exists()
     run = next(all_runs())
     events = run.events().read()

@@ -1,12 +1,12 @@
-"""The loss chart as an SVG: raw values faint, the smoothed line strong."""
+"""The loss chart as an SVG: raw values faint, the smoothed line strong, that of pictures held out beside them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
-from engine.runs.events import Step
+from engine.runs.events import Step, Validated
 
 WIDTH, HEIGHT = 640, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 12, 24
@@ -15,11 +15,12 @@ MOST_POINTS = 320
 Point = tuple[float, float]
 
 
-def loss_chart(steps: Sequence[Step], total: int) -> str:
-    """The chart over steps 0 … total; an empty frame before the first step."""
+def loss_chart(steps: Sequence[Step], total: int, validated: Sequence[Validated] = ()) -> str:
+    """The chart over steps 0 … total; an empty frame before the first step.  A legend where there are two curves."""
     raw = thinned([(s.step, s.loss) for s in steps if s.loss is not None])
     smooth = thinned([(s.step, s.smoothed_loss) for s in steps])
-    low, high = _range([y for _, y in raw])
+    held_out: list[Point] = [(v.step, v.loss) for v in validated if v.loss is not None]
+    low, high = _range([y for _, y in raw], [y for _, y in held_out])
     right = max(total, 1)
 
     def place(points: Sequence[Point]) -> str:
@@ -29,15 +30,38 @@ def loss_chart(steps: Sequence[Step], total: int) -> str:
             for x, y in points
         )
 
-    ticks = "".join(_tick(low + (high - low) * part / 4, part) for part in range(5)) if raw else ""
+    ticks = "".join(_tick(low + (high - low) * part / 4, part) for part in range(5)) if raw or held_out else ""
     return (
         f'<svg class="loss-chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Loss by step">'
         f"{ticks}"
         f'<polyline class="raw" data-points="{len(raw)}" points="{place(raw)}"/>'
         f'<polyline class="smooth" data-points="{len(smooth)}" points="{place(smooth)}"/>'
+        f"{_marked(held_out, place) if held_out else ''}"
         f'<text x="{_LEFT}" y="{HEIGHT - 6}">0</text>'
         f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{escape(f"step {right}")}</text>'
         "</svg>"
+    )
+
+
+def _marked(points: list[Point], place: Callable[[Sequence[Point]], str]) -> str:
+    """The curve of pictures held out: few points, so each is marked, with its value; and the legend."""
+    dots = "".join(
+        f'<circle cx="{at.partition(",")[0]}" cy="{at.partition(",")[2]}" r="3">'
+        f"<title>validation loss {loss:.4f} after step {step:.0f}</title></circle>"
+        for (step, loss), at in zip(points, place(points).split(" "), strict=True)
+    )
+    return (
+        f'<g class="validation"><polyline data-points="{len(points)}" points="{place(points)}"/>{dots}</g>{_legend()}'
+    )
+
+
+def _legend() -> str:
+    """In the corner that falling losses leave free."""
+    entries = ((200, "smooth", "loss"), (140, "validation", "validation loss"))
+    return "".join(
+        f'<g class="{kind}"><line x1="{WIDTH - x}" x2="{WIDTH - x + 18}" y1="{_TOP + 6}" y2="{_TOP + 6}"/>'
+        f'<text x="{WIDTH - x + 24}" y="{_TOP + 10}">{words}</text></g>'
+        for x, kind, words in entries
     )
 
 
@@ -50,12 +74,13 @@ def thinned(points: list[Point], most: int = MOST_POINTS) -> list[Point]:
     return [(run[-1][0], sum(y for _, y in run) / len(run)) for run in runs]
 
 
-def _range(values: list[float]) -> tuple[float, float]:
-    """Lowest and highest value to show: a few outliers must not flatten all the rest."""
-    if not values:
+def _range(values: list[float], always: list[float]) -> tuple[float, float]:
+    """Lowest and highest value to show: a few outliers must not flatten all the rest.  always: shown whole."""
+    if not values and not always:
         return 0.0, 1.0
     ordered = sorted(values)
-    low, high = ordered[0], ordered[min(len(ordered) - 1, math.ceil(len(ordered) * 0.99))]
+    usual = ordered[: math.ceil(len(ordered) * 0.99) + 1]
+    low, high = min([*usual[:1], *always]), max([*usual[-1:], *always])
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 

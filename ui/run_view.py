@@ -61,7 +61,9 @@ def overview(history: History | None) -> str:
 
 
 def chart(history: History | None) -> str:
-    return loss_chart(history.steps, history.total_steps) if history and history.run.job == "train" else ""
+    if history is None or history.run.job != "train":
+        return ""
+    return loss_chart(history.steps, history.total_steps, history.validated)
 
 
 def samples(history: History | None) -> str:
@@ -169,6 +171,9 @@ def _figures_of_training(history: History) -> list[tuple[str, str]]:
             ("speed", f"{last.images_per_second:.2f} images/s" if last.images_per_second else "…"),
             ("time left", _duration(last.eta) if last.eta is not None else "…"),
         ]
+    if history.validated and (held_out := history.validated[-1].loss) is not None:
+        figures.insert(3 if last else 1, ("validation loss", f"{held_out:.4f}"))
+    if last:
         if last.waiting is not None and last.waiting >= WORTH_TELLING:
             figures.append(("waiting for pictures", f"{last.waiting:.0%} of the time"))
         if memory := history.latest("memory"):

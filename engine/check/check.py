@@ -11,7 +11,7 @@ from engine.check.memory import check_memory
 from engine.check.model import check_model
 from engine.check.numbers import check_numbers, check_resume, check_samples, check_sizes
 from engine.check.output import check_output
-from engine.check.pictures import check_captions, check_described, check_pictures, image_folder
+from engine.check.pictures import check_captions, check_described, check_held_out, check_pictures, image_folder
 from engine.check.problem import Checked, Problem
 from engine.check.shown import check_shown
 from engine.data.examining import examined
@@ -53,7 +53,8 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *check_model(settings),
         *check_choices(settings),
         *described,
-        *(check_captions(found.items) if found else []),
+        *(check_captions([*found.items, *found.held_out]) if found else []),
+        *(check_held_out(found) if found else []),
         *check_output(settings, plan, resumed.own_files if resumed else ()),
         *check_numbers(settings),
         *check_memory(settings),
@@ -88,7 +89,7 @@ def _training_set(settings: TrainingSettings) -> tuple[TrainingSet | None, list[
 def _plan(items: list[Item], settings: TrainingSettings) -> StepPlan | None:
     """Of the pictures that can be read, with the batches as buckets make them; None where no picture can."""
     pictures = [item.picture for item in items]
-    items = readable(items, examined(pictures, trusting_latents=settings.dataset.cache_latents_to_disk))
+    items = readable(items, examined(pictures, unless_whole=settings.dataset.keeps_latents()))
     try:
         places = places_of(items)
     except (Failure, ValueError, ZeroDivisionError):  # of the training size, which has a sentence of its own

@@ -112,7 +112,21 @@ def check_described(found: TrainingSet, settings: TrainingSettings, option: str)
     """What a list or a dataset config leads to; check_pictures() looks at folders."""
     for note in found.notes:
         yield Problem(option, note, blocking=False)
-    yield from _looked_at(list(dict.fromkeys(item.picture for item in found.items)), settings, option)
+    yield from _looked_at(
+        list(dict.fromkeys(item.picture for item in (*found.items, *found.held_out))), settings, option
+    )
+
+
+def check_held_out(found: TrainingSet) -> Iterator[Problem]:
+    """Whether a split holds out any picture at all."""
+    splits = [item.subset.validation.validation_split for item in found.items if not item.is_regularisation]
+    if any(splits) and not found.held_out:
+        yield Problem(
+            "validation_split",
+            f"Validation split {max(splits):g} holds out no picture: of each folder that is less than half of one, or "
+            "all there is.",
+            "Raise it, add pictures, or set it to 0.",
+        )
 
 
 def check_captions(items: list[Item]) -> Iterator[Problem]:
@@ -158,7 +172,7 @@ def _count(number: int, one: str, more: str) -> str:
 
 
 def _looked_at(pictures: list[Path], settings: TrainingSettings, option: str) -> Iterator[Problem]:
-    found = examined(pictures, trusting_latents=settings.dataset.cache_latents_to_disk)
+    found = examined(pictures, unless_whole=settings.dataset.keeps_latents())
     yield from _odd(found, option)
     if option != "reg_data_dir":
         yield from _unmasked(found, settings)

@@ -95,6 +95,13 @@ def worded(caption: str, settings: Captions, moment: Moment, rng: random.Random)
     return caption
 
 
+def settled(caption: str, settings: Captions, rng: random.Random) -> str:
+    """The caption where nothing but its wildcards is left to chance: never dropped, with all its parts, in order."""
+    apart = settings.shuffle_caption or settings.token_warmup_step or settings.caption_tag_dropout_rate
+    steady = {"shuffle_caption": False, "caption_tag_dropout_rate": 0.0, "token_warmup_step": 1.0 if apart else 0.0}
+    return worded(caption, settings.model_copy(update=steady), Moment(step=1), rng)
+
+
 def may_vary(caption: str, settings: Captions) -> bool:
     """Whether the caption can have several wordings in the course of a run."""
     chosen = settings.enable_wildcard and any(mark in caption + _around(settings) for mark in "\n{")

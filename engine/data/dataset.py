@@ -30,8 +30,11 @@ R = TypeVar("R")
 Progress = Callable[[int, int], bool | None]
 """Told how many of all pictures are encoded; answers True to stop."""
 
+MOST_READERS = 16
+"""Threads that decode pictures at a time; each may hold a photo at its full size."""
+
 READ_AHEAD = 8
-"""Pictures beside the batch that is encoded: enough that threads always have one to read."""
+"""Pictures beside the batch that is encoded, and more where there are more threads: so that each has one to read."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,9 @@ class Latents:
         for index, source in enumerate(sources):
             self._by_bucket.setdefault(source.place.bucket, []).append(index)
 
+    def __len__(self) -> int:
+        return len(self._sources)
+
     def only(self, sources: list[Source]) -> Latents:
         """Of some of the pictures, under new indices, with what is kept of them."""
         return Latents(sources, self._encode, self._kept)
@@ -108,8 +114,10 @@ class Latents:
         mine = sorted(indices.values())[rank::processes]
         groups = [group for bucket in self._by_bucket.values() for group in _groups(mine, bucket, batch_size)]
         done = len(self._sources) - len(mine)
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            read = _ahead(pool, self._read, (index for group in groups for index in group), batch_size + READ_AHEAD)
+        readers = min(MOST_READERS, os.cpu_count() or 1)
+        with ThreadPoolExecutor(max_workers=readers) as pool:
+            many = batch_size + max(READ_AHEAD, readers)
+            read = _ahead(pool, self._read, (index for group in groups for index in group), many)
             for group in groups:
                 ready = []
                 for index in group:

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.data.captions import is_ending
 from engine.data.folders import Concept, ImageFolder, pictures_in
-from engine.data.items import Item, Subset, TrainingSet, balanced, items_of
+from engine.data.items import Item, Subset, TrainingSet, items_of
 from engine.data.metadata_list import listed_items
 from engine.failure import Failure
 from engine.settings.dataset_toml import OF_DATASET, OPTIONS
@@ -32,7 +32,7 @@ MOST_REPEATS = 1_000_000
 
 NOT_FOLLOWED = (
     "alpha_mask", "cache_info", "custom_attributes", "network_multiplier",
-    "resize_interpolation", "validation_seed", "validation_split",
+    "resize_interpolation",
 )  # fmt: skip
 """Keys that sd-scripts knows and nothing here acts on."""
 
@@ -64,7 +64,7 @@ def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
     What sd-scripts passes over is passed over with a note: a subset without repeats or pictures, or one that its
     dataset has already.
     """
-    items: list[Item] = []
+    datasets: list[TrainingSet] = []
     notes: list[str] = []
     tables = list(_tables(file))
     for number in dict.fromkeys(table.dataset for table in tables):
@@ -81,14 +81,15 @@ def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
             if not found:
                 notes.append(f'{table.where}: "{source}" has no pictures or 0 repeats, and is left out.')
             (regularisation if _switch(table, "is_reg") else own).extend(found)
-        items += own + balanced(regularisation, sum(item.repeats for item in own))
+        datasets.append(TrainingSet.of(own, regularisation))
     waiting = {item.name for item in training_options() if not item.acts}
     unfollowed = {*NOT_FOLLOWED, *(key for key, name in OPTIONS.items() if name in waiting)}
     said = {key for table in tables for key, value in table.values.items() if key in unfollowed and value}
     notes += [f"{file.name}: {key} is not followed." for key in sorted(said)]
+    items = [item for dataset in datasets for item in dataset.items]
     if not any(not item.is_regularisation for item in items):
         raise Failure(f"{file.name} leads to no pictures to learn from. {' '.join(notes[:3])}".strip(), option=OPTION)
-    return TrainingSet(items, tuple(notes))
+    return TrainingSet(items, tuple(notes), [item for dataset in datasets for item in dataset.held_out])
 
 
 def _items(table: _Table, beside: Path, settings: TrainingSettings) -> list[Item]:
@@ -104,7 +105,7 @@ def _items(table: _Table, beside: Path, settings: TrainingSettings) -> list[Item
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise table.wrong(f'image_dir "{folder}" cannot be read: {why}.', "Correct the path.") from None
-    return items_of(ImageFolder((concept,), (), (), ()), subset=subset) if repeats else []
+    return items_of(ImageFolder((concept,), (), (), ()), subset) if repeats else []
 
 
 def _subset(table: _Table, settings: TrainingSettings) -> Subset:

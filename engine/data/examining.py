@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image
 from engine.data.buckets import Size
 from engine.data.folders import of_other_kinds, short
 from engine.data.opening import SIXTEEN_BITS, has_alpha, opened, orientation, upright_size_of
+from engine.data.structure import seems_whole
 
 LONGEST = 32
 """Times its width that a picture may be high, or the other way round. No bucket is near such a shape, and to cover one
@@ -26,8 +26,6 @@ SMALL = 64
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".avif": "AVIF", ".jxl": "JXL"}
 SAME_KIND = {"MPO": "JPEG", "DIB": "BMP"}
 """Photos of two lenses are JPEGs with a second picture behind the first."""
-
-LATENTS = ("_sd.npz", "_sdxl.npz", "_sd3.npz", "_flux.npz", "_lumina.npz")
 
 OTHER_KIND = "files of this kind are not read"
 
@@ -46,17 +44,17 @@ class Examined:
     mended: tuple[str, ...] = ()
 
 
-def examined(pictures: list[Path], decode: bool = True, trusting_latents: bool = False) -> dict[Path, Examined]:
+def examined(pictures: list[Path], decode: bool = True, unless_whole: bool = False) -> dict[Path, Examined]:
     """Look at every picture; without decoding, files that are cut off pass.  A file is looked at once until it
     changes.
 
-    trusting_latents: pictures beside which latents of them are kept were decoded then, and are not again.
+    unless_whole: pictures whose files seem whole are not decoded, for pictures that will be soon anyway.
     """
 
     def look(picture: Path) -> Examined:
         found = examine(picture, decode=False)
-        known = found.left_out or (trusting_latents and _has_latents(picture, found.size))
-        return examine(picture) if decode and not known else found
+        passes = found.left_out or not decode or (unless_whole and _seems_whole(picture))
+        return found if passes else examine(picture)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return dict(zip(pictures, pool.map(look, pictures), strict=True))
@@ -73,15 +71,12 @@ def examine(picture: Path, decode: bool = True) -> Examined:
     return header
 
 
-def _has_latents(picture: Path, size: Size) -> bool:
-    """Whether there are some of whichever model, younger than the picture."""
-    changed = picture.stat().st_mtime_ns
-    for suffix in LATENTS:
-        with suppress(OSError):
-            kept = picture.with_name(f"{picture.stem}_{size[0]:04d}x{size[1]:04d}{suffix}")
-            if kept.stat().st_mtime_ns >= changed:
-                return True
-    return False
+def _seems_whole(picture: Path) -> bool:
+    try:
+        stat = picture.stat()
+        return _whole(picture, stat.st_mtime_ns, stat.st_size)
+    except OSError:
+        return False
 
 
 def told(found: dict[Path, Examined], most: int = 20) -> list[str]:
@@ -158,3 +153,8 @@ def _decoded(picture: Path, _modified: int, _bytes: int) -> str:
     except Exception as error:
         return reason(error)
     return ""
+
+
+@lru_cache(maxsize=200_000)
+def _whole(picture: Path, _modified: int, _bytes: int) -> bool:
+    return seems_whole(picture)

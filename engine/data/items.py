@@ -5,6 +5,8 @@ Whatever describes them, folders or lists, comes down to this: see training_set.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from engine.failure import Failure
 from engine.settings.captions import Captions
 from engine.settings.dataset import Dataset
 from engine.settings.training import TrainingSettings
+from engine.settings.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -24,18 +27,21 @@ class Subset:
     """What pictures that are treated alike have in common.
 
     dataset: its number; a batch holds pictures of one dataset, as many as its batch_size at most.
-    pictures, captions: how they are read.  Training size and buckets are the same for a whole dataset.
+    pictures, captions: how they are read.  validation: how many of them are held out.
+    Training size and buckets are the same for a whole dataset.
     """
 
     dataset: int = 0
     batch_size: int = 1
     pictures: Dataset = field(default_factory=Dataset)
     captions: Captions = field(default_factory=Captions)
+    validation: Validation = field(default_factory=Validation)
 
     @classmethod
     def of(cls, settings: TrainingSettings, dataset: int = 0) -> Subset:
         """As the settings have it."""
-        return cls(dataset, settings.optimizer.train_batch_size, settings.dataset, settings.captions)
+        s = settings
+        return cls(dataset, s.optimizer.train_batch_size, s.dataset, s.captions, s.validation)
 
 
 @dataclass(frozen=True)
@@ -60,21 +66,32 @@ class Item:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a run learns from.  notes: sentences on what of the description is left out, and why."""
+    """What a run learns from.  notes: sentences on what of the description is left out, and why.
+
+    held_out: what the loss is measured on during the run, and nothing learned from.
+    """
 
     items: list[Item]
     notes: tuple[str, ...] = ()
+    held_out: list[Item] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, own: list[Item], regularisation: Sequence[Item] = (), notes: tuple[str, ...] = ()) -> TrainingSet:
+        """The pictures to learn from without those that are held out, then the regularisation pictures, balanced."""
+        out = _held_out(own)
+        learned = [item for index, item in enumerate(own) if index not in out]
+        kept = balanced(list(regularisation), sum(item.repeats for item in learned))
+        return cls(learned + kept, notes, [own[index] for index in sorted(out)])
 
 
-def items_of(
-    folder: ImageFolder, regularisation: ImageFolder | None = None, subset: Subset | None = None
-) -> list[Item]:
-    """Every picture of every concept in the order of names, then the regularisation pictures, balanced."""
+def items_of(folder: ImageFolder, subset: Subset | None = None) -> list[Item]:
+    """Every picture of every concept, in the order of names."""
     subset = subset or Subset()
-    own = _items(folder, subset)
-    if regularisation is None:
-        return own
-    return own + balanced(_items(regularisation, subset), sum(item.repeats for item in own))
+    return [
+        Item(picture, concept.words, concept.repeats, subset=subset)
+        for concept in folder.concepts
+        for picture in concept.pictures
+    ]
 
 
 def balanced(pictures: list[Item], total: int) -> list[Item]:
@@ -136,9 +153,18 @@ def places_of(items: list[Item]) -> list[Placed]:
     return [places[index] for index in range(len(items))]
 
 
-def _items(folder: ImageFolder, subset: Subset) -> list[Item]:
-    return [
-        Item(picture, concept.words, concept.repeats, subset=subset)
-        for concept in folder.concepts
-        for picture in concept.pictures
-    ]
+def _held_out(items: list[Item]) -> set[int]:
+    """Indices: of each folder's pictures, shuffled by the validation seed, the last ones, as sd-scripts has it.
+
+    Each folder keeps one picture at least to learn from.
+    """
+    folders: dict[tuple[int, Path], list[int]] = {}
+    for index, item in enumerate(items):
+        folders.setdefault((item.subset.dataset, item.picture.parent), []).append(index)
+    out: set[int] = set()
+    for indices in folders.values():
+        split = items[indices[0]].subset.validation
+        random.Random(split.validation_seed).shuffle(indices)
+        count = min(round(len(indices) * split.validation_split), len(indices) - 1)
+        out.update(indices[len(indices) - count :])
+    return out

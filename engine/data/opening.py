@@ -77,7 +77,8 @@ def read_upright(file: Path, size: Size, alpha: bool = False) -> Image.Image:
     with opened(file) as image:
         width, height = (int(LARGER * side) for side in size)
         image.draft("RGB", (height, width) if orientation(image) in ON_ITS_SIDE else (width, height))
-        upright = in_eight_bits(ImageOps.exif_transpose(image), alpha)
+        ImageOps.exif_transpose(image, in_place=True)  # what stands upright is not copied
+        upright = in_eight_bits(image, alpha)
     if upright.size == size:
         return upright
     if not alpha:
@@ -96,4 +97,5 @@ def in_eight_bits(image: Image.Image, alpha: bool = False) -> Image.Image:
         image = Image.fromarray(np.nan_to_num(np.asarray(image)).clip(0, 255).astype(np.uint8))
     if alpha or has_alpha(image):
         image = image.convert("RGBA")
-    return image if image.mode == "RGBA" and alpha else image.convert("RGB")
+    wanted = "RGBA" if alpha else "RGB"
+    return image if image.mode == wanted else image.convert(wanted)

@@ -6,7 +6,7 @@ Needs no torch.  Headers are read, nothing is decoded: see looks.py for what tak
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.data.buckets import Placed, Size
@@ -31,6 +31,7 @@ class Seen:
 
     text: all that its caption file says, or its words in a list; None where it has neither.
     file: where its caption is written, None where a list holds it.  problem: why the caption cannot be read.
+    held_out: it is not learned from; the loss is measured on it.
     """
 
     item: Item
@@ -39,6 +40,7 @@ class Seen:
     text: str | None
     file: Path | None
     problem: str = ""
+    held_out: bool = False
 
     @property
     def picture(self) -> Path:
@@ -64,7 +66,7 @@ class Seen:
 class ConceptCount:
     """Pictures of one folder that are treated alike.  shown: pictures × repeats of an epoch.
 
-    repeats: one number, or several where regularisation pictures are balanced.
+    repeats: one number, or several where regularisation pictures are balanced.  held_out: of the pictures.
     """
 
     folder: Path
@@ -75,6 +77,7 @@ class ConceptCount:
     captioned: int
     left_out: int
     shown: int
+    held_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Survey:
         counts = Counter[Size]()
         shown = Counter[Size]()
         for one in self.seen:
-            if one.place:
+            if one.place and not one.held_out:
                 counts[one.place.bucket] += 1
                 shown[one.place.bucket] += one.item.repeats
         return [(size, counts[size], shown[size]) for size in sorted(counts)]
@@ -110,7 +113,7 @@ def survey(settings: TrainingSettings, folder: str = "") -> Survey:
     except ValueError as error:
         raise Failure(str(error), "", "max_resolution") from None
     described = training_set(settings) if not folder else _of_folder(Path(folder), settings)
-    items = described.items
+    items = [*described.items, *described.held_out]
     if not items:
         raise Failure(f'There are no pictures in "{folder or settings.folders.train_data_dir}".', "Choose another.")
     found = examined([item.picture for item in items], decode=False)
@@ -118,9 +121,18 @@ def survey(settings: TrainingSettings, folder: str = "") -> Survey:
     places = places_of(usable)
     # A picture may stand there twice, as regularisation pictures do that are used as training pictures too.
     placed = {id(item): place for item, place in zip(usable, places, strict=True)}
-    seen = tuple(_seen(item, found[item.picture], placed.get(id(item))) for item in items)
-    plan = plan_of(usable, settings, places) if usable else None
-    return Survey(seen, _concepts(seen), (*described.notes, *told(found)), plan)
+    out = {id(item) for item in described.held_out}
+    seen = tuple(
+        replace(_seen(item, found[item.picture], placed.get(id(item))), held_out=id(item) in out) for item in items
+    )
+    learned = [(item, place) for item, place in zip(usable, places, strict=True) if id(item) not in out]
+    plan = plan_of([item for item, _ in learned], settings, [place for _, place in learned]) if learned else None
+    notes = (*described.notes, *told(found), *([held_out_words(len(out), len(items))] if out else []))
+    return Survey(seen, _concepts(seen), notes, plan)
+
+
+def held_out_words(count: int, of: int) -> str:
+    return f"{count} of {of} pictures are held out: nothing is learned from them, and the validation loss is theirs."
 
 
 def _of_folder(folder: Path, settings: TrainingSettings) -> TrainingSet:
@@ -136,10 +148,10 @@ def _of_folder(folder: Path, settings: TrainingSettings) -> TrainingSet:
             f'The pictures in "{child.name}" are left out: no repeats in its name.' for child in inside.unnumbered
         ]
         loose = [f"{len(inside.loose)} pictures beside the sub-folders are left out."] if inside.loose else []
-        return TrainingSet(items_of(inside, subset=subset), (*notes, *lacking, *loose))
+        return TrainingSet.of(items_of(inside, subset), (), (*notes, *lacking, *loose))
     flat = [Concept(folder, 1, "", inside.loose)] if inside.loose else []
     flat += [Concept(child, 1, "", pictures_in(child)) for child in inside.unnumbered]
-    return TrainingSet(items_of(ImageFolder(tuple(flat), (), (), ()), subset=subset), (FLAT, *notes))
+    return TrainingSet.of(items_of(ImageFolder(tuple(flat), (), (), ()), subset), (), (FLAT, *notes))
 
 
 def _seen(item: Item, found: Examined, place: Placed | None) -> Seen:
@@ -166,6 +178,7 @@ def _concepts(seen: tuple[Seen, ...]) -> tuple[ConceptCount, ...]:
     counted = []
     for (folder, words, is_regularisation, _), pictures in groups.items():
         used = [one for one in pictures if one.place]
+        learned = [one for one in used if not one.held_out]
         counted.append(
             ConceptCount(
                 folder,
@@ -175,7 +188,8 @@ def _concepts(seen: tuple[Seen, ...]) -> tuple[ConceptCount, ...]:
                 tuple(sorted({one.item.repeats for one in pictures})),
                 sum(bool(one.text) for one in pictures),
                 len(pictures) - len(used),
-                sum(one.item.repeats for one in used),
+                sum(one.item.repeats for one in learned),
+                len(used) - len(learned),
             )
         )
     return tuple(counted)

@@ -37,7 +37,7 @@ def training_set(settings: TrainingSettings) -> TrainingSet:
         return read_dataset_config(Path(folders.dataset_config), settings)
     if by == "in_json":
         around = Path(fine.image_folder) if fine.image_folder else None
-        return TrainingSet(listed_items(Path(fine.in_json), around, fine.dataset_repeats, subset))
+        return TrainingSet.of(listed_items(Path(fine.in_json), around, fine.dataset_repeats, subset))
     if by == "image_folder":
         folder = Path(fine.image_folder)
         if not folder.is_dir():
@@ -45,8 +45,8 @@ def training_set(settings: TrainingSettings) -> TrainingSet:
         flat = Concept(folder, fine.dataset_repeats, "", pictures_in(folder))
         if not flat.pictures:
             raise Failure(f'There are no pictures in "{folder}".', "Sub-folders of it are not looked into.", by)
-        return TrainingSet(items_of(ImageFolder((flat,), (), (), ()), subset=subset))
+        return TrainingSet.of(items_of(ImageFolder((flat,), (), (), ()), subset))
     if not folders.train_data_dir:
         raise Failure("No image folder is chosen.", "Type or choose one.", by)
-    regularisation = scan(Path(folders.reg_data_dir)) if folders.reg_data_dir else None
-    return TrainingSet(items_of(scan(Path(folders.train_data_dir)), regularisation, subset))
+    regularisation = items_of(scan(Path(folders.reg_data_dir)), subset) if folders.reg_data_dir else []
+    return TrainingSet.of(items_of(scan(Path(folders.train_data_dir)), subset), regularisation)

@@ -42,10 +42,11 @@ class FlowMatching:
     def __init__(self, settings: Objective, recipe: FlowRecipe) -> None:
         self._settings, self.recipe = settings, recipe
 
-    def corrupt(self, latents: Tensor) -> Corrupted:
+    def corrupt(self, latents: Tensor, at: float | None = None) -> Corrupted:
         s, recipe = self._settings, self.recipe
         drawn = torch.randn_like(latents)
-        sigmas = self._between(self._sigmas(latents)).to(latents.device)
+        chosen = self._sigmas(latents) if at is None else torch.full((len(latents),), at)
+        sigmas = self._between(chosen).to(latents.device)
         put_on = noise.perturbed(drawn, s.ip_noise_gamma, s.ip_noise_gamma_random_strength)
         noisy = flow.add_noise(latents, put_on, sigmas)
         target = latents if recipe.reading == "sigma_scaled" else flow.velocity(latents, drawn)

@@ -17,11 +17,14 @@ class NoisePrediction:
     def __init__(self, settings: Objective, alphas_cumprod: Tensor, of_velocity: bool = False) -> None:
         self._settings, self._alphas_cumprod, self._of_velocity = settings, alphas_cumprod, of_velocity
 
-    def corrupt(self, latents: Tensor) -> Corrupted:
+    def corrupt(self, latents: Tensor, at: float | None = None) -> Corrupted:
         drawn = self._noise(latents)
         total = len(self._alphas_cumprod)
         s = self._settings
-        timesteps = uniform_timesteps(len(latents), s.min_timestep, min(s.max_timestep, total), latents.device)
+        least, most = s.min_timestep, min(s.max_timestep, total)
+        timesteps = uniform_timesteps(len(latents), least, most, latents.device)
+        if at is not None:
+            timesteps = torch.full_like(timesteps, least + int(at * (most - least)))
         put_on = noise.perturbed(drawn, s.ip_noise_gamma, s.ip_noise_gamma_random_strength)
         noisy = noise.add_noise(latents, put_on, timesteps, self._alphas_cumprod)
         target = noise.velocity(latents, drawn, timesteps, self._alphas_cumprod) if self._of_velocity else drawn

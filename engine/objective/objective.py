@@ -23,8 +23,11 @@ class Corrupted:
 class TrainingObjective(Protocol):
     """Random numbers come from torch's generator alone, so a seed set before corrupt() decides all of it."""
 
-    def corrupt(self, latents: Tensor) -> Corrupted:
-        """Put noise on clean latents (B, C, h, w), at timesteps of its own choice."""
+    def corrupt(self, latents: Tensor, at: float | None = None) -> Corrupted:
+        """Put noise on clean latents (B, C, h, w), at timesteps of its own choice.
+
+        at: in [0, 1), all at this timestep instead: so far on the way from Min to Max Timestep.
+        """
 
     def loss(self, prediction: Tensor, corrupted: Corrupted, mask: Tensor | None = None) -> Tensor:
         """What the prediction costs, by sample: (B,), in float32.  mask: (B, h, w), what each place of it counts."""

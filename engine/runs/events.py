@@ -49,7 +49,7 @@ class Stage(Event):
     """
 
     kind: Literal["stage"] = "stage"
-    name: Literal["loading", "caching", "training", "sampling", "saving", "looking", "working"]
+    name: Literal["loading", "caching", "training", "validating", "sampling", "saving", "looking", "working"]
     done: int = 0
     total: int = 0
     detail: str = ""
@@ -74,6 +74,18 @@ class Step(Event):
     memory: int | None = None
     eta: float | None = None
     waiting: float | None = None
+
+
+class Validated(Event):
+    """The loss on the pictures that are held out, after `step` steps; None where it was not a finite number.
+
+    pictures: how many it was measured on.
+    """
+
+    kind: Literal["validated"] = "validated"
+    step: int
+    loss: float | None = None
+    pictures: int
 
 
 class Sample(Event):
@@ -158,7 +170,7 @@ class Finished(Event):
 
 
 AnyEvent = (
-    Started | Planned | Stage | Step | Sample | Checkpoint | StateSaved
+    Started | Planned | Stage | Step | Validated | Sample | Checkpoint | StateSaved
     | Progress | LeftOut | Result | Warned | Problem | Finished
 )  # fmt: skip
 _READ: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="kind")])

@@ -17,6 +17,7 @@ from engine.runs.events import (
     Stage,
     StateSaved,
     Step,
+    Validated,
     Warned,
 )
 from engine.runs.folder import RunFolder, Status
@@ -35,6 +36,7 @@ class History:
     planned: Planned | None = None
     stage: Stage | None = None
     steps: list[Step] = field(default_factory=list)
+    validated: list[Validated] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     begun_files: set[str] = field(default_factory=set)
@@ -84,12 +86,15 @@ class History:
             # A resumed run begins at its last state: what was reported beyond it is about to be done again.
             self.steps = [s for s in self.steps if s.step <= event.first_step]
             self.samples = [s for s in self.samples if s.step <= event.first_step]
+            self.validated = [v for v in self.validated if v.step <= event.first_step]
         elif isinstance(event, Stage):
             self.stage = event
             if event.name == "saving":
                 self.begun_files.add(event.detail)
         elif isinstance(event, Step):
             self.steps.append(event)
+        elif isinstance(event, Validated):
+            self.validated.append(event)
         elif isinstance(event, Sample):
             self.samples.append(event)
         elif isinstance(event, Checkpoint):

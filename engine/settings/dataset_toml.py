@@ -27,6 +27,7 @@ OPTIONS: Mapping[str, str] = {
         name: name
         for name in (
             "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale",
+            "validation_split", "validation_seed",
             "shuffle_caption", "keep_tokens", "caption_extension", "color_aug", "flip_aug", "random_crop",
             "face_crop_aug_range",
             "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate", "caption_prefix",
@@ -35,7 +36,7 @@ OPTIONS: Mapping[str, str] = {
         )
     },
 }  # fmt: skip
-OF_DATASET = tuple(OPTIONS)[:7]
+OF_DATASET = tuple(OPTIONS)[:9]
 """Keys that stand in [[datasets]] and not in a subset."""
 
 _PLACE = {"image_dir", "num_repeats", "class_tokens", "is_reg"}

@@ -34,6 +34,7 @@ from engine.settings.sd3 import Sd3
 from engine.settings.sdxl import Sdxl
 from engine.settings.source_model import SourceModel
 from engine.settings.textual_inversion import TextualInversion
+from engine.settings.validation import Validation
 from engine.settings.values import JobSettings
 from engine.settings.whole_model import WholeModel
 
@@ -65,6 +66,7 @@ class TrainingSettings(JobSettings):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     blocks: Blocks = Field(default_factory=Blocks)
     objective: Objective = Field(default_factory=Objective)
+    validation: Validation = Field(default_factory=Validation)
     saving: Saving = Field(default_factory=Saving)
     samples: Samples = Field(default_factory=Samples)
     memory: Memory = Field(default_factory=Memory)

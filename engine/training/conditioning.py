@@ -19,8 +19,8 @@ class Conditioning:
 
     captions: of the pictures, by index.  variations: what happens to each of them when it is shown.
     steps: of the whole run.  trained: the text encoder learns, so captions are encoded anew at every step, with
-    gradients. Without that, and where each caption has one wording, they are encoded now, and the text encoder
-    leaves the device.  device: where the training computes.  kept: where they are kept in files.
+    gradients. Without that, and where each caption has one wording, they are encoded now.
+    device: where the training computes.  kept: where they are kept in files.
     """
 
     def __init__(
@@ -45,9 +45,11 @@ class Conditioning:
                 self._encode([""])
         elif not trained and not vary(captions, variations):
             self._encode([*only_wordings(captions, variations), ""])
-        if kept or self._encoded:
-            for encoder in parts.text_encoders:
-                encoder.to("cpu")
+
+    @property
+    def is_encoded(self) -> bool:
+        """The text encoders are asked no more."""
+        return bool(self._kept or self._encoded)
 
     def read(self, batch: MicroBatch) -> Encoded | None:
         """What was encoded before of a batch, on the CPU; None where that is done anew.  For threads that read ahead.
@@ -68,7 +70,7 @@ class Conditioning:
         read = self.read(batch) if read is None else read
         if read is not None:
             return {name: tensor.to(self._device) for name, tensor in read.items()}
-        with torch.set_grad_enabled(self._trained):
+        with torch.set_grad_enabled(self._trained and torch.is_grad_enabled()):
             return self._family.encode_text(self._parts, self.captions_of(batch), self._reading)
 
     def captions_of(self, batch: MicroBatch) -> list[str]:

@@ -21,6 +21,7 @@ from engine.data.steps import StepPlan
 from engine.networks.kohya_format import LEGACY_HASH_LENGTH, LEGACY_HASH_OFFSET, as_text
 from engine.settings.objective import Objective
 from engine.settings.training import TrainingSettings
+from engine.settings.validation import Validation
 from engine.training.data_facts import data_facts
 from engine.training.schedules import warmup_steps
 
@@ -30,8 +31,7 @@ _NOT_USED: dict[str, Any] = {
     # What a run of this version never does, in the words in which sd-scripts says so.
     **dict.fromkeys(
         (
-            "ss_max_validation_steps", "ss_resize_interpolation", "ss_validate_every_n_epochs",
-            "ss_validate_every_n_steps", "ss_validation_seed",
+            "ss_resize_interpolation",
         )
     ),
     **dict.fromkeys(
@@ -40,8 +40,6 @@ _NOT_USED: dict[str, Any] = {
         ),
         False,
     ),
-    "ss_num_validation_images": 0,
-    "ss_validation_split": 0.0,
 }  # fmt: skip
 
 
@@ -49,7 +47,7 @@ _NOT_USED: dict[str, Any] = {
 class RunMetadata:
     """What a trained file says about the run that made it: sd-scripts' ss_* keys and modelspec's.
 
-    family: what the model's family says of itself.
+    family: what the model's family says of itself.  held_out: pictures × repeats that the loss is only measured on.
     """
 
     settings: TrainingSettings
@@ -62,6 +60,7 @@ class RunMetadata:
     precision: str
     network: dict[str, Any]
     optimizer: str
+    held_out: int = 0
     began: float = field(default_factory=time.time)
     session: int = field(default_factory=lambda: random.SystemRandom().randrange(2**32))
 
@@ -115,6 +114,7 @@ class RunMetadata:
             "ss_sd_scripts_commit_hash": "(unknown)",
             "ss_max_token_length": None if s.captions.max_token_length == "75" else s.captions.max_token_length,
             **_objective(s.objective),
+            **_validation(s.validation, self.held_out),
         }
 
     def _modelspec(self) -> dict[str, str]:
@@ -135,6 +135,21 @@ class RunMetadata:
             "modelspec.date": datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None).isoformat(),
             **{f"modelspec.{key}": value for key, value in given.items() if value},
         }
+
+
+def _validation(v: Validation, held_out: int) -> dict[str, Any]:
+    """None stands for what is not used.  held_out: pictures × repeats."""
+    often = {
+        "validation_seed": v.validation_seed,
+        "max_validation_steps": v.max_validation_steps or None,
+        "validate_every_n_epochs": v.validate_every_n_epochs,
+        "validate_every_n_steps": v.validate_every_n_steps or None,
+    }
+    return {
+        **{f"ss_{name}": value if held_out else None for name, value in often.items()},
+        "ss_num_validation_images": held_out,
+        "ss_validation_split": v.validation_split,
+    }
 
 
 def _objective(o: Objective) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from engine.training.method import Method
 from engine.training.report import Report, broken_down
 from engine.training.samples import Sampler
 from engine.training.state import save_state
+from engine.training.validation import ValidationLoss
 
 STATE_EVERY = 120.0
 """Seconds of training that a power cut may cost, and more only where writing the state itself takes long."""
@@ -48,6 +49,7 @@ class Milestones:
     accelerator: Accelerator
     memory: Callable[[], dict[str, Any]]
     resting: Callable[[], AbstractContextManager[None]]
+    validation: ValidationLoss | None = None
 
     def __post_init__(self) -> None:
         self._control = self.run.control()
@@ -55,6 +57,7 @@ class Milestones:
         self._state_took = 0.0
 
     def before_first_step(self) -> None:
+        self._validate(0)
         if self.settings.samples.sample_at_first:
             self._draw(0)
 
@@ -63,6 +66,13 @@ class Milestones:
         name, saving, samples = self.settings.folders.output_name, self.settings.saving, self.settings.samples
         epoch = step // self.plan.steps_per_epoch if step % self.plan.steps_per_epoch == 0 else None
         wants = self._requests()
+        often = self.settings.validation
+        if (
+            due(epoch, often.validate_every_n_epochs)
+            or due(step, often.validate_every_n_steps)
+            or step == self.plan.steps
+        ):
+            self._validate(step)  # before the state is kept: a run that goes on from it does not measure again
         if step < self.plan.steps:
             by_step, by_epoch = due(step, saving.save_every_n_steps), due(epoch, saving.save_every_n_epochs)
             asked = bool(wants & {"save", "stop"})
@@ -156,6 +166,11 @@ class Milestones:
                 self.sampler.draw(self.report, step, epoch)
             self._go_on(step)
         self.accelerator.wait_for_everyone()
+
+    def _validate(self, step: int) -> None:
+        if self.validation:
+            self.validation.measure(self.report, step)
+            self._go_on(step)
 
     def _go_on(self, step: int) -> None:
         self.report.pause()

@@ -33,6 +33,10 @@ class Placement:
                 narrow(encoder, form, self._device)
             encoder.to(self._device)
 
+    def text_encoders_away(self) -> None:
+        for encoder in self._parts.text_encoders:
+            encoder.to("cpu")
+
     def denoiser(self) -> None:
         denoiser, memory = self._parts.denoiser, self._settings.memory
         self._prepare(denoiser)

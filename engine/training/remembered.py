@@ -35,16 +35,27 @@ class Remembering(nn.Module):
 
 
 @torch.no_grad()
-def remember_t5(family: Family, parts: Parts, texts: Iterable[str], reading: Reading, device: torch.device) -> None:
-    """Have the model's T5, where it has one that does not learn, say all it will be asked, and leave the device."""
+def remember_t5(
+    family: Family,
+    parts: Parts,
+    texts: Iterable[str],
+    reading: Reading,
+    device: torch.device,
+    further: Iterable[str] = (),
+) -> None:
+    """Have the model's T5, where it has one that does not learn, say all it will be asked, and leave the device.
+
+    further: texts besides, encoded apart, so that they change nothing in how the others are.
+    """
     encoders: list[Any] = parts.text_encoders
     places = [place for place, encoder in enumerate(encoders) if isinstance(encoder, T5EncoderModel)]
     if not places:
         return
     for place in places:
         encoders[place] = Remembering(encoders[place], device)
-    different = list(dict.fromkeys(texts))
-    for begin in range(0, len(different), CAPTIONS_AT_A_TIME):
-        family.encode_text(parts, different[begin : begin + CAPTIONS_AT_A_TIME], reading)
+    for group in (texts, further):
+        different = list(dict.fromkeys(group))
+        for begin in range(0, len(different), CAPTIONS_AT_A_TIME):
+            family.encode_text(parts, different[begin : begin + CAPTIONS_AT_A_TIME], reading)
     for place in places:
         encoders[place].t5.to("cpu")

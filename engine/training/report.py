@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.failure import Failure
 from engine.runs import report
-from engine.runs.events import EventWriter, Step
+from engine.runs.events import EventWriter, Step, Validated
 from engine.runs.folder import RunFolder
 from engine.runs.report import FLUSH_EVERY
 from engine.settings.training import TrainingSettings
@@ -43,7 +43,9 @@ class Report(report.Report):
         for picture, why in pictures.items():
             if picture not in self._missed:
                 self._missed.add(picture)
-                self.warn(f"{picture} can no longer be read ({why}); others are shown in its place.")
+                self.warn(
+                    f"{picture} can no longer be read ({why}); others are shown in its place, if any have its size."
+                )
 
     def step(
         self,
@@ -76,6 +78,14 @@ class Report(report.Report):
         self._waiting.append((event, loss, grad_norm))
         if now - self._flushed >= FLUSH_EVERY or step == total:
             self.flush()
+
+    def validated(self, step: int, loss: float, pictures: int) -> None:
+        """The loss on so many pictures that are held out, after `step` steps."""
+        self.event(Validated(step=step, loss=loss if math.isfinite(loss) else None, pictures=pictures))
+        if self._writer:
+            print(f"step {step}  validation loss {loss:.4f}", flush=True)
+        if self._board:
+            self._board.add_scalar("loss/validation", loss, step)
 
     def pause(self) -> None:
         """Time until the next step was spent otherwise: keep it out of the speed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -20,8 +21,9 @@ from engine.data.steps import plan_of
 from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
 from engine.models.families import family_of
-from engine.models.family import Reading
+from engine.models.family import Encoded, Reading
 from engine.models.hub import downloads_told
+from engine.objective.objective import Corrupted
 from engine.runs.events import Planned
 from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, find_state
@@ -52,6 +54,7 @@ from engine.training.schedules import has_given_rates, learning_rates, make_sche
 from engine.training.state import load_state
 from engine.training.training_pictures import training_pictures
 from engine.training.updates import AllAtOnce, Fused, Updates
+from engine.training.validation import HeldOutCaptions, ValidationLoss
 
 Saved = tuple[dict[str, Tensor], dict[str, Any], Progress]
 
@@ -86,6 +89,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     pictures = training_pictures(settings, family, parts, seed, accelerator, report, run.stop_requested)
     items, places, latents = pictures.items, pictures.places, pictures.latents
     captions = captions_of(items)
+    held_out = pictures.held_out
     plan = plan_of(items, settings, places)
     start = saved[2].step if saved else 0
     if start >= plan.steps:
@@ -121,17 +125,21 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             f"{kept.foreign} encoded captions come from files of another program, which do not say of which caption "
             "and text encoders. Delete the files if it was others."
         )
+    apart = HeldOutCaptions(family, parts, settings, held_out.items, reading, trained) if held_out else None
     placement = Placement(parts, settings, device, dtype)
     # The text encoders come first, and go again where all captions are encoded at once: they and the denoiser of a
     # large model would not fit side by side.
-    if kept is None or kept.needs_encoders or settings.samples.prompts():
+    if kept is None or kept.needs_encoders or (apart and apart.needs_encoders) or settings.samples.prompts():
         placement.text_encoders()
     if trained and not vary(captions, variations):
         asked = [text for prompt in settings.samples.prompts() for text in (prompt.text, prompt.negative)]
         texts = [*only_wordings(captions, variations), "", *asked]
-        remember_t5(family, parts, texts, reading, device)
+        remember_t5(family, parts, texts, reading, device, apart.texts if apart else ())
     sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
     conditioning = Conditioning(family, parts, captions, variations, reading, plan.steps, trained, device, kept)
+    conditioning_apart = apart.conditioning(device) if apart else None
+    if all(each.is_encoded for each in (conditioning, conditioning_apart) if each):
+        placement.text_encoders_away()
     placement.denoiser()
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
     if learned_as == torch.float16:
@@ -169,7 +177,15 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         accelerator.mixed_precision,
         method.metadata(),
         full_name(optimizer.optimizer, settings.optimizer),
+        sum(item.repeats for item in held_out.items) if held_out else 0,
     )
+    objective, resting = family.objective(settings, parts), partial(resting_weights, optimizer.optimizer)
+
+    def answer(corrupted: Corrupted, tell: Callable[[], Encoded], sizes: Tensor) -> Tensor:
+        with accelerator.autocast(), placement.backward_memory():
+            noisy, timesteps = corrupted.noisy.to(dtype), corrupted.timesteps
+            return family.predict(parts, noisy, timesteps, tell(), sizes.to(device))
+
     milestones = Milestones(
         settings,
         run,
@@ -180,9 +196,11 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         report,
         accelerator,
         memory.state_dict,
-        partial(resting_weights, optimizer.optimizer),
+        resting,
+        ValidationLoss(held_out, settings, conditioning_apart, objective, answer, parts, accelerator, resting)
+        if held_out and conditioning_apart
+        else None,
     )
-    objective = family.objective(settings, parts)
 
     ahead = Ahead(
         Reader(latents, conditioning),
@@ -198,9 +216,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         batch = replace(batch, pictures=shown.pictures)
         clean, beside = parts.apart(shown.latents)
         corrupted = objective.corrupt(clean.to(device, torch.float32))
-        with accelerator.autocast(), placement.backward_memory():
-            encoded, sizes = conditioning.of(batch, read.told) | beside, shown.sizes.to(device)
-            prediction = family.predict(parts, corrupted.noisy.to(dtype), corrupted.timesteps, encoded, sizes)
+        prediction = answer(corrupted, lambda: conditioning.of(batch, read.told) | beside, shown.sizes)
         losses = objective.loss(prediction, corrupted, shown.mask) * prior_weights[list(batch.pictures)]
         return losses.mean() * batch.weight
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,11 +30,12 @@ from engine.training.report import Report
 
 @dataclass(frozen=True)
 class TrainingPictures:
-    """What is trained on; all lists go by the pictures' indices."""
+    """Pictures; all lists go by their indices.  held_out: those besides, which nothing is learned from."""
 
     items: list[Item]
     places: list[Placed]
     latents: Latents
+    held_out: TrainingPictures | None = None
 
 
 def training_pictures(
@@ -54,51 +55,67 @@ def training_pictures(
     described = training_set(settings)
     for note in described.notes:
         report.warn(note)
-    items = described.items
+    items, held_out = described.items, described.held_out
     kept = _kept(settings, family, parts)
     # Caching decodes the pictures that it encodes and finds those that are broken; without it that is done here.
-    found = examined([item.picture for item in items], decode=kept is None)
+    found = examined([item.picture for item in (*items, *held_out)], decode=kept is None)
     latents = Latents(_sources(items, found, settings), partial(_encode, parts, accelerator.device), kept)
+    apart = latents.only(_sources_apart(held_out, found, settings))
     if kept:
-        unreadable = _encode_all(latents, kept, settings, parts, seed, accelerator, report, stop)
+        # Each by themselves, so that those that are learned from come out to the bit as they do without the others.
+        seeds = {latents: seed, apart: settings.validation.validation_seed}
+        unreadable = _encode_all(seeds, kept, settings, parts, accelerator, report, stop)
         found |= {picture: Examined(left_out=why) for picture, why in unreadable.items()}
     sources = _sources(items, found, settings)
     for sentence in told(found, most=50):
         report.warn(sentence)
-    return TrainingPictures(readable(items, found), [source.place for source in sources], latents.only(sources))
+    learned = TrainingPictures(readable(items, found), [source.place for source in sources], latents.only(sources))
+    measured = _sources_apart(held_out, found, settings)
+    if held_out and not measured:
+        report.warn("None of the pictures that are held out can be read: the validation loss is not measured.")
+    if not measured:
+        return learned
+    places = [source.place for source in measured]
+    return replace(learned, held_out=TrainingPictures(readable(held_out, found), places, latents.only(measured)))
 
 
 def _encode_all(
-    latents: Latents,
+    several: dict[Latents, int],
     kept: Kept,
     settings: TrainingSettings,
     parts: Parts,
-    seed: int,
     accelerator: Accelerator,
     report: Report,
     stop: Callable[[], bool],
 ) -> dict[Path, str]:
-    """Returns the pictures that cannot be read.  Processes share what goes to disk; in memory each needs all of it."""
-    on_disk = isinstance(kept, OnDisk)
+    """Returns the pictures that cannot be read.  Processes share what goes to disk; in memory each needs all of it.
+
+    several: with the seed of the VAE's draws.
+    """
     size = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
+    total = sum(len(latents) for latents in several)
 
-    def encode(lacking: set[Source], rank: int = 0, processes: int = 1) -> dict[Path, str]:
-        if not lacking:
-            return {}
-        return latents.cache(lacking, size, seed, progress, rank, processes)
+    def encode(rank: int = 0, processes: int = 1) -> dict[Path, str]:
+        lacking = [latents.lacking() for latents in several]
+        if processes > 1:
+            # One may have written before another looks: they share the same list, or some would be done twice.
+            lacking = of_first_process(lacking)
+        unreadable: dict[Path, str] = {}
+        before = 0
+        for (latents, seed), some in zip(several.items(), lacking, strict=True):
+            if some and not stop():
+                unreadable |= latents.cache(some, size, seed, partial(progress, before), rank, processes)
+            before += len(latents)
+        return unreadable
 
-    def progress(done: int, total: int) -> bool:
-        report.stage("caching", done, total)
+    def progress(before: int, done: int, _: int) -> bool:
+        report.stage("caching", before + done, total)
         return stop()
 
-    lacking = latents.lacking()
-    if on_disk and accelerator.num_processes > 1:
-        # One may have written before another looks: they share the same list, or some would be done twice.
-        lacking = of_first_process(lacking)
-        encode(lacking, accelerator.process_index, accelerator.num_processes)
+    if isinstance(kept, OnDisk) and accelerator.num_processes > 1:
+        encode(accelerator.process_index, accelerator.num_processes)
         accelerator.wait_for_everyone()
-        lacking = latents.lacking()  # what another process could not read; stopped, it is not gone through again
-    unreadable = encode(lacking)
+    unreadable = encode()  # of several processes: what another could not read; stopped, it is not gone through again
     # Each process looks for itself while it encodes, and may see the wish a little sooner than the others.
     if of_first_process(stop()):
         raise Stopped
@@ -133,6 +150,18 @@ def _sources(items: list[Item], found: dict[Path, Examined], settings: TrainingS
     items = readable(items, found)
     if not items:
         raise Failure("None of the pictures can be read.", "Replace them.", described_by(settings))
+    return _of(items, settings)
+
+
+def _sources_apart(items: list[Item], found: dict[Path, Examined], settings: TrainingSettings) -> list[Source]:
+    """Of those held out that can be read: each is always shown in the same way."""
+    return [
+        replace(source, flips=False, random_crop=False, color_aug=False)
+        for source in _of(readable(items, found), settings)
+    ]
+
+
+def _of(items: list[Item], settings: TrainingSettings) -> list[Source]:
     mask_dir = settings.dataset.mask_dir
     masks = Masks(Path(mask_dir)) if mask_dir else None
     return [

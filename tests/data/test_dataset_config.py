@@ -190,3 +190,11 @@ def test_a_config_that_is_not_there_or_is_no_text_is_told(folder: Path):
     for name in ("gone.toml", "broken.toml", "cats"):
         with pytest.raises(Failure, match="cannot be read"):
             training_set(TrainingSettings().with_values({"dataset_config": str(folder / name)}))
+
+
+def test_a_dataset_holds_out_its_own_share(folder: Path):
+    text = TWO.replace("[[datasets]]", "[[datasets]]\nvalidation_split = 0.5", 1)
+    plain, split = described(folder, TWO), described(folder, text)
+    assert {item.subset.dataset for item in split.held_out} == {0}
+    assert len(split.items) < len(plain.items)
+    assert not any("validation_split is not followed" in note for note in split.notes)

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from engine.data import examining
 from engine.data.examining import examine, examined, told
 from engine.data.folders import PICTURE_ENDINGS, scan
 from engine.data.items import items_of, readable
 from engine.data.pictures import read_picture
 from engine.data.placing import placed
+from engine.data.structure import seems_whole
 from engine.settings.dataset import Dataset
 from tests.pictures import draw_pictures
 
@@ -170,3 +174,30 @@ def test_there_is_nothing_to_tell_of_sound_pictures(tmp_path: Path):
 
 def test_endings_are_those_that_pillow_reads():
     assert {".png", ".jpg", ".webp", ".bmp", ".avif"} <= set(PICTURE_ENDINGS)
+
+
+def test_what_seems_whole_is_not_decoded_and_all_else_is_found_as_it_is_by_decoding(folder: Path, monkeypatch):
+    pictures = [folder / "1_odd" / name for name in (*SOUND, *MENDED, *LEFT_OUT)]
+    by_decoding = examined(pictures)
+    decoded = []
+    monkeypatch.setattr(examining, "_decoded", lambda picture, *_: decoded.append(picture.name) or "cut off")
+    by_structure = examined(pictures, unless_whole=True)
+    assert {p for p in pictures if by_structure[p].left_out} >= {p for p in pictures if by_decoding[p].left_out}
+    # Of these kinds no structure is read.
+    assert set(decoded) - set(LEFT_OUT) == {"rgb.bmp", "rgb.avif", "gif-named.png"}
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("missing", [1, 2, 5, 13, 40])
+def test_a_file_that_is_cut_off_anywhere_does_not_seem_whole(folder: Path, tmp_path: Path, ending: str, missing: int):
+    whole = folder / "1_odd" / f"rgb.{ending}"
+    assert seems_whole(whole)
+    (tmp_path / "cut").write_bytes(whole.read_bytes()[:-missing])
+    assert not seems_whole(tmp_path / "cut")
+
+
+@given(st.binary(max_size=60), st.integers(0, 400))
+def test_no_bytes_are_too_odd_to_be_looked_at(folder: Path, odd: bytes, at: int):
+    whole = (folder / "1_odd" / "rgb.png").read_bytes()
+    (folder / "odd").write_bytes(whole[:at] + odd)
+    assert seems_whole(folder / "odd") in (True, False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.data.folders import scan
-from engine.data.items import Item, balanced, items_of
+from engine.data.items import Item, Subset, TrainingSet, balanced, items_of
 from engine.data.steps import plan_of
 from engine.settings.training import TrainingSettings
+from engine.settings.validation import Validation
 from tests.pictures import draw_pictures
 
 
@@ -45,6 +48,36 @@ def test_there_are_never_too_few_and_hardly_too_many(repeats: list[int], total: 
 def test_with_regularisation_pictures_a_run_has_twice_the_steps(settings: TrainingSettings, tmp_path: Path):
     draw_pictures(tmp_path / "reg" / "1_shape", 3)
     own, regularisation = scan(tmp_path / "img"), scan(tmp_path / "reg")
-    items = items_of(own, regularisation)
+    items = TrainingSet.of(items_of(own), items_of(regularisation)).items
     assert sum(item.repeats for item in items if item.is_regularisation) == own.weight
     assert plan_of(items, settings).steps == 2 * plan_of(items_of(own), settings).steps
+
+
+def test_each_folder_holds_out_its_share_the_same_ones_with_the_same_seed():
+    validation = Validation(validation_split=0.3)
+    subset = Subset(validation=validation)
+    own = [Item(Path(f"{folder}/{n}.png"), "cat", 2, subset=subset) for folder, many in
+           (("a", 10), ("b", 4), ("c", 1)) for n in range(many)]  # fmt: skip
+    regularisation = [Item(Path(f"reg/{n}.png"), "animal", 1, subset=subset) for n in range(5)]
+    found = TrainingSet.of(own, regularisation)
+    assert Counter(item.picture.parent.name for item in found.held_out) == {"a": 3, "b": 1}
+    learned = [item for item in found.items if not item.is_regularisation]
+    assert sorted(item.picture for item in (*learned, *found.held_out)) == sorted(item.picture for item in own)
+    assert sum(item.repeats for item in found.items if item.is_regularisation) == 2 * len(learned)
+    assert TrainingSet.of(own, regularisation) == found
+    other = Subset(validation=validation.model_copy(update={"validation_seed": 1}))
+    assert TrainingSet.of([replace(item, subset=other) for item in own]).held_out != found.held_out
+
+
+def test_those_held_out_are_the_ones_that_sd_scripts_holds_out():
+    """Its split_train_val() shuffles [0 … 9] by seed 42 to 7 3 2 8 5 6 9 4 0 1 and takes the last two of ten."""
+    subset = Subset(validation=Validation(validation_split=0.2, validation_seed=42))
+    own = [Item(Path(f"{number}.png"), "cat", 1, subset=subset) for number in range(10)]
+    assert [item.picture.stem for item in TrainingSet.of(own).held_out] == ["0", "1"]
+
+
+@pytest.mark.parametrize(("split", "pictures", "held_out"), [(0.9, 1, 0), (0.9, 2, 1), (0.1, 4, 0), (0, 9, 0)])
+def test_a_folder_keeps_one_picture_to_learn_from(split: float, pictures: int, held_out: int):
+    subset = Subset(validation=Validation(validation_split=split))
+    own = [Item(Path(f"{number}.png"), "cat", 1, subset=subset) for number in range(pictures)]
+    assert len(TrainingSet.of(own).held_out) == held_out

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.data import examining, npz
+from engine.data import npz
 from engine.data.batches import MicroBatch
 from engine.data.buckets import Placed
 from engine.data.dataset import Latents
@@ -187,19 +187,6 @@ def test_a_kill_while_writing_leaves_the_old_file_and_nothing_is_done_twice(fold
     monkeypatch.undo()
     assert len(list(folder.glob("*.npz"))) == 2
     assert encoded(latents_of(sources)) == 1
-
-
-def test_what_has_latents_is_not_decoded_again(folder: Path, monkeypatch):
-    sources = sources_in(folder)
-    encoded(latents_of(sources[:2]))
-    examining._decoded.cache_clear()
-    decoded = []
-    monkeypatch.setattr(examining, "_decoded", lambda picture, *_: decoded.append(picture.name) or "")
-    pictures = [source.picture for source in sources]
-    examining.examined(pictures, trusting_latents=True)
-    assert decoded == ["02.png"]
-    examining.examined(pictures)
-    assert len(decoded) == 4
 
 
 def test_a_file_of_several_sizes_keeps_the_others(folder: Path):

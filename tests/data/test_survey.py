@@ -177,3 +177,14 @@ def test_sharpness_is_the_variance_of_the_laplacian():
     grey[1, 1] = 10  # Laplacians of the two inner places: −40 and 10, whose variance is 25²
     assert looks.sharpness(grey) == pytest.approx(625)
     assert looks.sharpness(grey[:2]) == 0
+
+
+def test_what_is_held_out_is_shown_and_not_counted_among_what_is_learned(settings: TrainingSettings):
+    plain, split = survey(settings), survey(settings.with_values({"validation_split": 0.5}))
+    out = [one for one in split.seen if one.held_out]
+    assert len(split.seen) == len(plain.seen)
+    assert len(out) == sum(concept.held_out for concept in split.concepts) > 0
+    assert sum(c.shown for c in split.concepts) == split.plan.pictures == sum(count for *_, count in split.buckets())
+    assert split.plan.pictures < plain.plan.pictures
+    assert any(f"{len(out)} of {len(split.seen)} pictures are held out" in note for note in split.notes)
+    assert not any("held out" in note for note in plain.notes)

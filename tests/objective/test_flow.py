@@ -166,3 +166,9 @@ def test_sd3_follows_its_options_and_compares_the_picture():
     recipe = recipe_of(StableDiffusion3, weighting_scheme="mode", logit_mean=0.2, logit_std=0.7, mode_scale=0.9)
     assert recipe == FlowRecipe(sampling="sigma", shift=1.0, weighting="mode", logit_mean=0.2, logit_std=0.7,
                                 mode_scale=0.9, reading="sigma_scaled")  # fmt: skip
+
+
+@pytest.mark.parametrize("sampling", ["sigma", "flux_shift"])
+def test_all_are_put_at_the_timestep_that_is_asked_for(sampling: str):
+    objective = FlowMatching(Objective(min_timestep=100, max_timestep=600), FlowRecipe(sampling=sampling, shift=3))
+    assert objective.corrupt(LATENTS, 0.2).timesteps.tolist() == pytest.approx([200] * len(LATENTS))

@@ -166,6 +166,10 @@ class TestNoisePrediction:
 
     LATENTS = torch.randn(64, 4, 8, 8, generator=torch.Generator().manual_seed(3))
 
+    def test_all_are_put_at_the_timestep_that_is_asked_for(self):
+        objective = NoisePrediction(Objective(min_timestep=100, max_timestep=600), ALPHAS)
+        assert objective.corrupt(self.LATENTS, 0.2).timesteps.tolist() == [200] * len(self.LATENTS)
+
     def corrupted(self, **changes: Any):
         torch.manual_seed(5)
         return NoisePrediction(Objective(**changes), ALPHAS).corrupt(self.LATENTS)

@@ -172,12 +172,15 @@ def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_r
 @pytest.mark.shows("num_processes")
 def test_two_processes_learn_what_one_learns_with_twice_the_accumulation(start_run, tmp_path: Path):
     alone = ended(start_run(output_name="alone", gradient_accumulation_steps=2, max_train_steps=4,
-                            save_precision="float", sample_every_n_steps=2, sample_prompts="a bar --s 2"))  # fmt: skip
+                            save_precision="float", sample_every_n_steps=2, sample_prompts="a bar --s 2",
+                            validation_split=0.6))  # fmt: skip
     beside = ended(start_run(output_name="beside", num_processes=2, max_train_steps=4, save_precision="float",
-                             sample_every_n_steps=2, sample_prompts="a bar --s 2"))  # fmt: skip
+                             sample_every_n_steps=2, sample_prompts="a bar --s 2", validation_split=0.6))  # fmt: skip
     assert beside.last.how == "done"
     assert [s.step for s in beside.samples] == [2, 4]
     assert [s.loss for s in beside.steps] == pytest.approx([s.loss for s in alone.steps], rel=1e-5)
+    assert [(v.step, v.pictures) for v in beside.validated] == [(0, 3), (2, 3), (4, 3)]
+    assert [v.loss for v in beside.validated] == pytest.approx([v.loss for v in alone.validated], rel=1e-4)
     one, two = (load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("alone", "beside"))
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5)

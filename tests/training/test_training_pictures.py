@@ -24,12 +24,16 @@ def stages(history: History) -> set[str]:
 
 
 def test_a_second_run_begins_with_the_files_of_the_first(start_run, tmp_path: Path):
-    """And a picture that cannot be read is left out and named."""
+    """And pictures that cannot be read are left out and named, also one whose file seems whole."""
     folder = tmp_path / "img" / "2_shapes"
     (folder / "cut.png").write_bytes((folder / "00.png").read_bytes()[:-60])
+    sound = (folder / "01.png").read_bytes()
+    middle = len(sound) // 2
+    (folder / "garbled.png").write_bytes(sound[:middle] + b"garbled" * 9 + sound[middle + 63 :])
     Image.new("RGB", (64, 64)).save(folder / "jpeg.png", format="JPEG")
     first = ended(start_run(output_name="first", cache_latents_to_disk=True, max_train_steps=2))
-    (folder / "cut.png").unlink()
+    for broken in ("cut", "garbled"):
+        (folder / f"{broken}.png").unlink()
     second = ended(start_run(output_name="second", cache_latents_to_disk=True, max_train_steps=2))
     assert len(list(folder.glob("*_sd.npz"))) == 6
     assert "caching" in stages(first)
@@ -38,6 +42,7 @@ def test_a_second_run_begins_with_the_files_of_the_first(start_run, tmp_path: Pa
     assert first.planned.steps_per_epoch == 12
     out, mended = first.warnings
     assert '"2_shapes/cut.png"' in out
+    assert '"2_shapes/garbled.png"' in out
     assert '"2_shapes/jpeg.png" (in truth a JPEG file' in mended
     assert second.warnings == [mended]
     assert all(0 <= step.waiting <= 1 for step in second.steps if step.waiting is not None)

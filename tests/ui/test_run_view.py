@@ -25,6 +25,7 @@ from engine.runs.events import (
     Started,
     StateSaved,
     Step,
+    Validated,
 )  # fmt: skip
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
@@ -212,3 +213,23 @@ def test_a_utility_shows_its_progress_what_it_left_out_and_what_it_says_as_text(
     assert "<img>" not in html
     assert "<i>: 3" not in html
     assert run_view.chart(History(run).update()) == ""
+
+
+def test_the_chart_has_a_second_curve_with_a_legend_where_pictures_are_held_out():
+    steps = [step(number, 0.1) for number in range(1, 11)]
+    alone = loss_chart(steps, 10)
+    assert "validation" not in alone
+    measured = [Validated(step=0, loss=0.4, pictures=2), Validated(step=5, loss=None, pictures=2),
+                Validated(step=10, loss=0.2, pictures=2)]  # fmt: skip
+    both = loss_chart(steps, 10, measured)
+    assert both.count("<circle") == 2
+    assert "validation loss 0.2000 after step 10" in both
+    assert "validation loss" in text_of(both)
+    assert both.count('cy="12.0"') == 1  # the highest value of all is the top of the frame
+
+
+def test_the_figures_tell_the_last_validation_loss(alive: History):
+    alive.run.writer().write(Validated(step=0, loss=0.4321, pictures=2))
+    assert "validation loss 0.4321" in text_of(run_view.overview(alive.update()))
+    alive.run.writer().write(step(1), Validated(step=1, loss=0.1234, pictures=2))
+    assert "loss 0.5000 validation loss 0.1234" in text_of(run_view.overview(alive.update()))
