@@ -80,6 +80,11 @@ JOBS: dict[str, Job] = {
         "Dataset/Prepare",
         "Copy pictures into the layout that training reads, balanced, converted, and with a validation set apart.",
     ),
+    "prepare-latents": utility(
+        "prepare_latents",
+        "Dataset/Prepare latents",
+        "Sort pictures into buckets and encode them before training, with the metadata that fine-tuning reads.",
+    ),
     "group-images": utility(
         "group_images", "Dataset/Group images", "Copy pictures into folders of pictures of like shape."
     ),

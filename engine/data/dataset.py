@@ -28,7 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Progress = Callable[[int, int], bool | None]
-"""Told how many of all pictures are encoded; answers True to stop."""
+"""Told how many of all pictures are encoded, before the first one too; answers True to stop."""
 
 READ_AHEAD = 8
 """Pictures beside the batch that is encoded: enough that threads always have one to read."""
@@ -108,6 +108,8 @@ class Latents:
         mine = sorted(indices.values())[rank::processes]
         groups = [group for bucket in self._by_bucket.values() for group in _groups(mine, bucket, batch_size)]
         done = len(self._sources) - len(mine)
+        if progress(done, len(self._sources)):
+            return unreadable
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             read = _ahead(pool, self._read, (index for group in groups for index in group), batch_size + READ_AHEAD)
             for group in groups:

@@ -220,7 +220,7 @@ def _from_hub(pipeline_class: Any, name: str, dtype: torch.dtype) -> Any:
     return _from_folder(pipeline_class, hub.fetched(name, pipeline_class.__name__, parts, MODEL_FIELD), dtype)
 
 
-def _local_first(load: Callable[[bool], Any]) -> Any:
+def local_first(load: Callable[[bool], Any]) -> Any:
     """What was downloaded before, without asking the hub: at once, and without a network too."""
     try:
         return load(True)
@@ -260,7 +260,7 @@ def tokenizer_beside(
         if place.is_dir():
             return tokenizer_class.from_pretrained(place)
     try:
-        return _local_first(
+        return local_first(
             lambda local: tokenizer_class.from_pretrained(name, subfolder=subfolder, local_files_only=local)
         )
     except (OSError, ValueError) as error:

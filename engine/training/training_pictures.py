@@ -1,4 +1,7 @@
-"""The pictures of a run: found, looked through, and encoded as far as that is done once."""
+"""The pictures of a run: found, looked through, and encoded as far as that is done once.
+
+Latents that are prepared beforehand are made here too, so that a run finds them as it would have made them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from engine.data.buckets import Placed
-from engine.data.dataset import Latents
+from engine.data.dataset import Latents, Progress
 from engine.data.examining import Examined, examined, told
 from engine.data.items import Item, places_of, readable
 from engine.data.kept import InMemory, Kept, OnDisk
@@ -24,18 +27,22 @@ from engine.failure import Failure, Stopped
 from engine.models.family import Family, Parts
 from engine.models.fingerprint import OF_THE_DECODER, fingerprint
 from engine.models.vae import to_latents
+from engine.runs.report import Report
 from engine.settings.training import TrainingSettings
 from engine.training.hardware import of_first_process
-from engine.training.report import Report
 
 
 @dataclass(frozen=True)
 class TrainingPictures:
-    """What is trained on; all lists go by the pictures' indices."""
+    """What is trained on; all lists go by the pictures' indices.
+
+    found: what became of every picture, those that are left out among them.
+    """
 
     items: list[Item]
     places: list[Placed]
     latents: Latents
+    found: dict[Path, Examined]
 
 
 def training_pictures(
@@ -55,18 +62,44 @@ def training_pictures(
     described = training_set(settings)
     for note in described.notes:
         report.warn(note)
-    items = described.items
-    kept = _kept(settings, family, parts)
+    kept = kept_latents(settings, family, parts)
+
+    def progress(done: int, total: int) -> bool:
+        report.stage("caching", done, total)
+        return stop()
+
+    pictures = encoded_pictures(described.items, settings, parts, kept, seed, accelerator, report, progress)
+    # Each process looks for itself while it encodes, and may see the wish a little sooner than the others.
+    if kept and of_first_process(stop()):
+        raise Stopped
+    for sentence in told(pictures.found, most=50):
+        report.warn(sentence)
+    return pictures
+
+
+def encoded_pictures(
+    items: list[Item],
+    settings: TrainingSettings,
+    parts: Parts,
+    kept: Kept | None,
+    seed: int,
+    accelerator: Accelerator,
+    report: Report,
+    progress: Progress,
+) -> TrainingPictures:
+    """The pictures that can be read, each latent encoded that `kept` lacks, unless progress() says to stop.
+
+    Of the model, only the VAE is asked.  Raises Failure where no picture can be read.
+    """
     # Caching decodes the pictures that it encodes and finds those that are broken; without it that is done here.
     found = examined([item.picture for item in items], decode=kept is None)
     latents = Latents(_sources(items, found, settings), partial(_encode, parts, accelerator.device), kept)
     if kept:
-        unreadable = _encode_all(latents, kept, settings, parts, seed, accelerator, report, stop)
+        unreadable = _encode_all(latents, kept, settings, parts, seed, accelerator, report, progress)
         found |= {picture: Examined(left_out=why) for picture, why in unreadable.items()}
     sources = _sources(items, found, settings)
-    for sentence in told(found, most=50):
-        report.warn(sentence)
-    return TrainingPictures(readable(items, found), [source.place for source in sources], latents.only(sources))
+    places = [source.place for source in sources]
+    return TrainingPictures(readable(items, found), places, latents.only(sources), found)
 
 
 def _encode_all(
@@ -77,7 +110,7 @@ def _encode_all(
     seed: int,
     accelerator: Accelerator,
     report: Report,
-    stop: Callable[[], bool],
+    progress: Progress,
 ) -> dict[Path, str]:
     """Returns the pictures that cannot be read.  Processes share what goes to disk; in memory each needs all of it."""
     on_disk = isinstance(kept, OnDisk)
@@ -88,19 +121,12 @@ def _encode_all(
             return {}
         return latents.cache(lacking, size, seed, progress, rank, processes)
 
-    def progress(done: int, total: int) -> bool:
-        report.stage("caching", done, total)
-        return stop()
-
     lacking = latents.lacking()
     if on_disk and accelerator.num_processes > 1:
         encode(lacking, accelerator.process_index, accelerator.num_processes)
         accelerator.wait_for_everyone()
         lacking = latents.lacking()  # what another process could not read; stopped, it is not gone through again
     unreadable = encode(lacking)
-    # Each process looks for itself while it encodes, and may see the wish a little sooner than the others.
-    if of_first_process(stop()):
-        raise Stopped
     parts.vae.to("cpu")
     if isinstance(kept, OnDisk) and kept.files.foreign:
         report.warn(
@@ -110,11 +136,15 @@ def _encode_all(
     return unreadable
 
 
-def _kept(settings: TrainingSettings, family: Family, parts: Parts) -> Kept | None:
+def kept_latents(settings: TrainingSettings, family: Family, parts: Parts, since: float | None = None) -> Kept | None:
+    """Where the settings want latents to be kept; None: nowhere.
+
+    since: seconds since 1970; files that are older are written anew.
+    """
     dataset = settings.dataset
     if dataset.cache_latents_to_disk:
         vae = fingerprint([parts.vae], without=OF_THE_DECODER)
-        wanted = Wanted(vae, dataset.skip_cache_check)
+        wanted = Wanted(vae, dataset.skip_cache_check, since)
         return OnDisk(family.latent_format(parts), wanted)
     return InMemory() if dataset.cache_latents else None
 
