@@ -69,6 +69,11 @@ JOBS: dict[str, Job] = {
     "caption-qwen": utility(
         "prompted", "Captioning/Qwen-VL", "Ask a chat model that sees for captions.", "ChatSettings", "chat"
     ),
+    "compare-captioners": utility(
+        "compare",
+        "Captioning/Compare",
+        "Let two captioners describe a few pictures, and read what they say side by side.",
+    ),
     "merge-captions": utility(
         "metadata_merge", "Captions as metadata/Merge", "Gather captions or tags in one metadata file."
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Generic
 
 import gradio as gr
@@ -30,13 +31,13 @@ class Form(Generic[Some]):
     Construct it within gr.Blocks, then call draw() once for each top-level tab.  The options that do not
     act yet have no component: their values ride along in the settings that settings() is given.
 
-    name: begins the ids of its fields, so that those of several forms differ.
+    name: begins the ids of its fields, so that those of several forms differ.  without: options that have no field.
     """
 
-    def __init__(self, settings_class: type[Some], name: str = "option") -> None:
+    def __init__(self, settings_class: type[Some], name: str = "option", without: Collection[str] = ()) -> None:
         self._settings_class = settings_class
         self.name = name
-        self.options = {item.name: item for item in settings_class.options() if item.acts}
+        self.options = {item.name: item for item in settings_class.options() if item.acts and item.name not in without}
         self.components: dict[str, gr.components.Component] = {}
         self._accordions: dict[str, gr.Accordion] = {}
 

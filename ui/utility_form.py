@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import gradio as gr
@@ -9,19 +10,19 @@ import gradio as gr
 from engine.begin import begin_utility, busy_problem
 from engine.check.problem import Checked
 from engine.jobs import UTILITIES
-from engine.settings.values import BadValues
+from engine.settings.values import BadValues, JobSettings
 from ui.findings import bad_values, findings_html
 from ui.form import SILENT, Form
 from ui.runs_panel import RunsPanel
 
 
 class UtilityForm:
-    """Draws itself within gr.Blocks.  job: its name among the jobs."""
+    """Draws itself within gr.Blocks.  job: its name among the jobs.  without: options that have no field."""
 
-    def __init__(self, job: str) -> None:
+    def __init__(self, job: str, without: Collection[str] = ()) -> None:
         self._job = job
         self._settings_class = UTILITIES[job].settings_class()
-        self.form = Form(self._settings_class, job)
+        self.form = Form(self._settings_class, job, without)
 
     def draw(self) -> None:
         self.base = gr.State(self._settings_class())
@@ -34,7 +35,7 @@ class UtilityForm:
 
     def connect(self, panel: RunsPanel) -> None:
         self.form.connect_visibility(self.base)
-        inputs = [self.base, *self.form.inputs]
+        inputs = [self.base, *self.inputs]
 
         def start(base: Any, *values: Any) -> list[Any]:
             checked, run = self._begin(base, values)
@@ -45,9 +46,18 @@ class UtilityForm:
             panel.tick, [panel.chosen, panel.seen], panel.outputs, **SILENT
         )
 
+    @property
+    def inputs(self) -> list[Any]:
+        """The components that settings() reads."""
+        return self.form.inputs
+
+    def settings(self, values: tuple[Any, ...], base: JobSettings) -> JobSettings:
+        """What the form says.  Raises BadValues."""
+        return self.form.settings(values, base)
+
     def _begin(self, base: Any, values: tuple[Any, ...]) -> tuple[Checked, Any]:
         try:
-            settings = self.form.settings(values, base)
+            settings = self.settings(values, base)
         except BadValues as error:
             return bad_values(error), None
         if busy := busy_problem():
