@@ -11,7 +11,7 @@ from engine.begin import CannotResume, settings_of
 from engine.failure import Failure
 from engine.runs.folder import all_runs
 from engine.settings.values import JobSettings
-from engine.tools.compare import OPTIONS, Settings, captioner_settings
+from engine.tools.compare import OPTIONS, Settings, captioner_settings, job_name
 from ui.form import SILENT
 from ui.runs_panel import RunsPanel
 from ui.utility_form import UtilityForm
@@ -43,8 +43,8 @@ class ComparisonForm(UtilityForm):
         for name, captioner in self._captioners.items():
             given[name] = [rest.pop(0) for _ in captioner.form.inputs]
         options = {
-            option: json.dumps(dict(zip(self._captioners[name].form.options, given[name], strict=True)))
-            for name, _, option in settings.sides()
+            option: json.dumps(dict(zip(self._captioners[job].form.options, given[job], strict=True)))
+            for job, option in ((job_name(name), option) for name, _, option in settings.sides())
         }
         return settings.with_values(options)
 
@@ -69,7 +69,7 @@ class ComparisonForm(UtilityForm):
 
 
 def _compared(run: str | None, place: int) -> tuple[str, dict[str, Any]]:
-    """The captioner's name and what its form says for the whole folder; no name where the run is none of these."""
+    """The captioner's job and what its form says for the whole folder; no name where the run is none of these."""
     found = next((one for one in all_runs() if one.name == run), None)
     try:
         settings = settings_of(found) if found else None
@@ -81,4 +81,4 @@ def _compared(run: str | None, place: int) -> tuple[str, dict[str, Any]]:
         return "", {}
     given = json.loads(options or "{}")
     values = inner.values() | {"recursive": settings.pictures.recursive, "overwrite": given.get("overwrite", False)}
-    return name, values
+    return job_name(name), values

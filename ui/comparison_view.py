@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from urllib.parse import quote
 
-from engine.jobs import JOBS
 from engine.runs.events import Captioned
 from engine.runs.folder import RunFolder
 
@@ -18,8 +17,7 @@ def comparison(run: RunFolder, captioned: Sequence[Captioned]) -> str:
         by_file.setdefault(f"{event.preview} {event.file}", {})[event.place] = event
     names = {event.place: event.captioner for event in captioned}
     heads = "".join(
-        f"<th>{escape(JOBS[name].tab.rpartition('/')[2] if name in JOBS else name)}"
-        f'<button data-use="{place}">Use this one</button></th>'
+        f'<th>{escape(name)}<button data-use="{place}">Use this one</button></th>'
         for place, name in sorted(names.items())
     )
     rows = "".join(_row(run, said, sorted(names)) for said in by_file.values())

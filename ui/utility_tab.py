@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 
@@ -13,7 +13,7 @@ from engine.jobs import UTILITIES
 from engine.settings.from_metadata import from_metadata
 from engine.settings.paths import typed_path
 from engine.settings.training import TrainingSettings
-from engine.tools.compare import COMPARED
+from engine.tools.compare import Name, job_name
 from engine.tools.lora_metadata import read_metadata, unfolded
 from ui import comparison_form
 from ui.comparison_form import ComparisonForm
@@ -35,7 +35,7 @@ class UtilityTab:
         self._form = form
         self._jobs = {name: job for name, job in UTILITIES.items() if not job.tab.startswith(f"{DATASET}/")}
         self._utilities = {name: UtilityForm(name) for name in self._jobs if name != comparison_form.JOB}
-        compared = {name: form for name, form in self._utilities.items() if name in COMPARED}
+        compared = {name: self._utilities[name] for name in map(job_name, get_args(Name))}
         self._utilities[comparison_form.JOB] = ComparisonForm(compared)
         self._manual = ManualCaptioning()
 

@@ -130,7 +130,7 @@ class LeftOut(Event):
 class Captioned(Event):
     """What a captioner said of a picture, where two are compared.  place: 0 for the first of them, 1 for the second.
 
-    captioner: the job's name.  file: the picture's name.  preview: a small copy within the run's folder, if any.
+    captioner: as its tab is called.  file: the picture's name.  preview: a small copy within the run's folder, if any.
     """
 
     kind: Literal["captioned"] = "captioned"

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field
 
 from engine.check.utility import check_utility
 from engine.failure import Failure
-from engine.jobs import JOBS
+from engine.jobs import UTILITIES, Job
 from engine.runs.events import Captioned
 from engine.runs.folder import Control, RunFolder
 from engine.runs.report import Report, shown_name
@@ -30,11 +30,8 @@ from engine.tools.caption_files import CaptionFiles, read_caption
 from engine.tools.captioning import CaptionerSettings, Outcome, counted
 from engine.tools.pictures import PictureFolder, pictures_of, upright
 
-Name = Literal[
-    "caption-wd14", "caption-blip", "caption-blip2", "caption-git", "caption-florence2", "caption-qwen"
-]  # fmt: skip
-
-COMPARED: tuple[str, ...] = get_args(Name)
+Name = Literal["WD14", "BLIP", "BLIP-2", "GIT", "Florence-2", "Qwen-VL"]
+"""The captioners that have a model, as their tabs are called."""
 
 CAPTIONERS, SOME = "Captioners", "Pictures"
 
@@ -75,11 +72,9 @@ class Pictures(PictureFolder):
 
 
 class Two(Group):
-    first: Name = option(
-        "caption-blip", label="First captioner", section=CAPTIONERS, help="With the settings of its own tab."
-    )
+    first: Name = option("BLIP", label="First captioner", section=CAPTIONERS, help="With the settings of its own tab.")
     second: Name = option(
-        "caption-wd14", label="Second captioner", section=CAPTIONERS, help="With the settings of its own tab."
+        "WD14", label="Second captioner", section=CAPTIONERS, help="With the settings of its own tab."
     )
     first_options: str = option(
         "{}",
@@ -117,7 +112,7 @@ class Settings(JobSettings):
                 continue
             for problem in check_utility(inner).problems:
                 if problem.blocking and problem.option not in Pictures.model_fields:
-                    yield Failure(f"{title_of(name)}: {problem.what}", problem.mend, option_name)
+                    yield Failure(f"{name}: {problem.what}", problem.mend, option_name)
 
 
 def captioner_settings(name: str, options: str, folder: str, option_name: str = "") -> CaptionerSettings:
@@ -130,18 +125,22 @@ def captioner_settings(name: str, options: str, folder: str, option_name: str = 
         raise Failure(f"{options[:80]!r} is no JSON object.", 'Write {"OPTION": VALUE, …}.', option_name) from None
     fixed = {"train_data_dir": folder, "recursive": False, "overwrite": True}
     try:
-        settings = JOBS[name].settings_class()().with_values(given | fixed)
+        settings = job_of(name).settings_class()().with_values(given | fixed)
     except KeyError as error:
-        raise Failure(f"{title_of(name)} has no option {error.args[0]}.", "Leave it out.", option_name) from None
+        raise Failure(f"{name} has no option {error.args[0]}.", "Leave it out.", option_name) from None
     except BadValues as error:
-        raise Failure(f"{title_of(name)}: {error}", "Correct it in its tab.", option_name) from None
+        raise Failure(f"{name}: {error}", "Correct it in its tab.", option_name) from None
     assert isinstance(settings, CaptionerSettings)
     return settings
 
 
-def title_of(name: str) -> str:
-    """What the page calls a captioner, such as BLIP-2."""
-    return JOBS[name].tab.rpartition("/")[2]
+def job_name(captioner: str) -> str:
+    """The name among the jobs of a captioner that is known by its tab, such as caption-blip2 for BLIP-2."""
+    return next(name for name, job in UTILITIES.items() if job.tab == f"Captioning/{captioner}")
+
+
+def job_of(captioner: str) -> Job:
+    return UTILITIES[job_name(captioner)]
 
 
 def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
@@ -155,7 +154,7 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
         copies = _copies(pictures, folder / "pictures", inner.files)
         names = {copy.name: picture for copy, picture in zip(copies, pictures, strict=True)}
         part = _Part(report, names, place * len(pictures), 2 * len(pictures))
-        how, _ = JOBS[name].load()(inner, _Draft(folder, run), part)
+        how, _ = job_of(name).load()(inner, _Draft(folder, run), part)
         if how == "stopped":
             report.result("Stopped; Resume goes on where it was.")
             return "stopped", place * len(pictures)

@@ -96,6 +96,7 @@ def test_two_captioners_are_compared_and_one_of_them_is_taken(open_page, tmp_pat
     page.wait_for_status("Done")
     table = page.page.locator("#samples .comparison")
     expect(table.locator("tbody tr")).to_have_count(3)
+    expect(table.locator("thead")).to_be_in_viewport()
     expect(table.locator("thead")).to_contain_text("BLIP")
     expect(table.locator("tbody tr").first.locator("td").first).to_contain_text("photo of")
     expect(table.locator("tbody tr").first.locator("td").last).to_contain_text("1girl")

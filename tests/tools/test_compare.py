@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from PIL import Image
@@ -25,9 +26,9 @@ JOB = "compare-captioners"
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     root = tmp_path_factory.mktemp("compared")
     return {
-        "caption-blip": {"model_id": str(save_blip(root / "blip")), "max_length": 6, "prefix": "photo of"},
-        "caption-git": {"model_id": str(save_git(root / "git")), "max_length": 6},
-        "caption-wd14": {"repo_id": str(save_tagger(root / "tagger")), "append_tags": True},
+        "BLIP": {"model_id": str(save_blip(root / "blip")), "max_length": 6, "prefix": "photo of"},
+        "GIT": {"model_id": str(save_git(root / "git")), "max_length": 6},
+        "WD14": {"repo_id": str(save_tagger(root / "tagger")), "append_tags": True},
     }
 
 
@@ -41,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "img"
 
 
-def given(folder: Path, models: dict, first: str = "caption-blip", second: str = "caption-wd14", **values) -> dict:
+def given(folder: Path, models: dict, first: str = "BLIP", second: str = "WD14", **values) -> dict:
     return {
         "train_data_dir": str(folder), "first": first, "second": second, "first_options": json.dumps(models[first]),
         "second_options": json.dumps(models[second]), **values,
@@ -64,9 +65,9 @@ def test_each_says_what_it_would_write_and_nothing_is_written(folder: Path, mode
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
     assert [(one.place, one.file) for one in told.captioned] == [(p, f"{n}.png") for p in (0, 1) for n in "abc"]
     said = {(one.captioner, one.file): one.caption for one in told.captioned}
-    assert said["caption-wd14", "a.png"].startswith("mine, 1girl")  # Append TAGs is on in its settings
-    for name in ("caption-wd14", "caption-blip"):
-        assert said[name, "b.png"] == alone(name, folder, **models[name], overwrite=True)
+    assert said["WD14", "a.png"].startswith("mine, 1girl")  # Append TAGs is on in its settings
+    for name in ("WD14", "BLIP"):
+        assert said[name, "b.png"] == alone(compare.job_name(name), folder, **models[name], overwrite=True)
     assert all((told.run.previews_folder / one.preview).exists() for one in told.captioned)
     assert told.progress
     assert (told.progress.done, told.progress.total) == (6, 6)
@@ -112,7 +113,7 @@ def test_what_is_wrong_with_a_captioner_is_told_before_the_start(folder: Path, m
     def problem(**values):
         return check_utility(settings_of(JOB, **given(folder, models) | values)).problems[0]
 
-    same = {"second": "caption-blip", "second_options": json.dumps(models["caption-blip"])}
+    same = {"second": "BLIP", "second_options": json.dumps(models["BLIP"])}
     for values, option, words in (
         (same, "second", "Both captioners are the same"),
         ({"first_options": "[1"}, "first_options", "is no JSON object"),
@@ -128,14 +129,14 @@ def test_what_is_wrong_with_a_captioner_is_told_before_the_start(folder: Path, m
 def test_every_captioner_with_a_model_can_be_compared():
     kinds = {name: job.settings_class() for name, job in UTILITIES.items()}
     with_a_model = {name for name, kind in kinds.items() if issubclass(kind, CaptionerSettings)}
-    assert set(compare.COMPARED) == with_a_model - {"caption-basic"}
+    assert {compare.job_name(name) for name in get_args(compare.Name)} == with_a_model - {"caption-basic"}
     assert kinds["caption-basic"] is basic.Settings
 
 
 def test_the_page_shows_both_beside_each_picture_and_no_markup(folder: Path, models: dict):
     (folder / "<i>.png").write_bytes((folder / "a.png").read_bytes())
-    models = {**models, "caption-git": {**models["caption-git"], "prefix": "<script>"}}
-    _, told = run_job(JOB, **given(folder, models, second="caption-git", count=1))
+    models = {**models, "GIT": {**models["GIT"], "prefix": "<script>"}}
+    _, told = run_job(JOB, **given(folder, models, second="GIT", count=1))
     html = run_view.samples(told)
     assert "<th>BLIP<button" in html
     assert 'data-use="1"' in html
