@@ -18,6 +18,7 @@ from engine.failure import Failure
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.option import Group, option
+from engine.tools.caption_files import CaptionWriter
 from engine.tools.captioning import Captioner, CaptionerSettings, Outcome, caption_folder, counted
 from engine.tools.hub import files_of
 from engine.tools.pictures import upright
@@ -148,17 +149,21 @@ class Tag:
 def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
     """Tag the pictures of a folder."""
     tagging = settings.tagging
-    counts: Counter[str] = Counter()
+    earlier = CaptionWriter(run).said()  # by an engine of this run that was ended
+    seen = 0
+    counts = Counter(tag for said in earlier for tag in _split(said, tagging))
 
     def load() -> Captioner:
         report.stage("loading", detail=tagging.repo_id)
         tagger = Tagger(*files_of(tagging.repo_id, MODEL_FILES, "repo_id"))
 
         def describe(pictures: Sequence[np.ndarray]) -> list[str]:
+            nonlocal seen
             captions = []
             for probabilities in tagger.probabilities(pictures):
                 found = chosen_tags(tagger.tags, probabilities, tagging)
                 counts.update(found)
+                seen += 1
                 captions.append(tagging.caption_separator.join(found))
             return captions
 
@@ -175,7 +180,7 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
     )
     if tagging.frequency_tags and counts:
         lines = [f"{tag}: {count}" for tag, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
-        report.result(f"Tags of {counted(outcome[1], 'picture')}:", lines)
+        report.result(f"Tags of {counted(len(earlier) + seen, 'picture')}:", lines)
     return outcome
 
 

@@ -206,7 +206,7 @@ def test_a_picture_of_too_many_pixels_is_refused_in_words(tmp_path: Path, monkey
 
 
 def test_a_full_disk_ends_the_run(folder: Path, run: RunFolder, monkeypatch):
-    def full(self, file, text):
+    def full(self, file, text, said):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(CaptionWriter, "write", full)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from engine.failure import Failure
+from engine.tools.blip import Blip2Decoding
 from engine.tools.describing import Decoding, load_describer
 from engine.tools.prompted import asked, refuse_other_kinds
 from tests.tools import small_describers
@@ -78,6 +79,16 @@ def test_words_are_searched_or_drawn_and_counted(kind: str, folder: Path, models
 def test_generation_is_told_what_the_options_say(values: dict, arguments: dict):
     lengths = {"max_new_tokens": 75, "min_new_tokens": 5}
     assert Decoding(**values).arguments() == {**arguments, **lengths}
+
+
+@pytest.mark.shows("caption-blip2.repetition_penalty", "caption-blip2.length_penalty", "caption-blip2.temperature")
+def test_blip2_has_penalties_and_a_temperature(folder: Path, models: dict):
+    searched, drawn = Blip2Decoding(length_penalty=-0.5), Blip2Decoding(beam_search=False, temperature=0.7)
+    assert searched.arguments().items() >= {"length_penalty": -0.5, "repetition_penalty": 1.5}.items()
+    assert drawn.arguments().items() >= {"temperature": 0.7, "repetition_penalty": 1.5, "top_p": 0.9}.items()
+    assert "temperature" not in searched.arguments()
+    plain = captions("blip2", folder, models["blip2"], repetition_penalty=1)
+    assert captions("blip2", folder, models["blip2"], repetition_penalty=5) != plain
 
 
 def test_the_model_sees_the_picture_as_it_was_trained_to(models: dict):

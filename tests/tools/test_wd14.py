@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engine.failure import Failure
+from engine.runs.folder import RunFolder
 from engine.tools.wd14 import (
     CATEGORIES,
     Tag,
@@ -193,6 +194,19 @@ def test_a_folder_is_tagged_and_the_tags_are_counted(folder: Path, tagger: Path)
         "caption-wd14", train_data_dir=str(folder), repo_id=str(tagger), overwrite=True, frequency_tags=False
     )
     assert len(told.results) == 1
+
+
+def test_the_tags_of_a_run_that_was_stopped_are_all_counted(folder: Path, tagger: Path):
+    given = {"train_data_dir": str(folder), "repo_id": str(tagger), "prefix": "photo of, x"}
+    run = RunFolder.create("caption-wd14", "{}", "x")
+    run_job("caption-wd14", run, **given)
+    (folder / "bright.txt").unlink()
+    Image.new("RGB", (10, 10), "white").save(folder / "third.png")
+    _, told = run_job("caption-wd14", run, **given)
+    Image.new("RGB", (10, 10), "white").save(folder / "fourth.png")
+    _, told = run_job("caption-wd14", run, **given)
+    assert told.results[-1].text == "Tags of 4 pictures:"
+    assert told.results[-1].lines == ["(o)_(o): 4", "1girl: 4", f"{MIKU}: 4", "long hair: 4"]
 
 
 @pytest.mark.shows("caption-wd14.append_tags")
