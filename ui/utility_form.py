@@ -20,18 +20,18 @@ class UtilityForm:
     """Draws itself within gr.Blocks.  job: its name among the jobs.  without: options that have no field."""
 
     def __init__(self, job: str, without: Collection[str] = ()) -> None:
-        self._job = job
+        self.job = job
         self._settings_class = UTILITIES[job].settings_class()
         self.form = Form(self._settings_class, job, without)
 
     def draw(self) -> None:
-        self.base = gr.State(self._settings_class())
-        gr.Markdown(UTILITIES[self._job].help)
+        self.base = gr.State(self.defaults())
+        gr.Markdown(UTILITIES[self.job].help)
         for section in self.form.tabs():
             gr.HTML(f"<h4>{section}</h4>", elem_classes="section-head", padding=False)
             self.form.draw(section)
-        self.start = gr.Button("Start", variant="primary", elem_id=f"{self._job}-start")
-        self.findings = gr.HTML(elem_id=f"{self._job}-findings")
+        self.start = gr.Button("Start", variant="primary", elem_id=f"{self.job}-start")
+        self.findings = gr.HTML(elem_id=f"{self.job}-findings")
 
     def connect(self, panel: RunsPanel) -> None:
         self.form.connect_visibility(self.base)
@@ -51,6 +51,9 @@ class UtilityForm:
         """The components that settings() reads."""
         return self.form.inputs
 
+    def defaults(self) -> JobSettings:
+        return self._settings_class()
+
     def settings(self, values: tuple[Any, ...], base: JobSettings) -> JobSettings:
         """What the form says.  Raises BadValues."""
         return self.form.settings(values, base)
@@ -62,4 +65,4 @@ class UtilityForm:
             return bad_values(error), None
         if busy := busy_problem():
             return Checked([busy], None), None
-        return begin_utility(self._job, settings)
+        return begin_utility(self.job, settings)

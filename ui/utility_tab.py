@@ -39,6 +39,10 @@ class UtilityTab:
         self._utilities[comparison_form.JOB] = ComparisonForm(compared)
         self._manual = ManualCaptioning()
 
+    @property
+    def forms(self) -> list[UtilityForm]:
+        return list(self._utilities.values())
+
     def draw(self) -> None:
         with gr.Tabs():
             for tab, jobs in groupby(self._jobs.items(), key=lambda item: item[1].tab.partition("/")[0]):
