@@ -11,7 +11,7 @@ from engine.begin import CannotResume, settings_of
 from engine.failure import Failure
 from engine.runs.folder import all_runs
 from engine.settings.values import JobSettings
-from engine.tools.compare import OPTIONS, Settings, captioner_settings, job_name
+from engine.tools.compare import Settings, captioner_settings, job_name
 from ui.form import SILENT
 from ui.runs_panel import RunsPanel
 from ui.utility_form import UtilityForm
@@ -25,7 +25,7 @@ class ComparisonForm(UtilityForm):
     """captioners: the forms that the two are chosen from, by their jobs' names."""
 
     def __init__(self, captioners: dict[str, UtilityForm]) -> None:
-        super().__init__(JOB, without=OPTIONS)
+        super().__init__(JOB)
         self._captioners = captioners
 
     @property

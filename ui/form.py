@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, Generic
 
 import gradio as gr
@@ -31,13 +30,13 @@ class Form(Generic[Some]):
     Construct it within gr.Blocks, then call draw() once for each top-level tab.  The options that do not
     act yet have no component: their values ride along in the settings that settings() is given.
 
-    name: begins the ids of its fields, so that those of several forms differ.  without: options that have no field.
+    name: begins the ids of its fields, so that those of several forms differ.
     """
 
-    def __init__(self, settings_class: type[Some], name: str = "option", without: Collection[str] = ()) -> None:
+    def __init__(self, settings_class: type[Some], name: str = "option") -> None:
         self._settings_class = settings_class
         self.name = name
-        self.options = {item.name: item for item in settings_class.options() if item.acts and item.name not in without}
+        self.options = {item.name: item for item in settings_class.options() if has_field(item)}
         self.components: dict[str, gr.components.Component] = {}
         self._accordions: dict[str, gr.Accordion] = {}
 
@@ -155,6 +154,10 @@ class Form(Generic[Some]):
         with gr.Row(elem_classes="options", equal_height=False):
             for item in items:
                 self.components[item.name] = draw_option(item, self.name, visible=item.applies(defaults))
+
+
+def has_field(item: Option) -> bool:
+    return item.acts and item.widget != "none"
 
 
 def draw_option(item: Option, form: str = "option", visible: bool = True) -> gr.components.Component:

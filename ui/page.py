@@ -31,6 +31,7 @@ class Page(gr.Blocks):
         for component in config["components"]:
             for name in FOR_PROGRAMS:
                 component.pop(name, None)
+            component["props"].pop("preserved_by_key", None)  # of what is drawn by the server anew, which nothing is
             component["component_class_id"] = component["component_class_id"][:SHORT]
         return config
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import gradio as gr
@@ -17,12 +16,12 @@ from ui.runs_panel import RunsPanel
 
 
 class UtilityForm:
-    """Draws itself within gr.Blocks.  job: its name among the jobs.  without: options that have no field."""
+    """Draws itself within gr.Blocks.  job: its name among the jobs."""
 
-    def __init__(self, job: str, without: Collection[str] = ()) -> None:
+    def __init__(self, job: str) -> None:
         self.job = job
         self._settings_class = UTILITIES[job].settings_class()
-        self.form = Form(self._settings_class, job, without)
+        self.form = Form(self._settings_class, job)
 
     def draw(self) -> None:
         self.base = gr.State(self.defaults())

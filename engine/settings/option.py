@@ -17,10 +17,11 @@ from pydantic.fields import FieldInfo
 
 T = TypeVar("T")
 
-Widget = Literal["auto", "folder", "file", "path", "lines", "slider", "secret"]
+Widget = Literal["auto", "folder", "file", "path", "lines", "slider", "secret", "none"]
 """How the form draws an option where its type alone does not say.
 
-A path may be a name of the Hugging Face hub as well; a secret is nowhere shown.
+A path may be a name of the Hugging Face hub as well; a secret is nowhere shown;
+none is no field: the page knows the value from elsewhere.
 """
 
 MustBe = Literal["", "given", "folder", "file"]

@@ -122,7 +122,7 @@ def blip2(settings: Blip2Settings, run: RunFolder, report: Report) -> Outcome:
 
 def _caption(settings: SentenceSettings, source: str, model_class: str, run: RunFolder, report: Report) -> Outcome:
     def load() -> Describe:
-        describer = load_describer(source, model_class)
+        describer = load_describer(source, model_class, settings.batch.weights)
 
         def describe(pictures: Sequence[Image.Image]) -> list[str]:
             tokens = describer.model.generate(**describer.pixels(pictures), **settings.decoding.arguments())

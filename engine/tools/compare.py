@@ -79,11 +79,16 @@ class Two(Group):
     first_options: str = option(
         "{}",
         label="Options of the first",
+        widget="none",
         section=CAPTIONERS,
         help='As JSON, such as {"max_length": 40}; what is not named is at its default.',
     )
     second_options: str = option(
-        "{}", label="Options of the second", section=CAPTIONERS, help="The same for the other one."
+        "{}",
+        label="Options of the second",
+        section=CAPTIONERS,
+        widget="none",
+        help="The same for the other one.",
     )
 
 

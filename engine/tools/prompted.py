@@ -22,8 +22,10 @@ from engine.tools.describing import (
     WORDS,
     Decoding,
     Describer,
+    Weights,
     load_describer,
     loaded,
+    narrowing,
     place,
 )
 from engine.tools.sentences import Describe, SentenceSettings, describe_folder
@@ -106,7 +108,7 @@ def florence(settings: FlorenceSettings, run: RunFolder, report: Report) -> Outc
     """Caption with Florence-2."""
 
     def load() -> Describe:
-        processor, describer = _load_florence(settings.model.model_id)
+        processor, describer = _load_florence(settings.model.model_id, settings.batch.weights)
 
         def describe(pictures: Sequence[Image.Image]) -> list[str]:
             prompts = [settings.model.prompt] * len(pictures)
@@ -119,18 +121,19 @@ def florence(settings: FlorenceSettings, run: RunFolder, report: Report) -> Outc
     return describe_folder(settings, settings.model.model_id, run, report, load)
 
 
-def _load_florence(source: str) -> tuple[Any, Describer]:
+def _load_florence(source: str, weights: Weights) -> tuple[Any, Describer]:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
     device, dtype = place()
+    narrowed = narrowing(weights, device, dtype)
 
     def load(where: str, local: bool) -> tuple[Any, Describer]:
         known: dict[str, Any] = {"local_files_only": local}
         processor = transformers.AutoProcessor.from_pretrained(where, backend="pil", **known)
-        model = transformers.Florence2ForConditionalGeneration.from_pretrained(where, dtype=dtype, **known)
-        describer = Describer(model.to(device).eval(), processor.image_processor, processor.tokenizer, device, dtype)
-        return processor, describer
+        model = transformers.Florence2ForConditionalGeneration.from_pretrained(where, dtype=dtype, **known, **narrowed)
+        placed = (model if narrowed else model.to(device)).eval()
+        return processor, Describer(placed, processor.image_processor, processor.tokenizer, device, dtype)
 
     found: tuple[Any, Describer] = loaded(source, load, FLORENCE_FILES, "model_id")
     return found
@@ -140,7 +143,7 @@ def chat(settings: ChatSettings, run: RunFolder, report: Report) -> Outcome:
     """Caption with a chat model of Qwen's kind."""
 
     def load() -> Describe:
-        describer = load_describer(settings.model.model_id, "AutoModelForImageTextToText")
+        describer = load_describer(settings.model.model_id, "AutoModelForImageTextToText", settings.batch.weights)
         refuse_other_kinds(describer, settings.model.model_id)
 
         def describe(pictures: Sequence[Image.Image]) -> list[str]:

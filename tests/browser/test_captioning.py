@@ -112,3 +112,14 @@ def test_two_captioners_are_compared_and_one_of_them_is_taken(open_page, tmp_pat
     page.tab("Utilities", "Captioning", "BLIP")
     expect(taken).to_have_value(str(folder))
     expect(page.page.locator("#caption-blip-max_length input")).to_have_value("12")
+
+    search = page.page.locator("#option-search")
+    search.fill("undesired tags")
+    hit = page.page.locator("#option-hits [data-option]").first
+    expect(hit).to_contain_text("Captioning › WD14")
+    page.screenshot("a utility's option found")
+    search.press("Enter")
+    field = page.page.locator("#caption-wd14-undesired_tags :is(textarea, input)").first
+    expect(field).to_be_focused()
+    search.fill("Train batch size")
+    expect(hit).to_have_attribute("data-form", "option")

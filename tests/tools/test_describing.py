@@ -12,7 +12,7 @@ from PIL import Image
 
 from engine.failure import Failure
 from engine.tools.blip import Blip2Decoding
-from engine.tools.describing import Decoding, load_describer
+from engine.tools.describing import Decoding, load_describer, narrowing
 from engine.tools.prompted import asked, refuse_other_kinds
 from tests.tools import small_describers
 from tests.tools.running import run_job, settings_of
@@ -89,6 +89,30 @@ def test_blip2_has_penalties_and_a_temperature(folder: Path, models: dict):
     assert "temperature" not in searched.arguments()
     plain = captions("blip2", folder, models["blip2"], repetition_penalty=1)
     assert captions("blip2", folder, models["blip2"], repetition_penalty=5) != plain
+
+
+@pytest.mark.parametrize("kind", ["qwen", "florence2", "blip2"])
+@pytest.mark.shows("caption-[bgfq]*.weights")
+def test_weights_of_few_bits_need_an_nvidia_gpu(kind: str, folder: Path, models: dict):
+    if torch.cuda.is_available():
+        for weights in ("8 bits", "4 bits"):
+            assert all(captions(kind, folder, models[kind], weights=weights))
+        return
+    for weights in ("8 bits", "4 bits"):
+        with pytest.raises(Failure, match=f"Weights of {weights} need an NVIDIA GPU") as refused:
+            captions(kind, folder, models[kind], weights=weights)
+        assert refused.value.option == "weights"
+
+
+def test_weights_of_few_bits_are_asked_of_bitsandbytes():
+    gpu = torch.device("cuda", 0)
+    eight, four = (narrowing(weights, gpu, torch.bfloat16) for weights in ("8 bits", "4 bits"))
+    assert eight["quantization_config"].load_in_8bit
+    assert not eight["quantization_config"].load_in_4bit
+    assert four["quantization_config"].load_in_4bit
+    assert four["quantization_config"].bnb_4bit_compute_dtype == torch.bfloat16
+    assert eight["device_map"] == four["device_map"] == {"": gpu}
+    assert narrowing("16 bits", gpu, torch.bfloat16) == {}
 
 
 def test_the_model_sees_the_picture_as_it_was_trained_to(models: dict):
