@@ -21,7 +21,7 @@ from engine.models.recognise import Found, NoModel, recognise
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.dataset import Dataset
-from engine.settings.families import KNOWN
+from engine.settings.families import KNOWN, TITLES
 from engine.settings.hardware import Hardware
 from engine.settings.option import Group, like, option
 from engine.settings.sdxl import Sdxl
@@ -147,10 +147,14 @@ class Settings(JobSettings):
         except NoModel:
             return None  # check_model() has the sentence
 
+    def known_as(self) -> Found | None:
+        """The same, also of those that are offered by name and not downloaded yet."""
+        name = self.encoding.pretrained_model_name_or_path
+        return self.model_found() or (Found("model", KNOWN[name]) if name in KNOWN else None)
+
     def as_training(self) -> TrainingSettings:
         """A run's settings that say the same, set for the model's family."""
-        name = self.encoding.pretrained_model_name_or_path
-        found = self.model_found() or (Found("model", KNOWN[name]) if name in KNOWN else None)
+        found = self.known_as()
         theirs = TrainingSettings()
         shared = {key: value for key, value in self.values().items() if key in theirs.values()}
         kept = {"cache_latents_to_disk": True, "vae_batch_size": self.encoding.batch_size}
@@ -180,6 +184,8 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
     accelerator, warnings = make_accelerator(machine)
     for warning in warnings:
         report.warn(warning)
+    if settings.known_as() is None:
+        report.warn(f"The model's files do not say what it is; it is taken for {TITLES[training.family()]}.")
     parts = vae_alone(training, training.family(), weight_dtype(accelerator.mixed_precision))
     since = None if settings.encoding.skip_existing else _beginning(run)
     kept = kept_latents(training, family_of(training), parts, since)

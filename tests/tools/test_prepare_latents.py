@@ -16,7 +16,6 @@ from engine.data.npz import Npz
 from engine.demo.demo import MODEL_FOLDER
 from engine.runs.events import EventReader, Progress, Stage
 from engine.runs.folder import RunFolder
-from engine.runs.history import History
 from engine.settings.training import TrainingSettings
 from engine.training.report import report_of
 from engine.training.train import train
@@ -185,7 +184,10 @@ def test_what_is_wrong_is_told_before_the_start(tmp_path: Path, values: dict, op
     assert words in problem.what
 
 
-def test_history_of_it_is_a_utilitys(tmp_path: Path):
-    _, told = run_job(JOB, **given(draw(tmp_path / "img", a=(64, 64))))
-    assert isinstance(told, History)
-    assert told.results[-1].lines[-1] == "Mean error of the aspect ratio: 0.0000"
+def test_a_model_that_does_not_say_what_it_is_is_taken_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = draw(tmp_path / "img", a=(64, 64))
+    monkeypatch.setattr("engine.tools.prepare_latents.recognise", lambda name: None)
+    outcome, told = run_job(JOB, **given(folder))
+    assert outcome == ("done", 1)
+    assert told.warnings == ["The model's files do not say what it is; it is taken for Stable Diffusion 1."]
+    assert told.results[-1].lines == ["64×64: 1 picture", "Mean error of the aspect ratio: 0.0000"]
