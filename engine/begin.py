@@ -75,7 +75,7 @@ def resumable_settings(run: RunFolder) -> JobSettings:
     """The settings that the run would go on with.  Raises CannotResume where it must not."""
     if run.is_alive():
         raise CannotResume(f"The run {run.name} is going on already.")
-    settings = _settings_of(run)
+    settings = settings_of(run)
     history = History(run).update()
     if history.status == "done":
         raise CannotResume(f"The run {run.name} is done. To go further, start a new run from its settings.")
@@ -88,7 +88,8 @@ def resumable_settings(run: RunFolder) -> JobSettings:
     return settings
 
 
-def _settings_of(run: RunFolder) -> JobSettings:
+def settings_of(run: RunFolder) -> JobSettings:
+    """What a run was told.  Raises CannotResume where this version cannot read it."""
     try:
         return JOBS[run.job].settings_class().model_validate_json(read_text(run.settings_file))
     except KeyError:

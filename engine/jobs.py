@@ -69,6 +69,11 @@ JOBS: dict[str, Job] = {
     "caption-qwen": utility(
         "prompted", "Captioning/Qwen-VL", "Ask a chat model that sees for captions.", "ChatSettings", "chat"
     ),
+    "compare-captioners": utility(
+        "compare",
+        "Captioning/Compare",
+        "Let two captioners describe a few pictures, and read what they say side by side.",
+    ),
     "merge-captions": utility(
         "metadata_merge", "Captions as metadata/Merge", "Gather captions or tags in one metadata file."
     ),
@@ -79,6 +84,11 @@ JOBS: dict[str, Job] = {
         "prepare",
         "Dataset/Prepare",
         "Copy pictures into the layout that training reads, balanced, converted, and with a validation set apart.",
+    ),
+    "prepare-latents": utility(
+        "prepare_latents",
+        "Dataset/Prepare latents",
+        "Sort pictures into buckets and encode them before training, with the metadata that fine-tuning reads.",
     ),
     "group-images": utility(
         "group_images", "Dataset/Group images", "Copy pictures into folders of pictures of like shape."

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from engine.runs import process
 from engine.runs.events import (
     AnyEvent,
+    Captioned,
     Checkpoint,
     EventReader,
     Finished,
@@ -104,6 +105,8 @@ class _Screen:
             self._progress(event)
         elif isinstance(event, LeftOut):
             self._left_out.append(event)
+        elif isinstance(event, Captioned):
+            self.say(f"{event.file}, {event.captioner}: {event.caption}")
         elif isinstance(event, Result):
             self.say("\n".join([event.text, *event.lines]))
         elif isinstance(event, Warned):

@@ -54,6 +54,10 @@ class DatasetTab:
         self._editor = CaptionEditor()
         self._bulk = BulkCaptions()
 
+    @property
+    def forms(self) -> list[UtilityForm]:
+        return list(self._utilities.values())
+
     # ── drawing ───────────────────────────────────────────────────────────────────────────────────
 
     def draw(self) -> None:

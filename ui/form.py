@@ -36,7 +36,7 @@ class Form(Generic[Some]):
     def __init__(self, settings_class: type[Some], name: str = "option") -> None:
         self._settings_class = settings_class
         self.name = name
-        self.options = {item.name: item for item in settings_class.options() if item.acts}
+        self.options = {item.name: item for item in settings_class.options() if has_field(item)}
         self.components: dict[str, gr.components.Component] = {}
         self._accordions: dict[str, gr.Accordion] = {}
 
@@ -154,6 +154,10 @@ class Form(Generic[Some]):
         with gr.Row(elem_classes="options", equal_height=False):
             for item in items:
                 self.components[item.name] = draw_option(item, self.name, visible=item.applies(defaults))
+
+
+def has_field(item: Option) -> bool:
+    return item.acts and item.widget != "none"
 
 
 def draw_option(item: Option, form: str = "option", visible: bool = True) -> gr.components.Component:

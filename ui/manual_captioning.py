@@ -1,4 +1,7 @@
-"""Captions by hand: a picture, its caption, and the keys that lead to the next one."""
+"""Captions by hand: a picture, its caption, the keys that lead to the next one, and the pictures around it.
+
+What a captioner has written comes here too when its run has ended, to be read through and mended.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,23 @@ from typing import Any
 
 import gradio as gr
 
+from engine.begin import CannotResume, settings_of
+from engine.runs.folder import all_runs
 from engine.runs.report import shown_name
 from engine.tools import manual
+from engine.tools.captioning import CaptionerSettings
+from ui.caption_grid import grid
+from ui.clicks import clicks_on
 from ui.form import SILENT
 from ui.sentences import Sentences, refused, said
+
+FOLDER_OPTIONS = ("train_data_dir", "caption_extension", "recursive")
 
 ENDINGS = (".txt", ".caption", ".cap")
 
 
 class ManualCaptioning:
-    """Draws itself within gr.Blocks.
+    """Draws itself within gr.Blocks: draw() the choice of a folder, draw_pages() the pictures below all captioners.
 
     What a caption belongs to travels with its text, from the browser: so a caption is never saved to another
     picture than the one that was shown beside it, however fast the keys are pressed.
@@ -34,6 +44,8 @@ class ManualCaptioning:
             )
             self.recursive = gr.Checkbox(label="Recursive", info="Also in all folders within it.", min_width=180)
             self.load = gr.Button("Show", elem_id="manual-show", min_width=80)
+
+    def draw_pages(self) -> None:
         self.said = gr.HTML(elem_id="manual-said", elem_classes="said")
         self.pictures = gr.State([])
         self.shown = gr.JSON(None, visible=False)
@@ -48,9 +60,11 @@ class ManualCaptioning:
                 self.lacking = gr.Button("Next without caption", elem_id="manual-lacking", min_width=170)
                 self.next = gr.Button("Next", variant="primary", elem_id="manual-next", min_width=100)
             self.number = gr.Number(1, label="Picture", precision=0, minimum=1, elem_id="manual-number")
+            self.grid = gr.HTML(elem_id="manual-grid", js_on_load=clicks_on("picture"), padding=False)
 
-    def connect(self) -> None:
-        page = [self.shown, self.image, self.caption, self.number, self.said]
+    def connect(self, ended: gr.Textbox) -> None:
+        """ended: the run that is shown, once it has ended; see RunsPanel."""
+        page = [self.shown, self.image, self.caption, self.number, self.said, self.grid]
         for event in (self.load.click, self.folder.submit):
             event(
                 self._load, [self.folder, self.extension, self.recursive], [self.pictures, self.pages, *page], **SILENT
@@ -59,6 +73,13 @@ class ManualCaptioning:
         for button, way in ((self.previous, self._before), (self.next, self._after), (self.lacking, self._lacking)):
             button.click(_moving(way), given, page, **SILENT)
         self.save.click(_moving(lambda pictures, shown: shown["place"]), given, page, **SILENT)
+        chooser = [self.folder, self.extension, self.recursive]
+        ended.change(self._of_run, [ended, *given], [*chooser, self.pictures, self.pages, *page], **SILENT)
+
+        def choose(pictures: list[str], shown: dict[str, Any] | None, caption: str, click: gr.EventData) -> list[Any]:
+            return _moving(lambda *_: int(click.option))(pictures, shown, caption)
+
+        self.grid.click(choose, given, page, **SILENT)
         self.number.submit(
             lambda number, *rest: _moving(lambda pictures, shown: int(number or 1) - 1)(*rest),
             [self.number, *given],
@@ -70,8 +91,25 @@ class ManualCaptioning:
         try:
             pictures = manual.listed(folder, extension or "", recursive)
         except ValueError as error:
-            return [[], gr.update(visible=False), None, None, "", 1, refused("Not shown.", error)]
+            return [[], gr.update(visible=False), None, None, "", 1, refused("Not shown.", error), ""]
         return [pictures, gr.update(visible=True), *_page(pictures, extension, 0, "")]
+
+    def _of_run(self, ended: str, pictures: list[str], shown: dict[str, Any] | None, caption: str) -> list[Any]:
+        """The folder that a captioner has gone through; what stands in the editor is saved before."""
+        unchanged = [gr.skip() for _ in range(11)]
+        settings = _captioner_settings(ended)
+        if settings is None:
+            return unchanged
+        folder, ending, recursive = (settings.values()[name] for name in FOLDER_OPTIONS)
+        try:
+            if shown and shown["picture"] in pictures:
+                manual.save(manual.Page(Path(shown["picture"]), shown["caption"]), shown["extension"], caption or "")
+            found = manual.listed(folder, ending, recursive)
+        except ValueError:
+            return unchanged  # nothing is lost: what was shown stays, and its own buttons say why
+        place = found.index(shown["picture"]) if shown and shown["picture"] in found else 0
+        sentence = f"{Path(folder).name}: what the captioner wrote, to be read and mended."
+        return [folder, ending, recursive, found, gr.update(visible=True), *_page(found, ending, place, sentence)]
 
     @staticmethod
     def _before(pictures: list[str], shown: dict[str, Any]) -> int:
@@ -91,12 +129,12 @@ def _moving(way: Any) -> Any:
 
     def move(pictures: list[str], shown: dict[str, Any] | None, caption: str | None) -> list[Any]:
         if not shown or shown["picture"] not in pictures:  # the page was loaded anew
-            return [gr.skip()] * 4 + [refused("Not saved.", "Press Show again.")]
+            return [gr.skip()] * 4 + [refused("Not saved.", "Press Show again."), gr.skip()]
         page = manual.Page(Path(shown["picture"]), shown["caption"])
         try:
             sentence = manual.save(page, shown["extension"], caption or "")
         except ValueError as error:
-            return [gr.skip()] * 4 + [refused("Not saved.", error)]
+            return [gr.skip()] * 4 + [refused("Not saved.", error), gr.skip()]
         place = min(max(way(pictures, shown), 0), len(pictures) - 1)
         return _page(pictures, shown["extension"], place, sentence)
 
@@ -108,7 +146,18 @@ def _page(pictures: list[str], extension: str, place: int, sentence: str) -> lis
     shown = {"picture": pictures[place], "caption": page.caption, "place": place, "extension": extension}
     label = f"Picture {place + 1} of {len(pictures)}: {shown_name(Path(page.picture.name))}"
     number = gr.update(value=place + 1, maximum=len(pictures), label=label)
-    return [shown, page.image(), page.caption, number, _told(sentence, page)]
+    told = _told(sentence, page)
+    return [shown, page.image(), page.caption, number, told, grid(pictures, extension, place)]
+
+
+def _captioner_settings(ended: str) -> CaptionerSettings | None:
+    """What the run was told that has ended; None where it is none of a captioner, or not there any more."""
+    run = next((run for run in all_runs() if run.name == (ended or "").partition(" ")[0]), None)
+    try:
+        settings = settings_of(run) if run else None
+    except (CannotResume, OSError, ValueError):
+        return None
+    return settings if isinstance(settings, CaptionerSettings) else None
 
 
 def _told(sentence: str, page: manual.Page) -> Sentences:

@@ -19,6 +19,10 @@ FOR_PROGRAMS = ("api_info", "api_info_as_input", "api_info_as_output", "example_
 """What Gradio tells of each component to programs that use a page as an interface, of which this one has none."""
 
 
+SHORT = 8
+"""Characters of the 64 by which the browser tells kinds of components apart; there are some twenty."""
+
+
 class Page(gr.Blocks):
     """Blocks whose description, which every browser loads first, holds what a browser needs: two thirds of it."""
 
@@ -27,6 +31,8 @@ class Page(gr.Blocks):
         for component in config["components"]:
             for name in FOR_PROGRAMS:
                 component.pop(name, None)
+            component["props"].pop("preserved_by_key", None)  # of what is drawn by the server anew, which nothing is
+            component["component_class_id"] = component["component_class_id"][:SHORT]
         return config
 
 

@@ -15,6 +15,7 @@ from engine.runs.events import Sample
 from engine.runs.folder import RunFolder, Status
 from engine.runs.history import History
 from ui.chart import loss_chart
+from ui.comparison_view import comparison
 
 STATUS_WORDS = {
     "starting": "Starting",
@@ -67,7 +68,9 @@ def chart(history: History | None) -> str:
 
 
 def samples(history: History | None) -> str:
-    """A row a prompt, a column a step: so that one sees the concept being learned."""
+    """A row a prompt, a column a step: so that one sees the concept being learned.  Or captioners side by side."""
+    if history and history.captioned:
+        return comparison(history.run, history.captioned)
     if history is None or not history.samples:
         return ""
     prompts = {sample.prompt_index: sample.prompt for sample in history.samples}

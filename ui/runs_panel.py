@@ -13,6 +13,7 @@ from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs, runs_root
 from engine.runs.history import History
 from ui import run_view
+from ui.clicks import clicks_on
 from ui.form import SILENT
 
 LOOK_EVERY = 1.0
@@ -22,11 +23,15 @@ MOST_LISTED = 50
 
 
 class RunsPanel:
-    """Draws itself within gr.Blocks; a run is known by its folder's name."""
+    """Draws itself within gr.Blocks; a run is known by its folder's name.
+
+    ended: the name of the shown run once it has ended, and how many events it told: changes, for others to look.
+    """
 
     def draw(self) -> None:
         self.chosen = gr.Dropdown([], label="Run", elem_id="run", allow_custom_value=True)
         self.seen = gr.State(None)
+        self.ended = gr.Textbox(visible="hidden")  # not a State, whose changes the timer's events do not tell
         with gr.Row(elem_classes="actions"):
             self.stop = gr.Button("Stop", elem_id="stop", variant="stop", min_width=80, visible=False)
             self.kill = gr.Button("End at once", elem_id="kill", variant="stop", min_width=100, visible=False)
@@ -35,7 +40,7 @@ class RunsPanel:
             self.sample = gr.Button("Sample now", elem_id="sample-now", min_width=100, visible=False)
         self.overview = gr.HTML(run_view.NO_RUN, elem_id="overview")
         self.chart = gr.HTML(elem_id="chart")
-        self.samples = gr.HTML(elem_id="samples")
+        self.samples = gr.HTML(elem_id="samples", js_on_load=clicks_on("use"))
         with gr.Accordion("Log", open=False, elem_id="log-accordion"):
             self.log = gr.Textbox(
                 show_label=False, lines=14, max_lines=14, interactive=False, elem_id="log", autoscroll=True
@@ -46,7 +51,7 @@ class RunsPanel:
     def outputs(self) -> list[Any]:
         """What tick() fills."""
         buttons = [self.stop, self.kill, self.resume, self.save, self.sample]
-        return [self.seen, self.overview, self.chart, self.samples, self.log, *buttons]
+        return [self.seen, self.overview, self.chart, self.samples, self.log, *buttons, self.ended]
 
     def connect(self, blocks: gr.Blocks) -> None:
         look = {"fn": self.tick, "inputs": [self.chosen, self.seen], "outputs": self.outputs}
@@ -67,14 +72,15 @@ class RunsPanel:
         """What has changed since `seen`; the rest is left as it is, so that the page does not flicker."""
         history = _history(name)
         if history is None:
-            return [None, *(gr.skip() for _ in range(9))] if seen is None else self._look_anew(None)
+            return [None, *(gr.skip() for _ in range(10))] if seen is None else self._look_anew(None)
         history.update()
         status = history.status
         stopping = status in ("running", "starting") and history.run.stop_requested()
-        state = [name, history.version, status, stopping, len(history.samples), _log_size(history.run)]
+        pictures = len(history.samples) + len(history.captioned)
+        state = [name, history.version, status, stopping, pictures, _log_size(history.run)]
         before = seen or [None] * len(state)
         if state == before:
-            return [gr.skip()] * 10
+            return [gr.skip()] * 11
         steps_changed = state[:2] != before[:2]
         return [
             state,
@@ -83,12 +89,13 @@ class RunsPanel:
             run_view.samples(history) if [name, state[4]] != [before[0], before[4]] else gr.skip(),
             run_view.log(history) if [name, state[5]] != [before[0], before[5]] else gr.skip(),
             *self._buttons(history.run, status, stopping, before[2:4] == state[2:4] and before[0] == name),
+            f"{name} {history.version}" if status in run_view.ENDED else gr.skip(),
         ]
 
     def _look_anew(self, name: str | None) -> list[Any]:
         if _history(name) is None:
             hidden = [gr.update(visible=False)] * 5
-            return [None, run_view.NO_RUN, "", "", "", *hidden]
+            return [None, run_view.NO_RUN, "", "", "", *hidden, gr.skip()]
         return self.tick(name, None)
 
     def _buttons(self, run: RunFolder, status: str, stopping: bool, same: bool) -> list[Any]:

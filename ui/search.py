@@ -6,9 +6,11 @@ import json
 from functools import cache
 from typing import Any
 
+from engine.jobs import UTILITIES, Job
 from engine.settings.option import Option
 from engine.settings.training import training_options
-from ui.form import METHOD, METHODS, way_to
+from ui.dataset_tab import DATASET
+from ui.form import METHOD, METHODS, has_field, way_to
 
 BOX = """<div class="search" role="search"><label for="option-search">Find an option</label>
 <input id="option-search" type="search" placeholder="name, kohya_ss key, words" autocomplete="off"
@@ -29,7 +31,29 @@ def index() -> dict[str, Any]:
         "options": {item.name: _entry(item, labels, standings) for item in options},
         "standings": standings,
         "ways": {item.section: way_to(item.section) for item in options if item.acts},
+        "utilities": utilities(),
+        "tabs": {name: tabs_to(job) for name, job in UTILITIES.items()},
     }
+
+
+def utilities() -> list[dict[str, Any]]:
+    """The utilities' options; one that several have alike stands there once, and leads to the first of them."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for name, job in UTILITIES.items():
+        for item in filter(has_field, job.settings_class().options()):
+            entry = found.setdefault(
+                (item.label, item.help),
+                {"form": name, "name": item.name, "label": item.label, "help": item.help, "also": item.also, "in": []},
+            )
+            entry["in"].append(job.tab)
+    return [{key: value for key, value in entry.items() if value} for entry in found.values()]
+
+
+def tabs_to(job: Job) -> list[str]:
+    """The ids of the tabs around a utility's form, from the outside in."""
+    group, _, _ = job.tab.partition("/")
+    name = next(name for name, other in UTILITIES.items() if other is job)
+    return [DATASET, name] if group == DATASET else ["Utilities", f"utilities-{group}", name]
 
 
 def embedded() -> str:

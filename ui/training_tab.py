@@ -35,6 +35,7 @@ from ui.findings import bad_values, findings_html
 from ui.form import METHODS, SILENT, Form
 from ui.memory_panel import MemoryPanel
 from ui.presets_panel import PresetsPanel, preview
+from ui.remembered import Remembered
 from ui.runs_panel import RunsPanel
 from ui.sentences import NOTHING, Sentences, refused, said
 from ui.utility_tab import UtilityTab
@@ -62,6 +63,7 @@ class TrainingTab:
         self.problems = gr.JSON([], visible=False)  # not a State: the page's script reads it
         self.before: Any = gr.State(None)  # the settings before the form was filled anew
         self.kept = gr.BrowserState(None, storage_key="darkroom-form", secret="darkroom")
+        self.remembered = Remembered([*self.dataset.forms, *self.utilities.forms])
         with gr.Row(elem_classes="page"):
             with gr.Column(scale=6, min_width=420):
                 with gr.Tabs(selected=TrainingSettings().method, elem_id="methods") as self.methods:
@@ -142,6 +144,7 @@ class TrainingTab:
         self.fix.click(self._mend, [self.problems, *filled], [*shown, *findings], **SILENT).then(
             self._check, filled, findings, **SILENT
         ).then(None, [self.problems], None, js=SHOW_PROBLEMS).then(**changed, **SILENT)
+        self.remembered.connect(blocks)
         panel.connect(blocks)
 
     # ── drawing ───────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ import gradio as gr
 from engine.begin import begin_utility, busy_problem
 from engine.check.problem import Checked
 from engine.jobs import UTILITIES
-from engine.settings.values import BadValues
+from engine.settings.values import BadValues, JobSettings
 from ui.findings import bad_values, findings_html
 from ui.form import SILENT, Form
 from ui.runs_panel import RunsPanel
@@ -20,22 +20,22 @@ class UtilityForm:
     """Draws itself within gr.Blocks.  job: its name among the jobs."""
 
     def __init__(self, job: str) -> None:
-        self._job = job
+        self.job = job
         self._settings_class = UTILITIES[job].settings_class()
         self.form = Form(self._settings_class, job)
 
     def draw(self) -> None:
-        self.base = gr.State(self._settings_class())
-        gr.Markdown(UTILITIES[self._job].help)
+        self.base = gr.State(self.defaults())
+        gr.Markdown(UTILITIES[self.job].help)
         for section in self.form.tabs():
             gr.HTML(f"<h4>{section}</h4>", elem_classes="section-head", padding=False)
             self.form.draw(section)
-        self.start = gr.Button("Start", variant="primary", elem_id=f"{self._job}-start")
-        self.findings = gr.HTML(elem_id=f"{self._job}-findings")
+        self.start = gr.Button("Start", variant="primary", elem_id=f"{self.job}-start")
+        self.findings = gr.HTML(elem_id=f"{self.job}-findings")
 
     def connect(self, panel: RunsPanel) -> None:
         self.form.connect_visibility(self.base)
-        inputs = [self.base, *self.form.inputs]
+        inputs = [self.base, *self.inputs]
 
         def start(base: Any, *values: Any) -> list[Any]:
             checked, run = self._begin(base, values)
@@ -62,11 +62,23 @@ class UtilityForm:
         for event in events:
             event(fill, [source, offered, *self.form.inputs], outputs, queue=False, **SILENT)
 
+    @property
+    def inputs(self) -> list[Any]:
+        """The components that settings() reads."""
+        return self.form.inputs
+
+    def defaults(self) -> JobSettings:
+        return self._settings_class()
+
+    def settings(self, values: tuple[Any, ...], base: JobSettings) -> JobSettings:
+        """What the form says.  Raises BadValues."""
+        return self.form.settings(values, base)
+
     def _begin(self, base: Any, values: tuple[Any, ...]) -> tuple[Checked, Any]:
         try:
-            settings = self.form.settings(values, base)
+            settings = self.settings(values, base)
         except BadValues as error:
             return bad_values(error), None
         if busy := busy_problem():
             return Checked([busy], None), None
-        return begin_utility(self._job, settings)
+        return begin_utility(self.job, settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 
@@ -13,7 +13,10 @@ from engine.jobs import UTILITIES
 from engine.settings.from_metadata import from_metadata
 from engine.settings.paths import typed_path
 from engine.settings.training import TrainingSettings
+from engine.tools.compare import Name, job_name
 from engine.tools.lora_metadata import read_metadata, unfolded
+from ui import comparison_form
+from ui.comparison_form import ComparisonForm
 from ui.dataset_tab import DATASET
 from ui.form import SILENT, Form
 from ui.manual_captioning import ManualCaptioning
@@ -31,19 +34,28 @@ class UtilityTab:
     def __init__(self, form: Form) -> None:
         self._form = form
         self._jobs = {name: job for name, job in UTILITIES.items() if not job.tab.startswith(f"{DATASET}/")}
-        self._utilities = {name: UtilityForm(name) for name in self._jobs}
+        self._utilities = {name: UtilityForm(name) for name in self._jobs if name != comparison_form.JOB}
+        compared = {name: self._utilities[name] for name in map(job_name, get_args(Name))}
+        self._utilities[comparison_form.JOB] = ComparisonForm(compared)
         self._manual = ManualCaptioning()
+
+    @property
+    def forms(self) -> list[UtilityForm]:
+        return list(self._utilities.values())
 
     def draw(self) -> None:
         with gr.Tabs():
             for tab, jobs in groupby(self._jobs.items(), key=lambda item: item[1].tab.partition("/")[0]):
-                with gr.Tab(tab, id=f"utilities-{tab}"), gr.Tabs():
+                with gr.Tab(tab, id=f"utilities-{tab}"):
+                    with gr.Tabs():
+                        if tab == CAPTIONING:
+                            with gr.Tab("Manual", id="caption-manual"):
+                                self._manual.draw()
+                        for name, job in jobs:
+                            with gr.Tab(job.tab.partition("/")[2], id=name):
+                                self._utilities[name].draw()
                     if tab == CAPTIONING:
-                        with gr.Tab("Manual", id="caption-manual"):
-                            self._manual.draw()
-                    for name, job in jobs:
-                        with gr.Tab(job.tab.partition("/")[2], id=name):
-                            self._utilities[name].draw()
+                        self._manual.draw_pages()
             with gr.Tab("LoRA metadata", id="utility-lora-metadata"):
                 self._draw_metadata()
 
@@ -63,7 +75,7 @@ class UtilityTab:
         """
         for utility in self._utilities.values():
             utility.connect(panel)
-        self._manual.connect()
+        self._manual.connect(panel.ended)
         for event in (self.show.click, self.path.submit):
             event(_show, [self.path], [self.said, self.table], **SILENT)
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Progress = Callable[[int, int], bool | None]
-"""Told how many of all pictures are encoded; answers True to stop."""
+"""Told how many of all pictures are encoded, before the first one too; answers True to stop."""
 
 MOST_READERS = 16
 """Threads that decode pictures at a time; each may hold a photo at its full size."""
@@ -114,6 +114,8 @@ class Latents:
         mine = sorted(indices.values())[rank::processes]
         groups = [group for bucket in self._by_bucket.values() for group in _groups(mine, bucket, batch_size)]
         done = len(self._sources) - len(mine)
+        if progress(done, len(self._sources)):
+            return unreadable
         readers = min(MOST_READERS, os.cpu_count() or 1)
         with ThreadPoolExecutor(max_workers=readers) as pool:
             many = batch_size + max(READ_AHEAD, readers)

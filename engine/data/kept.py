@@ -56,10 +56,14 @@ class InMemory:
 
 
 class OnDisk:
-    """What is drawn depends on the picture's name alone: the next run, with a seed of its own, reads it too."""
+    """What is drawn depends on the picture's name alone: the next run, with a seed of its own, reads it too.
+
+    written: how many pictures' latents were kept.  stride: pixels to a latent's.
+    """
 
     def __init__(self, form: LatentFormat, wanted: Wanted) -> None:
         self._format, self.files = form, LatentFiles(form, wanted)
+        self.written, self.stride = 0, form.stride
 
     def lacking(self, sources: list[Source]) -> list[Source]:
         return self.files.lacking(sources)
@@ -78,6 +82,7 @@ class OnDisk:
                 "Make room, allow writing there, or turn off Cache latents to disk.",
                 "cache_latents_to_disk",
             ) from error
+        self.written += 1
 
     def get(self, source: Source, flipped: bool) -> Encoded:
         kept, mask = self.files.read(source, flipped)

@@ -51,10 +51,12 @@ class Wanted:
     """vae: which one, in the precision that it computes in.
 
     unchecked: files are taken that hold latents at all, of whatever picture and VAE.
+    since: seconds since 1970; files that are older are not taken.
     """
 
     vae: str
     unchecked: bool = False
+    since: float | None = None
 
 
 class LatentFiles:
@@ -132,7 +134,7 @@ class LatentFiles:
         if not self._format.by_size and files[0] == self._usual(source):
             files.append(source.picture.with_suffix(".npz"))  # sd-scripts' older name
         for file in files:
-            if not file.is_file():
+            if not file.is_file() or file.stat().st_mtime < (self._wanted.since or 0):
                 continue
             try:
                 with Npz(file) as opened:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
+from diffusers import AutoencoderKL, DDPMScheduler
 from huggingface_hub import try_to_load_from_cache
 from torch import Tensor
 
@@ -22,7 +22,6 @@ from engine.models.concat import Concat, Depth, Masked
 from engine.models.family import Parts, Prediction
 from engine.models.layouts.entry import Entry
 from engine.models.layouts.unet import PREFIX as UNET
-from engine.models.layouts.vae import PREFIX as VAE_PREFIX
 from engine.models.layouts.vae import vae_entries
 from engine.models.recognise import MOVED
 from engine.models.single_file import SINGLE_FILE_ENDINGS, Weights, first_line, module_from
@@ -35,6 +34,9 @@ CONFIGS = Path(__file__).parent / "configs"
 """What single files lack: the configuration of their parts, a folder a family."""
 
 CLIP = "openai/clip-vit-large-patch14"
+
+VAE_PREFIXES = ("first_stage_model.", "vae.")
+"""What stands before a VAE's tensors in files of whole models."""
 
 MODEL_FIELD = "pretrained_model_name_or_path"
 
@@ -183,44 +185,44 @@ def alphas_cumprod(scheduler: dict[str, Any]) -> Tensor:
 def vae_of(settings: TrainingSettings, found: dict[str, Any], dtype: torch.dtype) -> Any:
     """The VAE that the settings name in place of the model's own, else that one.  Raises Failure."""
     own, source = found["vae"], settings.source_model.vae
-    return load_vae(type(own), source, dtype, own) if source else own
+    return load_vae(source, dtype, partial(AutoencoderKL.from_config, own.config)) if source else own
 
 
-def load_vae(vae_class: Any, source: str, dtype: torch.dtype, like: Any) -> Any:
+def load_vae(source: str, dtype: torch.dtype, make: Callable[[], Any], option: str = "vae") -> Any:
     """A VAE from a file, a folder (its own or a whole model's), or a hub name.  Raises Failure.
 
-    like: the model's own, whose configuration a file's has.
+    make: gives one without weights, for a file.  option: the one that names it.
     """
-    path = Path(source).expanduser()
+    path, name = Path(source).expanduser(), MOVED.get(source, source)
     try:
         if path.is_file():
-            return vae_from_file(Weights(path, "vae"), partial(vae_class.from_config, like.config), dtype)
+            return vae_from_file(Weights(path, option), make, dtype)
         if path.is_dir():
             inner = path / "vae" if (path / "vae").is_dir() else path
-            return vae_class.from_pretrained(inner, torch_dtype=dtype)
+            return AutoencoderKL.from_pretrained(inner, torch_dtype=dtype, local_files_only=True)
         if not is_hub_name(source):
             raise FileNotFoundError("there is no such file or folder")
-        return _local_first(lambda local: _vae_of_hub(vae_class, source, dtype, local))
+        return local_first(lambda local: _vae_of_hub(name, dtype, option, local))
     except (Failure, Stopped):
         raise
     except Exception as error:
-        raise Failure(f"The VAE {source!r} cannot be loaded: {first_line(error)}.", option="vae") from error
+        raise Failure(f"The VAE {source!r} cannot be loaded: {first_line(error)}.", option=option) from error
 
 
-def _vae_of_hub(vae_class: Any, name: str, dtype: torch.dtype, local: bool) -> Any:
+def _vae_of_hub(name: str, dtype: torch.dtype, option: str, local: bool) -> Any:
     """local: as it was downloaded before.  Raises OSError where it was not."""
     if not local:
-        return vae_class.from_pretrained(hub.fetched_module(name, "vae", "vae"), torch_dtype=dtype)
-    for place in ({}, {"subfolder": "vae"}):
+        return AutoencoderKL.from_pretrained(hub.fetched_module(name, "vae", option), torch_dtype=dtype)
+    for place in ({"subfolder": "vae"}, {}):
         with suppress(OSError):
-            return vae_class.from_pretrained(name, torch_dtype=dtype, local_files_only=True, **place)
+            return AutoencoderKL.from_pretrained(name, torch_dtype=dtype, local_files_only=True, **place)
     raise OSError
 
 
 def vae_from_file(weights: Weights, make: Callable[[], Any], dtype: torch.dtype, prefix: str | None = None) -> Any:
     """A VAE from a file of its own, or from that of a whole model.  prefix: before its names, None to look for it."""
     if prefix is None:
-        prefix = VAE_PREFIX if weights.has(VAE_PREFIX) else ""
+        prefix = next((prefix for prefix in VAE_PREFIXES if weights.has(prefix)), "")
     if weights.has("decoder.up_blocks."):  # a file of diffusers' own
         return module_from(weights, make, own_names, prefix, dtype, "VAE")
     return module_from(weights, make, vae_entries, prefix, dtype, "VAE")
@@ -285,7 +287,7 @@ def _from_hub(kinds: tuple[Any, ...], name: str, dtype: torch.dtype) -> Any:
     return _from_folder(kinds, hub.fetched(name, _parts_of(kinds), MODEL_FIELD), dtype)
 
 
-def _local_first(load: Callable[[bool], Any]) -> Any:
+def local_first(load: Callable[[bool], Any]) -> Any:
     """What was downloaded before, without asking the hub: at once, and without a network too."""
     try:
         return load(True)
@@ -355,7 +357,7 @@ def piece_beside(
         if place.is_dir():
             return load(place)
     try:
-        return _local_first(lambda local: load(name, subfolder=subfolder, local_files_only=local))
+        return local_first(lambda local: load(name, subfolder=subfolder, local_files_only=local))
     except (OSError, ValueError) as error:
         raise Failure(
             f"{file.name} needs the {what} of {name}, which is not on this machine, and the Hugging Face hub cannot "

@@ -34,7 +34,6 @@ CLIP_L = ("text_encoders.clip_l.transformer.", "text_encoders.clip_l.")
 CLIP_G = ("text_encoders.clip_g.transformer.", "text_encoders.clip_g.")
 T5 = ("text_encoders.t5xxl.transformer.", "text_encoders.t5xxl.")
 GEMMA2 = ("text_encoders.gemma2_2b.transformer.model.", "model.")
-VAE = ("first_stage_model.", "vae.")
 """What stands before each part's names in files that hold several."""
 
 Place = tuple[Weights, str]

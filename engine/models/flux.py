@@ -262,7 +262,7 @@ def t5_place(settings: TrainingSettings, weights: Weights) -> Place:
 
 def vae_place(path: str, option: str, weights: Weights) -> Place:
     """Where the VAE is that FLUX.1 shares with later models.  path: what the option says.  Raises Failure."""
-    place = encoders.place_of(path, option, weights, encoders.VAE, "VAE")
+    place = encoders.place_of(path, option, weights, checkpoint.VAE_PREFIXES, "VAE")
     return encoders.needed(place, option, weights, "VAE", "ae.safetensors")
 
 

@@ -139,6 +139,20 @@ class LeftOut(Event):
     why: str
 
 
+class Captioned(Event):
+    """What a captioner said of a picture, where two are compared.  place: 0 for the first of them, 1 for the second.
+
+    captioner: as its tab is called.  file: the picture's name.  preview: a small copy within the run's folder, if any.
+    """
+
+    kind: Literal["captioned"] = "captioned"
+    place: int
+    captioner: str
+    file: str
+    preview: str
+    caption: str
+
+
 class Result(Event):
     """What a utility has to say when it is through: a sentence, and lines under it where there are any."""
 
@@ -171,7 +185,7 @@ class Finished(Event):
 
 AnyEvent = (
     Started | Planned | Stage | Step | Validated | Sample | Checkpoint | StateSaved
-    | Progress | LeftOut | Result | Warned | Problem | Finished
+    | Progress | LeftOut | Captioned | Result | Warned | Problem | Finished
 )  # fmt: skip
 _READ: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="kind")])
 

@@ -11,7 +11,8 @@ runs/2026-11-20_14-03-59_cat/
     done.jsonl       what a utility has done, so that it goes on where it was
     heartbeat        touched every second by the living engine
     state/           the latest training state
-    previews/        small copies of the sample pictures
+    previews/        small copies of the sample pictures, or of those that captioners are compared by
+    drafts/          what captioners wrote that were compared
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ class RunFolder:
     @property
     def previews_folder(self) -> Path:
         return self.path / "previews"
+
+    @property
+    def drafts_folder(self) -> Path:
+        return self.path / "drafts"
 
     @property
     def done_file(self) -> Path:

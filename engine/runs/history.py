@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from engine.runs.events import (
     AnyEvent,
+    Captioned,
     Checkpoint,
     LeftOut,
     Planned,
@@ -41,6 +42,7 @@ class History:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     begun_files: set[str] = field(default_factory=set)
     progress: Progress | None = None
+    captioned: list[Captioned] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -105,6 +107,8 @@ class History:
             self.progress = event
         elif isinstance(event, LeftOut):
             self.left_out.append(event)
+        elif isinstance(event, Captioned):
+            self.captioned.append(event)
         elif isinstance(event, Result):
             self.results.append(event)
         elif isinstance(event, Warned):
@@ -113,4 +117,4 @@ class History:
             self.problem = event
         elif event.kind == "started":
             self.problem, self.warnings, self.stage = None, [], None
-            self.progress, self.left_out, self.results = None, [], []
+            self.progress, self.captioned, self.left_out, self.results = None, [], [], []

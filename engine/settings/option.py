@@ -8,6 +8,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, cast
 
@@ -16,10 +17,11 @@ from pydantic.fields import FieldInfo
 
 T = TypeVar("T")
 
-Widget = Literal["auto", "folder", "file", "path", "lines", "slider", "secret"]
+Widget = Literal["auto", "folder", "file", "path", "lines", "slider", "secret", "none"]
 """How the form draws an option where its type alone does not say.
 
-A path may be a name of the Hugging Face hub as well; a secret is nowhere shown.
+A path may be a name of the Hugging Face hub as well; a secret is nowhere shown;
+none is no field: the page knows the value from elsewhere.
 """
 
 MustBe = Literal["", "given", "folder", "file"]
@@ -234,6 +236,19 @@ def option(
     }
     declared: Any = Field(default, ge=ge, le=le, description=help, json_schema_extra={"option": cast(Any, facts)})
     return cast(T, declared)
+
+
+def like(declared_in: type[BaseModel], name: str, **changed: Any) -> Any:
+    """Declare an option as another settings class has it, bounds included.
+
+    changed: what is said otherwise here, such as the section; see option().
+    """
+    declared = copy(declared_in.model_fields[name])
+    facts = cast("dict[str, Any]", cast("dict[str, Any]", declared.json_schema_extra)["option"])
+    declared.description = changed.pop("help", declared.description)
+    declared.default = changed.pop("default", declared.default)
+    declared.json_schema_extra = {"option": cast(Any, {**facts, **changed})}
+    return declared
 
 
 def options_of(settings_class: type[BaseModel]) -> list[Option]:

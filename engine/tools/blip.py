@@ -5,17 +5,18 @@ Sources: Li et al. 2022, arXiv:2201.12086; Wang et al. 2022, arXiv:2205.14100; L
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from PIL import Image
 from pydantic import Field
 
-from engine.failure import Failure
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.option import Group, option
-from engine.tools.captioning import Captioner, CaptionerSettings, Outcome, caption_folder
-from engine.tools.describing import MODEL, Batch, Decoding, load_describer, seeded
+from engine.tools.captioning import Outcome
+from engine.tools.describing import MODEL, WORDS, Decoding, load_describer
+from engine.tools.sentences import Describe, SentenceSettings, describe_folder
 
 HELP = "A name of the Hugging Face hub, or a folder with the model's files."
 
@@ -56,25 +57,54 @@ class Blip2Model(Group):
     )
 
 
-class _Sentences(CaptionerSettings):
-    batch: Batch = Field(default_factory=Batch)
-    decoding: Decoding = Field(default_factory=Decoding)
+class Blip2Decoding(Decoding):
+    """With the penalties and the temperature of kohya_ss's BLIP-2 tab."""
 
-    def failures(self) -> Iterator[Failure]:
-        if failure := self.decoding.too_short():
-            yield failure
-        yield from super().failures()
+    repetition_penalty: float = option(
+        1.5,
+        ge=1,
+        le=5,
+        label="Repeat Penalty",
+        section=WORDS,
+        help="What a word loses that was said before; 1 is nothing.",
+        source="Keskar et al. 2019, arXiv:1909.05858",
+        also=("rep_penalty",),
+    )
+    length_penalty: float = option(
+        1.0,
+        ge=-1,
+        le=2,
+        label="Length Penalty",
+        section=WORDS,
+        help="Above 0 longer captions are preferred among several beams, below 0 shorter ones.",
+        applies_when={"beam_search": (True,)},
+        also=("len_penalty",),
+    )
+    temperature: float = option(
+        1.0,
+        ge=0.5,
+        le=1,
+        label="Temperature",
+        section=WORDS,
+        help="Below 1 the likely words are drawn more often still.",
+        applies_when={"beam_search": (False,)},
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        way = {"length_penalty": self.length_penalty} if self.beam_search else {"temperature": self.temperature}
+        return {**super().arguments(), **way, "repetition_penalty": self.repetition_penalty}
 
 
-class BlipSettings(_Sentences):
+class BlipSettings(SentenceSettings):
     model: BlipModel = Field(default_factory=BlipModel)
 
 
-class GitSettings(_Sentences):
+class GitSettings(SentenceSettings):
     model: GitModel = Field(default_factory=GitModel)
 
 
-class Blip2Settings(_Sentences):
+class Blip2Settings(SentenceSettings):
+    decoding: Blip2Decoding = Field(default_factory=Blip2Decoding)
     model: Blip2Model = Field(default_factory=Blip2Model)
 
 
@@ -90,16 +120,14 @@ def blip2(settings: Blip2Settings, run: RunFolder, report: Report) -> Outcome:
     return _caption(settings, settings.model.model_id, "Blip2ForConditionalGeneration", run, report)
 
 
-def _caption(settings: _Sentences, source: str, model_class: str, run: RunFolder, report: Report) -> Outcome:
-    def load() -> Captioner:
-        report.stage("loading", detail=source)
-        describer = load_describer(source, model_class)
-        seeded(settings.decoding.seed)
+def _caption(settings: SentenceSettings, source: str, model_class: str, run: RunFolder, report: Report) -> Outcome:
+    def load() -> Describe:
+        describer = load_describer(source, model_class, settings.batch.weights)
 
         def describe(pictures: Sequence[Image.Image]) -> list[str]:
             tokens = describer.model.generate(**describer.pixels(pictures), **settings.decoding.arguments())
             return describer.words(tokens)
 
-        return Captioner(describe, settings.batch.batch_size)
+        return describe
 
-    return caption_folder(settings, run, report, load)
+    return describe_folder(settings, source, run, report, load)

@@ -76,19 +76,24 @@ class CaptionWriter:
 
     def __init__(self, run: RunFolder) -> None:
         self._notes = run.done_file
-        self._done = _done_before(self._notes)
+        self._said = _done_before(self._notes)
 
     def has_done(self, file: Path) -> bool:
         """Whether the run has written this caption, now or before it was ended, and it is still there."""
-        return str(file) in self._done and file.exists()
+        return str(file) in self._said and file.exists()
 
-    def write(self, file: Path, caption: str) -> None:
+    def said(self) -> list[str]:
+        """What was said of each picture whose caption the run has written, whatever was put around it."""
+        return [said for file, said in self._said.items() if Path(file).exists()]
+
+    def write(self, file: Path, caption: str, said: str = "") -> None:
         """Put a caption in place; another one that stood there is kept under a name of its own.
 
+        said: what the caption was made of, to be told again by said().
         Raises OSError where that is not possible; the old caption then stands as it was.
         """
         content = (caption + "\n").encode()
-        self._note(file, _digest(content))
+        self._note(file, _digest(content), said)
         try:
             if file.exists() and file.read_bytes() != content:
                 keep(file)
@@ -97,12 +102,12 @@ class CaptionWriter:
         except OSError:
             self._note(file, "")
             raise
-        self._done.add(str(file))
+        self._said[str(file)] = said
 
-    def _note(self, file: Path, digest: str) -> None:
+    def _note(self, file: Path, digest: str, said: str = "") -> None:
         """digest: of what the caption is about to be; empty takes the note back."""
         with self._notes.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"file": str(file), "is": digest}) + "\n")
+            stream.write(json.dumps({"file": str(file), "is": digest, "said": said}) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -128,19 +133,21 @@ def keep(file: Path) -> tuple[Path, bool]:
     return backup, True
 
 
-def _done_before(notes: Path) -> set[str]:
-    """What the notes tell of; a whole last one counts only where the caption is what it says."""
+def _done_before(notes: Path) -> dict[str, str]:
+    """What the notes tell of: what was said by caption file.  A whole last one counts only where the caption is what it
+    says.
+    """
     try:
         *lines, rest = notes.read_bytes().split(b"\n")
     except FileNotFoundError:
-        return set()
+        return {}
     if rest:  # half a note: its caption was not touched yet, and the next one begins on a line of its own
         with notes.open("ab") as stream:
             stream.write(b"\n")
     noted = [note for line in lines if (note := _read_note(line))]
-    done = {file for file, digest in dict(noted).items() if digest}
-    if noted and not rest and not _is(*noted[-1]):
-        done.discard(noted[-1][0])
+    done = {file: said for file, (digest, said) in {note[0]: note[1:] for note in noted}.items() if digest}
+    if noted and not rest and not _is(*noted[-1][:2]):
+        done.pop(noted[-1][0], None)
     return done
 
 
@@ -151,11 +158,12 @@ def _is(file: str, digest: str) -> bool:
         return False
 
 
-def _read_note(line: bytes) -> tuple[str, str] | None:
+def _read_note(line: bytes) -> tuple[str, str, str] | None:
+    """The caption file, the digest of its caption, and what was said."""
     try:
         note = json.loads(line)
-        return str(note["file"]), str(note["is"])
-    except (ValueError, KeyError, TypeError):
+        return str(note["file"]), str(note["is"]), str(note.get("said", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -158,7 +158,7 @@ class _Work:
             whole = written(before, said) if written else self._text.around(said)
             is_new = written is None or whole != (before or "")
             if is_new:
-                self._writer.write(file, whole)
+                self._writer.write(file, whole, said)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise

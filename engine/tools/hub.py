@@ -12,7 +12,8 @@ from engine.settings.paths import is_hub_name, typed_path
 def files_of(source: str, names: Sequence[str], option: str) -> list[Path]:
     """Where the files of these names lie.  A model that was downloaded before is taken without asking the hub.
 
-    source: a folder that holds them, or OWNER/MODEL.  Raises Failure that says which files belong where.
+    source: a folder that holds them, or OWNER/MODEL, or OWNER/MODEL/FOLDER.  Raises Failure that says which files
+    belong where.
     """
     folder = typed_path(source)
     if folder.is_dir():
@@ -23,9 +24,10 @@ def files_of(source: str, names: Sequence[str], option: str) -> list[Path]:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+    source, within = _repository(source)
     refuse_no_name(source, option)
     found = []
-    for name in names:
+    for name in (within + name for name in names):
         try:
             found.append(Path(hf_hub_download(source, name, local_files_only=True)))
         except (LocalEntryNotFoundError, OSError, ValueError):
@@ -38,6 +40,14 @@ def files_of(source: str, names: Sequence[str], option: str) -> list[Path]:
             except Exception as error:  # the hub's and the network's libraries raise many kinds
                 raise cannot_load(source, names, option, error) from error
     return found
+
+
+def _repository(source: str) -> tuple[str, str]:
+    """OWNER/MODEL, and FOLDER/ where one of its folders is named too."""
+    owner, _, rest = source.partition("/")
+    model, _, folder = rest.partition("/")
+    name = f"{owner}/{model}"
+    return (name, f"{folder}/") if folder and "/" not in folder and is_hub_name(name) else (source, "")
 
 
 def refuse_no_name(source: str, option: str) -> None:

@@ -64,6 +64,14 @@ def read_page(picture: str, extension: str) -> Page:
     return Page(file, caption, problem)
 
 
+def caption_of(picture: Path, extension: str) -> str:
+    """What stands in its caption file; nothing where there is none, or none that can be read."""
+    try:
+        return read_caption(CaptionFiles(caption_extension=extension).file_of(picture)) or ""
+    except (OSError, ValueError):
+        return ""
+
+
 def save(page: Page, extension: str, text: str) -> str:
     """Write what was made of a caption; nothing where it was not changed.  Returns a sentence, or nothing.
 

@@ -5,7 +5,7 @@ Sources: Xiao et al. 2023, arXiv:2311.06242; Bai et al. 2025, arXiv:2502.13923.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
@@ -15,19 +15,20 @@ from engine.failure import Failure
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.option import Group, option
-from engine.tools.captioning import Captioner, CaptionerSettings, Outcome, caption_folder
+from engine.tools.captioning import Outcome
 from engine.tools.describing import (
     MODEL,
     MODEL_FILES,
     WORDS,
-    Batch,
     Decoding,
     Describer,
+    Weights,
     load_describer,
     loaded,
+    narrowing,
     place,
-    seeded,
 )
+from engine.tools.sentences import Describe, SentenceSettings, describe_folder
 
 FLORENCE_FILES = (*MODEL_FILES, "processor_config.json")
 
@@ -91,14 +92,8 @@ class LongDecoding(Decoding):
     min_length: int = option(0, ge=0, le=4096, label="Min length", section=WORDS, help="Fewest tokens of a caption.")
 
 
-class _Asked(CaptionerSettings):
-    batch: Batch = Field(default_factory=Batch)
+class _Asked(SentenceSettings):
     decoding: LongDecoding = Field(default_factory=LongDecoding)
-
-    def failures(self) -> Iterator[Failure]:
-        if failure := self.decoding.too_short():
-            yield failure
-        yield from super().failures()
 
 
 class FlorenceSettings(_Asked):
@@ -112,10 +107,8 @@ class ChatSettings(_Asked):
 def florence(settings: FlorenceSettings, run: RunFolder, report: Report) -> Outcome:
     """Caption with Florence-2."""
 
-    def load() -> Captioner:
-        report.stage("loading", detail=settings.model.model_id)
-        processor, describer = _load_florence(settings.model.model_id)
-        seeded(settings.decoding.seed)
+    def load() -> Describe:
+        processor, describer = _load_florence(settings.model.model_id, settings.batch.weights)
 
         def describe(pictures: Sequence[Image.Image]) -> list[str]:
             prompts = [settings.model.prompt] * len(pictures)
@@ -123,23 +116,24 @@ def florence(settings: FlorenceSettings, run: RunFolder, report: Report) -> Outc
             tokens = describer.model.generate(**describer.placed(inputs), **settings.decoding.arguments())
             return describer.words(tokens)
 
-        return Captioner(describe, settings.batch.batch_size)
+        return describe
 
-    return caption_folder(settings, run, report, load)
+    return describe_folder(settings, settings.model.model_id, run, report, load)
 
 
-def _load_florence(source: str) -> tuple[Any, Describer]:
+def _load_florence(source: str, weights: Weights) -> tuple[Any, Describer]:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
     device, dtype = place()
+    narrowed = narrowing(weights, device, dtype)
 
     def load(where: str, local: bool) -> tuple[Any, Describer]:
         known: dict[str, Any] = {"local_files_only": local}
         processor = transformers.AutoProcessor.from_pretrained(where, backend="pil", **known)
-        model = transformers.Florence2ForConditionalGeneration.from_pretrained(where, dtype=dtype, **known)
-        describer = Describer(model.to(device).eval(), processor.image_processor, processor.tokenizer, device, dtype)
-        return processor, describer
+        model = transformers.Florence2ForConditionalGeneration.from_pretrained(where, dtype=dtype, **known, **narrowed)
+        placed = (model if narrowed else model.to(device)).eval()
+        return processor, Describer(placed, processor.image_processor, processor.tokenizer, device, dtype)
 
     found: tuple[Any, Describer] = loaded(source, load, FLORENCE_FILES, "model_id")
     return found
@@ -148,20 +142,18 @@ def _load_florence(source: str) -> tuple[Any, Describer]:
 def chat(settings: ChatSettings, run: RunFolder, report: Report) -> Outcome:
     """Caption with a chat model of Qwen's kind."""
 
-    def load() -> Captioner:
-        report.stage("loading", detail=settings.model.model_id)
-        describer = load_describer(settings.model.model_id, "AutoModelForImageTextToText")
+    def load() -> Describe:
+        describer = load_describer(settings.model.model_id, "AutoModelForImageTextToText", settings.batch.weights)
         refuse_other_kinds(describer, settings.model.model_id)
-        seeded(settings.decoding.seed)
 
         def describe(pictures: Sequence[Image.Image]) -> list[str]:
             inputs = asked(describer, pictures, settings.model.prompt)
             tokens = describer.model.generate(**inputs, **settings.decoding.arguments())
             return describer.words(tokens[:, inputs["input_ids"].shape[1] :])
 
-        return Captioner(describe, settings.batch.batch_size)
+        return describe
 
-    return caption_folder(settings, run, report, load)
+    return describe_folder(settings, settings.model.model_id, run, report, load)
 
 
 def refuse_other_kinds(describer: Describer, source: str) -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from PIL import Image
 from pydantic import Field
 
 from engine.failure import Failure
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.option import Group, option
+from engine.tools.caption_files import CaptionWriter
 from engine.tools.captioning import Captioner, CaptionerSettings, Outcome, caption_folder, counted
-from engine.tools.hub import files_of
 from engine.tools.pictures import upright
+from engine.tools.taggers import Category, Tag, load_tagger, prepared
 
 PUBLISHED = tuple(
     f"SmilingWolf/{name}"
@@ -31,11 +28,8 @@ PUBLISHED = tuple(
     )
 )  # fmt: skip
 
-MODEL_FILES = ("model.onnx", "selected_tags.csv")
-
-Category = Literal["rating", "general", "character"]
-CATEGORIES: dict[str, Category] = {"9": "rating", "0": "general", "4": "character"}
-"""Danbooru's numbers for them; 9 is SmilingWolf's own."""
+OTHERS: tuple[Category, ...] = ("copyright", "artist", "meta", "model")
+"""What cl_tagger knows beside."""
 
 TAGGER, TAGS, RATING = "Tagger", "Tags", "Rating"
 
@@ -45,9 +39,10 @@ class Tagging(Group):
         "SmilingWolf/wd-swinv2-tagger-v3",
         label="Repo ID",
         section=TAGGER,
-        help="The tagger: a name of the Hugging Face hub, or a folder with model.onnx and selected_tags.csv.",
+        help="The tagger: a name of the Hugging Face hub, or a folder with model.onnx and selected_tags.csv. "
+        "cl_tagger has its folder within the hub behind the name.",
         widget="path",
-        suggestions=PUBLISHED,
+        suggestions=(*PUBLISHED, "cella110n/cl_tagger/cl_tagger_1_02"),
         must_be="given",
     )
     batch_size: int = option(
@@ -72,6 +67,17 @@ class Tagging(Group):
         label="Character threshold",
         section=TAGS,
         help="The same for names of characters; 0.85 leaves hardly a wrong one.",
+    )
+    other_threshold: float = option(
+        0.35,
+        ge=0,
+        le=1,
+        step=0.01,
+        widget="slider",
+        label="Threshold of other tags",
+        section=TAGS,
+        help="The same for tags of artists, copyright, meta and models, which cl_tagger knows.",
+        also=("copyright_threshold", "artist_threshold", "meta_threshold", "model_threshold"),
     )
     undesired_tags: str = option(
         "",
@@ -121,6 +127,9 @@ class Tagging(Group):
     use_rating_tags_as_last_tag: bool = option(
         False, label="Use rating tags as last tag", section=RATING, help="The likeliest rating as last tag."
     )
+    use_quality_tags: bool = option(
+        False, label="Use quality tags", section=RATING, help="The likeliest quality as first tag, where it is known."
+    )
     frequency_tags: bool = option(
         True, label="Show tags frequency", section=RATING, help="At the end, how many pictures have each tag."
     )
@@ -137,28 +146,24 @@ class Settings(CaptionerSettings):
         yield from super().failures()
 
 
-@dataclass(frozen=True)
-class Tag:
-    """One row of selected_tags.csv: the name as danbooru has it."""
-
-    name: str
-    category: Category | None
-
-
 def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
     """Tag the pictures of a folder."""
     tagging = settings.tagging
-    counts: Counter[str] = Counter()
+    earlier = CaptionWriter(run).said()  # by an engine of this run that was ended
+    seen = 0
+    counts = Counter(tag for said in earlier for tag in _split(said, tagging))
 
     def load() -> Captioner:
         report.stage("loading", detail=tagging.repo_id)
-        tagger = Tagger(*files_of(tagging.repo_id, MODEL_FILES, "repo_id"))
+        tagger = load_tagger(tagging.repo_id)
 
         def describe(pictures: Sequence[np.ndarray]) -> list[str]:
+            nonlocal seen
             captions = []
             for probabilities in tagger.probabilities(pictures):
-                found = chosen_tags(tagger.tags, probabilities, tagging)
+                found = chosen_tags(tagger.tags, probabilities, tagging, tagger.by_likelihood)
                 counts.update(found)
+                seen += 1
                 captions.append(tagging.caption_separator.join(found))
             return captions
 
@@ -175,83 +180,29 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
     )
     if tagging.frequency_tags and counts:
         lines = [f"{tag}: {count}" for tag, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
-        report.result(f"Tags of {counted(outcome[1], 'picture')}:", lines)
+        report.result(f"Tags of {counted(len(earlier) + seen, 'picture')}:", lines)
     return outcome
 
 
-class Tagger:
-    """A tagger as SmilingWolf publishes them: (N, size, size, 3) BGR in 0–255 → (N, tags) probabilities."""
-
-    def __init__(self, model: Path, tags: Path) -> None:
-        """Raises Failure where the files are not a tagger's."""
-        import onnxruntime
-
-        self.tags = read_tags(tags)
-        preferred = ("CUDAExecutionProvider", "ROCMExecutionProvider", "CPUExecutionProvider")
-        there = onnxruntime.get_available_providers()
-        try:
-            self._session = onnxruntime.InferenceSession(model, providers=[name for name in preferred if name in there])
-        except Exception as error:  # onnxruntime's own kinds, which it does not publish
-            raise Failure(f"{model} cannot be loaded: {error}", "Download it again.", "repo_id") from error
-        given, answer = self._session.get_inputs()[0], self._session.get_outputs()[0]
-        if len(given.shape) != 4 or given.shape[3] != 3 or not isinstance(given.shape[1], int):
-            raise Failure(f"{model} takes pictures of shape {given.shape}.", "Choose a WD14 tagger.", "repo_id")
-        if answer.shape[-1] != len(self.tags):
-            raise Failure(
-                f"{model} knows {answer.shape[-1]} tags, {tags.name} lists {len(self.tags)}.",
-                "Take both files from one model.",
-                "repo_id",
-            )
-        self._input, self.size = given.name, int(given.shape[1])
-        self._fixed_batch = given.shape[0] if isinstance(given.shape[0], int) else 0
-
-    def probabilities(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        """pictures: each (size, size, 3) as prepared() makes them.  Returns (N, tags)."""
-        step = self._fixed_batch or len(pictures)
-        found = []
-        for start in range(0, len(pictures), step):
-            some = np.stack(pictures[start : start + step])
-            lacking = step - len(some) if self._fixed_batch else 0
-            filled = np.pad(some, ((0, lacking), (0, 0), (0, 0), (0, 0)))
-            found.append(self._session.run(None, {self._input: filled})[0][: len(some)])
-        return np.concatenate(found)
-
-
-def prepared(image: Image.Image, size: int) -> np.ndarray:
-    """An RGB picture as the taggers were trained to see it: (size, size, 3), float32, BGR, 0–255.
-
-    Padded with white to a square around the centre, then scaled (bicubic).
-    Source: SmilingWolf's own wd-tagger, huggingface.co/spaces/SmilingWolf/wd-tagger.
-    """
-    longest = max(image.size)
-    square = Image.new("RGB", (longest, longest), "white")
-    square.paste(image, ((longest - image.width) // 2, (longest - image.height) // 2))
-    if longest != size:
-        square = square.resize((size, size), Image.Resampling.BICUBIC)
-    return np.ascontiguousarray(np.asarray(square, dtype=np.float32)[:, :, ::-1])
-
-
-def read_tags(file: Path) -> list[Tag]:
-    """The rows in the order of the model's answer; a category of a kind unknown here is never written."""
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        return [Tag(row["name"], CATEGORIES.get(row["category"])) for row in rows]
-    except (KeyError, UnicodeDecodeError, csv.Error):
-        raise Failure(
-            f"{file} is no list of tags: it needs the columns name and category.", "Download it again.", "repo_id"
-        ) from None
-
-
-def chosen_tags(tags: Sequence[Tag], probabilities: Sequence[float] | np.ndarray, tagging: Tagging) -> list[str]:
+def chosen_tags(
+    tags: Sequence[Tag],
+    probabilities: Sequence[float] | np.ndarray,
+    tagging: Tagging,
+    by_likelihood: bool = False,
+) -> list[str]:
     """The tags of one picture as they are written, in order.
 
-    probabilities: one for each tag.  Order as sd-scripts has it: the list's own, general tags first; then the rating.
+    probabilities: one for each tag.  by_likelihood: the likelier ones come first.
+    Order as sd-scripts has it: else the list's own, general tags first; then the rating.
     A tag is written once, and undesired tags are known by their danbooru name and by what they are written as.
     """
     replacements = replacements_in(tagging.tag_replacement)
     undesired = {_plain(tag) for tag in _split(tagging.undesired_tags, tagging)}
-    thresholds = {"general": tagging.general_threshold, "character": tagging.character_threshold}
+    thresholds = {
+        "general": tagging.general_threshold,
+        "character": tagging.character_threshold,
+        **dict.fromkeys(OTHERS, tagging.other_threshold),
+    }
 
     def written(tag: Tag) -> list[str]:
         names = [tag.name]
@@ -262,17 +213,25 @@ def chosen_tags(tags: Sequence[Tag], probabilities: Sequence[float] | np.ndarray
         names = [replacements.get(name, name) for name in names]
         return [] if _plain(tag.name) in undesired else [n for n in names if n and _plain(n) not in undesired]
 
-    def of(category: Category) -> list[str]:
-        return [
-            name
+    def of(*categories: Category) -> list[str]:
+        sure = [
+            (tag, probability)
+            for category in categories
             for tag, probability in zip(tags, probabilities, strict=True)
             if tag.category == category and probability >= thresholds[category]
-            for name in written(tag)
         ]
+        if by_likelihood:
+            sure.sort(key=lambda pair: -pair[1])
+        return [name for tag, _ in sure for name in written(tag)]
 
-    general, characters = of("general"), of("character")
-    found = [*characters, *general] if tagging.character_tags_first else [*general, *characters]
-    rating = [name for tag in _likeliest_rating(tags, probabilities) for name in written(tag)]
+    if tagging.character_tags_first:
+        found = [*of("character"), *of("general", *OTHERS)]
+    else:
+        found = of("general", "character", *OTHERS)
+    quality = [name for tag in _likeliest("quality", tags, probabilities) for name in written(tag)]
+    if tagging.use_quality_tags:
+        found = [*quality, *found]
+    rating = [name for tag in _likeliest("rating", tags, probabilities) for name in written(tag)]
     if tagging.use_rating_tags_as_last_tag:
         found = [*found, *rating]
     elif tagging.use_rating_tags:
@@ -282,11 +241,12 @@ def chosen_tags(tags: Sequence[Tag], probabilities: Sequence[float] | np.ndarray
     return sorted(found, key=lambda tag: order.index(_plain(tag)) if _plain(tag) in order else len(order))
 
 
-def _likeliest_rating(tags: Sequence[Tag], probabilities: Sequence[float] | np.ndarray) -> list[Tag]:
-    ratings: list[tuple[Any, Tag]] = [
-        (probability, tag) for tag, probability in zip(tags, probabilities, strict=True) if tag.category == "rating"
+def _likeliest(category: Category, tags: Sequence[Tag], probabilities: Sequence[float] | np.ndarray) -> list[Tag]:
+    """The likeliest tag of a category; none where there is no such category."""
+    of_it: list[tuple[Any, Tag]] = [
+        (probability, tag) for tag, probability in zip(tags, probabilities, strict=True) if tag.category == category
     ]
-    return [max(ratings, key=lambda pair: pair[0])[1]] if ratings else []
+    return [max(of_it, key=lambda pair: pair[0])[1]] if of_it else []
 
 
 def without_underscores(name: str) -> str:

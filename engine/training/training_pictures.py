@@ -1,4 +1,7 @@
-"""The pictures of a run: found, looked through, and encoded as far as that is done once."""
+"""The pictures of a run: found, looked through, and encoded as far as that is done once.
+
+Latents that are prepared beforehand are made here too, so that a run finds them as it would have made them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from engine.data.buckets import Placed
-from engine.data.dataset import Latents
+from engine.data.dataset import Latents, Progress
 from engine.data.examining import Examined, examined, told
 from engine.data.items import Item, places_of, readable
 from engine.data.kept import InMemory, Kept, OnDisk
@@ -23,18 +26,22 @@ from engine.data.training_set import described_by, training_set
 from engine.failure import Failure, Stopped
 from engine.models.family import Family, Parts
 from engine.models.fingerprint import OF_THE_DECODER, fingerprint
+from engine.runs.report import Report
 from engine.settings.training import TrainingSettings
 from engine.training.hardware import of_first_process
-from engine.training.report import Report
 
 
 @dataclass(frozen=True)
 class TrainingPictures:
-    """Pictures; all lists go by their indices.  held_out: those besides, which nothing is learned from."""
+    """Pictures; all lists go by their indices.  held_out: those besides, which nothing is learned from.
+
+    found: what became of every picture, those that are left out among them.
+    """
 
     items: list[Item]
     places: list[Placed]
     latents: Latents
+    found: dict[Path, Examined]
     held_out: TrainingPictures | None = None
 
 
@@ -55,8 +62,39 @@ def training_pictures(
     described = training_set(settings)
     for note in described.notes:
         report.warn(note)
+    kept = kept_latents(settings, family, parts)
+
+    def progress(done: int, total: int) -> bool:
+        report.stage("caching", done, total)
+        return stop()
+
     items, held_out = described.items, described.held_out
-    kept = _kept(settings, family, parts)
+    pictures = encoded_pictures(items, held_out, settings, parts, kept, seed, accelerator, report, progress)
+    # Each process looks for itself while it encodes, and may see the wish a little sooner than the others.
+    if kept and of_first_process(stop()):
+        raise Stopped
+    for sentence in told(pictures.found, most=50):
+        report.warn(sentence)
+    if held_out and not pictures.held_out:
+        report.warn("None of the pictures that are held out can be read: the validation loss is not measured.")
+    return pictures
+
+
+def encoded_pictures(
+    items: list[Item],
+    held_out: list[Item],
+    settings: TrainingSettings,
+    parts: Parts,
+    kept: Kept | None,
+    seed: int,
+    accelerator: Accelerator,
+    report: Report,
+    progress: Progress,
+) -> TrainingPictures:
+    """The pictures that can be read, each latent encoded that `kept` lacks, unless progress() says to stop.
+
+    Of the model, only what looks at pictures is asked.  Raises Failure where no picture can be read.
+    """
     # Caching decodes the pictures that it encodes and finds those that are broken; without it that is done here.
     found = examined([item.picture for item in (*items, *held_out)], decode=kept is None)
     latents = Latents(_sources(items, found, settings), partial(_encode, parts, accelerator.device), kept)
@@ -64,19 +102,16 @@ def training_pictures(
     if kept:
         # Each by themselves, so that those that are learned from come out to the bit as they do without the others.
         seeds = {latents: seed, apart: settings.validation.validation_seed}
-        unreadable = _encode_all(seeds, kept, settings, parts, accelerator, report, stop)
+        unreadable = _encode_all(seeds, kept, settings, parts, accelerator, report, progress)
         found |= {picture: Examined(left_out=why) for picture, why in unreadable.items()}
     sources = _sources(items, found, settings)
-    for sentence in told(found, most=50):
-        report.warn(sentence)
-    learned = TrainingPictures(readable(items, found), [source.place for source in sources], latents.only(sources))
+    places = [source.place for source in sources]
+    learned = TrainingPictures(readable(items, found), places, latents.only(sources), found)
     measured = _sources_apart(held_out, found, settings)
-    if held_out and not measured:
-        report.warn("None of the pictures that are held out can be read: the validation loss is not measured.")
     if not measured:
         return learned
     places = [source.place for source in measured]
-    return replace(learned, held_out=TrainingPictures(readable(held_out, found), places, latents.only(measured)))
+    return replace(learned, held_out=TrainingPictures(readable(held_out, found), places, latents.only(measured), found))
 
 
 def _encode_all(
@@ -86,7 +121,7 @@ def _encode_all(
     parts: Parts,
     accelerator: Accelerator,
     report: Report,
-    stop: Callable[[], bool],
+    progress: Progress,
 ) -> dict[Path, str]:
     """Returns the pictures that cannot be read.  Processes share what goes to disk; in memory each needs all of it.
 
@@ -94,31 +129,29 @@ def _encode_all(
     """
     size = settings.dataset.vae_batch_size or settings.optimizer.train_batch_size
     total = sum(len(latents) for latents in several)
+    unreadable: dict[Path, str] = {}
+    is_stopped = False
 
-    def encode(rank: int = 0, processes: int = 1) -> dict[Path, str]:
+    def told(before: int, done: int, _: int) -> bool:
+        nonlocal is_stopped
+        is_stopped = bool(progress(before + done, total))
+        return is_stopped
+
+    def encode(rank: int = 0, processes: int = 1) -> None:
         lacking = [latents.lacking() for latents in several]
         if processes > 1:
             # One may have written before another looks: they share the same list, or some would be done twice.
             lacking = of_first_process(lacking)
-        unreadable: dict[Path, str] = {}
         before = 0
         for (latents, seed), some in zip(several.items(), lacking, strict=True):
-            if some and not stop():
-                unreadable |= latents.cache(some, size, seed, partial(progress, before), rank, processes)
+            if some and not is_stopped:
+                unreadable.update(latents.cache(some, size, seed, partial(told, before), rank, processes))
             before += len(latents)
-        return unreadable
-
-    def progress(before: int, done: int, _: int) -> bool:
-        report.stage("caching", before + done, total)
-        return stop()
 
     if isinstance(kept, OnDisk) and accelerator.num_processes > 1:
         encode(accelerator.process_index, accelerator.num_processes)
         accelerator.wait_for_everyone()
-    unreadable = encode()  # of several processes: what another could not read; stopped, it is not gone through again
-    # Each process looks for itself while it encodes, and may see the wish a little sooner than the others.
-    if of_first_process(stop()):
-        raise Stopped
+    encode()  # of several processes: what another could not read; stopped, it is not gone through again
     for module in parts.of_pictures():
         module.to("cpu")
     if isinstance(kept, OnDisk) and kept.files.foreign:
@@ -129,8 +162,11 @@ def _encode_all(
     return unreadable
 
 
-def _kept(settings: TrainingSettings, family: Family, parts: Parts) -> Kept | None:
-    """Raises Failure."""
+def kept_latents(settings: TrainingSettings, family: Family, parts: Parts, since: float | None = None) -> Kept | None:
+    """Where the settings want latents to be kept; None: nowhere.
+
+    since: seconds since 1970; files that are older are written anew.  Raises Failure.
+    """
     dataset = settings.dataset
     if parts.concat and parts.concat.is_drawn and dataset.keeps_latents():
         raise Failure(
@@ -140,7 +176,7 @@ def _kept(settings: TrainingSettings, family: Family, parts: Parts) -> Kept | No
         )
     if dataset.cache_latents_to_disk:
         vae = fingerprint(parts.of_pictures(), without=OF_THE_DECODER)
-        wanted = Wanted(vae, dataset.skip_cache_check)
+        wanted = Wanted(vae, dataset.skip_cache_check, since)
         return OnDisk(family.latent_format(parts), wanted)
     return InMemory() if dataset.cache_latents else None
 

@@ -5,6 +5,7 @@ Its answer is plain to work out by hand: tag i's probability is the picture's me
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import onnx
@@ -53,4 +54,36 @@ def save_tagger(folder: Path, batch: int | str = "N", rows: int = len(TAGS), slo
     lines = ["tag_id,name,category,count"]
     lines += [f"{number},{name},{category},{1000 - number}" for number, (name, category, _) in enumerate(TAGS)]
     (folder / "selected_tags.csv").write_text("\n".join(lines[: rows + 1]) + "\n", encoding="utf-8")
+    return folder
+
+
+MAPPED = [  # (tag, category, factor)
+    ("1girl", "General", 2), ("smile", "General", 1), ("rare", "General", -2), ("miku", "Character", 3),
+    ("an_artist", "Artist", 1.5), ("best_quality", "Quality", 0.5), ("bad_quality", "Quality", -1),
+    ("safe", "Rating", 0.2), ("explicit", "Rating", -3),
+]  # fmt: skip
+
+
+def save_mapped_tagger(folder: Path) -> Path:
+    """In cl_tagger's form: tag i's logit is the picture's mean, −1 … 1, times factor i."""
+    folder.mkdir(parents=True)
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "last"], ["column"]),
+        helper.make_node("Mul", ["column", "factors"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tagger",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", len(MAPPED)])],
+        [
+            helper.make_tensor("factors", TensorProto.FLOAT, [1, len(MAPPED)], [factor for _, _, factor in MAPPED]),
+            helper.make_tensor("last", TensorProto.INT64, [1], [1]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, folder / "model_optimized.onnx")
+    listed = {str(number): {"tag": tag, "category": kind} for number, (tag, kind, _) in enumerate(MAPPED)}
+    (folder / "tag_mapping.json").write_text(json.dumps(listed), encoding="utf-8")
     return folder

@@ -16,6 +16,7 @@ from PIL import Image
 
 from engine.__main__ import main
 from engine.check.utility import check_utility
+from engine.jobs import UTILITIES
 from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs
 from engine.runs.history import History
@@ -25,6 +26,7 @@ from engine.tools.captioning import AroundTheCaption, Captioner, CaptionerSettin
 from engine.tools.pictures import decoded_ahead, on_white, unreadable, upright
 from tests.tools.running import run_job, settings_of
 from tests.tools.small_tagger import save_tagger
+from ui.form import Form
 
 ROOT = Path(__file__).parents[2]
 
@@ -206,7 +208,7 @@ def test_a_picture_of_too_many_pixels_is_refused_in_words(tmp_path: Path, monkey
 
 
 def test_a_full_disk_ends_the_run(folder: Path, run: RunFolder, monkeypatch):
-    def full(self, file, text):
+    def full(self, file, text, said):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(CaptionWriter, "write", full)
@@ -272,6 +274,14 @@ def test_the_command_line_runs_it_and_its_exit_code_says_whether_all_was_done(
     assert "bad.png: is no picture that can be read" in capfd.readouterr().out
     assert main([*arguments[:2], "/nowhere"]) == 2
     assert len(list(all_runs())) == 2
+
+
+@pytest.mark.parametrize("job", ["caption-blip", "caption-wd14"])
+def test_help_lists_the_options_that_the_form_has(job: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main([job, "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"--{name} " in shown for name in Form(UTILITIES[job].settings_class(), job).options)
 
 
 def test_a_stopped_run_is_resumed_from_the_command_line(folder: Path, tagger: str, capfd):

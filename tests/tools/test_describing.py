@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from engine.failure import Failure
-from engine.tools.describing import Decoding, load_describer
+from engine.tools.blip import Blip2Decoding
+from engine.tools.describing import Decoding, load_describer, narrowing
 from engine.tools.prompted import asked, refuse_other_kinds
 from tests.tools import small_describers
 from tests.tools.running import run_job, settings_of
@@ -78,6 +79,40 @@ def test_words_are_searched_or_drawn_and_counted(kind: str, folder: Path, models
 def test_generation_is_told_what_the_options_say(values: dict, arguments: dict):
     lengths = {"max_new_tokens": 75, "min_new_tokens": 5}
     assert Decoding(**values).arguments() == {**arguments, **lengths}
+
+
+@pytest.mark.shows("caption-blip2.repetition_penalty", "caption-blip2.length_penalty", "caption-blip2.temperature")
+def test_blip2_has_penalties_and_a_temperature(folder: Path, models: dict):
+    searched, drawn = Blip2Decoding(length_penalty=-0.5), Blip2Decoding(beam_search=False, temperature=0.7)
+    assert searched.arguments().items() >= {"length_penalty": -0.5, "repetition_penalty": 1.5}.items()
+    assert drawn.arguments().items() >= {"temperature": 0.7, "repetition_penalty": 1.5, "top_p": 0.9}.items()
+    assert "temperature" not in searched.arguments()
+    plain = captions("blip2", folder, models["blip2"], repetition_penalty=1)
+    assert captions("blip2", folder, models["blip2"], repetition_penalty=5) != plain
+
+
+@pytest.mark.parametrize("kind", ["qwen", "florence2", "blip2"])
+@pytest.mark.shows("caption-[bgfq]*.weights")
+def test_weights_of_few_bits_need_an_nvidia_gpu(kind: str, folder: Path, models: dict):
+    if torch.cuda.is_available():
+        for weights in ("8 bits", "4 bits"):
+            assert all(captions(kind, folder, models[kind], weights=weights))
+        return
+    for weights in ("8 bits", "4 bits"):
+        with pytest.raises(Failure, match=f"Weights of {weights} need an NVIDIA GPU") as refused:
+            captions(kind, folder, models[kind], weights=weights)
+        assert refused.value.option == "weights"
+
+
+def test_weights_of_few_bits_are_asked_of_bitsandbytes():
+    gpu = torch.device("cuda", 0)
+    eight, four = (narrowing(weights, gpu, torch.bfloat16) for weights in ("8 bits", "4 bits"))
+    assert eight["quantization_config"].load_in_8bit
+    assert not eight["quantization_config"].load_in_4bit
+    assert four["quantization_config"].load_in_4bit
+    assert four["quantization_config"].bnb_4bit_compute_dtype == torch.bfloat16
+    assert eight["device_map"] == four["device_map"] == {"": gpu}
+    assert narrowing("16 bits", gpu, torch.bfloat16) == {}
 
 
 def test_the_model_sees_the_picture_as_it_was_trained_to(models: dict):

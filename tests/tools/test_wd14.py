@@ -11,20 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engine.failure import Failure
-from engine.tools.wd14 import (
-    CATEGORIES,
-    Tag,
-    Tagger,
-    Tagging,
-    chosen_tags,
-    expanded,
-    prepared,
-    read_tags,
-    replacements_in,
-    without_underscores,
-)
+from engine.runs.folder import RunFolder
+from engine.tools.taggers import CATEGORIES, Tag, Tagger, load_tagger, prepared, read_tags
+from engine.tools.wd14 import Tagging, chosen_tags, expanded, replacements_in, without_underscores
 from tests.tools.running import run_job, settings_of
-from tests.tools.small_tagger import SIZE, TAGS, save_tagger
+from tests.tools.small_tagger import SIZE, TAGS, save_mapped_tagger, save_tagger
 
 ROWS = [Tag(name, CATEGORIES[str(category)]) for name, category, _ in TAGS]
 SURE = [factor for _, _, factor in TAGS]
@@ -195,6 +186,19 @@ def test_a_folder_is_tagged_and_the_tags_are_counted(folder: Path, tagger: Path)
     assert len(told.results) == 1
 
 
+def test_the_tags_of_a_run_that_was_stopped_are_all_counted(folder: Path, tagger: Path):
+    given = {"train_data_dir": str(folder), "repo_id": str(tagger), "prefix": "photo of, x"}
+    run = RunFolder.create("caption-wd14", "{}", "x")
+    run_job("caption-wd14", run, **given)
+    (folder / "bright.txt").unlink()
+    Image.new("RGB", (10, 10), "white").save(folder / "third.png")
+    _, told = run_job("caption-wd14", run, **given)
+    Image.new("RGB", (10, 10), "white").save(folder / "fourth.png")
+    _, told = run_job("caption-wd14", run, **given)
+    assert told.results[-1].text == "Tags of 4 pictures:"
+    assert told.results[-1].lines == ["(o)_(o): 4", "1girl: 4", f"{MIKU}: 4", "long hair: 4"]
+
+
 @pytest.mark.shows("caption-wd14.append_tags")
 def test_tags_are_added_to_those_that_there_are(folder: Path, tagger: Path):
     (folder / "bright.txt").write_text("sks, 1girl")
@@ -233,3 +237,36 @@ def test_a_model_that_is_not_here_says_which_files_belong_where(folder: Path, tm
 def test_what_is_wrong_with_the_settings_is_known_before_the_start(folder: Path):
     settings = settings_of("caption-wd14", train_data_dir=str(folder), tag_replacement="a")
     assert [failure.option for failure in settings.failures()] == ["tag_replacement"]
+
+
+# ── cl_tagger's form ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.shows("caption-wd14.other_threshold", "caption-wd14.use_quality_tags")
+def test_a_tagger_with_a_mapping_is_fed_as_sd_scripts_feeds_it(folder: Path, tmp_path: Path):
+    """Its answers are logits; of a white picture, whose pixels are 1 there, they are the factors themselves."""
+    tagger = save_mapped_tagger(tmp_path / "mapped")
+
+    def said(**values) -> str:
+        given = {"train_data_dir": str(folder), "repo_id": str(tagger), "overwrite": True, **values}
+        assert run_job("caption-wd14", **given)[0] == ("done", 2)
+        return (folder / "bright.txt").read_text().strip()
+
+    sure = load_tagger(str(tagger)).probabilities([np.full((SIZE, SIZE, 3), 255, np.float32)])[0]
+    assert sure[0] == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-6)
+    assert said() == "miku, 1girl, an artist, smile"  # 3, 2, 1.5 and 1: the likeliest first
+    assert said(other_threshold=0.9) == "miku, 1girl, smile"  # 1.5 is 0.818
+    assert said(use_quality_tags=True, use_rating_tags=True) == "safe, best quality, miku, 1girl, an artist, smile"
+    assert said(general_threshold=0.8) == "miku, 1girl, an artist"  # 1 is 0.731
+
+
+def test_a_folder_of_a_hub_model_is_named_behind_it(folder: Path):
+    with pytest.raises(Failure, match="nobody/cl_tagger is not on this machine yet") as refused:
+        load_tagger("nobody/cl_tagger/one")
+    assert "model_optimized.onnx and tag_mapping.json" in refused.value.mend
+    with pytest.raises(Failure, match="There is no folder '/not/here/at all'"):
+        load_tagger("/not/here/at all")
+    (folder / "tag_mapping.json").write_text("[]")
+    (folder / "model.onnx").write_bytes(b"")
+    with pytest.raises(Failure, match="is no list of tags"):
+        load_tagger(str(folder))

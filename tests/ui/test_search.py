@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 import pytest
 
+from engine.jobs import UTILITIES
 from engine.settings.option import Group, option, options_of
 from engine.settings.training import training_options
 from engine.settings.values import JobSettings
@@ -77,3 +78,15 @@ def test_a_help_text_cannot_end_the_script_that_holds_it(monkeypatch: pytest.Mon
     text = search.embedded()
     search.index.cache_clear()
     assert text.count("</") == 1
+
+
+def test_the_options_of_utilities_are_found_with_all_the_tabs_that_have_them():
+    entries = search.index()["utilities"]
+    prefix = next(entry for entry in entries if entry["name"] == "prefix")
+    assert prefix["form"] == "caption-basic"
+    assert {"Captioning/WD14", "Captioning/Qwen-VL"} <= set(prefix["in"])
+    listed = {(entry["label"], tab) for entry in entries for tab in entry["in"]}
+    assert listed == {(item.label, job.tab) for job in UTILITIES.values() for item in job.settings_class().options()
+                      if item.widget != "none"}  # fmt: skip
+    assert search.index()["tabs"]["prepare-latents"] == ["Dataset", "prepare-latents"]
+    assert search.index()["tabs"]["caption-blip"] == ["Utilities", "utilities-Captioning", "caption-blip"]

@@ -20,9 +20,12 @@ window.darkroom = {
 
   // Opens the tabs and accordions around an option's field, then scrolls to it.  Where the field is hidden,
   // for it means nothing beside another option's value, this leads to the other option.
-  // form: what begins the fields' ids; those of utilities, which are not in the index, stand in sight already.
+  // form: what begins the fields' ids: the name of a utility, for those of its form.
   async goTo(name, form = "option") {
-    if (form !== "option") return this.markField(document.getElementById(`${form}-${name}`));
+    if (form !== "option") {
+      for (const id of this.index.tabs[form]) await this.openTab(id);
+      return this.markField(await this.shown(`#${form}-${name}`, 4000));
+    }
     const option = this.index.options[name];
     if (!option || option.standing) return;
     for (const [kind, id] of this.index.ways[option.section]) {

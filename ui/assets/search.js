@@ -6,16 +6,32 @@
   const list = () => document.getElementById("option-hits");
   const hits = () => [...list().querySelectorAll('[role="option"]')];
 
-  const entries = Object.entries(darkroom.index.options).map(([name, option]) => ({
-    name,
-    option,
-    names: [option.label, option.key, name, ...(option.also || [])].map(plain),
-    choices: Object.keys(option.choices || {}),
-    help: plain(option.help + " " + option.section),
-  }));
+  const AFTER = 40; // by how much a utility's option fits less than one of training: it comes after all that have its name
+
+  function entryOf(name, option) {
+    return {
+      name,
+      option,
+      names: [option.label, option.key, name, ...(option.also || [])].map(plain),
+      choices: Object.keys(option.choices || {}),
+      help: plain(option.help + " " + option.section),
+    };
+  }
+
+  const entries = [
+    ...Object.entries(darkroom.index.options).map(([name, option]) => entryOf(name, option)),
+    ...darkroom.index.utilities.map((option) =>
+      entryOf(option.name, { ...option, key: option.name, section: option.in.join(", ") }),
+    ),
+  ];
 
   // How well all words fit: 0 not at all; a name that begins with them is best, the help text comes last.
   function fit(entry, query, words) {
+    const found = fitOf(entry, query, words);
+    return entry.option.form ? Math.max(0, found - AFTER) || Number(found > 0) : found;
+  }
+
+  function fitOf(entry, query, words) {
     if (entry.names.includes(query)) return 100;
     let worst = entry.names.some((name) => name.startsWith(query)) ? 90 : 80;
     for (const word of words) {
@@ -54,6 +70,7 @@
     const hit = element("li", option.standing ? "hit waits" : "hit", "");
     Object.assign(hit, { id: `option-hit-${number}`, role: "option" });
     hit.dataset.option = name;
+    hit.dataset.form = option.form || "option";
     hit.append(element("b", "", option.label), element("code", "", option.key));
     hit.append(element("small", "where", option.standing ? "" : option.section.replaceAll("/", " › ")));
     const older = (option.also || []).filter((label) => words.some((word) => plain(label).includes(word)));
@@ -100,7 +117,7 @@
     if (!hit || hit.classList.contains("waits")) return;
     open(false);
     input().blur();
-    darkroom.goTo(hit.dataset.option);
+    darkroom.goTo(hit.dataset.option, hit.dataset.form);
   }
 
   document.addEventListener("input", (event) => event.target === input() && show());

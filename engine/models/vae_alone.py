@@ -1,0 +1,31 @@
+"""A model's VAE without the rest of it, for whoever encodes pictures and no more."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+
+from engine.models import checkpoint
+from engine.models.family import Parts
+from engine.settings.families import FamilyName
+from engine.settings.training import TrainingSettings
+
+CONFIGS: dict[FamilyName, str] = {
+    "sd1": "sd1", "sd2": "sd2", "sdxl": "sdxl", "sdxl-refiner": "sdxl", "sd3": "sd3",
+    "flux": "flux", "chroma": "flux", "lumina": "flux",
+}  # fmt: skip
+"""Whose configuration the VAE of a family's single files has."""
+
+
+def vae_alone(settings: TrainingSettings, family: FamilyName, dtype: torch.dtype) -> Parts:
+    """The VAE that a run with these settings would encode with, bit for bit; the denoiser does nothing.
+
+    Raises Failure.
+    """
+    source = settings.source_model
+    name, option = (source.vae, "vae") if source.vae else (source.pretrained_model_name_or_path, checkpoint.MODEL_FIELD)
+    no_half = settings.families.said() == "sdxl" and settings.sdxl.sdxl_no_half_vae
+    make = checkpoint.maker(AutoencoderKL, checkpoint.CONFIGS / CONFIGS[family] / "vae")
+    vae = checkpoint.load_vae(name, torch.float32 if no_half else dtype, make, option)
+    return checkpoint.frozen(Parts(denoiser=nn.Identity(), vae=vae.eval(), text_encoders=[], tokenizers=[]))

@@ -1,0 +1,244 @@
+"""Buckets and latents prepared before training, as sd-scripts' finetune/prepare_buckets_latents.py.
+
+The latents are those that a run keeps with Cache latents to disk, made by the same code; a run with the same model,
+precision and sizes begins at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from engine.check.model import check_model, switches_of
+from engine.check.numbers import check_sizes
+from engine.data.buckets import Placed
+from engine.failure import Failure
+from engine.models.recognise import Found, NoModel, recognise
+from engine.runs.folder import RunFolder
+from engine.runs.report import Report
+from engine.settings.dataset import Dataset
+from engine.settings.families import KNOWN, TITLES
+from engine.settings.hardware import Hardware
+from engine.settings.option import Group, like, option
+from engine.settings.sdxl import Sdxl
+from engine.settings.source_model import SourceModel
+from engine.settings.training import TrainingSettings
+from engine.settings.values import JobSettings
+from engine.tools import metadata_file
+from engine.tools.captioning import Outcome, counted
+from engine.tools.pictures import PictureFolder, pictures_of
+
+MODEL, SIZES, METADATA = "Model", "Sizes", "Metadata"
+
+MODEL_OPTION = "pretrained_model_name_or_path"
+
+
+class Pictures(PictureFolder):
+    train_data_dir: str = like(
+        PictureFolder,
+        "train_data_dir",
+        label="Image folder",
+        help="The folder that holds the pictures. Their latents are written beside them.",
+    )
+
+
+class Encoding(Group):
+    pretrained_model_name_or_path: str = like(
+        SourceModel,
+        MODEL_OPTION,
+        section=MODEL,
+        help="The model that will be trained. Of it, only the VAE is loaded.",
+    )
+    vae: str = like(SourceModel, "vae", section=MODEL, label="VAE (Optional: Path to checkpoint of vae)")
+    mixed_precision: Literal["no", "fp16", "bf16"] = like(
+        Hardware, "mixed_precision", section=MODEL, not_yet={}, help="As the training will have it."
+    )
+    sdxl_no_half_vae: bool = like(Sdxl, "sdxl_no_half_vae", section=MODEL, applies_when=None)
+    batch_size: int = option(
+        1, ge=1, le=32, label="Batch size", section=MODEL, help="Pictures that are encoded together."
+    )
+    skip_existing: bool = option(
+        True,
+        label="Skip existing",
+        section=MODEL,
+        help="Leave latents as they are that were made of the same picture by the same VAE in the same size. Off: "
+        "encode every picture anew.",
+    )
+
+
+class Sizes(Group):
+    max_resolution: str = like(Dataset, "max_resolution", section=SIZES)
+    enable_bucket: bool = like(Dataset, "enable_bucket", section=SIZES)
+    min_bucket_reso: int = like(Dataset, "min_bucket_reso", section=SIZES)
+    max_bucket_reso: int = like(Dataset, "max_bucket_reso", section=SIZES)
+    bucket_reso_steps: int = like(Dataset, "bucket_reso_steps", section=SIZES)
+    bucket_no_upscale: bool = like(Dataset, "bucket_no_upscale", section=SIZES)
+    flip_aug: bool = like(
+        Dataset, "flip_aug", section=SIZES, help="Encode every picture mirrored too, for training with it."
+    )
+    masked_loss: bool = like(
+        Dataset, "masked_loss", section=SIZES, help="Keep the masks with the latents, for training with it."
+    )
+    mask_dir: str = like(Dataset, "mask_dir", section=SIZES)
+
+
+class Listing(Group):
+    in_json: str = option(
+        "",
+        label="Metadata file to begin with",
+        section=METADATA,
+        widget="file",
+        help="A metadata file whose captions and tags are kept; empty for the one to write, where it is there.",
+    )
+    out_json: str = option(
+        "",
+        label="Metadata file to write",
+        section=METADATA,
+        widget="file",
+        help="The JSON file for fine-tuning that gets each picture's size in training; empty for none. One that is "
+        "there is kept as a .bak file.",
+    )
+    full_path: bool = option(
+        False,
+        label="Use full path",
+        section=METADATA,
+        help="Pictures are known by their whole paths rather than their names: needed for several folders.",
+    )
+
+
+class Settings(JobSettings):
+    pictures: Pictures = Field(default_factory=Pictures)
+    encoding: Encoding = Field(default_factory=Encoding)
+    sizes: Sizes = Field(default_factory=Sizes)
+    listing: Listing = Field(default_factory=Listing)
+
+    def title(self) -> str:
+        return f"latents-{Path(self.pictures.train_data_dir).name}"
+
+    def failures(self) -> Iterator[Failure]:
+        listing = self.listing
+        if self.pictures.recursive and listing.out_json and not listing.full_path:
+            yield Failure(
+                "Pictures of several folders may have the same name.", "Turn on Use full path as well.", "full_path"
+            )
+        if listing.in_json and not listing.out_json:
+            yield Failure("Metadata file to write is empty.", "Fill it in, or empty the other.", "out_json")
+        if listing.in_json and not Path(listing.in_json).is_file():
+            yield Failure(f"There is no file {listing.in_json}.", "Correct the path.", "in_json")
+        if self.sizes.masked_loss and self.sizes.mask_dir and not Path(self.sizes.mask_dir).is_dir():
+            yield Failure(f'There is no folder "{self.sizes.mask_dir}".', "Correct the path.", "mask_dir")
+        yield from self.pictures.failures()
+        training = self.as_training()
+        for problem in (*check_model(training), *check_sizes([], training)):
+            if problem.blocking:
+                yield Failure(problem.what, problem.mend, problem.option)
+        found = self.model_found()
+        if found and found.channels != 4:
+            yield Failure(
+                f"This is {found.title}, of whose pictures a run needs more than latents.",
+                "Choose an ordinary model, or let the training encode.",
+                MODEL_OPTION,
+            )
+        if found and found.kind == "denoiser" and not self.encoding.vae:
+            yield Failure("This file holds a denoiser without a VAE.", "Choose the file of the VAE as well.", "vae")
+
+    def model_found(self) -> Found | None:
+        """What the model is; None where only torch can tell."""
+        try:
+            return recognise(self.encoding.pretrained_model_name_or_path)
+        except NoModel:
+            return None  # check_model() has the sentence
+
+    def known_as(self) -> Found | None:
+        """The same, also of those that are offered by name and not downloaded yet."""
+        name = self.encoding.pretrained_model_name_or_path
+        return self.model_found() or (Found("model", KNOWN[name]) if name in KNOWN else None)
+
+    def as_training(self) -> TrainingSettings:
+        """A run's settings that say the same, set for the model's family."""
+        found = self.known_as()
+        theirs = TrainingSettings()
+        shared = {key: value for key, value in self.values().items() if key in theirs.values()}
+        kept = {"cache_latents_to_disk": True, "vae_batch_size": self.encoding.batch_size}
+        return theirs.with_values(shared | kept | (switches_of(found) if found else {}))
+
+
+def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
+    """Encode what lacks its latents, then write the metadata.  A run that goes on encodes nothing twice."""
+    from engine.data.examining import told
+    from engine.data.items import Item, Subset
+    from engine.data.kept import OnDisk
+    from engine.models.families import family_of
+    from engine.models.vae_alone import vae_alone
+    from engine.training.hardware import make_accelerator, weight_dtype
+    from engine.training.training_pictures import encoded_pictures, kept_latents
+
+    report.stage("looking", detail=settings.pictures.train_data_dir)
+    training, listing = settings.as_training(), settings.listing
+    begun = Path(listing.in_json or listing.out_json)
+    known = bool(listing.in_json) or (bool(listing.out_json) and begun.exists())
+    metadata = metadata_file.read(begun, "in_json") if known else {}
+    subset = Subset.of(training)
+    items = [Item(picture, "", 1, subset=subset) for picture in pictures_of(settings.pictures, report.left_out)]
+
+    report.stage("loading", detail=settings.encoding.vae or settings.encoding.pretrained_model_name_or_path)
+    machine = settings.machine().model_copy(update={"mixed_precision": settings.encoding.mixed_precision})
+    accelerator, warnings = make_accelerator(machine)
+    for warning in warnings:
+        report.warn(warning)
+    if settings.known_as() is None:
+        report.warn(f"The model's files do not say what it is; it is taken for {TITLES[training.family()]}.")
+    parts = vae_alone(training, training.family(), weight_dtype(accelerator.mixed_precision))
+    since = None if settings.encoding.skip_existing else _beginning(run)
+    kept = kept_latents(training, family_of(training), parts, since)
+    assert isinstance(kept, OnDisk)
+
+    report.stage("working")
+    control, stopped = run.control(), False
+
+    def progress(done: int, total: int) -> bool:
+        nonlocal stopped
+        report.progress(done, total)
+        stopped = "stop" in control.take()
+        return stopped
+
+    pictures = encoded_pictures(items, [], training, parts, kept, 0, accelerator, report, progress)
+    for picture, examined in pictures.found.items():
+        if examined.left_out:
+            report.left_out(picture, examined.left_out)
+    if stopped:
+        report.result(f"Latents of {counted(kept.written, 'picture')} written.")
+        return "stopped", kept.written
+    for sentence in told({picture: found for picture, found in pictures.found.items() if not found.left_out}):
+        report.warn(sentence)
+    said = f"Latents of {counted(kept.written, 'picture')} written"
+    if ready := len(pictures.items) - kept.written:
+        said += f", {ready} were there"
+    if listing.out_json:
+        for item, place in zip(pictures.items, pictures.places, strict=True):
+            name = str(item.picture) if listing.full_path else item.picture.stem
+            metadata.setdefault(name, {})["train_resolution"] = [side - side % kept.stride for side in place.bucket]
+        metadata_file.write(Path(listing.out_json), metadata, "out_json")
+        said += f"; {listing.out_json} has {counted(len(metadata), 'entry', 'entries')}"
+    report.result(f"{said}.")
+    report.result("Buckets:", buckets_told(pictures.places))
+    return "done", kept.written
+
+
+def buckets_told(places: list[Placed]) -> list[str]:
+    """How many pictures each bucket has, and how much their shape is off the bucket's: sd-scripts' figures."""
+    counts = Counter(place.bucket for place in places)
+    lines = [f"{width}×{height}: {counted(counts[width, height], 'picture')}" for width, height in sorted(counts)]
+    errors = [abs(p.bucket[0] / p.bucket[1] - p.resized[0] / p.resized[1]) for p in places]
+    return [*lines, f"Mean error of the aspect ratio: {sum(errors) / len(errors):.4f}"]
+
+
+def _beginning(run: RunFolder) -> float:
+    """When the run first began, in seconds since 1970: what is older, it has not written."""
+    if not run.done_file.exists():
+        run.done_file.touch()
+    return run.done_file.stat().st_mtime

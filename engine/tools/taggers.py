@@ -1,0 +1,137 @@
+"""Taggers: danbooru tags for pictures by ONNX files, in the two forms in which they are published."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import numpy as np
+from PIL import Image
+
+from engine.failure import Failure
+from engine.settings.paths import typed_path
+from engine.tools.hub import files_of
+
+MODEL_FILES = ("model.onnx", "selected_tags.csv")
+MAPPED_FILES = ("model_optimized.onnx", "tag_mapping.json")
+
+USUAL_SIZE = 448
+"""Pixels of a side where the model does not say it."""
+
+Category = Literal["rating", "general", "character", "copyright", "artist", "meta", "model", "quality"]
+CATEGORIES: dict[str, Category] = {"9": "rating", "0": "general", "4": "character"}
+"""Danbooru's numbers for them; 9 is SmilingWolf's own."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """name: as danbooru has it.  category: None for one that is never written."""
+
+    name: str
+    category: Category | None
+
+
+def load_tagger(source: str) -> Tagger:
+    """source: a folder, OWNER/MODEL, or OWNER/MODEL/FOLDER for the form of cl_tagger.  Raises Failure."""
+    folder = typed_path(source)
+    mapped = (folder / MAPPED_FILES[1]).is_file() if folder.is_dir() else source.count("/") == 2
+    if mapped and folder.is_dir() and not (folder / MAPPED_FILES[0]).is_file():
+        return Tagger(*files_of(source, (MODEL_FILES[0], MAPPED_FILES[1]), "repo_id"))
+    return Tagger(*files_of(source, MAPPED_FILES if mapped else MODEL_FILES, "repo_id"))
+
+
+class Tagger:
+    """A tagger as SmilingWolf publishes them, (N, size, size, 3) BGR in 0–255 → (N, tags) probabilities; or as
+    cella110n's cl_tagger, (N, 3, size, size) BGR in −1 … 1 → (N, tags) logits, as sd-scripts feeds it.
+
+    by_likelihood: whether the likelier tags are to come first, as with the latter; else the list's order holds.
+    """
+
+    def __init__(self, model: Path, tags: Path) -> None:
+        """Raises Failure where the files are not a tagger's."""
+        import onnxruntime
+
+        self.by_likelihood = tags.suffix == ".json"
+        self.tags = read_mapping(tags) if self.by_likelihood else read_tags(tags)
+        preferred = ("CUDAExecutionProvider", "ROCMExecutionProvider", "CPUExecutionProvider")
+        there = onnxruntime.get_available_providers()
+        try:
+            self._session = onnxruntime.InferenceSession(model, providers=[name for name in preferred if name in there])
+        except Exception as error:  # onnxruntime's own kinds, which it does not publish
+            raise Failure(f"{model} cannot be loaded: {error}", "Download it again.", "repo_id") from error
+        given, answer = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        channels, side = (1, 2) if self.by_likelihood else (3, 1)
+        if len(given.shape) != 4 or given.shape[channels] != 3:
+            raise Failure(f"{model} takes pictures of shape {given.shape}.", "Choose a WD14 tagger.", "repo_id")
+        if isinstance(answer.shape[-1], int) and answer.shape[-1] != len(self.tags):
+            raise Failure(
+                f"{model} knows {answer.shape[-1]} tags, {tags.name} lists {len(self.tags)}.",
+                "Take both files from one model.",
+                "repo_id",
+            )
+        size = given.shape[side]
+        self._input, self.size = given.name, size if isinstance(size, int) else USUAL_SIZE
+        self._fixed_batch = given.shape[0] if isinstance(given.shape[0], int) else 0
+
+    def probabilities(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """pictures: each (size, size, 3) as prepared() makes them.  Returns (N, tags)."""
+        step = self._fixed_batch or len(pictures)
+        found = []
+        for start in range(0, len(pictures), step):
+            some = np.stack(pictures[start : start + step])
+            lacking = step - len(some) if self._fixed_batch else 0
+            filled = np.pad(some, ((0, lacking), (0, 0), (0, 0), (0, 0)))
+            if self.by_likelihood:
+                filled = np.ascontiguousarray(filled.transpose(0, 3, 1, 2) / np.float32(127.5) - np.float32(1))
+            found.append(self._session.run(None, {self._input: filled})[0][: len(some)])
+        answers = np.concatenate(found)
+        return 1 / (1 + np.exp(-answers)) if self.by_likelihood else answers
+
+
+def prepared(image: Image.Image, size: int) -> np.ndarray:
+    """An RGB picture as the taggers were trained to see it: (size, size, 3), float32, BGR, 0–255.
+
+    Padded with white to a square around the centre, then scaled (bicubic).
+    Source: SmilingWolf's own wd-tagger, huggingface.co/spaces/SmilingWolf/wd-tagger.
+    """
+    longest = max(image.size)
+    square = Image.new("RGB", (longest, longest), "white")
+    square.paste(image, ((longest - image.width) // 2, (longest - image.height) // 2))
+    if longest != size:
+        square = square.resize((size, size), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(square, dtype=np.float32)[:, :, ::-1])
+
+
+def read_mapping(file: Path) -> list[Tag]:
+    """cl_tagger's tag_mapping.json, {"NUMBER": {"tag": …, "category": …}, …}, in the order of the model's answer."""
+    try:
+        listed = {int(number): entry for number, entry in json.loads(file.read_text(encoding="utf-8")).items()}
+        known = set(get_args(Category))
+        tags = []
+        for number in range(max(listed) + 1):
+            entry = listed.get(number, {"tag": "", "category": ""})
+            category = str(entry["category"]).lower()
+            tags.append(Tag(str(entry["tag"]), cast(Category, category) if category in known else None))
+        return tags
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        raise Failure(
+            f"{file} is no list of tags: it needs a tag and a category for each number.",
+            "Download it again.",
+            "repo_id",
+        ) from None
+
+
+def read_tags(file: Path) -> list[Tag]:
+    """The rows in the order of the model's answer; a category of a kind unknown here is never written."""
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        return [Tag(row["name"], CATEGORIES.get(row["category"])) for row in rows]
+    except (KeyError, UnicodeDecodeError, csv.Error):
+        raise Failure(
+            f"{file} is no list of tags: it needs the columns name and category.", "Download it again.", "repo_id"
+        ) from None

@@ -1,0 +1,84 @@
+"""Comparing two captioners: a form that takes their settings from their own tabs, and the way back to one of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from engine.begin import CannotResume, settings_of
+from engine.failure import Failure
+from engine.runs.folder import all_runs
+from engine.settings.values import JobSettings
+from engine.tools.compare import Settings, captioner_settings, job_name
+from ui.form import SILENT
+from ui.runs_panel import RunsPanel
+from ui.utility_form import UtilityForm
+
+JOB = "compare-captioners"
+
+LEAD_TO_TAB = "(name) => name && darkroom.openTab(name)"
+
+
+class ComparisonForm(UtilityForm):
+    """captioners: the forms that the two are chosen from, by their jobs' names."""
+
+    def __init__(self, captioners: dict[str, UtilityForm]) -> None:
+        super().__init__(JOB)
+        self._captioners = captioners
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [*self.form.inputs, *self._fields()]
+
+    def _fields(self) -> list[Any]:
+        return [component for captioner in self._captioners.values() for component in captioner.form.inputs]
+
+    def settings(self, values: tuple[Any, ...], base: JobSettings) -> JobSettings:
+        own, rest = values[: len(self.form.inputs)], list(values[len(self.form.inputs) :])
+        settings = self.form.settings(own, base)
+        assert isinstance(settings, Settings)
+        given = {}
+        for name, captioner in self._captioners.items():
+            given[name] = [rest.pop(0) for _ in captioner.form.inputs]
+        options = {
+            option: json.dumps(dict(zip(self._captioners[job].form.options, given[job], strict=True)))
+            for job, option in ((job_name(name), option) for name, _, option in settings.sides())
+        }
+        return settings.with_values(options)
+
+    def connect(self, panel: RunsPanel) -> None:
+        super().connect(panel)
+        chosen = gr.Textbox(visible="hidden")
+
+        def use(run: str | None, click: gr.EventData) -> list[Any]:
+            """Fill the captioner's tab as it was when it was compared."""
+            name, values = _compared(run, int(click.option))
+            return [
+                name,
+                *(
+                    values[option] if captioner == name and option in values else gr.skip()
+                    for captioner, form in self._captioners.items()
+                    for option in form.form.options
+                ),
+            ]
+
+        used = panel.samples.click(use, [panel.chosen], [chosen, *self._fields()], **SILENT)
+        used.then(None, [chosen], None, js=LEAD_TO_TAB)
+
+
+def _compared(run: str | None, place: int) -> tuple[str, dict[str, Any]]:
+    """The captioner's job and what its form says for the whole folder; no name where the run is none of these."""
+    found = next((one for one in all_runs() if one.name == run), None)
+    try:
+        settings = settings_of(found) if found else None
+        if not isinstance(settings, Settings):
+            return "", {}
+        name, options, _ = settings.sides()[place]
+        inner = captioner_settings(name, options, settings.pictures.train_data_dir)
+    except (CannotResume, Failure, OSError, ValueError, IndexError):
+        return "", {}
+    given = json.loads(options or "{}")
+    values = inner.values() | {"recursive": settings.pictures.recursive, "overwrite": given.get("overwrite", False)}
+    return job_name(name), values
