@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import T5EncoderModel
 
 from engine.models.family import Family, Parts, Reading
-from engine.training.conditioning import CAPTIONS_AT_A_TIME
+from engine.training.caption_progress import CaptionProgress
 
 
 class Remembering(nn.Module):
@@ -35,16 +35,26 @@ class Remembering(nn.Module):
 
 
 @torch.no_grad()
-def remember_t5(family: Family, parts: Parts, texts: Iterable[str], reading: Reading, device: torch.device) -> None:
-    """Have the model's T5, where it has one that does not learn, say all it will be asked, and leave the device."""
+def remember_t5(
+    family: Family,
+    parts: Parts,
+    texts: Iterable[str],
+    reading: Reading,
+    device: torch.device,
+    progress: CaptionProgress,
+) -> None:
+    """Have the model's T5, where it has one that does not learn, say all it will be asked, and leave the device.
+
+    Raises Stopped.
+    """
     encoders: list[Any] = parts.text_encoders
     places = [place for place, encoder in enumerate(encoders) if isinstance(encoder, T5EncoderModel)]
     if not places:
         return
     for place in places:
         encoders[place] = Remembering(encoders[place], device)
-    different = list(dict.fromkeys(texts))
-    for begin in range(0, len(different), CAPTIONS_AT_A_TIME):
-        family.encode_text(parts, different[begin : begin + CAPTIONS_AT_A_TIME], reading)
+    for some in progress.portions(list(dict.fromkeys(texts))):
+        family.encode_text(parts, list(some), reading)
+    progress.check()
     for place in places:
         encoders[place].t5.to("cpu")

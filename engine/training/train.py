@@ -27,6 +27,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, find_state
 from engine.settings.training import TrainingSettings
 from engine.training.caption_lengths import truncated
+from engine.training.caption_progress import CaptionProgress
 from engine.training.conditioning import Conditioning
 from engine.training.hardware import (
     allow_half_gradients,
@@ -121,7 +122,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             f"{kept.foreign} encoded captions come from files of another program, which do not say of which caption "
             "and text encoders. Delete the files if it was others."
         )
-    placement = Placement(parts, settings, device, dtype)
+    placement, progress = Placement(parts, settings, device, dtype), CaptionProgress(report, run.stop_requested)
     # The text encoders come first, and go again where all captions are encoded at once: they and the denoiser of a
     # large model would not fit side by side.
     if kept is None or kept.needs_encoders or settings.samples.prompts():
@@ -129,9 +130,11 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     if trained and not vary(captions, variations):
         asked = [text for prompt in settings.samples.prompts() for text in (prompt.text, prompt.negative)]
         texts = [*only_wordings(captions, variations), "", *asked]
-        remember_t5(family, parts, texts, reading, device)
+        remember_t5(family, parts, texts, reading, device, progress)
     sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
-    conditioning = Conditioning(family, parts, captions, variations, reading, plan.steps, trained, device, kept)
+    conditioning = Conditioning(
+        family, parts, captions, variations, reading, plan.steps, trained, device, kept, progress
+    )
     placement.denoiser()
     optimizer = accelerator.prepare(make_optimizer(method.parameter_groups(), settings.optimizer))
     if learned_as == torch.float16:
