@@ -86,7 +86,7 @@ darkroom.takesFolders = (element, upload, trigger) => {
   });
 
   // Files that are dropped beside it would be opened in place of the page.
-  for (const kind of ["dragover", "drop"])
+  for (const kind of ["dragover", "dragleave", "drop"])
     window.addEventListener(kind, (event) => {
       if (!event.dataTransfer?.types.includes("Files") || !element.checkVisibility()) return;
       zone().classList.toggle("over", kind === "dragover" && element.contains(event.target));
