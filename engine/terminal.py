@@ -93,7 +93,7 @@ class _Screen:
             if event.done == 0:
                 self.say(f"downloading {event.total / 1e9:.2f} GB")
         elif isinstance(event, Stage) and event.name not in ("training", "working", "validating") and event.done == 0:
-            self.say(f"{event.name} {event.detail}".strip())
+            self.say(f"{event.words} {event.detail}".strip())
         elif isinstance(event, Step):
             self._step(event)
         elif isinstance(event, Validated) and event.loss is not None:

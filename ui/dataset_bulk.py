@@ -10,11 +10,9 @@ import gradio as gr
 from engine.data import caption_edits
 from engine.data.caption_edits import Edit
 from ui import dataset_view as view
-from ui.dataset_state import Hand
+from ui.dataset_state import Hand, Updates
 from ui.form import SILENT
 from ui.sentences import NOTHING, refused, said
-
-Updates = dict[Any, Any]
 
 TOO_LONG = "The regular expression takes too long. Write a simpler one, without repetitions of repetitions."
 

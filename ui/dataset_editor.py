@@ -12,12 +12,9 @@ import gradio as gr
 from engine.data.sifting import text_of
 from engine.runs.report import shown_name
 from engine.tools import manual
-from ui.dataset_state import Hand
+from ui.dataset_state import Hand, Updates
 from ui.form import SILENT
 from ui.sentences import Sentences, refused, said
-
-Updates = dict[Any, Any]
-
 
 LEAD_TO_EDITOR = "() => darkroom.editCaption()"
 
@@ -65,7 +62,7 @@ class CaptionEditor:
             if not hand.survey.seen:
                 return {sentence: refused("Not done.", "The page was loaded anew. Press Show.")}
             hand = self.taken(hand, shown, caption)
-            index = way(hand, int(shown["index"]) if shown else -1)
+            index = way(hand, index_of(shown))
             list(hand.look_at(hand.missing(hand.page(hand.page_of(index)))))
             return {**drawn(hand, hand.page_of(index), index), **self.opened(hand, index)}
 
@@ -120,6 +117,11 @@ class CaptionEditor:
         if one is None or one.file is None or shown_name(one.picture) != shown["picture"]:
             return hand
         return hand.with_captions({one.file: (caption or "").strip()})
+
+
+def index_of(shown: dict[str, Any] | None) -> int:
+    """Of the picture in the editor; -1 where it is closed."""
+    return int(shown["index"]) if shown else -1
 
 
 def _told(name: str, problem: str, file: Path | None) -> Sentences:

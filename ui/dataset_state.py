@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from engine.data.caption_edits import Edit
 from engine.data.looks import Look, is_there, looks_of
@@ -12,6 +13,9 @@ from engine.data.sifting import Sieve, sifted, text_of
 from engine.data.survey import Seen, Survey, survey
 from engine.settings.training import TrainingSettings
 from engine.tools.caption_drafts import Drafts, Saved, save, take_back
+
+Updates = dict[Any, Any]
+"""What becomes of components; those that are not in it stay as they are."""
 
 PAGE = 60
 """Pictures shown at a time; no others are opened."""

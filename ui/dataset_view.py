@@ -21,8 +21,8 @@ MOST_EXAMPLES = 30
 
 def nothing_yet() -> Sentences:
     return Sentences(
-        '<div class="dataset-none">Type a folder of pictures and press Show: how many there are, what their captions '
-        "say, how they are cropped. Without one, what Folders says is shown.</div>"
+        '<div class="dataset-none">Type a folder of pictures and press Show, or drop one: how many there are, what '
+        "their captions say, how they are cropped. Without one, what Folders says is shown.</div>"
     )
 
 

@@ -11,7 +11,7 @@ from ui import search
 from ui.training_tab import TrainingTab
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("page.js", "search.js")
+SCRIPTS = ("page.js", "search.js", "drop.js")
 SYSTEM_FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 
 

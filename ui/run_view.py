@@ -117,7 +117,7 @@ def _stage_words(history: History, status: str) -> str:
     if stage.name == "loading" and stage.total:
         return f"Downloading the model: {stage.done / 1e9:.2f} of {stage.total / 1e9:.2f} GB"
     share = f" {stage.done} of {stage.total}" if stage.total else ""
-    return f"{stage.name.capitalize()}{share} {stage.detail}".strip()
+    return f"{stage.words.capitalize()}{share} {stage.detail}".strip()
 
 
 def _progress(history: History) -> str:
@@ -125,7 +125,7 @@ def _progress(history: History) -> str:
     stage = history.stage
     if history.progress:
         done, total = history.progress.done, history.progress.total
-    elif stage and stage.name in ("loading", "caching") and not history.steps:
+    elif stage and stage.name in ("loading", "caching", "captions") and not history.steps:
         done, total = stage.done, stage.total
     percent = 100 * done / total if total else 0
     return (

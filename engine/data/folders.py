@@ -14,7 +14,7 @@ PICTURE_ENDINGS = endings()
 OTHER_KINDS = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jfif", ".jp2", ".psd", ".svg")
 """Endings of pictures that are not looked for, unless they stand above: these are told, not passed over."""
 
-_FOLDER_NAME = re.compile(r"(\d+)_(.*)", re.DOTALL)
+FOLDER_NAME = re.compile(r"(\d+)_(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def scan(folder: Path) -> ImageFolder:
     switched_off: list[Path] = []
     unnumbered: list[Path] = []
     for child in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
-        name = _FOLDER_NAME.fullmatch(child.name)
+        name = FOLDER_NAME.fullmatch(child.name)
         pictures = pictures_in(child)
         if name and int(name[1]) > 0:
             concepts.append(Concept(child, int(name[1]), name[2].strip(), pictures))

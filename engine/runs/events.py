@@ -49,10 +49,16 @@ class Stage(Event):
     """
 
     kind: Literal["stage"] = "stage"
-    name: Literal["loading", "caching", "training", "validating", "sampling", "saving", "looking", "working"]
+    name: Literal[
+        "loading", "caching", "captions", "training", "validating", "sampling", "saving", "looking", "working"
+    ]
     done: int = 0
     total: int = 0
     detail: str = ""
+
+    @property
+    def words(self) -> str:
+        return "encoding captions" if self.name == "captions" else self.name
 
 
 class Step(Event):

@@ -47,10 +47,11 @@ class Report:
         if name == self._stage and done not in (0, total) and now - self._flushed < FLUSH_EVERY:
             return
         self._flushed = now
+        stage = Stage(name=name, done=done, total=total, detail=detail)
         if name != self._stage or detail:
-            print(f"{name}{f': {detail}' if detail else ''}", flush=True)
+            print(f"{stage.words}{f': {detail}' if detail else ''}", flush=True)
         self._stage = name
-        self.event(Stage(name=name, done=done, total=total, detail=detail))
+        self.event(stage)
 
     def progress(self, done: int, total: int, unit: str = "pictures", last: str = "") -> None:
         """How far a utility is; the first call starts the clock, and the time left is known from the second on."""

@@ -11,7 +11,8 @@ from engine.data.batches import MicroBatch, derived_seed
 from engine.data.captions import Moment, only_wordings, varied, vary
 from engine.models.family import Encoded, Family, Parts, Reading
 from engine.settings.captions import Captions
-from engine.training.kept_captions import CAPTIONS_AT_A_TIME, KeptCaptions
+from engine.training.caption_progress import CaptionProgress
+from engine.training.kept_captions import KeptCaptions
 
 
 class Conditioning:
@@ -21,6 +22,7 @@ class Conditioning:
     steps: of the whole run.  trained: the text encoder learns, so captions are encoded anew at every step, with
     gradients. Without that, and where each caption has one wording, they are encoded now.
     device: where the training computes.  kept: where they are kept in files.
+    progress: told while captions are encoded, and asked whether to stop.  Raises Failure, Stopped.
     """
 
     def __init__(
@@ -34,17 +36,19 @@ class Conditioning:
         trained: bool,
         device: torch.device,
         kept: KeptCaptions | None = None,
+        progress: CaptionProgress | None = None,
     ) -> None:
         self._family, self._parts, self._captions = family, parts, captions
         self._variations, self._reading, self._trained = variations, reading, trained
         self._steps, self._device, self._kept = steps, device, kept
         self._encoded: dict[str, Encoded] = {}
+        progress = progress or CaptionProgress()
         if kept:
-            kept.encode(self._told)
+            kept.encode(self._told, progress)
             if kept.drops:
-                self._encode([""])
+                self._encode([""], progress)
         elif not trained and not vary(captions, variations):
-            self._encode([*only_wordings(captions, variations), ""])
+            self._encode([*only_wordings(captions, variations), ""], progress)
 
     @property
     def is_encoded(self) -> bool:
@@ -86,16 +90,15 @@ class Conditioning:
             for position, index in enumerate(batch.pictures)
         ]
 
-    def _encode(self, captions: Iterable[str]) -> None:
-        different = list(dict.fromkeys(captions))
-        for begin in range(0, len(different), CAPTIONS_AT_A_TIME):
-            some = different[begin : begin + CAPTIONS_AT_A_TIME]
+    def _encode(self, captions: Iterable[str], progress: CaptionProgress) -> None:
+        for some in progress.portions(list(dict.fromkeys(captions))):
             self._encoded |= zip(some, self._told(some), strict=True)
+        progress.check()
 
     @torch.no_grad()
-    def _told(self, captions: list[str]) -> list[Encoded]:
+    def _told(self, captions: Sequence[str]) -> list[Encoded]:
         """What each says, on the CPU."""
-        encoded = self._family.encode_text(self._parts, captions, self._reading)
+        encoded = self._family.encode_text(self._parts, list(captions), self._reading)
         told = {name: tensor.cpu() for name, tensor in encoded.items()}
         return [{name: tensor[place] for name, tensor in told.items()} for place in range(len(captions))]
 

@@ -24,7 +24,7 @@ from engine.models.vae import to_latents, to_pixels
 from engine.settings.memory import BaseFormat
 from engine.settings.training import TrainingSettings
 from engine.training.block_swap import AHEAD, blocks_of, how_many, spread
-from engine.training.conditioning import CAPTIONS_AT_A_TIME
+from engine.training.caption_progress import CAPTIONS_AT_A_TIME
 from engine.training.hardware import choose_precision, learned_dtype, save_memory, weight_dtype
 from engine.training.ledger import counted, without_contents
 from engine.training.method import Method, parameters

@@ -17,9 +17,11 @@ from engine.models.fingerprint import fingerprint
 from engine.settings.captions import Captions
 from engine.settings.families import KEPT_CAPTIONS
 from engine.settings.training import TrainingSettings
+from engine.training.caption_progress import CaptionProgress
 from engine.training.hardware import of_first_process
 
-CAPTIONS_AT_A_TIME = 16
+Told = Callable[[Sequence[str]], list[Encoded]]
+"""What captions say, each of its own, on the CPU."""
 
 
 class KeptCaptions:
@@ -60,16 +62,17 @@ class KeptCaptions:
     def needs_encoders(self) -> bool:
         return bool(self.lacking) or self.drops
 
-    def encode(self, told: Callable[[list[str]], list[Encoded]]) -> None:
-        """Encode and keep what is lacking.  told: what captions say, each of its own, on the CPU.
+    def encode(self, told: Told, progress: CaptionProgress) -> None:
+        """Encode and keep what is lacking; what is kept stays where the user stops it.  Raises Failure, Stopped.
 
         Several processes each do a part, and all of them what is not to be found in files after that.
         """
         if self._accelerator and self._accelerator.num_processes > 1:
-            self._encode(told, self._accelerator.process_index, self._accelerator.num_processes)
+            self._encode(told, progress, self._accelerator.process_index, self._accelerator.num_processes)
             self._accelerator.wait_for_everyone()
             self.lacking = [index for index in self.lacking if index not in self._in_memory and not self._has(index)]
-        self._encode(told)
+        self._encode(told, progress)
+        progress.check()
 
     def keep(self, index: int, encoded: Encoded) -> None:
         """encoded: of this caption alone, on the CPU.  Raises Failure."""
@@ -98,14 +101,12 @@ class KeptCaptions:
             ) from error
         return self._family.caption_from_file({name: torch.from_numpy(array) for name, array in arrays.items()})
 
-    def _encode(self, told: Callable[[list[str]], list[Encoded]], rank: int = 0, processes: int = 1) -> None:
+    def _encode(self, told: Told, progress: CaptionProgress, rank: int = 0, processes: int = 1) -> None:
         """Each different caption once, whatever pictures have it."""
         of_caption: dict[str, list[int]] = {}
         for index in self.lacking:
             of_caption.setdefault(self.captions[index], []).append(index)
-        mine = list(of_caption)[rank::processes]
-        for begin in range(0, len(mine), CAPTIONS_AT_A_TIME):
-            some = mine[begin : begin + CAPTIONS_AT_A_TIME]
+        for some in progress.portions(list(of_caption)[rank::processes]):
             for caption, encoded in zip(some, told(some), strict=True):
                 for index in of_caption[caption]:
                     self.keep(index, encoded)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import T5EncoderModel
 
 from engine.models.family import Family, Parts, Reading
-from engine.training.conditioning import CAPTIONS_AT_A_TIME
+from engine.training.caption_progress import CaptionProgress
 
 
 class Remembering(nn.Module):
@@ -41,11 +41,12 @@ def remember_t5(
     texts: Iterable[str],
     reading: Reading,
     device: torch.device,
+    progress: CaptionProgress,
     further: Iterable[str] = (),
 ) -> None:
     """Have the model's T5, where it has one that does not learn, say all it will be asked, and leave the device.
 
-    further: texts besides, encoded apart, so that they change nothing in how the others are.
+    further: texts besides, encoded apart, so that they change nothing in how the others are.  Raises Stopped.
     """
     encoders: list[Any] = parts.text_encoders
     places = [place for place, encoder in enumerate(encoders) if isinstance(encoder, T5EncoderModel)]
@@ -54,8 +55,8 @@ def remember_t5(
     for place in places:
         encoders[place] = Remembering(encoders[place], device)
     for group in (texts, further):
-        different = list(dict.fromkeys(group))
-        for begin in range(0, len(different), CAPTIONS_AT_A_TIME):
-            family.encode_text(parts, different[begin : begin + CAPTIONS_AT_A_TIME], reading)
+        for some in progress.portions(list(dict.fromkeys(group))):
+            family.encode_text(parts, list(some), reading)
+        progress.check()
     for place in places:
         encoders[place].t5.to("cpu")

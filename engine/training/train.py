@@ -29,6 +29,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.saved_state import Progress, find_state
 from engine.settings.training import TrainingSettings
 from engine.training.caption_lengths import truncated
+from engine.training.caption_progress import CaptionProgress
 from engine.training.conditioning import Conditioning
 from engine.training.hardware import (
     allow_half_gradients,
@@ -126,7 +127,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             "and text encoders. Delete the files if it was others."
         )
     apart = HeldOutCaptions(family, parts, settings, held_out.items, reading, trained) if held_out else None
-    placement = Placement(parts, settings, device, dtype)
+    placement, progress = Placement(parts, settings, device, dtype), CaptionProgress(report, run.stop_requested)
     # The text encoders come first, and go again where all captions are encoded at once: they and the denoiser of a
     # large model would not fit side by side.
     if kept is None or kept.needs_encoders or (apart and apart.needs_encoders) or settings.samples.prompts():
@@ -134,10 +135,12 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     if trained and not vary(captions, variations):
         asked = [text for prompt in settings.samples.prompts() for text in (prompt.text, prompt.negative)]
         texts = [*only_wordings(captions, variations), "", *asked]
-        remember_t5(family, parts, texts, reading, device, apart.texts if apart else ())
+        remember_t5(family, parts, texts, reading, device, progress, apart.texts if apart else ())
     sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
-    conditioning = Conditioning(family, parts, captions, variations, reading, plan.steps, trained, device, kept)
-    conditioning_apart = apart.conditioning(device) if apart else None
+    conditioning = Conditioning(
+        family, parts, captions, variations, reading, plan.steps, trained, device, kept, progress
+    )
+    conditioning_apart = apart.conditioning(device, progress) if apart else None
     if all(each.is_encoded for each in (conditioning, conditioning_apart) if each):
         placement.text_encoders_away()
     placement.denoiser()

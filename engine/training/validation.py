@@ -23,6 +23,7 @@ from engine.models.family import Encoded, Family, Parts, Reading
 from engine.objective.objective import Corrupted, TrainingObjective
 from engine.settings.captions import Captions
 from engine.settings.training import TrainingSettings
+from engine.training.caption_progress import CaptionProgress
 from engine.training.conditioning import Conditioning
 from engine.training.kept_captions import kept_captions
 from engine.training.report import Report
@@ -64,8 +65,8 @@ class HeldOutCaptions:
     def needs_encoders(self) -> bool:
         return self._kept is None or self._kept.needs_encoders
 
-    def conditioning(self, device: torch.device) -> Conditioning:
-        """To be made while the text encoders are on the device."""
+    def conditioning(self, device: torch.device, progress: CaptionProgress) -> Conditioning:
+        """To be made while the text encoders are on the device.  Raises Stopped."""
         return Conditioning(
             self._family,
             self._parts,
@@ -76,6 +77,7 @@ class HeldOutCaptions:
             self._learns,
             device,
             self._kept,
+            progress,
         )
 
 

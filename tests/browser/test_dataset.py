@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.pictures import draw_pictures
 
@@ -127,3 +127,40 @@ def test_what_cannot_be_shown_is_said_and_pictures_are_prepared(open_page, folde
     expect(page.locator("#overview")).to_contain_text("5 pictures copied")
     assert len(list((tmp_path / "out" / "img" / "10_sks shape").glob("*.png"))) == 5
     driver.screenshot("dataset prepared")
+
+
+def drop(page: Page, folder: Path, selector: str) -> None:
+    """Let a folder fall on an element, as from a file manager."""
+    box = page.locator(selector).bounding_box()
+    assert box
+    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    devtools = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
+
+
+def test_a_dropped_folder_is_kept_beside_the_runs_and_shown(open_page, folder: Path, runs: Path):
+    (folder / "notes.pdf").write_bytes(b"%PDF")
+    (folder / ".hidden.png").write_bytes(b"hidden")
+    (folder / "3_shapes" / "05.caption").write_bytes(b"")
+    driver = open_page()
+    page = driver.page
+    driver.tab("Dataset")
+    drop(page, folder, "#dataset-said")  # beside it: nothing happens, the page stays
+    drop(page, folder, ".dataset-drop")
+    said = page.locator("#dataset-said")
+    kept = runs.with_name("pictures") / "img"
+    expect(said).to_contain_text(f"6 pictures and 5 captions are now in {kept}.")
+    expect(said).to_contain_text("neither pictures nor captions (.txt, .caption): img/notes.pdf.")
+    expect(page.locator(".dataset-overview")).to_contain_text("15 steps per epoch")
+    expect(page.locator("#dataset-folder :is(textarea, input)")).to_have_value(str(kept))
+    for name in ("00.png", "00.txt", "05.caption", "broken.png"):
+        assert (kept / "3_shapes" / name).read_bytes() == (folder / "3_shapes" / name).read_bytes()
+    assert sorted(entry.name for entry in kept.iterdir()) == ["3_shapes"]
+    driver.screenshot("dataset dropped")
+
+    page.locator("#dataset-drop input").set_input_files(folder)  # chosen instead, and again
+    expect(said).to_contain_text(f"6 pictures and 5 captions are now in {kept}-2.")
+    expect(page.locator("#dataset-folder :is(textarea, input)")).to_have_value(f"{kept}-2")
+    expect(page.locator(".dataset-drop span")).to_have_text("or drop a folder here")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +23,11 @@ from engine.data.batches import Batches, MicroBatch
 from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
 from engine.data.steps import plan_of
+from engine.failure import Stopped
 from engine.models.family import Encoded, Parts, Reading
 from engine.settings.hardware import Hardware
 from engine.settings.training import TrainingSettings
+from engine.training.caption_progress import CaptionProgress
 from engine.training.conditioning import Conditioning
 from engine.training.hardware import make_accelerator
 from engine.training.kept_captions import kept_captions
@@ -133,21 +137,30 @@ class CaptionLengths:
         return arrays
 
 
-def captions_of_one_process(folder: Path, processes: int) -> dict[str, Any]:
+def captions_of_one_process(
+    folder: Path, processes: int, longer: int = 0, stop: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
     """Find what every picture's caption says, where it is kept in files: {"asked": captions that this process encoded,
-    "different": how many there are}. One in three is another picture's too; the last two pictures share a file's name.
+    "different": how many there are}; of one that is stopped {"stopped": how many it encoded before}.
+
+    One in three is another picture's too; the last two pictures share a file's name.
+    longer: letters more in each caption, so that files of other runs do not do.
     """
     settings = settings_of(folder, processes, flux1_checkbox=True, flux1_cache_text_encoder_outputs_to_disk=True)
     accelerator, _ = make_accelerator(Hardware(num_cpu_threads_per_process=1))
     pictures = sorted(folder.glob("2_owl/*.png"))
     pictures.append(pictures[-1].with_suffix(".webp"))
-    captions = ["x" * (number // 3 * 3 + (number % 3 == 2)) for number in range(len(pictures))]
+    captions = ["x" * (longer + number // 3 * 3 + (number % 3 == 2)) for number in range(len(pictures))]
     family: Any = CaptionLengths()
     parts, variations = Parts(nn.Module(), nn.Module(), [], []), [settings.captions] * len(pictures)
     kept = kept_captions(
         family, parts, settings, pictures, captions, variations, Reading(), False, print, accelerator
     )  # fmt: skip
-    told = Conditioning(family, parts, captions, variations, Reading(), 9, False, torch.device("cpu"), kept)
+    progress, device = CaptionProgress(stop=stop), torch.device("cpu")
+    try:
+        told = Conditioning(family, parts, captions, variations, Reading(), 9, False, device, kept, progress)
+    except Stopped:
+        return {"stopped": family.asked}
     lengths = told.of(MicroBatch(tuple(range(len(pictures))), 1.0, 7, 1, 0))["length"].flatten().tolist()
     assert lengths == [len(caption) for caption in captions]
     return {"asked": family.asked, "different": len(set(captions))}
@@ -168,6 +181,9 @@ def beside_each_other(folder: Path, processes: int) -> None:
             )
             for kind in ("memory", "disk")
         }
+        looks = iter([rank > 0])  # the first process sees the wish later than the others
+        stop = partial(next, looks, True)
+        shown["stopped captions"] = captions_of_one_process(folder, processes, longer=1, stop=stop)
         shown["captions"] = captions_of_one_process(folder, processes)
         shown["captions again"] = captions_of_one_process(folder, processes)
         (folder / f"shown-{rank}.json").write_text(json.dumps(shown))

@@ -89,6 +89,7 @@ def test_real_processes_share_an_epoch_and_what_is_encoded_for_the_disk(tmp_path
     assert sum(each["disk"]["asked"] for each in told) == len(wanted)
     assert [each["memory"]["asked"] for each in told] == [len(wanted)] * processes
     assert max(each["disk"]["asked"] for each in told) <= len(wanted) // processes + 1
+    assert [each["stopped captions"]["stopped"] > 0 for each in told] == [True] + [False] * (processes - 1)
     assert_captions_are_shared([each["captions"] for each in told], [each["captions again"] for each in told])
     alone = one_process(tmp_path / "img", 1, 1, cache_latents=True, gradient_accumulation_steps=3 * processes)
     beside = [

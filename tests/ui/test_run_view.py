@@ -94,6 +94,10 @@ def test_a_run_in_progress_shows_its_figures(alive: History):
 def test_stages_say_how_far_they_are(alive: History):
     alive.run.writer().write(Stage(name="caching", done=30, total=120))
     assert "Caching 30 of 120" in text_of(run_view.overview(alive.update()))
+    alive.run.writer().write(Stage(name="captions", done=50, total=200))
+    shown = run_view.overview(alive.update())
+    assert "Encoding captions 50 of 200" in text_of(shown)
+    assert 'aria-valuenow="25"' in shown
 
 
 def test_a_stop_is_seen_before_it_is_obeyed(alive: History):

@@ -160,6 +160,7 @@ document.addEventListener(
 document.addEventListener("input", (event) => {
   const field = event.target;
   if (field.closest?.("#manual, #dataset-editor")) return; // drawn long after its tab, and filled anew with each picture
+  if (field.type === "file") return; // holds nothing that was typed
   const property = field.type === "checkbox" ? "checked" : "value";
   const entered = field[property];
   lastEntry.set(field, event);
