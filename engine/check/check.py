@@ -9,10 +9,11 @@ from pathlib import Path
 from engine.check.choices import check_choices
 from engine.check.memory import check_memory
 from engine.check.model import check_model
-from engine.check.numbers import check_numbers, check_resume, check_samples, check_sizes
+from engine.check.numbers import check_numbers, check_resume, check_sizes
 from engine.check.output import check_output
 from engine.check.pictures import check_captions, check_described, check_held_out, check_pictures, image_folder
 from engine.check.problem import Checked, Problem
+from engine.check.samples import check_samples
 from engine.check.shown import check_shown
 from engine.data.examining import examined
 from engine.data.items import Item, TrainingSet, places_of, readable

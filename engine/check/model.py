@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.check.problem import Problem
+from engine.data.output_names import is_folder
 from engine.models.recognise import Found, NoModel, recognise
 from engine.models.trained import TRAINED
 from engine.settings.families import SWITCHES, TITLES, TRANSFORMERS, FamilyName
@@ -21,12 +22,15 @@ FAMILY_OPTIONS = (
 )  # fmt: skip
 """All that switches_of() may set."""
 
-INPAINTING = 9
+INPAINTING, DEPTH = 9, 5
 CHANNELS: Mapping[FamilyName, tuple[int, ...]] = {"sd1": (4, 9), "sd2": (4, 5, 9), "sdxl": (4, 9)}
 """Of the UNet's input, of the variants that are trained."""
 
 SWITCH_OF: Mapping[FamilyName, FamilyName] = {"chroma": "flux", "sdxl-refiner": "sdxl"}
 """Families that are chosen by the switch of another."""
+
+REFINERS_END = 200
+"""Timesteps: Podell et al. 2023, arXiv:2307.01952, section 2.5."""
 
 SET_FAMILY = "Set the form for this model"
 
@@ -104,6 +108,20 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
             f"Turn it {'on' if found.channels == INPAINTING else 'off'}.",
             fix=SET_FAMILY,
         )
+    elif found.family == "sdxl-refiner" and settings.objective.max_timestep > REFINERS_END:
+        yield Problem(
+            "max_timestep",
+            "The refiner knows the last fifth of the way, and Max Timestep lets it be trained on the rest too.",
+            f"{REFINERS_END} is usual.",
+            blocking=False,
+        )
+    elif found.channels == DEPTH and settings.method != "lora" and _loses_depth(settings):
+        yield Problem(
+            "save_model_as",
+            "A single file of a depth model needs the part that sees depth, which only comes from such a file.",
+            "Save as diffusers_safetensors, or begin from the model's single file.",
+            blocking=False,
+        )
     elif settings.families.v_parameterization and found.prediction == "epsilon":
         yield Problem(
             "v_parameterization",
@@ -111,6 +129,12 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
             "Turn it off.",
             fix=SET_FAMILY,
         )
+
+
+def _loses_depth(settings: TrainingSettings) -> bool:
+    source = settings.source_model
+    from_file = Path(source.pretrained_model_name_or_path).is_file()
+    return not from_file and not is_folder(settings)
 
 
 def switches_of(found: Found) -> dict[str, Any]:

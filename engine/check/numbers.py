@@ -66,7 +66,7 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
 
 def check_sizes(items: list[Item], settings: TrainingSettings) -> Iterator[Problem]:
     """The training size and buckets of every dataset; of the settings where there is none yet."""
-    step, by = _step(settings), described_by(settings)
+    step, by = step_of(settings), described_by(settings)
     datasets = {item.subset.dataset: item.subset.pictures for item in items} or {0: settings.dataset}
     for dataset in datasets.values():
         wrong = list(_size(dataset, step))
@@ -82,7 +82,7 @@ def _size(dataset: Dataset, step: int) -> Iterator[Problem]:
             yield Problem(
                 "max_resolution",
                 f"Max resolution {width},{height} is not divisible by {step}.",
-                f"Use {_multiple(width, step)},{_multiple(height, step)}.",
+                f"Use {multiple_of(width, step)},{multiple_of(height, step)}.",
             )
         elif dataset.enable_bucket and dataset.bucket_reso_steps % step:
             yield Problem(
@@ -175,53 +175,12 @@ def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
         )
 
 
-def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
-    wrong = list(as_problem("sample_prompts", settings.samples.prompts))
-    yield from wrong
-    if wrong:
-        return
-    prompts, step = settings.samples.prompts(), _step(settings)
-    for prompt in prompts:
-        if prompt.ignored:
-            yield Problem(
-                "sample_prompts",
-                f'"{prompt.text[:40]}": {" ".join(prompt.ignored)} has no meaning here.',
-                "It is left out.",
-                blocking=False,
-            )
-        for flag, file in (("img", prompt.picture), ("mask", prompt.mask)):
-            if file and not Path(file).expanduser().is_file():
-                yield Problem(
-                    "sample_prompts",
-                    f'"{prompt.text[:40]}": there is no picture "{file}", which --{flag} names.',
-                    "Correct the path, or take it out.",
-                )
-        for flag, side in (("w", prompt.width), ("h", prompt.height)):
-            if side is not None and side % step:
-                yield Problem(
-                    "sample_prompts",
-                    f'"{prompt.text[:40]}": --{flag} {side} is not divisible by {step}.',
-                    f"Use --{flag} {_multiple(side, step)}.",
-                )
-    samples = settings.samples
-    asked = samples.sample_every_n_steps or samples.sample_every_n_epochs or samples.sample_at_first
-    if asked and not prompts:
-        yield Problem("sample_prompts", "Samples are asked for, but there is no prompt.", "Write one.", blocking=False)
-    if prompts and not asked:
-        yield Problem(
-            "sample_every_n_steps",
-            "There are sample prompts, but no sample is ever drawn.",
-            "Set Sample every n steps or epochs.",
-            blocking=False,
-        )
-
-
-def _step(settings: TrainingSettings) -> int:
+def step_of(settings: TrainingSettings) -> int:
     """What both sides of a picture must be divisible by."""
     return SIDES_OF_PATCHES if settings.family() in TRANSFORMERS else SIDES
 
 
-def _multiple(side: int, step: int) -> int:
+def multiple_of(side: int, step: int) -> int:
     return max(64, round(side / step) * step)
 
 

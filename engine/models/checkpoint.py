@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
+from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, DDPMScheduler
 from huggingface_hub import try_to_load_from_cache
 from torch import Tensor
@@ -46,11 +48,11 @@ NOT_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
 FromFile = Callable[[Weights, torch.dtype], dict[str, Any]]
 
 
-def components(kinds: tuple[Any, ...], source: str, dtype: torch.dtype, from_file: FromFile) -> dict[str, Any]:
+def components(kinds: tuple[str, ...], source: str, dtype: torch.dtype, from_file: FromFile) -> dict[str, Any]:
     """A model's pieces by diffusers' names for them; "scheduler" is its configuration, with its class under
     "_class_name", and "pipeline" that of the whole.
 
-    kinds: diffusers' classes of whole models that it may be of, the usual one first.
+    kinds: names of diffusers' classes of whole models that it may be of, the usual one first.
     from_file: makes them of a single file in the original layout.
     Raises Failure with a sentence for people.
     """
@@ -80,7 +82,7 @@ def config_of(scheduler: Any) -> dict[str, Any]:
     return {**scheduler.config, "_class_name": type(scheduler).__name__}
 
 
-def _skeleton(kinds: tuple[Any, ...], source: str, dtype: torch.dtype) -> dict[str, Any]:
+def _skeleton(kinds: tuple[str, ...], source: str, dtype: torch.dtype) -> dict[str, Any]:
     """The pieces of a folder or of a hub model, of which no more is downloaded for this than their lists."""
     folder = Path(source).expanduser()
     if not folder.is_dir():
@@ -96,7 +98,9 @@ def _skeleton(kinds: tuple[Any, ...], source: str, dtype: torch.dtype) -> dict[s
 
 def flow_parts(pipeline_class: Any, settings: TrainingSettings, dtype: torch.dtype, from_file: FromFile) -> Parts:
     """The pieces of a model whose transformer follows a flow, with as many text encoders as it has.  Raises Failure."""
-    found = components((pipeline_class,), settings.source_model.pretrained_model_name_or_path, dtype, from_file)
+    found = components(
+        (pipeline_class.__name__,), settings.source_model.pretrained_model_name_or_path, dtype, from_file
+    )
     names = [name for name in ("text_encoder", "text_encoder_2", "text_encoder_3") if found.get(name) is not None]
     return frozen(
         Parts(
@@ -125,7 +129,7 @@ def unet_channels(weights: Weights) -> int:
 
 
 def kind_of(
-    unet: Any, kinds: Mapping[int, Any], found: dict[str, Any], settings: TrainingSettings
+    unet: Any, kinds: Mapping[int, str], found: dict[str, Any], settings: TrainingSettings
 ) -> tuple[Any, Concat | None]:
     """Which of a family's pipelines a UNet is of, and what it is shown beside noisy latents.
 
@@ -149,8 +153,14 @@ def kind_of(
     if channels == Masked.channels + 4:
         concat = Masked()
     elif channels == Depth.channels + 4:
-        concat = Depth(found["depth_estimator"], found.get("feature_extractor"))
-    return kinds[channels], concat
+        if found.get("depth_estimator") is None:
+            raise Failure(
+                "This model's UNet is shown depth, but the model has no part that sees it.",
+                "Choose the folder of StableDiffusionDepth2ImgPipeline.",
+                MODEL_FIELD,
+            )
+        concat = Depth(found["depth_estimator"])
+    return getattr(diffusers, kinds[channels]), concat
 
 
 def maker(module_class: Any, config: Path, **changes: Any) -> Callable[[], Any]:
@@ -183,9 +193,17 @@ def alphas_cumprod(scheduler: dict[str, Any]) -> Tensor:
 
 
 def vae_of(settings: TrainingSettings, found: dict[str, Any], dtype: torch.dtype) -> Any:
-    """The VAE that the settings name in place of the model's own, else that one.  Raises Failure."""
+    """The VAE that the settings name in place of the model's own, else that one.  Raises Failure.
+
+    dtype: of its weights, with all digits that their file has for it.
+    """
     own, source = found["vae"], settings.source_model.vae
-    return load_vae(source, dtype, partial(AutoencoderKL.from_config, own.config)) if source else own
+    make = partial(AutoencoderKL.from_config, own.config)
+    if source:
+        return load_vae(source, dtype, make)
+    if own.dtype == dtype or is_without_weights():
+        return own.to(dtype)
+    return load_vae(settings.source_model.pretrained_model_name_or_path, dtype, make, MODEL_FIELD)
 
 
 def load_vae(source: str, dtype: torch.dtype, make: Callable[[], Any], option: str = "vae") -> Any:
@@ -199,7 +217,7 @@ def load_vae(source: str, dtype: torch.dtype, make: Callable[[], Any], option: s
             return vae_from_file(Weights(path, option), make, dtype)
         if path.is_dir():
             inner = path / "vae" if (path / "vae").is_dir() else path
-            return AutoencoderKL.from_pretrained(inner, torch_dtype=dtype, local_files_only=True)
+            return _vae_in(inner, dtype)
         if not is_hub_name(source):
             raise FileNotFoundError("there is no such file or folder")
         return local_first(lambda local: _vae_of_hub(name, dtype, option, local))
@@ -212,11 +230,21 @@ def load_vae(source: str, dtype: torch.dtype, make: Callable[[], Any], option: s
 def _vae_of_hub(name: str, dtype: torch.dtype, option: str, local: bool) -> Any:
     """local: as it was downloaded before.  Raises OSError where it was not."""
     if not local:
-        return AutoencoderKL.from_pretrained(hub.fetched_module(name, "vae", option), torch_dtype=dtype)
-    for place in ({"subfolder": "vae"}, {}):
+        return _vae_in(hub.fetched_module(name, "vae", option, weights=not is_without_weights()), dtype)
+    for config in ("vae/config.json", "config.json"):
+        cached = try_to_load_from_cache(name, config)
         with suppress(OSError):
-            return AutoencoderKL.from_pretrained(name, torch_dtype=dtype, local_files_only=True, **place)
+            if isinstance(cached, str):
+                return _vae_in(Path(cached).parent, dtype)
     raise OSError
+
+
+def _vae_in(folder: Path, dtype: torch.dtype) -> Any:
+    """Raises OSError where a file is missing."""
+    if is_without_weights():
+        with init_empty_weights():
+            return AutoencoderKL.from_config(AutoencoderKL.load_config(folder)).to(dtype).eval()
+    return AutoencoderKL.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
 
 
 def vae_from_file(weights: Weights, make: Callable[[], Any], dtype: torch.dtype, prefix: str | None = None) -> Any:
@@ -233,7 +261,7 @@ def own_names(module: Any, prefix: str) -> list[Entry]:
     return [Entry(prefix + name, (name,)) for name in module.state_dict()]
 
 
-def _from_folder(kinds: tuple[Any, ...], folder: Path, dtype: torch.dtype) -> Any:
+def _from_folder(kinds: tuple[str, ...], folder: Path, dtype: torch.dtype) -> Any:
     index = folder / "model_index.json"
     if not index.exists():
         raise Failure(
@@ -241,14 +269,14 @@ def _from_folder(kinds: tuple[Any, ...], folder: Path, dtype: torch.dtype) -> An
             "Choose the folder that holds model_index.json, or a single file inside this one.",
             MODEL_FIELD,
         )
-    name, wanted = _class_name(index), kinds[0].__name__.removesuffix("Pipeline")
-    kind = next((kind for kind in kinds if kind.__name__ == name), None)
-    if kind is None:
+    name, wanted = _class_name(index), kinds[0].removesuffix("Pipeline")
+    if name not in kinds:
         raise Failure(
             f"{folder} holds a {name.removesuffix('Pipeline')} model, not a {wanted} model.",
             "Choose another model, or set the model family to this one's.",
             MODEL_FIELD,
         )
+    kind = getattr(diffusers, name)
     try:
         modules = _largest_first(kind, folder, dtype)
         return kind.from_pretrained(folder, local_files_only=True, **modules, **_without_unused(kind))
@@ -259,11 +287,11 @@ def _from_folder(kinds: tuple[Any, ...], folder: Path, dtype: torch.dtype) -> An
 def _largest_first(kind: Any, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
     """A folder's modules.  While one is read its file is in memory beside it: the largest's, where it is alone yet."""
     index = json.loads((folder / hub.INDEX).read_text(encoding="utf-8"))
-    wanted = [name for name in _asked(kind) if name not in _not_loaded(kind)]
+    wanted = [name for name in _asked(kind) if name not in NOT_LOADED]
     parts = [folder / name for name in wanted if (folder / name / "config.json").is_file()]
     modules = {}
     for part in sorted(parts, key=lambda part: -sum(file.stat().st_size for file in part.iterdir())):
-        library, module_class = index[part.name]
+        library, module_class = index.get(part.name) or (None, "")
         if library in ("diffusers", "transformers"):  # what else a list might name is not imported for it
             loader = getattr(importlib.import_module(library), module_class)
             modules[part.name] = loader.from_pretrained(part, torch_dtype=dtype, local_files_only=True).eval()
@@ -278,7 +306,7 @@ def _class_name(index: Path) -> str:
         raise Failure(f"{index} is damaged: it names no pipeline.", "Download the model again.", MODEL_FIELD) from error
 
 
-def _from_hub(kinds: tuple[Any, ...], name: str, dtype: torch.dtype) -> Any:
+def _from_hub(kinds: tuple[str, ...], name: str, dtype: torch.dtype) -> Any:
     """What was downloaded before, without asking the hub: at once, and without a network too; else what it has now."""
     index = try_to_load_from_cache(name, hub.INDEX)
     if isinstance(index, str):
@@ -297,24 +325,19 @@ def local_first(load: Callable[[bool], Any]) -> Any:
 
 def _without_unused(kind: Any) -> dict[str, Any]:
     asked = _asked(kind)
-    return {name: None for name in _not_loaded(kind) if name in asked} | (
+    return {name: None for name in NOT_LOADED if name in asked} | (
         {"requires_safety_checker": False} if "requires_safety_checker" in asked else {}
     )
 
 
-def _parts_of(kinds: tuple[Any, ...]) -> dict[str, list[str]]:
+def _parts_of(kinds: tuple[str, ...]) -> dict[str, list[str]]:
     """What is read of each, by diffusers' name for it."""
-    return {kind.__name__: [part for part in _asked(kind) if part not in _not_loaded(kind)] for kind in kinds}
+    return {name: [part for part in _asked(getattr(diffusers, name)) if part not in NOT_LOADED] for name in kinds}
 
 
 def _asked(kind: Any) -> list[str]:
     """The parts, and what else a pipeline is made with."""
     return list(inspect.signature(kind).parameters)
-
-
-def _not_loaded(kind: Any) -> tuple[str, ...]:
-    """A model that sees depth needs what prepares pictures for it."""
-    return () if "depth_estimator" in _asked(kind) else NOT_LOADED
 
 
 def clip_tokenizer(file: Path, configs: Path, folder: str = "tokenizer") -> Any:

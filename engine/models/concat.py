@@ -87,9 +87,9 @@ class Depth:
     channels = 1
     is_drawn = False
 
-    def __init__(self, estimator: nn.Module, processor: Any = None) -> None:
-        """estimator: a DPT.  processor: what prepares files' pictures for it; it is only saved again."""
-        self.estimator, self.processor = estimator, processor
+    def __init__(self, estimator: nn.Module) -> None:
+        """estimator: a DPT."""
+        self.estimator = estimator
 
     def modules(self) -> list[nn.Module]:
         return [self.estimator]
@@ -97,7 +97,9 @@ class Depth:
     def of(self, vae: nn.Module, pixels: Tensor, noise: Noise = None) -> Tensor:
         model: Any = vae
         height, width = (side // 2 ** (len(model.config.block_out_channels) - 1) for side in pixels.shape[-2:])
-        asked: Any = self.estimator.to(model.device)
+        asked: Any = self.estimator
+        if asked.device != model.device:
+            asked.to(model.device)
         side = asked.config.image_size
         scaled = F.interpolate(pixels, (side, side), mode="bicubic", antialias=True).clamp(-1, 1)
         with torch.autocast(model.device.type, enabled=False):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor
-from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
+from transformers import DPTConfig, DPTForDepthEstimation
 
 from engine.models import checkpoint
 from engine.models.single_file import Weights
@@ -37,7 +37,7 @@ def depth_beside(file: Path, dtype: torch.dtype) -> dict[str, Any]:
 
     needed = "config.json and model.safetensors"
     found = checkpoint.piece_beside(file, load, "depth estimator", FOLDER, ESTIMATOR, needed)
-    return {FOLDER: found, "feature_extractor": DPTImageProcessor()}
+    return {FOLDER: found}
 
 
 def depth_of(file: Path) -> dict[str, Tensor]:

@@ -33,8 +33,10 @@ def save_folder(folder: Path, pipeline_class: Any, parts: Parts, dtype: torch.dt
         "scheduler": scheduler_from(parts.scheduler)
     }
     if isinstance(parts.concat, Depth):
+        from transformers import DPTImageProcessor
+
         modules["depth_estimator"] = parts.concat.estimator
-        others["feature_extractor"] = parts.concat.processor
+        others["feature_extractor"] = DPTImageProcessor()  # its usual figures are those of the model's own
     said = {"requires_safety_checker": False} | parts.pipeline
     without = {name: None for name, of in asked.items() if of.default is of.empty}
     with warnings.catch_warnings():

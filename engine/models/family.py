@@ -34,6 +34,7 @@ class Parts:
     scheduler: the configuration of the sampler that goes with the model, its class under "_class_name".
     pipeline: what a diffusers folder says of the model as a whole, such as force_zeros_for_empty_prompt.
     concat: what the denoiser is shown beside the noisy latents, None for nothing.
+    refines: samples begin from a picture.
     """
 
     denoiser: nn.Module
@@ -46,6 +47,7 @@ class Parts:
     scheduler: dict[str, Any] = field(default_factory=dict)
     pipeline: dict[str, Any] = field(default_factory=dict)
     concat: Concat | None = None
+    refines: bool = False
 
     @property
     def stride(self) -> int:

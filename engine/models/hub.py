@@ -57,10 +57,7 @@ def fetched(name: str, kinds: Mapping[str, Collection[str]], option: str, weight
     files, kind = _files_and_kind(name, token, option)
     if kind not in kinds:
         raise _another(name, kind, next(iter(kinds)), option)
-    needed = needed_files(files, kinds[kind])
-    if not weights:
-        needed = [file for file in needed if not file.endswith(WEIGHTS)]
-    return _downloaded(name, files, [INDEX, *needed], token, option)
+    return _downloaded(name, files, [INDEX, *_wanted(needed_files(files, kinds[kind]), weights)], token, option)
 
 
 def fetch_lists(name: str, option: str) -> None:
@@ -74,10 +71,11 @@ def fetch_lists(name: str, option: str) -> None:
     _downloaded(name, files, [file for file in LISTS if file in files], token, option)
 
 
-def fetched_module(name: str, within: str, option: str) -> Path:
+def fetched_module(name: str, within: str, option: str, weights: bool = True) -> Path:
     """The folder on this machine with one module of the hub, which is a repository of its own or a part of a model's.
 
-    within: the part's sub-folder.  option: the one that names it.  Raises as fetched() does.
+    within: the part's sub-folder.  option: the one that names it.  weights: else the configuration alone.
+    Raises as fetched() does.
     """
     token = os.environ.get("HF_TOKEN") or False
     try:
@@ -91,7 +89,11 @@ def fetched_module(name: str, within: str, option: str) -> Path:
             "Choose one in diffusers' format, or download its file and give the path.",
             option,
         )
-    return _downloaded(name, files, needed_files(files, [place]), token, option) / place
+    return _downloaded(name, files, _wanted(needed_files(files, [place]), weights), token, option) / place
+
+
+def _wanted(files: list[str], weights: bool) -> list[str]:
+    return [file for file in files if weights or not file.endswith(WEIGHTS)]
 
 
 def _downloaded(name: str, files: dict[str, int], needed: list[str], token: str | bool, option: str) -> Path:

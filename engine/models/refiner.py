@@ -36,8 +36,9 @@ STRENGTH = 0.3
 
 class StableDiffusionXLRefiner(StableDiffusionXL):
     name = "SDXL refiner"
-    kinds: ClassVar[dict[int, Any]] = {4: StableDiffusionXLImg2ImgPipeline}
+    kinds: ClassVar[dict[int, str]] = {4: "StableDiffusionXLImg2ImgPipeline"}
     first_encoder = 2
+    refines = True
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         return super().facts(settings, parts) | {

@@ -6,13 +6,17 @@ ones. It is one number for all, one for each row, or one for each block of a row
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from torch import Tensor
 
 ENDINGS = (".scale_weight", ".weight_scale")
 
-BESIDE = (*ENDINGS, ".scale_input", ".input_scale", ".comfy_quant")
+FORMAT = ".comfy_quant"
+"""How the name ends of what says the format: bytes of a JSON."""
+
+BESIDE = (*ENDINGS, ".scale_input", ".input_scale", FORMAT)
 """What else stands there is for computing in 8 bits, or says the format."""
 
 MARK = "scaled_fp8"
@@ -35,8 +39,26 @@ def without_scales(names: Iterable[str]) -> list[str]:
     return [name for name in names if not name.endswith(BESIDE) and name.rpartition(".")[2] != MARK]
 
 
+def check_format(told: Tensor) -> None:
+    """Raises ValueError where what is told of a weight's format is not one of w = q · scale."""
+    try:
+        name = json.loads(bytes(told.flatten().tolist()))["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError("says its format in words that cannot be read") from error
+    if not str(name).startswith("float8_"):
+        raise ValueError(f"is in the format {name!r}")
+
+
+def _name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def widened(weight: Tensor, scale: Tensor) -> Tensor:
     """A weight (out, …) in float32.  scale: of 1 number, of `out`, or (out, blocks, 1).  Raises ValueError."""
+    if weight.element_size() != 1 or not weight.is_floating_point() or not scale.is_floating_point():
+        raise ValueError(f"is of {_name(weight)} with a scale of {_name(scale)}")
+    if not scale.numel() or not weight.numel():
+        raise ValueError(f"has the shape {tuple(weight.shape)}, and its scale {tuple(scale.shape)}")
     wide, rows = weight.float(), weight.shape[0]
     scale = scale.float()
     if scale.numel() == 1:

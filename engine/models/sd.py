@@ -6,13 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    StableDiffusionDepth2ImgPipeline,
-    StableDiffusionInpaintPipeline,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel
 
@@ -49,12 +43,12 @@ class StableDiffusion:
     name = "Stable Diffusion 1"
     trains_text_encoders = True
     pipeline: Any = StableDiffusionPipeline
-    kinds: ClassVar[dict[int, Any]] = {
-        4: StableDiffusionPipeline,
-        9: StableDiffusionInpaintPipeline,
-        5: StableDiffusionDepth2ImgPipeline,
+    kinds: ClassVar[dict[int, str]] = {
+        4: "StableDiffusionPipeline",
+        5: "StableDiffusionDepth2ImgPipeline",
+        9: "StableDiffusionInpaintPipeline",
     }
-    """By the channels that the UNet is shown."""
+    """diffusers' classes by the channels that the UNet is shown, imported when there is such a one."""
     network_module = "networks.lora"
     latent_suffix = "_sd.npz"
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    StableDiffusionXLInpaintPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -56,10 +51,11 @@ class StableDiffusionXL:
     name = "SDXL"
     trains_text_encoders = True
     pipeline: Any = StableDiffusionXLPipeline
-    kinds: ClassVar[dict[int, Any]] = {4: StableDiffusionXLPipeline, 9: StableDiffusionXLInpaintPipeline}
+    kinds: ClassVar[dict[int, str]] = {4: "StableDiffusionXLPipeline", 9: "StableDiffusionXLInpaintPipeline"}
     network_module = "networks.lora"
     latent_suffix = "_sdxl.npz"
     first_encoder = 1
+    refines = False
 
     def __init__(self, settings: TrainingSettings | None = None) -> None:
         """Every family is made with the run's settings; this one asks nothing of them."""
@@ -78,9 +74,7 @@ class StableDiffusionXL:
         kinds = tuple(self.kinds.values())
         found = checkpoint.components(kinds, source.pretrained_model_name_or_path, dtype, self._from_file)
         self.pipeline, concat = checkpoint.kind_of(found["unet"], self.kinds, found, settings)
-        vae = checkpoint.vae_of(settings, found, dtype)
-        if settings.sdxl.sdxl_no_half_vae:
-            vae = vae.float()
+        vae = checkpoint.vae_of(settings, found, torch.float32 if settings.sdxl.sdxl_no_half_vae else dtype)
         prediction = checkpoint.prediction_of(found["scheduler"], settings)
         return checkpoint.frozen(
             Parts(
@@ -90,6 +84,7 @@ class StableDiffusionXL:
                 text_encoders=[found[name] for name in ENCODERS if found.get(name) is not None],
                 tokenizers=[found[name] for name in TOKENIZERS if found.get(name) is not None],
                 first_encoder=self.first_encoder,
+                refines=self.refines,
                 prediction=prediction,
                 alphas_cumprod=checkpoint.alphas_cumprod(found["scheduler"]),
                 scheduler=found["scheduler"] | {"prediction_type": prediction},

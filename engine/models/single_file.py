@@ -63,6 +63,7 @@ class Weights(Mapping[str, Tensor]):
                 option,
             )
         self._scales = scales.by_weight(self._names)
+        self._beside = frozenset(self._names)
         self._names = scales.without_scales(self._names)
         self._listed = frozenset(self._names)
 
@@ -71,6 +72,9 @@ class Weights(Mapping[str, Tensor]):
         if name not in self._scales or tensor.is_meta:
             return tensor
         try:
+            told = name.removesuffix(".weight") + scales.FORMAT
+            if told in self._beside:
+                scales.check_format(self._stored(told))
             return scales.widened(tensor, self._stored(self._scales[name]))
         except ValueError as error:
             raise Failure(

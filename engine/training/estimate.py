@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,13 +21,14 @@ from engine.models.families import family_of
 from engine.models.family import Encoded, Family, Parts, Reading
 from engine.models.narrow import NF4_BLOCK
 from engine.models.skeleton import without_weights
-from engine.models.vae import to_latents, to_pixels
+from engine.models.vae import to_pixels
 from engine.settings.memory import BaseFormat
 from engine.settings.training import TrainingSettings
 from engine.training.block_swap import AHEAD, blocks_of, how_many, spread
 from engine.training.caption_progress import CAPTIONS_AT_A_TIME
 from engine.training.hardware import choose_precision, learned_dtype, save_memory, weight_dtype
 from engine.training.ledger import counted, without_contents
+from engine.training.metadata import DTYPES
 from engine.training.method import Method, parameters
 from engine.training.methods import method_of
 from engine.training.optimizers import make_optimizer
@@ -41,8 +43,10 @@ CUDA_ITSELF = 600 * 2**20
 
 ANY_CAPTION = "a, {b|c}"
 
-PROBE = 256
-"""Side of a square matrix with which it is found out how much an optimizer remembers of a weight."""
+PROBE, PROBE_OF_KERNELS = 256, 64
+"""Sides of a matrix, and of a convolution's weight, with which it is found out how much an optimizer remembers of such
+a weight: some keep a figure a row and a column, which of 3×3 kernels is two thirds of the whole.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Estimate:
-    """phases: "latents", "captions", "training" and, where samples are drawn, "samples"; on a CPU "loading" too.
+    """phases: "latents", "captions", "training" and, where samples are drawn, "samples"; on a CPU "loading" too, and
+    for a whole model "saving".
 
     program: bytes that Python, torch and their like take of the same memory.
     """
@@ -130,7 +135,15 @@ class _Estimator:
                 max(getattr(p, side) or own for p in prompts) for side, own in (("width", width), ("height", height))
             )
             phases["samples"] = self._samples(told[0], width, height)
+        if self._device == "cpu" and self._whole:
+            phases["saving"] = self._saving(phases["training"])
         return Estimate(phases, program)
+
+    def _saving(self, training: Phase) -> Phase:
+        """The model once more, in the number format of its file."""
+        width = DTYPES[self._settings.source_model.save_precision].itemsize
+        copied = sum(tensor.numel() * width for module in self._parts.modules() for tensor in _tensors(module))
+        return Phase(training.weights, optimizer=training.optimizer, activations=copied)
 
     def _while_loading(self) -> int:
         """Bytes where nothing is narrow yet, with the file that is being read: of a folder's largest part, which comes
@@ -165,6 +178,9 @@ class _Estimator:
         reading = Reading.of(settings)
 
         def step() -> None:
+            if not settings.dataset.keeps_latents():
+                with torch.no_grad():
+                    _encode(parts, batch, width, height)
             objective = self._family.objective(settings, parts)
             latents = torch.empty(batch, parts.channels, height // parts.stride, width // parts.stride)
             corrupted = objective.corrupt(latents)
@@ -192,18 +208,26 @@ class _Estimator:
 
     def _optimizer(self, learned: list[nn.Parameter]) -> tuple[int, int]:
         """(bytes that the optimizer remembers, bytes that it needs for a moment)."""
-        probe = nn.Parameter(torch.zeros(PROBE, PROBE, dtype=learned[0].dtype))
-        optimizer = make_optimizer([{"params": [probe], "lr": 1e-4}], self._settings.optimizer)
-        probe.grad = torch.full_like(probe, 1e-3)
-        optimizer.step()
-        kept = sum(t.nbytes for t in optimizer.state[probe].values() if isinstance(t, Tensor) and t.numel() > 1)
-        count = sum(parameter.numel() for parameter in learned)
+        counts: Counter[tuple[int, ...]] = Counter()
+        for parameter in learned:
+            counts[tuple(parameter.shape[2:])] += parameter.numel()
+        dtype, kept, made = learned[0].dtype, 0.0, ""
+        for kernel, count in counts.items():
+            side = PROBE if not kernel else PROBE_OF_KERNELS
+            probe = nn.Parameter(torch.zeros(side, side, *kernel, dtype=dtype))
+            optimizer = make_optimizer([{"params": [probe], "lr": 1e-4}], self._settings.optimizer)
+            made = type(optimizer).__module__
+            probe.grad = torch.full_like(probe, 1e-3)
+            optimizer.step()
+            state = optimizer.state[probe].values()
+            kept += count / probe.numel() * sum(t.nbytes for t in state if isinstance(t, Tensor) and t.numel() > 1)
         if self._device == "cuda" and self._settings.optimizer.optimizer.startswith("Paged"):
             kept = 0  # it waits in main memory where the GPU has no room
         # torch's own updates all weights in one go on a GPU, and makes a tensor of each one's size for that.
-        at_once = type(optimizer).__module__.startswith("torch.optim") and self._device == "cuda"
-        largest = count if at_once and not self._settings.is_fused() else max(p.numel() for p in learned)
-        return count * kept // probe.numel(), largest * learned[0].element_size()
+        at_once = made.startswith("torch.optim") and self._device == "cuda"
+        total = sum(counts.values())
+        largest = total if at_once and not self._settings.is_fused() else max(p.numel() for p in learned)
+        return int(kept), largest * dtype.itemsize
 
     def _samples(self, told: Encoded, width: int, height: int) -> Phase:
         parts = self._parts
@@ -292,7 +316,7 @@ def _largest_batch(settings: TrainingSettings) -> tuple[int, int, int]:
 
 
 def _encode(parts: Parts, batch: int, width: int, height: int) -> None:
-    to_latents(parts.vae, torch.empty(batch, 3, height, width), None)
+    parts.encode(torch.empty(batch, 3, height, width), None)
 
 
 def _repeated(told: Encoded, batch: int) -> Encoded:

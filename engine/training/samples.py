@@ -14,6 +14,7 @@ from diffusers.image_processor import VaeImageProcessor
 from torch import nn
 
 from engine.data.output_names import SAMPLES
+from engine.models.concat import Given
 from engine.models.family import Drawing, Encoded, Family, Parts, Reading
 from engine.models.given import given_by
 from engine.models.vae import to_pixels
@@ -52,6 +53,7 @@ class Sampler:
         self._family, self._parts, self._settings, self._run = family, parts, settings, run
         self._seed, self._autocast, self._reading = seed, autocast, replace(reading, negatives=1)
         self._prompts = settings.samples.prompts()
+        self._given = [self._given_by(prompt) for prompt in self._prompts]
         learns = any(p.requires_grad for encoder in parts.text_encoders for p in encoder.parameters())
         self._told = None if learns else self._tell()
 
@@ -88,6 +90,16 @@ class Sampler:
             ]
         return [{name: tensor.cpu() for name, tensor in one.items()} for one in told]
 
+    def _given_by(self, prompt: SamplePrompt) -> Given:
+        """Read at the start, so that a file that goes later ends nothing.  Raises Failure."""
+        begins_from_pictures = self._parts.concat is not None or self._parts.refines
+        return given_by(prompt, *self._size(prompt)) if begins_from_pictures else Given()
+
+    def _size(self, prompt: SamplePrompt) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        width, height = self._settings.dataset.size()
+        return prompt.width or width, prompt.height or height
+
     def _scheduler(self, name: str) -> Any:
         """None for a flow, which the family follows in its own way."""
         if self._parts.alphas_cumprod is None:
@@ -97,11 +109,10 @@ class Sampler:
     def _draw_one(
         self, prompt: SamplePrompt, told: Encoded, index: int, report: Report, step: int, epoch: int | None
     ) -> None:
-        width, height = self._settings.dataset.size()
+        width, height = self._size(prompt)
         seed = self._seed if prompt.seed is None else prompt.seed
         scheduler = self._scheduler(prompt.sampler or self._settings.samples.sample_sampler)
-        width, height = prompt.width or width, prompt.height or height
-        sample = Drawing(prompt, width, height, seed, given_by(prompt, width, height))
+        sample = Drawing(prompt, width, height, seed, self._given[index])
         here = {name: tensor.to(self._parts.device) for name, tensor in (told | self._parts.beside(sample)).items()}
         with self._autocast():
             latents = self._family.draw(self._parts, sample, here, scheduler)

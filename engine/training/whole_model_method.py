@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from engine.data.output_names import is_folder, saved_as
 from engine.disk import folder_written_whole, written_whole
+from engine.failure import Failure
 from engine.models.diffusers_folder import converted, save_folder
 from engine.models.family import Family, Parts
 from engine.settings.training import TrainingSettings
@@ -31,6 +32,12 @@ class WholeModelMethod:
         self._trained: dict[str, tuple[nn.Module, float]] = {
             name: (module, rate) for (name, rate), module in zip(rates.items(), modules, strict=False) if rate > 0
         }
+        if not self._trained:
+            raise Failure(
+                "Every learning rate of what this model has is 0, so nothing would be learned.",
+                "1e-5 is usual.",
+                "learning_rate",
+            )
         for module, _ in self._trained.values():
             module.to(dtype).requires_grad_(True)
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "tests" / "screenshots"
-PATIENCE = 60_000
+PATIENCE = 180_000
 """Milliseconds: two cores may be busy with a training."""
 
 expect.set_options(timeout=PATIENCE)

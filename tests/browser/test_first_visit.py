@@ -62,7 +62,7 @@ def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
     saved = page.page.locator("#overview [data-file]").get_attribute("data-file")
     assert Path(saved).name == f"heart-step{stopped_at:08d}.safetensors"
     assert Path(saved).exists()
-    assert process.wait(run, 60)
+    assert process.wait(run, 180)
 
     page.button("Resume").click()
     page.wait_for_step(stopped_at + 2)
@@ -100,7 +100,7 @@ def test_a_killed_engine_is_called_dead_and_the_run_goes_on(open_page):
     expect(page.page.locator("#findings")).to_contain_text("is still going on")
     page.button("Stop").click()
     page.wait_for_status("Stopped")
-    assert process.wait(second, 60)
+    assert process.wait(second, 180)
 
 
 def test_every_tab_is_drawn(open_page):

@@ -90,7 +90,7 @@ BESIDE_OTHERS = {"LR number of cycles", "LR power", "Multires noise iterations",
 
 WITHOUT_A_FIELD = {
     "Show timesteps": "waits for showing the timesteps",
-    "Train inpainting model": "waits for inpainting models",
+    "Train LoRA GGPO": "waits for GGPO",
     "CrossAttention": "maps: PyTorch's own attention",
     "Memory efficient attention": "maps: PyTorch's own attention",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,20 @@ from safetensors.torch import load_file, save_file
 
 from engine.check.check import check
 from engine.data.holes import hole
+from engine.demo.demo import MODEL_FOLDER
 from engine.failure import Failure
 from engine.models import sd
+from engine.models.families import family_of
 from engine.models.family import Drawing
 from engine.models.given import given_by
 from engine.models.vae import to_latents
 from engine.settings.samples import SamplePrompt
 from engine.settings.training import TrainingSettings
+from engine.training.methods import method_of
 from engine.training.samplers import make_sampler
 from tests.models.files import write_files
 from tests.models.loading import drawn_by, loaded
+from tests.models.small import SETTINGS
 from tests.models.small import pipeline as small
 
 WIDTH, HEIGHT = 64, 128
@@ -78,8 +83,6 @@ def test_a_prompt_names_the_picture_that_a_sample_begins_from(picture: Path, mas
         given_by(SamplePrompt.parse("x --img nowhere.png"), WIDTH, HEIGHT)
     line = words.line()
     assert SamplePrompt.parse(line) == words
-    settings = TrainingSettings().with_values({"sample_prompts": "x --img nowhere.png", "sample_every_n_steps": 1})
-    assert any('no picture "nowhere.png"' in problem.what for problem in check(settings).problems)
 
 
 def test_an_inpainted_sample_is_the_one_that_diffusers_draws(folders: dict[str, Path], picture: Path, mask: Path):
@@ -227,6 +230,74 @@ def test_the_switch_agrees_with_the_model(
     problems = [problem for problem in check(settings).problems if problem.option in asked]
     assert [problem.option for problem in problems] == ([option] if option else [])
     assert all(why in problem.what for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "blocks", "why"),
+    [
+        ("sd2-inpainting", "--img {junk}", True, 'junk.png", which --img names, cannot be read'),
+        ("sd2-inpainting", "--img nowhere.png", True, 'nowhere.png", which --img names, cannot be read'),
+        ("sd2-inpainting", "--img {picture} --mask {mask}", False, ""),
+        ("sd2-inpainting", "--mask {mask}", False, "--mask without --img changes nothing"),
+        ("sd2-depth", "--img {picture} --mask {mask}", False, "fills in no masks, so --mask changes nothing"),
+        ("sdxl-refiner", "--img {picture}", False, ""),
+        ("", "--img {junk}", False, "begins from noise alone, so --img changes nothing"),
+    ],
+)
+def test_pictures_of_prompts_are_looked_at_before_the_start(
+    folders: dict[str, Path], picture: Path, mask: Path, tmp_path: Path, name: str, flags: str, blocks: bool, why: str
+):
+    (tmp_path / "junk.png").write_text("no picture")
+    model = folders.get(name, MODEL_FOLDER)
+    words = flags.format(junk=f"'{tmp_path / 'junk.png'}'", picture=f"'{picture}'", mask=f"'{mask}'")
+    told = {"sample_prompts": f"a circle {words}", "sample_every_n_steps": 1, **SETTINGS.get(name, {})}
+    settings = TrainingSettings().with_values({"pretrained_model_name_or_path": str(model), **told})
+    problems = [problem for problem in check(settings).problems if problem.option == "sample_prompts"]
+    assert [problem.blocking for problem in problems] == ([blocks] if why else [])
+    assert all(why in problem.what for problem in problems)
+
+
+def test_a_refiner_is_best_trained_on_the_way_it_knows(folders: dict[str, Path]):
+    def warned(**changes: Any) -> bool:
+        told = {"pretrained_model_name_or_path": str(folders["sdxl-refiner"]), "sdxl": True, **changes}
+        return any(p.option == "max_timestep" for p in check(TrainingSettings().with_values(told)).problems)
+
+    assert warned()
+    assert not warned(max_timestep=200)
+
+
+def test_a_refiner_of_which_nothing_is_trained_is_refused(folders: dict[str, Path]):
+    told = {
+        "pretrained_model_name_or_path": str(folders["sdxl-refiner"]),
+        "sdxl": True,
+        "learning_rate": 0,
+        "learning_rate_te2": 0,
+    }
+    settings = TrainingSettings().for_method("dreambooth").with_values({**told, "learning_rate_te1": 1e-5})
+    family = family_of(settings)
+    parts = family.load(settings, torch.float32)
+    with pytest.raises(Failure, match="nothing would be learned"):
+        method_of(family, parts, settings, 1, torch.float32)
+
+
+def test_a_depth_model_is_loaded_whatever_class_its_list_names_for_preparing_pictures(
+    folders: dict[str, Path], tmp_path: Path
+):
+    """The published one names a class that transformers no longer has."""
+    shutil.copytree(folders["sd2-depth"], tmp_path / "model")
+    index = tmp_path / "model" / "model_index.json"
+    index.write_text(index.read_text().replace("DPTImageProcessor", "DPTFeatureExtractor"))
+    assert "DPTFeatureExtractor" in index.read_text()
+    _, parts = loaded(tmp_path / "model")
+    assert parts.concat is not None
+
+
+def test_a_depth_model_without_the_part_that_sees_depth_is_refused(folders: dict[str, Path], tmp_path: Path):
+    shutil.copytree(folders["sd2-depth"], tmp_path / "model")
+    index = tmp_path / "model" / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionDepth2ImgPipeline", "StableDiffusionPipeline"))
+    with pytest.raises(Failure, match="has no part that sees it"):
+        loaded(tmp_path / "model")
 
 
 def test_an_ordinary_model_is_not_trained_as_an_inpainting_one():

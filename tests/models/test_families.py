@@ -286,6 +286,9 @@ def test_sdxls_vae_stays_in_full_precision_where_that_is_wanted(tmp_path: Path):
 
     assert vae().dtype == torch.float16
     assert vae(sdxl_no_half_vae=True).dtype == torch.float32
+    whole = dict(small("sdxl").vae.state_dict())
+    kept = vae(sdxl_no_half_vae=True).state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in whole.items())  # not rounded on the way
 
 
 def small_file(family: str, folder: Path) -> tuple[dict[str, str], Any]:

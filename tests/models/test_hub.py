@@ -215,6 +215,17 @@ def test_a_vae_of_the_hub_comes_alone_and_its_bytes_are_told(hub: Hub, files: Pa
     assert hub.asked == asked
 
 
+def test_of_a_vae_whose_memory_is_estimated_only_the_list_is_fetched(hub: Hub):
+    hub.add("someone/vae", MODEL_FOLDER / "vae")
+    values = {"pretrained_model_name_or_path": str(MODEL_FOLDER), "max_resolution": "64,64"}
+    said = [
+        estimate(TrainingSettings().with_values({**values, "vae": vae}), "cuda").phases
+        for vae in ("someone/vae", str(MODEL_FOLDER / "vae"))
+    ]
+    assert said[0] == said[1]
+    assert hub.fetched == ["config.json"]
+
+
 def test_what_is_no_vae_on_the_hub_is_said_to_be_none(hub: Hub):
     hub.models["someone/vae"] = {"vae.safetensors": b"x"}
     with pytest.raises(Failure, match=r"has no config\.json, neither at its top nor in vae") as failed:

@@ -67,8 +67,11 @@ def test_scales_are_of_all_of_rows_or_of_blocks():
     assert widened(weight, torch.tensor([[1.0], [10]])).tolist() == [[1, 2, 3, 4], [50, 60, 70, 80]]
     blocks = torch.tensor([[[1.0], [2]], [[3], [4]]])
     assert widened(weight, blocks).tolist() == [[1, 2, 6, 8], [15, 18, 28, 32]]
-    with pytest.raises(ValueError, match="its scale"):
-        widened(weight, torch.ones(3))
+    for odd in (torch.ones(3), torch.ones(4, 0), torch.ones(2).to(torch.uint8)):
+        with pytest.raises(ValueError, match=r"its scale|a scale of uint8"):
+            widened(weight, odd)
+    with pytest.raises(ValueError, match="is of int8"):
+        widened(torch.ones(2, 2).to(torch.int8), torch.ones(2))
 
 
 def test_narrow_formats_that_are_not_read_are_named(tmp_path: Path):
@@ -80,6 +83,19 @@ def test_narrow_formats_that_are_not_read_are_named(tmp_path: Path):
     weights = Weights(file, "pretrained_model_name_or_path")
     with pytest.raises(Failure, match=r"scales of a kind that this version does not read: a\.weight has"):
         weights["a.weight"]
+
+
+@pytest.mark.parametrize(("told", "why"), [('{"format": "mxfp8"}', "in the format 'mxfp8'"), ("{", "cannot be read")])
+def test_a_format_that_means_something_else_is_refused(told: str, why: str, tmp_path: Path):
+    file = tmp_path / "model.safetensors"
+    plain = {"a.weight": torch.ones(2, 2).to(FP8), "a.weight_scale": torch.ones(1)}
+    words = {"a.comfy_quant": torch.tensor(list(told.encode()), dtype=torch.uint8)}
+    save_file(plain | words, file)
+    with pytest.raises(Failure, match=why):
+        Weights(file, "pretrained_model_name_or_path")["a.weight"]
+    words = {"a.comfy_quant": torch.tensor(list(b'{"format": "float8_e4m3fn"}'), dtype=torch.uint8)}
+    save_file(plain | words, file)
+    assert Weights(file, "pretrained_model_name_or_path")["a.weight"].tolist() == [[1, 1], [1, 1]]
 
 
 def test_of_a_large_file_no_two_copies_are_held_at_full_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,87 @@
+"""Can the samples be drawn that are asked for?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from engine.check.model import DEPTH, INPAINTING
+from engine.check.numbers import multiple_of, step_of
+from engine.check.problem import Problem, as_problem
+from engine.data.examining import examine
+from engine.models.recognise import NoModel, recognise
+from engine.settings.samples import SamplePrompt
+from engine.settings.training import TrainingSettings
+
+
+def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
+    wrong = list(as_problem("sample_prompts", settings.samples.prompts))
+    yield from wrong
+    if wrong:
+        return
+    prompts, step, takes = settings.samples.prompts(), step_of(settings), _pictures_taken(settings)
+    for prompt in prompts:
+        if prompt.ignored:
+            yield Problem(
+                "sample_prompts",
+                f'"{prompt.text[:40]}": {" ".join(prompt.ignored)} has no meaning here.',
+                "It is left out.",
+                blocking=False,
+            )
+        yield from _pictures(prompt, takes)
+        for flag, side in (("w", prompt.width), ("h", prompt.height)):
+            if side is not None and side % step:
+                yield Problem(
+                    "sample_prompts",
+                    f'"{prompt.text[:40]}": --{flag} {side} is not divisible by {step}.',
+                    f"Use --{flag} {multiple_of(side, step)}.",
+                )
+    samples = settings.samples
+    asked = samples.sample_every_n_steps or samples.sample_every_n_epochs or samples.sample_at_first
+    if asked and not prompts:
+        yield Problem("sample_prompts", "Samples are asked for, but there is no prompt.", "Write one.", blocking=False)
+    if prompts and not asked:
+        yield Problem(
+            "sample_every_n_steps",
+            "There are sample prompts, but no sample is ever drawn.",
+            "Set Sample every n steps or epochs.",
+            blocking=False,
+        )
+
+
+def _pictures(prompt: SamplePrompt, taken: Collection[str]) -> Iterator[Problem]:
+    """taken: the flags by which the model is given pictures."""
+    words = f'"{prompt.text[:40]}"'
+    for flag, file in (("img", prompt.picture), ("mask", prompt.mask)):
+        if file and flag not in taken:
+            yield Problem(
+                "sample_prompts",
+                f"{words}: this model begins from noise alone, so --{flag} changes nothing."
+                if flag == "img" or not taken
+                else f"{words}: this model fills in no masks, so --mask changes nothing.",
+                "Take it out.",
+                blocking=False,
+            )
+        elif file and (why := examine(Path(file).expanduser()).left_out):
+            yield Problem(
+                "sample_prompts",
+                f'{words}: the picture "{file}", which --{flag} names, cannot be read: {why}.',
+                "Correct the path, or take it out.",
+            )
+    if prompt.mask and not prompt.picture and "mask" in taken:
+        yield Problem(
+            "sample_prompts",
+            f"{words}: --mask without --img changes nothing: all is to be filled in.",
+            "Name the picture by --img.",
+            blocking=False,
+        )
+
+
+def _pictures_taken(settings: TrainingSettings) -> Collection[str]:
+    try:
+        found = recognise(settings.source_model.pretrained_model_name_or_path)
+    except NoModel:
+        found = None
+    if found is None or found.channels == INPAINTING:
+        return ("img", "mask")
+    return ("img",) if found.channels == DEPTH or found.family == "sdxl-refiner" else ()
