@@ -35,9 +35,10 @@ REFINERS_END = 200
 SET_FAMILY = "Set the form for this model"
 
 
-def check_model(settings: TrainingSettings) -> Iterator[Problem]:
+def check_model(settings: TrainingSettings, found: Found | None = None) -> Iterator[Problem]:
+    """found: what the model is, where that is known already; else its header and lists are looked at."""
     source = settings.source_model
-    yield from _base_model(settings, source.pretrained_model_name_or_path)
+    yield from _base_model(settings, source.pretrained_model_name_or_path, found)
     kind, family = settings.network.lora_type, settings.family()
     if settings.method == "lora" and family not in OF_ONE_FAMILY.get(kind, (family,)):
         yield Problem("lora_type", f"LoRA type {kind} is not for {TITLES[family]} models.", "Choose Standard.")
@@ -45,7 +46,7 @@ def check_model(settings: TrainingSettings) -> Iterator[Problem]:
         yield Problem("vae", f'There is no VAE at "{source.vae}".', "Correct the path, or empty the field.")
 
 
-def _base_model(settings: TrainingSettings, name: str) -> Iterator[Problem]:
+def _base_model(settings: TrainingSettings, name: str, found: Found | None) -> Iterator[Problem]:
     if not name:
         yield Problem(MODEL, "No model is chosen.", "Type or choose one.")
     elif not Path(name).exists() and not is_hub_name(name):
@@ -62,7 +63,7 @@ def _base_model(settings: TrainingSettings, name: str) -> Iterator[Problem]:
         )
     else:
         try:
-            yield from _family(settings, recognise(name))
+            yield from _family(settings, found or recognise(name))
         except NoModel as error:
             yield Problem(MODEL, str(error), "Download it again, or choose another file.")
 

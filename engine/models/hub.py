@@ -18,10 +18,10 @@ from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, Repositor
 from tqdm.auto import tqdm
 
 from engine.failure import Failure, Stopped
-from engine.models.recognise import MOVED
+from engine.models.recognise import LISTS, MOVED
 from engine.models.single_file import first_line
 
-INDEX = "model_index.json"
+INDEX = LISTS[0]
 
 Tell = Callable[[int, int], None]
 """Told bytes done and bytes in all, from any thread; what it raises ends the download."""
@@ -54,19 +54,21 @@ def fetched(name: str, kinds: Mapping[str, Collection[str]], option: str, weight
     """
     name = MOVED.get(name, name)
     token = os.environ.get("HF_TOKEN") or False
-    try:
-        files = _listed(name, token)
-        if INDEX not in files:
-            raise _no_diffusers_model(name, files, option)
-        index = json.loads(Path(hf_hub_download(name, INDEX, token=token)).read_text(encoding="utf-8"))
-        kind = str(index.get("_class_name"))
-        if kind not in kinds:
-            raise _another(name, kind, next(iter(kinds)), option)
-    except Failure:
-        raise
-    except Exception as error:
-        raise _not_reached(name, error, option) from error
+    files, kind = _files_and_kind(name, token, option)
+    if kind not in kinds:
+        raise _another(name, kind, next(iter(kinds)), option)
     return _downloaded(name, files, [INDEX, *_wanted(needed_files(files, kinds[kind]), weights)], token, option)
+
+
+def fetch_lists(name: str, option: str) -> None:
+    """Download what recognise() asks of a model of the hub: some kilobytes, from which it knows the model afterwards.
+
+    option: the one that names it.  Raises as fetched() does.
+    """
+    name = MOVED.get(name, name)
+    token = os.environ.get("HF_TOKEN") or False
+    files, _ = _files_and_kind(name, token, option)
+    _downloaded(name, files, [file for file in LISTS if file in files], token, option)
 
 
 def fetched_module(name: str, within: str, option: str, weights: bool = True) -> Path:
@@ -134,6 +136,20 @@ def needed_files(files: Collection[str], parts: Collection[str]) -> list[str]:
 def _is_diffusers(file: str) -> bool:
     """Whether the name is one that diffusers or transformers gives weights, rather than OpenVINO or the like."""
     return PurePosixPath(file).name.startswith(("diffusion_pytorch_model", "pytorch_model", "model"))
+
+
+def _files_and_kind(name: str, token: str | bool, option: str) -> tuple[dict[str, int], str]:
+    """All files of a model with their sizes, and diffusers' name of what it is.  Raises Failure."""
+    try:
+        files = _listed(name, token)
+        if INDEX not in files:
+            raise _no_diffusers_model(name, files, option)
+        index = json.loads(Path(hf_hub_download(name, INDEX, token=token)).read_text(encoding="utf-8"))
+        return files, str(index.get("_class_name"))
+    except Failure:
+        raise
+    except Exception as error:
+        raise _not_reached(name, error, option) from error
 
 
 def _listed(name: str, token: str | bool) -> dict[str, int]:

@@ -17,6 +17,9 @@ Kind = Literal["model", "denoiser", "lora", "vae", "text encoder", "embedding", 
 MOVED = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
 """Models that stand under another name on the hub since the presets of kohya's users were written."""
 
+INDEX, UNET, SCHEDULER = LISTS = ("model_index.json", "unet/config.json", "scheduler/scheduler_config.json")
+"""Of a model in diffusers' format, what says what it is."""
+
 REFINERS_LABELS = 2560
 """Numbers that the refiner is told beside the caption: five sizes of 256 each and its encoder's 1280; SDXL has six."""
 
@@ -156,10 +159,8 @@ _PIPELINES: dict[str, FamilyName] = {
 
 
 def _folder(folder: Path) -> Found | None:
-    index = _read(folder / "model_index.json")
-    if index is None:
-        return None
-    return _by_lists(index, _read(folder / "unet" / "config.json"), _read(folder / "scheduler/scheduler_config.json"))
+    index = _read(folder / INDEX)
+    return None if index is None else _by_lists(index, _read(folder / UNET), _read(folder / SCHEDULER))
 
 
 def _hub(name: str) -> Found | None:
@@ -170,10 +171,10 @@ def _hub(name: str) -> Found | None:
         path = try_to_load_from_cache(MOVED.get(name, name), file)
         return _read(Path(path)) if isinstance(path, str) else None
 
-    index = read("model_index.json")
-    if index is None:
+    index, unet = read(INDEX), read(UNET)
+    if index is None or ("unet" in index and unet is None):  # a download that broke off; the UNet tells 1 from 2
         return Found("model", KNOWN[name], _channels_by_name(name)) if name in KNOWN else None
-    return _by_lists(index, read("unet/config.json"), read("scheduler/scheduler_config.json"))
+    return _by_lists(index, unet, read(SCHEDULER))
 
 
 def _channels_by_name(name: str) -> int:

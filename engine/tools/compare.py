@@ -8,10 +8,8 @@ from __future__ import annotations
 import gc
 import json
 import random
-import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,9 +24,10 @@ from engine.runs.folder import Control, RunFolder
 from engine.runs.report import Report, shown_name
 from engine.settings.option import Group, like, option
 from engine.settings.values import BadValues, JobSettings
-from engine.tools.caption_files import CaptionFiles, read_caption
+from engine.tools.caption_files import read_caption
 from engine.tools.captioning import CaptionerSettings, Outcome, counted
-from engine.tools.pictures import PictureFolder, pictures_of, upright
+from engine.tools.compare_copies import chosen_once, copied, preview_of
+from engine.tools.pictures import PictureFolder, pictures_of
 
 Name = Literal["WD14", "BLIP", "BLIP-2", "GIT", "Florence-2", "Qwen-VL"]
 """The captioners that have a model, as their tabs are called."""
@@ -37,9 +36,6 @@ CAPTIONERS, SOME = "Captioners", "Pictures"
 
 OPTIONS = ("first_options", "second_options")
 """Those that the page fills from the captioners' own tabs."""
-
-PREVIEW = 320
-"""Pixels of the longer side of a picture as it is shown."""
 
 
 class Pictures(PictureFolder):
@@ -151,31 +147,37 @@ def job_of(captioner: str) -> Job:
 def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
     """Let one captioner after the other describe the pictures; what the first said is told before the second begins."""
     report.stage("looking", detail=settings.pictures.train_data_dir)
-    pictures = settings.pictures.chosen(pictures_of(settings.pictures, report.left_out))
-    previews = [_preview(picture, run, number) for number, picture in enumerate(pictures)]
+    pictures = settings.pictures
+    chosen = chosen_once(run, lambda: pictures.chosen(pictures_of(pictures, report.left_out)), report.left_out)
+    sources, previews = chosen, dict[int, str]()
     for place, (name, options, _) in enumerate(settings.sides()):
         folder = run.drafts_folder / str(place)
         inner = captioner_settings(name, options, str(folder / "pictures"))
-        copies = _copies(pictures, folder / "pictures", inner.files)
-        names = {copy.name: picture for copy, picture in zip(copies, pictures, strict=True)}
-        part = _Part(report, names, place * len(pictures), 2 * len(pictures))
+        copies = copied(sources, chosen, folder / "pictures", inner.files, report.left_out)
+        names = {copy.name: chosen[number] for number, copy in copies.items()}
+        if place == 0:  # both see what was copied first, and so does the user, whatever becomes of the files
+            if not copies:
+                raise Failure("None of the chosen pictures can be read.", "Begin a new comparison.", "train_data_dir")
+            sources = copies
+            previews = {number: preview_of(copy, run, number) for number, copy in copies.items()}
+        part = _Part(report, names, place * len(copies), 2 * len(copies))
         how, _ = job_of(name).load()(inner, _Draft(folder, run), part)
         if how == "stopped":
             report.result("Stopped; Resume goes on where it was.")
-            return "stopped", place * len(pictures)
-        for copy, picture, preview in zip(copies, pictures, previews, strict=True):
+            return "stopped", place * len(copies)
+        for number, copy in copies.items():
             report.event(
                 Captioned(
                     place=place,
                     captioner=name,
-                    file=shown_name(Path(picture.name)),
-                    preview=preview,
+                    file=shown_name(Path(chosen[number].name)),
+                    preview=previews[number],
                     caption=_said(inner.files.file_of(copy)),
                 )
             )
         _free()
-    report.result(f"{counted(len(pictures), 'picture')} described by both. No caption of yours was changed.")
-    return "done", len(pictures)
+    report.result(f"{counted(len(sources), 'picture')} described by both. No caption of yours was changed.")
+    return "done", len(sources)
 
 
 @dataclass(frozen=True)
@@ -214,39 +216,11 @@ class _Part(Report):
         """Of captions written: nobody asked for those."""
 
 
-def _copies(pictures: list[Path], folder: Path, files: CaptionFiles) -> list[Path]:
-    """The pictures under numbers, with their captions, for a captioner may add to these."""
-    folder.mkdir(parents=True, exist_ok=True)
-    copies = [folder / f"{number:03}{picture.suffix}" for number, picture in enumerate(pictures)]
-    for picture, copy in zip(pictures, copies, strict=True):
-        if copy.exists():  # of an engine that was ended
-            continue
-        with suppress(OSError):  # one that cannot be read is told by the captioner, which does not find it
-            caption = files.file_of(picture)
-            if caption.is_file():
-                shutil.copyfile(caption, files.file_of(copy))
-            shutil.copyfile(picture, copy)
-    return copies
-
-
 def _said(file: Path) -> str:
     try:
         return read_caption(file) or ""
     except (OSError, ValueError):
         return ""
-
-
-def _preview(picture: Path, run: RunFolder, number: int) -> str:
-    """The name of a small copy within the run's folder; nothing where the picture cannot be read."""
-    run.previews_folder.mkdir(exist_ok=True)
-    file = run.previews_folder / f"{number:03}.webp"
-    try:
-        image = upright(picture)
-        image.thumbnail((PREVIEW, PREVIEW))
-        image.save(file)
-    except Exception:  # pillow's decoders raise many kinds; the captioner says which
-        return ""
-    return file.name
 
 
 def _free() -> None:

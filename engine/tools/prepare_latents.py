@@ -21,7 +21,6 @@ from engine.models.recognise import Found, NoModel, recognise
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.dataset import Dataset
-from engine.settings.families import KNOWN, TITLES
 from engine.settings.hardware import Hardware
 from engine.settings.option import Group, like, option
 from engine.settings.sdxl import Sdxl
@@ -132,11 +131,14 @@ class Settings(JobSettings):
         if self.sizes.masked_loss and self.sizes.mask_dir and not Path(self.sizes.mask_dir).is_dir():
             yield Failure(f'There is no folder "{self.sizes.mask_dir}".', "Correct the path.", "mask_dir")
         yield from self.pictures.failures()
-        training = self.as_training()
-        for problem in (*check_model(training), *check_sizes([], training)):
+        yield from self.model_failures(self.model_found())
+
+    def model_failures(self, found: Found | None) -> Iterator[Failure]:
+        """What of the model, and of the sizes for it, stands in the way.  found: what the model is."""
+        training = self.as_training(found)
+        for problem in (*check_model(training, found), *check_sizes([], training)):
             if problem.blocking:
                 yield Failure(problem.what, problem.mend, problem.option)
-        found = self.model_found()
         if found and found.channels != 4:
             yield Failure(
                 f"This is {found.title}, of whose pictures a run needs more than latents.",
@@ -147,20 +149,14 @@ class Settings(JobSettings):
             yield Failure("This file holds a denoiser without a VAE.", "Choose the file of the VAE as well.", "vae")
 
     def model_found(self) -> Found | None:
-        """What the model is; None where only torch can tell."""
+        """What the model is; None where only its lists on the hub, or torch, can tell."""
         try:
             return recognise(self.encoding.pretrained_model_name_or_path)
         except NoModel:
             return None  # check_model() has the sentence
 
-    def known_as(self) -> Found | None:
-        """The same, also of those that are offered by name and not downloaded yet."""
-        name = self.encoding.pretrained_model_name_or_path
-        return self.model_found() or (Found("model", KNOWN[name]) if name in KNOWN else None)
-
-    def as_training(self) -> TrainingSettings:
-        """A run's settings that say the same, set for the model's family."""
-        found = self.known_as()
+    def as_training(self, found: Found | None) -> TrainingSettings:
+        """A run's settings that say the same, set for what the model was found to be."""
         theirs = TrainingSettings()
         shared = {key: value for key, value in self.values().items() if key in theirs.values()}
         kept = {"cache_latents_to_disk": True, "vae_batch_size": self.encoding.batch_size}
@@ -172,28 +168,32 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
     from engine.data.examining import told
     from engine.data.items import Item, Subset
     from engine.data.kept import OnDisk
-    from engine.models.families import family_of
+    from engine.models.families import family_of, found_out
     from engine.models.vae_alone import vae_alone
     from engine.training.hardware import make_accelerator, weight_dtype
     from engine.training.training_pictures import encoded_pictures, kept_latents
 
     report.stage("looking", detail=settings.pictures.train_data_dir)
-    training, listing = settings.as_training(), settings.listing
+    listing = settings.listing
     begun = Path(listing.in_json or listing.out_json)
     known = bool(listing.in_json) or (bool(listing.out_json) and begun.exists())
     metadata = metadata_file.read(begun, "in_json") if known else {}
-    subset = Subset.of(training)
-    items = [Item(picture, "", 1, subset=subset) for picture in pictures_of(settings.pictures, report.left_out)]
+    pictures_there = pictures_of(settings.pictures, report.left_out)
 
-    report.stage("loading", detail=settings.encoding.vae or settings.encoding.pretrained_model_name_or_path)
-    machine = settings.machine().model_copy(update={"mixed_precision": settings.encoding.mixed_precision})
+    encoding = settings.encoding
+    report.stage("loading", detail=encoding.vae or encoding.pretrained_model_name_or_path)
+    found = found_out(encoding.pretrained_model_name_or_path)
+    for failure in settings.model_failures(found):
+        raise failure
+    training = settings.as_training(found)
+    subset = Subset.of(training)
+    items = [Item(picture, "", 1, subset=subset) for picture in pictures_there]
+    machine = settings.machine().model_copy(update={"mixed_precision": encoding.mixed_precision})
     accelerator, warnings = make_accelerator(machine)
     for warning in warnings:
         report.warn(warning)
-    if settings.known_as() is None:
-        report.warn(f"The model's files do not say what it is; it is taken for {TITLES[training.family()]}.")
     parts = vae_alone(training, training.family(), weight_dtype(accelerator.mixed_precision))
-    since = None if settings.encoding.skip_existing else _beginning(run)
+    since = None if encoding.skip_existing else _beginning(run)
     kept = kept_latents(training, family_of(training), parts, since)
     assert isinstance(kept, OnDisk)
 

@@ -27,12 +27,23 @@ CATEGORIES: dict[str, Category] = {"9": "rating", "0": "general", "4": "characte
 """Danbooru's numbers for them; 9 is SmilingWolf's own."""
 
 
+LONGEST_NAME = 1000
+"""Letters; danbooru allows 170."""
+
+MOST_NUMBERS = 10
+"""Times as many as there are tags, beyond which a mapping's numbers are none of a model's answer."""
+
+
 @dataclass(frozen=True)
 class Tag:
     """name: as danbooru has it.  category: None for one that is never written."""
 
     name: str
     category: Category | None
+
+
+UNLISTED = Tag("", None)
+"""In the place of a number that a mapping leaves out."""
 
 
 def load_tagger(source: str) -> Tagger:
@@ -107,31 +118,43 @@ def prepared(image: Image.Image, size: int) -> np.ndarray:
 
 
 def read_mapping(file: Path) -> list[Tag]:
-    """cl_tagger's tag_mapping.json, {"NUMBER": {"tag": …, "category": …}, …}, in the order of the model's answer."""
+    """cl_tagger's tag_mapping.json, {"NUMBER": {"tag": …, "category": …}, …}, in the order of the model's answer.
+
+    A number that is not listed is a tag that is never written.  Raises Failure.
+    """
     try:
-        listed = {int(number): entry for number, entry in json.loads(file.read_text(encoding="utf-8")).items()}
-        known = set(get_args(Category))
-        tags = []
-        for number in range(max(listed) + 1):
-            entry = listed.get(number, {"tag": "", "category": ""})
-            category = str(entry["category"]).lower()
-            tags.append(Tag(str(entry["tag"]), cast(Category, category) if category in known else None))
-        return tags
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        raise Failure(
-            f"{file} is no list of tags: it needs a tag and a category for each number.",
-            "Download it again.",
-            "repo_id",
-        ) from None
+        listed = {int(number): entry for number, entry in json.loads(file.read_text(encoding="utf-8-sig")).items()}
+        tags = {number: _tag(entry["tag"], str(entry["category"]).lower()) for number, entry in listed.items()}
+        first, last = min(tags), max(tags)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        raise _no_list(file, "it needs a tag and a category for each number") from None
+    if first < 0 or last >= MOST_NUMBERS * len(tags):  # a list with a place for each number might fill the memory
+        raise _no_list(file, f"it lists {len(tags)}, and numbers them from below 0 or far beyond that")
+    return [tags.get(number, UNLISTED) for number in range(last + 1)]
 
 
 def read_tags(file: Path) -> list[Tag]:
-    """The rows in the order of the model's answer; a category of a kind unknown here is never written."""
+    """The rows in the order of the model's answer; a category of a kind unknown here is never written.
+
+    Raises Failure.
+    """
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        return [Tag(row["name"], CATEGORIES.get(row["category"])) for row in rows]
-    except (KeyError, UnicodeDecodeError, csv.Error):
-        raise Failure(
-            f"{file} is no list of tags: it needs the columns name and category.", "Download it again.", "repo_id"
-        ) from None
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            tags = [_tag(row["name"], CATEGORIES.get(row["category"], "")) for row in csv.DictReader(stream)]
+    except (OSError, KeyError, ValueError, csv.Error):
+        raise _no_list(file, "it needs the columns name and category, filled in each row") from None
+    if not tags:
+        raise _no_list(file, "it has no row")
+    return tags
+
+
+def _tag(name: object, category: str) -> Tag:
+    """Raises ValueError where the name cannot be one: it would be written into captions, whose lines have a meaning."""
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or len(name.splitlines()) > 1:
+        raise ValueError
+    is_written = name.strip() and category in get_args(Category)
+    return Tag(name, cast(Category, category) if is_written else None)
+
+
+def _no_list(file: Path, why: str) -> Failure:
+    return Failure(f"{file} is no list of tags: {why}.", "Download it again.", "repo_id")

@@ -19,7 +19,7 @@ from engine.settings.training import TrainingSettings
 from engine.training.estimate import estimate
 from engine.training.report import Report
 from engine.training.train import train
-from tests.models.hub_server import Hub
+from tests.models.hub_server import Hub, served
 from tests.models.loading import loaded
 
 NAME = "someone/model"
@@ -46,16 +46,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    hub = Hub()
-    constants = huggingface_hub.constants
-    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    yield hub
-    hub.server.shutdown()
-    hub.server.server_close()
+    with served(tmp_path / "cache", monkeypatch) as hub:
+        yield hub
 
 
 def test_only_what_is_read_is_fetched_and_the_bytes_are_told(hub: Hub, files: Path):

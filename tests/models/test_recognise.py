@@ -167,6 +167,25 @@ def test_models_of_the_hub_are_known_before_they_are_downloaded():
     assert recognise("stabilityai/stable-diffusion-xl-refiner-1.0") == Found("model", "sdxl-refiner")
 
 
+def test_a_download_that_broke_off_before_the_unets_list_is_not_guessed_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The index alone is the same for Stable Diffusion 1 and 2."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    model = tmp_path / "models--someone--model"
+    snapshot = model / "snapshots" / "0123"
+    for file, content in (
+        (model / "refs" / "main", "0123"),
+        (snapshot / "model_index.json", '{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet"]}'),
+    ):
+        file.parent.mkdir(parents=True)
+        file.write_text(content)
+    assert recognise("someone/model") is None
+    (snapshot / "unet").mkdir()
+    (snapshot / "unet" / "config.json").write_text('{"cross_attention_dim": 1024}')
+    assert recognise("someone/model") == Found("model", "sd2")
+
+
 def test_the_page_may_ask_without_torch():
     import subprocess
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -10,6 +13,7 @@ import pytest
 from PIL import Image
 
 from engine.check.utility import check_utility
+from engine.failure import Failure
 from engine.jobs import UTILITIES
 from engine.runs.folder import RunFolder
 from engine.tools import basic, compare
@@ -107,6 +111,92 @@ def test_a_stopped_comparison_goes_on_where_it_was(folder: Path, models: dict, m
     outcome, told = run_job(JOB, run, **given(folder, models, count=2))
     assert outcome == ("done", 2)
     assert len(told.captioned) == 4
+
+
+def test_after_a_stop_captions_stand_beside_their_own_pictures_whatever_became_of_the_folder(
+    folder: Path, models: dict
+):
+    """Of the three that were chosen, b is removed and c replaced; another comes that would be the first by name."""
+    run, values = RunFolder.create(JOB, "{}", "x"), given(folder, models, count=3)
+    run.ask("stop")
+    assert run_job(JOB, run, **values)[0] == ("stopped", 0)
+    run.forget_process()
+    before = (folder / "c.png").read_bytes()
+    (folder / "b.png").unlink()
+    for name in ("0", "c"):
+        Image.new("RGB", (20, 400), "black").save(folder / f"{name}.png")
+    outcome, told = run_job(JOB, run, **values)
+    assert outcome == ("done", 2)
+    assert [(one.place, one.file) for one in told.captioned] == [(p, f"{n}.png") for p in (0, 1) for n in "ac"]
+    said = {(one.captioner, one.file): one.caption for one in told.captioned}
+    assert said["WD14", "a.png"].startswith("mine, 1girl")
+    assert not said["WD14", "c.png"].startswith("mine")
+    assert [(Path(one.file).name, one.why) for one in told.left_out] == [("b.png", "is not there any more")]
+    for place in "01":
+        copies = sorted((run.drafts_folder / place / "pictures").glob("*.png"))
+        assert [file.name for file in copies] == ["000.png", "002.png"]
+        assert copies[1].read_bytes() == before
+    with Image.open(run.previews_folder / told.captioned[1].preview) as shown:
+        assert shown.size == (320, 16)  # of what both saw, 400 × 20
+    for name in ("a", "c"):
+        (folder / f"{name}.png").unlink()
+    with pytest.raises(Failure, match="None of the chosen pictures can be read"):
+        run_job(JOB, run, **values)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("cut", [".png", ".txt"])
+def test_a_copy_that_was_cut_off_is_made_anew(folder: Path, models: dict, monkeypatch: pytest.MonkeyPatch, cut: str):
+    run, values, copyfile = (
+        RunFolder.create(JOB, "{}", "x"),
+        given(folder, models, first="GIT", count=1),
+        shutil.copyfile,
+    )
+
+    def killed(source: Path, target: Path) -> None:
+        if source.suffix != cut:
+            copyfile(source, target)
+            return
+        target.write_bytes(source.read_bytes()[:3])
+        raise Killed
+
+    monkeypatch.setattr("shutil.copyfile", killed)
+    with pytest.raises(Killed):
+        run_job(JOB, run, **values)
+    monkeypatch.setattr("shutil.copyfile", copyfile)
+    outcome, told = run_job(JOB, run, **values)
+    assert outcome == ("done", 1)
+    assert told.captioned[1].caption.startswith("mine, 1girl")
+    for place in "01":
+        copy = run.drafts_folder / place / "pictures" / "000.png"
+        assert copy.read_bytes() == (folder / "a.png").read_bytes()
+
+
+def test_a_picture_that_cannot_be_copied_is_left_out_and_a_full_disk_is_told(
+    folder: Path, models: dict, monkeypatch: pytest.MonkeyPatch
+):
+    copyfile = shutil.copyfile
+
+    def fail(why: int) -> None:
+        def some(source: Path, target: Path) -> None:
+            if source.name == "b.png":
+                raise OSError(why, os.strerror(why))
+            copyfile(source, target)
+
+        monkeypatch.setattr("shutil.copyfile", some)
+
+    fail(errno.EACCES)
+    outcome, told = run_job(JOB, **given(folder, models, count=2))
+    assert outcome == ("done", 1)
+    assert {one.file for one in told.captioned} == {"a.png"}
+    assert [one.why for one in told.left_out] == ["cannot be copied: Permission denied"]
+    fail(errno.ENOSPC)
+    with pytest.raises(Failure, match="The disk is full") as refused:
+        run_job(JOB, **given(folder, models, count=2))
+    assert "Resume" in refused.value.mend
 
 
 def test_what_is_wrong_with_a_captioner_is_told_before_the_start(folder: Path, models: dict):

@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 
 from engine.check.utility import check_utility
+from engine.data.items import places_of
 from engine.data.latent_files import LatentFiles
 from engine.data.npz import Npz
+from engine.data.source import Source
+from engine.data.training_set import training_set
 from engine.demo.demo import MODEL_FOLDER
+from engine.failure import Failure
+from engine.models.families import family_of
 from engine.runs.events import EventReader, Progress, Stage
 from engine.runs.folder import RunFolder
 from engine.settings.training import TrainingSettings
+from engine.training.hardware import weight_dtype
 from engine.training.report import report_of
 from engine.training.train import train
+from engine.training.training_pictures import kept_latents
+from tests.models.hub_server import Hub, served
+from tests.models.small import pipeline as small
 from tests.tools.running import run_job, settings_of
 
 JOB = "prepare-latents"
+
+
+@pytest.fixture(scope="module")
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "sdxl"
+    small("sdxl").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def precisions() -> Iterator[None]:
+    """What is one process a run is one for all tests here, and keeps the first precision that it was asked for."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with served(tmp_path / "cache", monkeypatch) as hub:
+        yield hub
 
 
 def draw(folder: Path, **sizes: tuple[int, int]) -> Path:
@@ -157,13 +189,59 @@ def test_a_stopped_run_says_how_far_it_came_and_unreadable_pictures_are_listed(t
     assert [event.done for event in EventReader(told.run.events_file).read() if isinstance(event, Progress)]
 
 
-@pytest.mark.shows("prepare-latents.vae", "prepare-latents.sdxl_no_half_vae")
+def lacking(folder: Path, **values) -> list[str]:
+    """The pictures of which a run of DreamBooth's folders would not find its latents.  folder: one of them."""
+    settings = TrainingSettings().with_values(
+        given(folder, **values) | {"train_data_dir": str(folder.parent), "cache_latents_to_disk": True}
+    )
+    family = family_of(settings)
+    parts = family.load(settings, weight_dtype(settings.hardware.mixed_precision))
+    kept, items = kept_latents(settings, family, parts), training_set(settings).items
+    assert kept
+    assert items
+    sources = [
+        Source.of(item.picture, place, item.subset.pictures, None)
+        for item, place in zip(items, places_of(items), strict=True)
+    ]
+    return [source.picture.name for source in kept.lacking(sources)]
+
+
 def test_another_vae_takes_the_models_place(tmp_path: Path):
     folder = draw(tmp_path / "img", a=(64, 64))
     run_job(JOB, **given(folder, vae=str(MODEL_FOLDER / "vae")))
     assert run_job(JOB, **given(folder))[0] == ("done", 0)  # the same VAE, however it is named
-    settings = settings_of(JOB, **given(folder, sdxl_no_half_vae=True))
-    assert settings.as_training().sdxl.sdxl_no_half_vae
+
+
+@pytest.mark.shows("prepare-latents.vae")
+@pytest.mark.usefixtures("precisions")
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_a_run_finds_the_latents_of_the_vae_that_it_has(tmp_path: Path, sdxl: Path, precision: str):
+    folder, other = draw(tmp_path / "img" / "1_a", a=(96, 48), b=(64, 64)), {"vae": str(sdxl / "vae")}
+    alike = {"mixed_precision": precision}
+    assert run_job(JOB, **given(folder, **alike))[0] == ("done", 2)
+    assert lacking(folder, **alike) == []
+    assert run_job(JOB, **given(folder, **alike, **other))[0] == ("done", 2)
+    assert lacking(folder, **alike, **other) == []
+    assert lacking(folder, **alike) == ["a.png", "b.png"]
+
+
+@pytest.mark.shows("prepare-latents.sdxl_no_half_vae")
+@pytest.mark.usefixtures("precisions")
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("no_half", [False, True])
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_a_run_of_sdxl_finds_them_whatever_its_vae_computes_in(
+    tmp_path: Path, sdxl: Path, precision: str, no_half: bool, replaced: bool
+):
+    folder = draw(tmp_path / "img" / "1_a", a=(96, 48), b=(64, 64))
+    alike = {"pretrained_model_name_or_path": str(sdxl), "mixed_precision": precision, "sdxl_no_half_vae": no_half}
+    if replaced:
+        alike["vae"] = str(MODEL_FOLDER / "vae")
+    assert run_job(JOB, **given(folder, **alike))[0] == ("done", 2)
+    assert lacking(folder, **alike, sdxl=True) == []
+    if precision == "bf16":
+        other = alike | {"sdxl_no_half_vae": not no_half}
+        assert lacking(folder, **other, sdxl=True) == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize(
@@ -184,10 +262,63 @@ def test_what_is_wrong_is_told_before_the_start(tmp_path: Path, values: dict, op
     assert words in problem.what
 
 
-def test_a_model_that_does_not_say_what_it_is_is_taken_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+# ── what the model is ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_model_of_the_hub_is_what_its_lists_say_and_of_its_weights_the_vae_alone_comes(
+    tmp_path: Path, sdxl: Path, hub: Hub
+):
+    hub.add("someone/model", sdxl)
     folder = draw(tmp_path / "img", a=(64, 64))
-    monkeypatch.setattr("engine.tools.prepare_latents.recognise", lambda name: None)
-    outcome, told = run_job(JOB, **given(folder))
+    outcome, told = run_job(JOB, **given(folder, pretrained_model_name_or_path="someone/model"))
     assert outcome == ("done", 1)
-    assert told.warnings == ["The model's files do not say what it is; it is taken for Stable Diffusion 1."]
-    assert told.results[-1].lines == ["64×64: 1 picture", "Mean error of the aspect ratio: 0.0000"]
+    assert told.warnings == []
+    assert [file.name for file in folder.glob("*.npz")] == ["a_0064x0064_sdxl.npz"]
+    assert [file for file in hub.fetched if file.endswith(".safetensors")] == [
+        "vae/diffusion_pytorch_model.safetensors"
+    ]
+
+
+def test_a_model_of_the_hub_that_is_none_of_those_trained_is_refused(tmp_path: Path, hub: Hub):
+    folder = draw(tmp_path / "img", a=(64, 64))
+    for files, words in (
+        ({"model_index.json": b'{"_class_name": "AudioLDMPipeline"}'}, "holds no model that is known"),
+        ({"model_index.json": b'{"_class_name": "QwenImagePipeline"}'}, "does not train"),
+        ({"model.safetensors": b""}, "has no model_index.json"),
+    ):
+        hub.models[f"someone/{words.split()[-1]}"] = files
+        with pytest.raises(Failure, match=words) as refused:
+            run_job(JOB, **given(folder, pretrained_model_name_or_path=f"someone/{words.split()[-1]}"))
+        assert refused.value.option == "pretrained_model_name_or_path"
+    with pytest.raises(Failure, match="has no model 'no/body'"):
+        run_job(JOB, **given(folder, pretrained_model_name_or_path="no/body"))
+    assert not list(folder.glob("*.npz"))
+
+
+def test_a_pickled_file_is_looked_into(tmp_path: Path):
+    """As SDXL's, whose latents have a name of their own."""
+    folder, file = draw(tmp_path / "img", a=(64, 64)), tmp_path / "model.ckpt"
+    unet = "model.diffusion_model."
+    names = {f"{unet}input_blocks.0.0.weight": (1, 4), f"{unet}label_emb.0.0.weight": (1, 2816)}
+    tensors = {name: torch.zeros(shape) for name, shape in names.items()}
+    values = given(folder, pretrained_model_name_or_path=str(file))
+    torch.save({"state_dict": tensors}, file)
+    with pytest.raises(Failure, match="UNet of a SDXL model alone, without text encoder and VAE"):
+        run_job(JOB, **values)
+    torch.save({"state_dict": tensors | {"conditioner.embedders.0.x": torch.zeros(1)}}, file)
+    assert run_job(JOB, **values, vae=str(MODEL_FOLDER / "vae"))[0] == ("done", 1)
+    assert [file.name for file in folder.glob("*.npz")] == ["a_0064x0064_sdxl.npz"]
+    torch.save({"up.lora_up.weight": torch.zeros(1)}, file)
+    with pytest.raises(Failure, match="is a LoRA, not a base model"):
+        run_job(JOB, **values)
+
+
+def test_a_model_that_does_not_say_what_it_is_is_refused(tmp_path: Path):
+    folder, model = draw(tmp_path / "img", a=(64, 64)), tmp_path / "model"
+    model.mkdir()
+    (model / "model_index.json").write_text("{")
+    with pytest.raises(Failure, match=r"Nothing of .* says which family") as refused:
+        run_job(JOB, **given(folder, pretrained_model_name_or_path=str(model)))
+    assert refused.value.option == "pretrained_model_name_or_path"
+    assert "Choose a folder" in refused.value.mend
+    assert not list(folder.glob("*.npz"))

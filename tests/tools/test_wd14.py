@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from engine.failure import Failure
 from engine.runs.folder import RunFolder
-from engine.tools.taggers import CATEGORIES, Tag, Tagger, load_tagger, prepared, read_tags
+from engine.tools.taggers import CATEGORIES, Tag, Tagger, load_tagger, prepared, read_mapping, read_tags
 from engine.tools.wd14 import Tagging, chosen_tags, expanded, replacements_in, without_underscores
 from tests.tools.running import run_job, settings_of
 from tests.tools.small_tagger import SIZE, TAGS, save_mapped_tagger, save_tagger
@@ -73,6 +74,55 @@ def test_files_that_are_no_taggers_are_named(tmp_path: Path):
     (short / "model.onnx").write_bytes(b"no model")
     with pytest.raises(Failure, match=r"model.onnx cannot be loaded"):
         Tagger(short / "model.onnx", short / "selected_tags.csv")
+
+
+HEAD = "tag_id,name,category,count\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "has no row"),
+        (HEAD, "has no row"),
+        ("tag_id,name\n1,a\n", "needs the columns"),
+        (HEAD + "1\n", "needs the columns"),  # a row that ends before its name
+        (HEAD + "1,a,0,1\n2\n", "needs the columns"),
+        (HEAD + f"1,{'a' * 1001},0,1\n", "needs the columns"),
+        (HEAD + f"1,{'a' * 10**6},0,1\n", "needs the columns"),
+        (HEAD + '1,"a\nb",0,1\n', "needs the columns"),
+        ("\udc00", "needs the columns"),  # bytes that are no UTF-8
+    ],
+    ids=range(9),
+)
+def test_a_list_that_no_tagger_has_is_refused_in_one_sentence(tmp_path: Path, content: str, words: str):
+    file = tmp_path / "selected_tags.csv"
+    file.write_bytes(content.encode(errors="surrogatepass"))
+    with pytest.raises(Failure, match=words) as refused:
+        read_tags(file)
+    assert len(refused.value.what) < 300
+
+
+def test_numbers_of_a_list_that_mean_nothing_here_do_no_harm(tmp_path: Path):
+    file = tmp_path / "selected_tags.csv"
+    rows = f"-5,a,0,1\n{'9' * 5000},b,{'9' * 5000},1\n3,c,-4,x\n4,d\n5,,0,1\n6,e,4,6,7,8\n"
+    file.write_text("\ufeff" + HEAD + rows, encoding="utf-8")
+    read = [(tag.name, tag.category) for tag in read_tags(file)]
+    assert read == [("a", "general"), ("b", None), ("c", None), ("d", None), ("", None), ("e", "character")]
+
+
+def test_a_mapping_with_numbers_far_beyond_its_tags_is_refused(tmp_path: Path):
+    file, entry = tmp_path / "tag_mapping.json", {"tag": "a", "category": "General"}
+    for numbers in (["999999999999"], ["0", "-1"], ["0", "20"], ["9" * 4000], ["9" * 5000]):
+        file.write_text(json.dumps(dict.fromkeys(numbers, entry)))
+        with pytest.raises(Failure, match="is no list of tags") as refused:
+            read_mapping(file)
+        assert len(refused.value.what) < 300
+    for wrong in ({}, {"0": "a"}, {"0": {**entry, "tag": 7}}, {"0": {**entry, "tag": "a\nb"}}, {"0": {"tag": "a"}}):
+        file.write_text(json.dumps(wrong))
+        with pytest.raises(Failure, match="is no list of tags"):
+            read_mapping(file)
+    file.write_text(json.dumps({"0": entry, "3": entry}))
+    assert [tag.name for tag in read_mapping(file)] == ["a", "", "", "a"]
 
 
 def test_the_list_is_read_in_the_order_of_the_model(tagger: Path):
