@@ -303,7 +303,7 @@ class _Estimator:
 
 
 def _largest_batches(settings: TrainingSettings) -> tuple[Shown, Shown]:
-    """The batch that needs most, of whichever dataset, of what is learned from and what is held out.  Raises Failure."""
+    """What needs most, of whichever dataset, among what is learned from and what is held out.  Raises Failure."""
     usual = (*settings.dataset.size(), settings.optimizer.train_batch_size)
     if not settings.folders.dataset_config:
         return usual, usual
