@@ -28,7 +28,8 @@ PARTS = {
 }  # fmt: skip
 PHASES = {
     "loading": "the model is loaded", "latents": "pictures are encoded", "captions": "captions are encoded",
-    "training": "it trains", "samples": "samples are drawn",
+    "training": "it trains", "validation": "the validation loss is measured", "samples": "samples are drawn",
+    "saving": "the model is saved",
 }  # fmt: skip
 
 WITHOUT_EFFECT = {"folders", "metadata", "logging", "saving", "huggingface", "kohya_extra"}

@@ -81,10 +81,14 @@ def _training_set(settings: TrainingSettings) -> tuple[TrainingSet | None, list[
     try:
         found = training_set(settings)
     except Failure as failure:
-        return None, problems or [Problem(failure.option, failure.what, failure.mend)]
+        if not any(problem.blocking for problem in problems):
+            problems.append(Problem(failure.option, failure.what, failure.mend))
+        return None, problems
     except OSError as error:
         return None, problems or [Problem(by, f"The pictures cannot be looked for: {error}.", "Allow reading them.")]
-    return found, problems if folders else list(check_described(found, settings, by))
+    if not folders:
+        return found, list(check_described(found, settings, by))
+    return found, [*problems, *(Problem(by, note, blocking=False) for note in found.notes)]
 
 
 def _plan(items: list[Item], settings: TrainingSettings) -> StepPlan | None:

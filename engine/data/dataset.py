@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -140,7 +140,18 @@ class Latents:
         How each picture is shown is a function of the batch's seed. One that cannot be read is replaced by the next of
         its size that can.  Raises UnreadablePicture where there is none.
         """
-        found = [self._first_readable(index, batch.seed, place) for place, index in enumerate(batch.pictures)]
+        return self._loaded(
+            [self._first_readable(index, batch.seed, place) for place, index in enumerate(batch.pictures)]
+        )
+
+    def read_alone(self, index: int, seed: int) -> Loaded:
+        """One picture, and never another in its place.  seed: of how it is shown.
+
+        Raises UnreadablePicture, and from then on always.
+        """
+        return self._loaded([self._found(index, seed, 0)])
+
+    def _loaded(self, found: list[_Found]) -> Loaded:
         images = torch.stack([one.image for one in found])
         return Loaded(
             pictures=tuple(one.index for one in found),
@@ -165,21 +176,28 @@ class Latents:
     def _first_readable(self, index: int, seed: int, place: int) -> _Found:
         missed: dict[Path, str] = {}
         for candidate in self._or_others(index):
-            source = self._sources[candidate]
-            if source.picture in self._broken:
-                continue
-            view = view_of(source, random.Random(derived_seed(seed, "view", place)))
+            known = self._sources[candidate].picture in self._broken
             try:
-                kept = self._kept
-                image, mask = kept.get(source, view.flipped) if kept else self._read(candidate, view)
-                return _Found(candidate, view.placed(source.place).told(view.flipped), image, mask, missed)
+                return replace(self._found(candidate, seed, place), missed=missed)
             except UnreadablePicture as error:
-                missed[source.picture] = error.why
-            except (OSError, ValueError) as error:
-                missed[source.picture] = str(error)
-            self._broken |= missed
+                if not known:
+                    missed[error.file] = error.why
         picture = self._sources[index].picture
         raise UnreadablePicture(picture, self._broken[picture])
+
+    def _found(self, index: int, seed: int, place: int) -> _Found:
+        """Raises UnreadablePicture, and from then on always, without looking again."""
+        source, kept = self._sources[index], self._kept
+        if source.picture in self._broken:
+            raise UnreadablePicture(source.picture, self._broken[source.picture])
+        view = view_of(source, random.Random(derived_seed(seed, "view", place)))
+        try:
+            image, mask = kept.get(source, view.flipped) if kept else self._read(index, view)
+        except (UnreadablePicture, OSError, ValueError) as error:
+            why = error.why if isinstance(error, UnreadablePicture) else str(error)
+            self._broken[source.picture] = why
+            raise UnreadablePicture(source.picture, why) from error
+        return _Found(index, view.placed(source.place).told(view.flipped), image, mask, {})
 
     def _or_others(self, index: int) -> Iterator[int]:
         """A picture, then those of its size that follow it, then those before it."""
@@ -212,6 +230,18 @@ class Latents:
         if source.masked:
             return read_masked(source.picture, source.place, view, source.mask)
         return read_picture(source.picture, source.place, view), None
+
+
+def together(several: Sequence[Shown]) -> Shown:
+    """Pictures of one size, as one batch."""
+    return Shown(
+        tuple(index for one in several for index in one.pictures),
+        torch.cat([one.latents for one in several]),
+        torch.cat([one.sizes for one in several]),
+        _together(
+            [mask for one in several for mask in (one.mask if one.mask is not None else [None] * len(one.pictures))]
+        ),
+    )
 
 
 def _together(masks: list[Tensor | None]) -> Tensor | None:

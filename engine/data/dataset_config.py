@@ -37,7 +37,9 @@ NOT_FOLLOWED = (
 """Keys that sd-scripts knows and nothing here acts on."""
 
 _ANYWHERE = {*OPTIONS, "num_repeats", "class_tokens", *NOT_FOLLOWED} - {"alpha_mask"}
-_IN_SUBSET = (_ANYWHERE - set(OF_DATASET)) | {"image_dir", "metadata_file", "is_reg", "alpha_mask"}
+_OF_EITHER = {"validation_split", "validation_seed"}
+"""sd-scripts' documentation puts them into a subset, its parser into a dataset."""
+_IN_SUBSET = (_ANYWHERE - (set(OF_DATASET) - _OF_EITHER)) | {"image_dir", "metadata_file", "is_reg", "alpha_mask"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
     What sd-scripts passes over is passed over with a note: a subset without repeats or pictures, or one that its
     dataset has already.
     """
-    datasets: list[TrainingSet] = []
+    datasets: list[tuple[list[Item], list[Item]]] = []
     notes: list[str] = []
     tables = list(_tables(file))
     for number in dict.fromkeys(table.dataset for table in tables):
@@ -81,15 +83,14 @@ def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
             if not found:
                 notes.append(f'{table.where}: "{source}" has no pictures or 0 repeats, and is left out.')
             (regularisation if _switch(table, "is_reg") else own).extend(found)
-        datasets.append(TrainingSet.of(own, regularisation))
+        datasets.append((own, regularisation))
     waiting = {item.name for item in training_options() if not item.acts}
     unfollowed = {*NOT_FOLLOWED, *(key for key, name in OPTIONS.items() if name in waiting)}
     said = {key for table in tables for key, value in table.values.items() if key in unfollowed and value}
     notes += [f"{file.name}: {key} is not followed." for key in sorted(said)]
-    items = [item for dataset in datasets for item in dataset.items]
-    if not any(not item.is_regularisation for item in items):
+    if not any(own for own, _ in datasets):
         raise Failure(f"{file.name} leads to no pictures to learn from. {' '.join(notes[:3])}".strip(), option=OPTION)
-    return TrainingSet(items, tuple(notes), [item for dataset in datasets for item in dataset.held_out])
+    return TrainingSet.of_datasets(datasets, tuple(notes))
 
 
 def _items(table: _Table, beside: Path, settings: TrainingSettings) -> list[Item]:

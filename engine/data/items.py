@@ -5,6 +5,7 @@ Whatever describes them, folders or lists, comes down to this: see training_set.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -78,10 +79,25 @@ class TrainingSet:
     @classmethod
     def of(cls, own: list[Item], regularisation: Sequence[Item] = (), notes: tuple[str, ...] = ()) -> TrainingSet:
         """The pictures to learn from without those that are held out, then the regularisation pictures, balanced."""
-        out = _held_out(own)
-        learned = [item for index, item in enumerate(own) if index not in out]
-        kept = balanced(list(regularisation), sum(item.repeats for item in learned))
-        return cls(learned + kept, notes, [own[index] for index in sorted(out)])
+        return cls.of_datasets([(own, regularisation)], notes)
+
+    @classmethod
+    def of_datasets(
+        cls, datasets: Sequence[tuple[Sequence[Item], Sequence[Item]]], notes: tuple[str, ...] = ()
+    ) -> TrainingSet:
+        """Of each dataset as of() has it.  datasets: (own pictures, regularisation pictures).
+
+        Nothing is learned from a picture that is held out, wherever else it stands; a note says so.
+        """
+        out = [_held_out(own) for own, _ in datasets]
+        held_out = [own[index] for (own, _), some in zip(datasets, out, strict=True) for index in sorted(some)]
+        apart = _Files(held_out)
+        items: list[Item] = []
+        for (own, regularisation), some in zip(datasets, out, strict=True):
+            learned = apart.without([item for index, item in enumerate(own) if index not in some])
+            items += learned
+            items += balanced(apart.without(regularisation), sum(item.repeats for item in learned))
+        return cls(items, (*notes, *apart.notes()), held_out)
 
 
 def items_of(folder: ImageFolder, subset: Subset | None = None) -> list[Item]:
@@ -153,18 +169,55 @@ def places_of(items: list[Item]) -> list[Placed]:
     return [places[index] for index in range(len(items))]
 
 
-def _held_out(items: list[Item]) -> set[int]:
+class _Files:
+    """The files of pictures that are held out, by whatever path they are named."""
+
+    def __init__(self, held_out: list[Item]) -> None:
+        self._folders: dict[Path, str] = {}
+        self._files = {self._file(item) for item in held_out}
+        self._met: set[str] = set()
+
+    def without(self, items: Sequence[Item]) -> list[Item]:
+        if not self._files:
+            return list(items)
+        files = [self._file(item) for item in items]
+        self._met |= self._files.intersection(files)
+        return [item for item, file in zip(items, files, strict=True) if file not in self._files]
+
+    def notes(self) -> list[str]:
+        """A sentence where without() found any."""
+        if not self._met:
+            return []
+        many = (
+            "1 of the pictures held out is" if len(self._met) == 1 else f"{len(self._met)} of the pictures held out are"
+        )
+        return [
+            f"{many} listed a second time, in another dataset or as regularisation pictures: nothing is learned from "
+            "them there either."
+        ]
+
+    def _file(self, item: Item) -> str:
+        folder = item.picture.parent
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.normcase(os.path.join(self._folders[folder], item.picture.name))
+
+
+def _held_out(items: Sequence[Item]) -> set[int]:
     """Indices: of each folder's pictures, shuffled by the validation seed, the last ones, as sd-scripts has it.
 
-    Each folder keeps one picture at least to learn from.
+    A folder keeps one picture at least to learn from, unless the split is 1: then all of it is for validation.
     """
-    folders: dict[tuple[int, Path], list[int]] = {}
+    folders: dict[tuple[object, ...], list[int]] = {}
     for index, item in enumerate(items):
-        folders.setdefault((item.subset.dataset, item.picture.parent), []).append(index)
+        asked = item.subset.validation
+        key = item.subset.dataset, item.picture.parent, asked.validation_split, asked.validation_seed
+        folders.setdefault(key, []).append(index)
     out: set[int] = set()
     for indices in folders.values():
         split = items[indices[0]].subset.validation
         random.Random(split.validation_seed).shuffle(indices)
-        count = min(round(len(indices) * split.validation_split), len(indices) - 1)
+        most = len(indices) if split.validation_split == 1 else len(indices) - 1
+        count = min(round(len(indices) * split.validation_split), most)
         out.update(indices[len(indices) - count :])
     return out

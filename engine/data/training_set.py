@@ -31,6 +31,20 @@ def described_by(settings: TrainingSettings) -> Description:
 
 def training_set(settings: TrainingSettings) -> TrainingSet:
     """The pictures with what an epoch does with each.  Raises Failure, and OSError where a folder cannot be read."""
+    found = _described(settings)
+    if found.held_out and all(item.is_regularisation for item in found.items):
+        by = described_by(settings)
+        raise Failure(
+            "Every picture is held out to measure the validation loss, and none is left to learn from.",
+            "Lower validation_split of a dataset, or Validation split, which holds where the file says none."
+            if by == "dataset_config"
+            else "Lower Validation split.",
+            by if by == "dataset_config" else "validation_split",
+        )
+    return found
+
+
+def _described(settings: TrainingSettings) -> TrainingSet:
     folders, fine, subset = settings.folders, settings.whole_model, Subset.of(settings)
     by = described_by(settings)
     if by == "dataset_config":

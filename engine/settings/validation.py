@@ -11,14 +11,15 @@ class Validation(Group):
     validation_split: float = option(
         0.0,
         ge=0,
-        le=0.9,
+        le=1,
         step=0.01,
         widget="slider",
         label="Validation split",
         section=SECTION,
         help="Share of each folder's pictures that is not learned from. Their loss is measured during the run, with "
         "the same noise at the same timesteps each time: while it falls, the model learns what the pictures have in "
-        "common; once it rises, it learns them by heart. 0.1 is usual; 0 holds out none.",
+        "common; once it rises, it learns them by heart. 0.1 is usual; 0 holds out none. 1 holds out all of a folder: "
+        "a dataset config says it of those that are for validation alone.",
         also=("Validation loss", "Held-out pictures"),
         ours=True,
     )

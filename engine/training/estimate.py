@@ -35,6 +35,9 @@ from engine.training.optimizers import make_optimizer
 
 Device = Literal["cuda", "cpu"]
 
+Shown = tuple[int, int, int]
+"""(width, height, pictures) of a batch."""
+
 BITS: dict[BaseFormat, float] = {"fp8": 8, "int8": 8, "nf4": 4 + 16 / NF4_BLOCK}
 """Of a weight, with its share of a scale where that counts."""
 
@@ -71,7 +74,8 @@ class Phase:
 @dataclass(frozen=True)
 class Estimate:
     """phases: "latents", "captions", "training" and, where samples are drawn, "samples"; on a CPU "loading" too, and
-    for a whole model "saving".
+    for a whole model "saving"; "validation" where pictures are held out whose batches are larger than those that are
+    learned from.
 
     program: bytes that Python, torch and their like take of the same memory.
     """
@@ -112,14 +116,14 @@ class _Estimator:
             save_memory(self._parts.denoiser, *self._parts.text_encoders)
         if self._whole:
             self._narrow_what_rests()
-        self._shown = _largest_batch(settings)
+        self._shown, self._held_out = _largest_batches(settings)
         self._tokens = 1  # of a caption, once that is known
         self._network = 0 if self._whole else _bytes_of(parameters(self._method))
 
     def estimate(self, program: int) -> Estimate:
         parts, settings = self._parts, self._settings
         learns = self._method.trains_text_encoder
-        width, height, batch = self._shown
+        width, height, batch = max(self._shown, self._held_out, key=math.prod)
         encoded_together = settings.dataset.vae_batch_size or batch
         phases = {}
         if self._device == "cpu":
@@ -129,6 +133,8 @@ class _Estimator:
         if not learns:
             phases["captions"] = told[1]
         phases["training"] = self._training(told[0], learns)
+        if math.prod(self._held_out) > math.prod(self._shown):
+            phases["validation"] = self._validation(told[0], learns)
         prompts = settings.samples.prompts()
         if prompts:
             width, height = (
@@ -169,32 +175,11 @@ class _Estimator:
         return {name: torch.empty(t.shape, dtype=t.dtype, device="meta") for name, t in said[0].items()}, phase
 
     def _training(self, told: Encoded, learns: bool) -> Phase:
-        settings, parts = self._settings, self._parts
-        width, height, batch = self._shown
-        stay = learns or may_vary(ANY_CAPTION, settings.captions)
-        on_device = [parts.denoiser, *(parts.text_encoders if stay else [])]
-        if not settings.dataset.keeps_latents():
-            on_device += parts.of_pictures()
-        reading = Reading.of(settings)
-
-        def step() -> None:
-            if not settings.dataset.keeps_latents():
-                with torch.no_grad():
-                    _encode(parts, batch, width, height)
-            objective = self._family.objective(settings, parts)
-            latents = torch.empty(batch, parts.channels, height // parts.stride, width // parts.stride)
-            corrupted = objective.corrupt(latents)
-            with self._autocast(), self._offloaded():
-                encoded = self._family.encode_text(parts, ["a"] * batch, reading) if learns else _repeated(told, batch)
-                encoded |= _beside(parts, latents)
-                answer = self._family.predict(
-                    parts, corrupted.noisy.to(self._dtype), corrupted.timesteps, encoded, torch.empty(batch, 6)
-                )
-            objective.loss(answer, corrupted).mean().backward()
-
-        learned = parameters(self._method)
+        settings, learned = self._settings, parameters(self._method)
         gradients = _bytes_of(learned)
-        phase = self._phase(on_device, step, grad=True)
+        phase = self._phase(
+            self._on_device(learns), lambda: self._loss(told, learns, self._shown).backward(), grad=True
+        )
         if settings.is_fused():
             gradients = max(p.numel() * p.element_size() for p in learned)
             # The count holds them all, for nothing updates the weights there.
@@ -205,6 +190,41 @@ class _Estimator:
         # Gradients come as activations go; the step itself needs room when activations are gone.
         spare = max(activations, passing, 0)
         return Phase(phase.weights, self._network, gradients, remembered, spare)
+
+    def _validation(self, told: Encoded, learns: bool) -> Phase:
+        """The largest batch of those held out, without gradients, while the optimizer waits."""
+
+        def measure() -> None:
+            self._loss(told, learns, self._held_out)
+
+        phase = self._phase(self._on_device(learns), measure)
+        remembered, _ = self._optimizer(parameters(self._method))
+        return Phase(phase.weights, self._network, 0, remembered, phase.activations)
+
+    def _on_device(self, learns: bool) -> list[nn.Module]:
+        """What is there while it trains."""
+        settings, parts = self._settings, self._parts
+        stay = learns or may_vary(ANY_CAPTION, settings.captions)
+        looks = [] if settings.dataset.keeps_latents() else parts.of_pictures()
+        return [parts.denoiser, *(parts.text_encoders if stay else []), *looks]
+
+    def _loss(self, told: Encoded, learns: bool, shown: Shown) -> Tensor:
+        settings, parts = self._settings, self._parts
+        width, height, batch = shown
+        if not settings.dataset.keeps_latents():
+            with torch.no_grad():
+                _encode(parts, batch, width, height)
+        objective = self._family.objective(settings, parts)
+        latents = torch.empty(batch, parts.channels, height // parts.stride, width // parts.stride)
+        corrupted = objective.corrupt(latents)
+        with self._autocast(), self._offloaded():
+            reading = Reading.of(settings)
+            encoded = self._family.encode_text(parts, ["a"] * batch, reading) if learns else _repeated(told, batch)
+            encoded |= _beside(parts, latents)
+            answer = self._family.predict(
+                parts, corrupted.noisy.to(self._dtype), corrupted.timesteps, encoded, torch.empty(batch, 6)
+            )
+        return objective.loss(answer, corrupted).mean()
 
     def _optimizer(self, learned: list[nn.Parameter]) -> tuple[int, int]:
         """(bytes that the optimizer remembers, bytes that it needs for a moment)."""
@@ -306,13 +326,19 @@ class _Estimator:
         )
 
 
-def _largest_batch(settings: TrainingSettings) -> tuple[int, int, int]:
-    """(width, height, pictures) of the batch that needs most, of whichever dataset.  Raises Failure."""
-    batches = [(*settings.dataset.size(), settings.optimizer.train_batch_size)]
-    if settings.folders.dataset_config:
-        subsets = (item.subset for item in training_set(settings).items)
-        batches = [(*subset.pictures.size(), subset.batch_size) for subset in subsets] or batches
-    return max(batches, key=math.prod)
+def _largest_batches(settings: TrainingSettings) -> tuple[Shown, Shown]:
+    """What needs most, of whichever dataset, among what is learned from and what is held out.  Raises Failure."""
+    usual = (*settings.dataset.size(), settings.optimizer.train_batch_size)
+    if not settings.folders.dataset_config:
+        return usual, usual
+    found = training_set(settings)
+    learned, held_out = (
+        max(
+            ((*item.subset.pictures.size(), item.subset.batch_size) for item in items), key=math.prod, default=(0, 0, 0)
+        )
+        for items in (found.items, found.held_out)
+    )
+    return learned, held_out
 
 
 def _encode(parts: Parts, batch: int, width: int, height: int) -> None:

@@ -17,6 +17,7 @@ from engine.data.steps import StepPlan
 from engine.disk import removed
 from engine.runs.events import Checkpoint, StateSaved
 from engine.runs.folder import RunFolder
+from engine.runs.history import History
 from engine.runs.saved_state import Progress, delete_state
 from engine.settings.saving import Saving
 from engine.settings.training import TrainingSettings
@@ -56,23 +57,26 @@ class Milestones:
         self._state_kept = time.monotonic()
         self._state_took = 0.0
 
-    def before_first_step(self) -> None:
-        self._validate(0)
-        if self.settings.samples.sample_at_first:
+    def before_step(self, first: int) -> bool:
+        """Do what is due before this engine's first step (1, or more where a run goes on); True where it is to stop.
+
+        A run that was stopped rather than to be measured is measured when it goes on.
+        """
+        behind = first - 1
+        if (behind == 0 or self._measures(behind)) and not self._is_measured(behind) and self._validate(behind):
+            return True
+        if behind == 0 and self.settings.samples.sample_at_first:
             self._draw(0)
+        return False
 
     def after(self, step: int) -> bool:
         """Do what is due after `step` steps (from 1); True where the run was asked to stop here."""
         name, saving, samples = self.settings.folders.output_name, self.settings.saving, self.settings.samples
-        epoch = step // self.plan.steps_per_epoch if step % self.plan.steps_per_epoch == 0 else None
+        epoch = self._epoch(step)
         wants = self._requests()
-        often = self.settings.validation
-        if (
-            due(epoch, often.validate_every_n_epochs)
-            or due(step, often.validate_every_n_steps)
-            or step == self.plan.steps
-        ):
-            self._validate(step)  # before the state is kept: a run that goes on from it does not measure again
+        # Before the state is kept: a run that goes on from it does not measure again.
+        if self._measures(step) and self._validate(step):
+            wants.add("stop")
         if step < self.plan.steps:
             by_step, by_epoch = due(step, saving.save_every_n_steps), due(epoch, saving.save_every_n_epochs)
             asked = bool(wants & {"save", "stop"})
@@ -167,10 +171,33 @@ class Milestones:
             self._go_on(step)
         self.accelerator.wait_for_everyone()
 
-    def _validate(self, step: int) -> None:
-        if self.validation:
-            self.validation.measure(self.report, step)
-            self._go_on(step)
+    def _epoch(self, step: int) -> int | None:
+        """The epoch that ends with a step, from 1."""
+        return step // self.plan.steps_per_epoch if step % self.plan.steps_per_epoch == 0 else None
+
+    def _measures(self, step: int) -> bool:
+        """Whether the validation loss is due after `step` steps."""
+        often = self.settings.validation
+        return (
+            due(self._epoch(step), often.validate_every_n_epochs)
+            or due(step, often.validate_every_n_steps)
+            or step == self.plan.steps
+        )
+
+    def _is_measured(self, step: int) -> bool:
+        """Whether the run's events have the validation loss after `step` steps."""
+        if not self.validation:
+            return False
+        is_first = self.accelerator.is_main_process
+        return of_first_process(is_first and any(v.step == step for v in History(self.run).update().validated))
+
+    def _validate(self, step: int) -> bool:
+        """Returns True where the user asks to stop meanwhile, in all processes or none."""
+        if not self.validation:
+            return False
+        is_stopped = self.validation.measure(self.report, step)
+        self._go_on(step)
+        return is_stopped
 
     def _go_on(self, step: int) -> None:
         self.report.pause()

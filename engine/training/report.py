@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,17 @@ class Report(report.Report):
         self._recent: deque[tuple[float, int, int, float]] = deque(maxlen=50)
         self._board = _tensorboard(logging_dir, name) if writer and logging_dir else None
 
-    def missed(self, pictures: dict[Path, str]) -> None:
-        """Pictures that could be read before and no longer can; each is named once."""
+    def missed(
+        self, pictures: Mapping[Path, str], so: str = "; others are shown in its place, if any have its size"
+    ) -> None:
+        """Pictures that could be read before and no longer can, with the reason; each is named once.
+
+        so: what follows from it, as the end of a sentence.
+        """
         for picture, why in pictures.items():
             if picture not in self._missed:
                 self._missed.add(picture)
-                self.warn(
-                    f"{picture} can no longer be read ({why}); others are shown in its place, if any have its size."
-                )
+                self.warn(f"{picture} can no longer be read ({why}){so}.")
 
     def step(
         self,

@@ -126,7 +126,9 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             f"{kept.foreign} encoded captions come from files of another program, which do not say of which caption "
             "and text encoders. Delete the files if it was others."
         )
-    apart = HeldOutCaptions(family, parts, settings, held_out.items, reading, trained) if held_out else None
+    apart = (
+        HeldOutCaptions(family, parts, settings, held_out.items, reading, trained, accelerator) if held_out else None
+    )
     placement, progress = Placement(parts, settings, device, dtype), CaptionProgress(report, run.stop_requested)
     # The text encoders come first, and go again where all captions are encoded at once: they and the denoiser of a
     # large model would not fit side by side.
@@ -189,6 +191,21 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
             noisy, timesteps = corrupted.noisy.to(dtype), corrupted.timesteps
             return family.predict(parts, noisy, timesteps, tell(), sizes.to(device))
 
+    validation = (
+        ValidationLoss(
+            held_out,
+            settings,
+            conditioning_apart,
+            objective,
+            answer,
+            parts,
+            accelerator,
+            resting,
+            run.stop_requested,
+        )
+        if held_out and conditioning_apart
+        else None
+    )
     milestones = Milestones(
         settings,
         run,
@@ -200,9 +217,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         accelerator,
         memory.state_dict,
         resting,
-        ValidationLoss(held_out, settings, conditioning_apart, objective, answer, parts, accelerator, resting)
-        if held_out and conditioning_apart
-        else None,
+        validation,
     )
 
     ahead = Ahead(
@@ -229,10 +244,10 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         if settings.is_fused()
         else AllAtOnce(optimizer, parameters(method), settings.optimizer.max_grad_norm, accelerator)
     )
-    if start == 0:
-        milestones.before_first_step()
-    report.stage("training", start, plan.steps)
     with closing(ahead):
+        if milestones.before_step(start + 1):
+            return "stopped", start
+        report.stage("training", start, plan.steps)
         for step in range(start + 1, plan.steps + 1):
             method.before_step(step)
             step_batches = batches.at(step - 1)

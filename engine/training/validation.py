@@ -9,13 +9,16 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from engine.data.batches import Batches, MicroBatch, derived_seed
 from engine.data.captions import settled
+from engine.data.dataset import Shown, together
 from engine.data.folders import short
 from engine.data.items import Item, captions_of
 from engine.data.pictures import UnreadablePicture
@@ -47,8 +50,9 @@ class HeldOutCaptions:
         items: list[Item],
         reading: Reading,
         learns: bool,
+        accelerator: Accelerator,
     ) -> None:
-        """learns: a text encoder is trained."""
+        """To be made by all processes, which share the work.  learns: a text encoder is trained."""
         self._family, self._parts, self._reading, self._learns = family, parts, reading, learns
         self.texts = [
             settled(caption, item.subset.captions, random.Random(_seed(item, "caption")))
@@ -58,7 +62,16 @@ class HeldOutCaptions:
         pictures = [item.picture for item in items]
         # What hinders keeping them is told of the captions that are learned from.
         self._kept = kept_captions(
-            family, parts, settings, pictures, self.texts, self._as_they_are, reading, learns, lambda _: None
+            family,
+            parts,
+            settings,
+            pictures,
+            self.texts,
+            self._as_they_are,
+            reading,
+            learns,
+            lambda _: None,
+            accelerator,
         )
 
     @property
@@ -85,7 +98,7 @@ class HeldOutCaptions:
 class ValidationLoss:
     """Measured by measure(); dropout and the like rest meanwhile.
 
-    resting: within its block the weights are those to be used and saved.
+    resting: within its block the weights are those to be used and saved.  stop: whether the user asks for it.
     """
 
     pictures: TrainingPictures
@@ -96,6 +109,7 @@ class ValidationLoss:
     parts: Parts
     accelerator: Accelerator
     resting: Callable[[], AbstractContextManager[None]]
+    stop: Callable[[], bool]
 
     def __post_init__(self) -> None:
         items, places = self.pictures.items, self.pictures.places
@@ -110,10 +124,14 @@ class ValidationLoss:
         chosen = [batch for step in range(min(most, batches.steps_per_epoch)) for batch in batches.at(step)]
         self._mine = chosen[self.accelerator.process_index :: self.accelerator.num_processes]
 
-    def measure(self, report: Report, step: int) -> None:
-        """Tell the loss after `step` steps.  All processes share the work; training goes on to the same bits."""
+    def measure(self, report: Report, step: int) -> bool:
+        """Tell the loss after `step` steps.  All processes share the work; training goes on to the same bits.
+
+        Returns True where the user asks to stop before all is measured: then nothing is told. Each process looks for
+        itself, but if one of them ends early, all of them return True.
+        """
         device = self.accelerator.device
-        losses = torch.zeros(2, device=device)
+        losses, lost = torch.zeros(3, device=device), dict[Path, str]()
         devices = [device] if device.type == "cuda" else []
         with (
             self.resting(),
@@ -122,27 +140,36 @@ class ValidationLoss:
             torch.random.fork_rng(devices),
         ):
             for number, batch in enumerate(self._mine):
+                if self.stop():
+                    losses[2] = 1
+                    break
                 report.stage("validating", number, len(self._mine))
-                losses += self._losses(batch, report)
-        total, count = self.accelerator.reduce(losses, "sum").tolist()
+                losses[:2] += self._losses(batch, lost)
+        total, count, unfinished = self.accelerator.reduce(losses, "sum").tolist()
+        of_all = dict(gather_object(list(lost.items())))
+        if unfinished:
+            return True
+        others = "is that of the others: its curve has a break" if count else "is not measured, for none is left"
+        report.missed(of_all, f"; from step {step} on the validation loss {others}")
         if count:
             report.validated(step, total / count, int(count))
+        return False
 
-    def _losses(self, batch: MicroBatch, report: Report) -> Tensor:
+    def _losses(self, batch: MicroBatch, lost: dict[Path, str]) -> Tensor:
         """(the pictures' losses added up, how many they are); a picture's is the mean over the timesteps.
 
-        A batch whose pictures are gone since the start counts for nothing, rather than to end a run that learns from
-        others.
+        A picture that is gone since the start is left out and put among those lost, rather than to end a run that
+        learns from others.
         """
-        torch.manual_seed(batch.seed)  # where latents are not kept, the VAE draws from this
-        device = self.accelerator.device
-        try:
-            loaded = self.pictures.latents.read(batch)
-        except UnreadablePicture as gone:
-            report.missed({gone.file: gone.why})
+        device, each = self.accelerator.device, []
+        for index in batch.pictures:
+            try:
+                each.append(self._shown(index))
+            except UnreadablePicture as gone:
+                lost[gone.file] = gone.why
+        if not each:
             return torch.zeros(2, device=device)
-        report.missed(loaded.missed)
-        shown = self.pictures.latents.shown(loaded)
+        shown = together(each)
         batch = replace(batch, pictures=shown.pictures)
         latents, beside = self.parts.apart(shown.latents.to(device, torch.float32))
         total = torch.zeros((), device=device)
@@ -153,6 +180,12 @@ class ValidationLoss:
             prediction = self.answer(corrupted, lambda: self.conditioning.of(batch) | beside, shown.sizes)
             total += self.objective.loss(prediction, corrupted, shown.mask).sum()
         return torch.stack([total / len(TIMESTEPS), total.new_tensor(len(latents))])
+
+    def _shown(self, index: int) -> Shown:
+        """Each picture by itself, as where latents are not kept the VAE draws anew.  Raises UnreadablePicture."""
+        seed = _seed(self.pictures.items[index], "shown")
+        torch.manual_seed(seed)
+        return self.pictures.latents.shown(self.pictures.latents.read_alone(index, seed))
 
     def _corrupted(self, index: int, latents: Tensor, at: float) -> Corrupted:
         """A picture's noise depends on its name, whatever stands in the batch beside it."""

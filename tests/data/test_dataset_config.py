@@ -198,3 +198,67 @@ def test_a_dataset_holds_out_its_own_share(folder: Path):
     assert {item.subset.dataset for item in split.held_out} == {0}
     assert len(split.items) < len(plain.items)
     assert not any("validation_split is not followed" in note for note in split.notes)
+
+
+ALL = "validation_split = 1.0\n"
+
+
+@pytest.mark.parametrize("place", ["[[datasets]]", "[[datasets.subsets]]"])
+def test_a_whole_folder_is_for_validation_where_its_dataset_or_subset_says_so(folder: Path, place: str):
+    """sd-scripts' documentation has the key in subsets; its parser takes it in datasets."""
+    text = "[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = 'cats'\n"
+    apart = "[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'dogs'\n".replace(place, f"{place}\n{ALL}")
+    found = described(folder, text + apart)
+    assert [item.picture.parent.name for item in found.items] == ["cats"] * 2
+    assert [item.picture.parent.name for item in found.held_out] == ["dogs"] * 3
+    assert not described(folder, text + apart, validation_split=0).notes
+
+
+def test_subsets_of_one_dataset_have_splits_of_their_own(folder: Path):
+    text = f"[[datasets]]\n[[datasets.subsets]]\nimage_dir='cats'\n[[datasets.subsets]]\nimage_dir='dogs'\n{ALL}"
+    found = described(folder, text, validation_split=0.5)
+    assert [item.picture.parent.name for item in (*found.items, *found.held_out)] == ["cats"] * 2 + ["dogs"] * 3
+    assert len(found.items) == 1  # of the cats, as the run has it
+
+
+def test_a_run_that_is_left_nothing_to_learn_from_is_told_so(folder: Path):
+    with pytest.raises(Failure, match="none is left to learn from") as failure:
+        described(folder, f"[[datasets]]\n{ALL}[[datasets.subsets]]\nimage_dir = 'cats'\n")
+    assert failure.value.option == "dataset_config"
+
+
+def test_what_one_dataset_holds_out_the_others_do_not_learn_from(folder: Path):
+    """The same folder at two sizes, as it is trained at several resolutions, named in two ways."""
+    text = """
+[[datasets]]
+validation_split = 0.34
+resolution = 64
+  [[datasets.subsets]]
+  image_dir = "dogs"
+[[datasets]]
+resolution = 96
+  [[datasets.subsets]]
+  image_dir = "cats/../dogs"
+  [[datasets.subsets]]
+  image_dir = "others"
+  num_repeats = 1
+  is_reg = true
+"""
+    found = described(folder, text)
+    (out,) = found.held_out
+    learned = [(item.subset.dataset, item.picture.name) for item in found.items if not item.is_regularisation]
+    assert len(learned) == 4
+    assert out.picture.name not in {name for _, name in learned}
+    assert sum(item.repeats for item in found.items if item.is_regularisation) == 2  # as the second dataset's own
+    assert [note for note in found.notes if "held out" in note] == [
+        "1 of the pictures held out is listed a second time, in another dataset or as regularisation pictures: nothing "
+        "is learned from them there either."
+    ]
+    both = described(
+        folder,
+        text.replace("validation_split = 0.34", "").replace(
+            "[[datasets]]", "[general]\nvalidation_split = 0.34\n[[datasets]]", 1
+        ),
+    )
+    assert [item.subset.dataset for item in both.held_out] == [0, 1]  # the same picture, measured at both sizes
+    assert not any("held out" in note for note in both.notes)

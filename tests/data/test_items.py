@@ -76,8 +76,30 @@ def test_those_held_out_are_the_ones_that_sd_scripts_holds_out():
     assert [item.picture.stem for item in TrainingSet.of(own).held_out] == ["0", "1"]
 
 
-@pytest.mark.parametrize(("split", "pictures", "held_out"), [(0.9, 1, 0), (0.9, 2, 1), (0.1, 4, 0), (0, 9, 0)])
-def test_a_folder_keeps_one_picture_to_learn_from(split: float, pictures: int, held_out: int):
+@pytest.mark.parametrize(("split", "pictures", "held_out"), [(0.9, 1, 0), (0.9, 2, 1), (0.1, 4, 0), (0, 9, 0),
+                                                              (0.99, 3, 2), (1, 1, 1), (1, 3, 3)])  # fmt: skip
+def test_a_folder_keeps_one_picture_to_learn_from_unless_all_of_it_is_asked_for(
+    split: float, pictures: int, held_out: int
+):
     subset = Subset(validation=Validation(validation_split=split))
     own = [Item(Path(f"{number}.png"), "cat", 1, subset=subset) for number in range(pictures)]
     assert len(TrainingSet.of(own).held_out) == held_out
+
+
+def test_nothing_is_learned_from_a_picture_held_out_where_it_is_a_regularisation_picture_too(tmp_path: Path):
+    """By another path as well; and those that are left are balanced."""
+    draw_pictures(tmp_path / "cats", 4)
+    (tmp_path / "reg").symlink_to(tmp_path / "cats")
+    subset = Subset(validation=Validation(validation_split=0.5))
+    own, regularisation = (
+        [Item(file, "cat", 3, subset=subset) for file in sorted((tmp_path / name).glob("*.png"))]
+        for name in ("cats", "reg")
+    )
+    found = TrainingSet.of(own, regularisation)
+    out = {item.picture.name for item in found.held_out}
+    assert len(out) == 2
+    assert not out & {item.picture.name for item in found.items}
+    assert sum(item.repeats for item in found.items if item.is_regularisation) == 6  # as those that are learned from
+    (note,) = found.notes
+    assert note.startswith("2 of the pictures held out are listed a second time")
+    assert TrainingSet.of(own, [replace(item, picture=Path("other") / item.picture.name) for item in own]).notes == ()

@@ -178,3 +178,9 @@ image_dir = '{tmp_path / "b"}'
     )
     plain = needed(MODEL_FOLDER, max_resolution="256,256", train_batch_size=3).phases["training"].activations
     assert needed(MODEL_FOLDER, dataset_config=str(config)).phases["training"].activations == plain
+    small = needed(MODEL_FOLDER, max_resolution="64,64", train_batch_size=2).phases["training"]
+    config.write_text(config.read_text().replace("resolution = 256", "resolution = 256\nvalidation_split = 1.0"))
+    apart = needed(MODEL_FOLDER, dataset_config=str(config)).phases
+    assert apart["training"] == small
+    assert small.activations < apart["validation"].activations < plain  # nothing is remembered for gradients
+    assert apart["validation"].gradients == 0

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+from engine.data.items import Item
 from engine.data.training_set import training_set
+from engine.models.family import Parts, Reading
 from engine.networks.dropout import Dropouts, attach
 from engine.runs.events import Validated
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
+from engine.runs.saved_state import find_state
 from engine.settings.training import TrainingSettings
+from engine.training.caption_progress import CaptionProgress
 from engine.training.report import Report
 from engine.training.train import train
-from engine.training.validation import resting_modules
+from engine.training.validation import HeldOutCaptions, resting_modules
+from tests.data.epochs import CaptionLengths
 
 OFTEN = {"validation_split": 0.4, "validate_every_n_steps": 2, "lr_scheduler": "constant"}
 VARIED = {"network_dropout": 0.3, "shuffle_caption": True, "caption_dropout_rate": 0.5, "flip_aug": True}
@@ -164,7 +171,94 @@ def test_pictures_held_out_that_go_in_the_middle_do_not_end_the_run(settings: Tr
     assert train(asked, run, Losing(run.writer())) == ("done", 4)
     history = History(run).update()
     assert [found.step for found in history.validated] == [0, 2]
-    assert sum("can no longer be read" in text for text in history.warnings) == 2  # each once
+    told = [text for text in history.warnings if "can no longer be read" in text]
+    assert len(told) == 2  # each once
+    assert all("from step 4 on the validation loss is not measured, for none is left" in text for text in told)
+
+
+def test_a_picture_held_out_that_goes_is_left_out_and_no_other_stands_in_its_place(settings: TrainingSettings):
+    """3 · mean(a, b, c) = a + 2 · mean(b, c), whichever of them goes, where nothing is learned meanwhile."""
+    still = {"validation_split": 0.6, "validate_every_n_steps": 2, "unet_lr": 1e-30, "text_encoder_lr": 1e-30,
+             "cache_latents": False, "train_batch_size": 2, "max_train_steps": 1}  # fmt: skip
+    asked = settings.with_values(still)
+    first, *others = [item.picture for item in training_set(asked).held_out]
+
+    def without(*gone: Path) -> History:
+        """gone: after the first step; they are back after the run."""
+
+        class Losing(Report):
+            def step(self, step: int, *others: Any, **more: Any) -> None:
+                super().step(step, *others, **more)
+                for picture in gone:
+                    picture.rename(picture.with_suffix(".away"))
+
+        run = new_run(asked)
+        train(asked, run, Losing(run.writer()))
+        for picture in gone:
+            picture.with_suffix(".away").rename(picture)
+        return History(run).update()
+
+    lacking_one, lacking_two = without(first), without(*others)
+    (before, two), (_, one) = lacking_one.validated, lacking_two.validated
+    assert [measured.pictures for measured in (before, two, one)] == [3, 2, 1]
+    assert 3 * before.loss == pytest.approx(one.loss + 2 * two.loss, rel=1e-5)
+    told = [text for text in lacking_one.warnings if "can no longer be read" in text]
+    assert len(told) == 1
+    assert "from step 1 on the validation loss is that of the others: its curve has a break" in told[0]
+
+
+class StoppingMeanwhile(Report):
+    """Asks the run to stop when the second picture of the n-th measurement is on."""
+
+    def __init__(self, run: RunFolder, which: int) -> None:
+        super().__init__(run.writer())
+        self._run, self._left = run, which
+
+    def stage(self, name: Any, done: int = 0, total: int = 0, detail: str = "") -> None:
+        super().stage(name, done, total, detail)
+        if name == "validating" and done == 0:
+            self._left -= 1
+            if self._left == 0:
+                self._run.ask("stop")
+
+
+def test_a_stop_ends_a_measurement_and_the_run_makes_up_for_it_when_it_goes_on(settings: TrainingSettings):
+    asked = settings.with_values({"max_train_steps": 3, **OFTEN})
+    whole = curve(trained(asked))
+    run = new_run(asked)
+    for which, step in ((1, 0), (2, 2)):  # of the first engine, before its first step; of the next one
+        assert train(asked, run, StoppingMeanwhile(run, which)) == ("stopped", step)
+        assert curve(History(run).update()) == whole[: which - 1]
+        assert bool(find_state(run.state_folder)) == (step > 0)
+        (run.path / "control.jsonl").unlink()
+    assert curve(went_on(asked, run)) == whole
+
+
+def test_where_another_process_stops_all_drop_what_is_unfinished(settings: TrainingSettings, monkeypatch):
+    """What they add up says so, even to those that have not seen the wish."""
+    monkeypatch.setattr(Accelerator, "reduce", lambda self, losses, how: losses + torch.tensor([0, 0, 1]))
+    asked = settings.with_values(OFTEN)
+    run = new_run(asked)
+    assert train(asked, run, Report(run.writer())) == ("stopped", 0)
+    assert History(run).update().validated == []
+
+
+def test_processes_share_the_captions_of_what_is_held_out(tmp_path: Path):
+    """Of two, each encodes half of those that are to be kept in files."""
+    asked = TrainingSettings().with_values({"flux1_checkbox": True, "flux1_cache_text_encoder_outputs_to_disk": True})
+    items = [Item(tmp_path / f"{number}.png", "", 1, caption="x" * number) for number in range(1, 9)]
+    encoded = []
+
+    def of_process(rank: int, wait: Any) -> None:
+        family, parts = CaptionLengths(), Parts(nn.Module(), nn.Module(), [], [])
+        beside: Any = SimpleNamespace(num_processes=2, process_index=rank, wait_for_everyone=wait)
+        held_out = HeldOutCaptions(family, parts, asked, items, Reading(), False, beside)
+        held_out.conditioning(torch.device("cpu"), CaptionProgress())
+        encoded.append(family.asked)
+
+    # The other comes while the first waits for it, and finds half of the files.
+    of_process(0, lambda: of_process(1, lambda: None))
+    assert encoded == [4, 4]
 
 
 def test_nothing_drops_out_while_modules_rest_and_those_that_did_do_so_again():

@@ -8,7 +8,8 @@ import pytest
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.settings.training import TrainingSettings
-from ui.memory_panel import asked, memory_html
+from engine.training.estimate import estimate
+from ui.memory_panel import PHASES, asked, memory_html
 
 GIB = 2**30
 PHASE = {"weights": 5 * GIB, "network": 0, "gradients": 0, "optimizer": GIB, "activations": 3 * GIB}
@@ -49,3 +50,10 @@ def test_the_engine_is_asked_and_answers_bit_by_bit(monkeypatch: pytest.MonkeyPa
     assert more[-1]["phases"] == first["phases"]
     gone = settings.with_values({"pretrained_model_name_or_path": "owner/model"})
     assert "is not on this machine" in next(iter(asked(gone)))["failure"]
+
+
+def test_every_part_of_a_run_has_words():
+    values = {"pretrained_model_name_or_path": str(MODEL_FOLDER), "max_resolution": "64,64", "sample_prompts": "a"}
+    for method in ("lora", "finetune"):
+        settings = TrainingSettings().for_method(method).with_values({**values, "text_encoder_lr": 0})
+        assert set(estimate(settings, "cpu").phases) <= set(PHASES)
