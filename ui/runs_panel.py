@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -25,12 +26,14 @@ MOST_LISTED = 50
 class RunsPanel:
     """Draws itself within gr.Blocks; a run is known by its folder's name.
 
+    seen: what the page shows of the run, as JSON. It is kept in the page rather than on the server: of two answers that
+    overtake each other on their way, the later one decides what is shown, and so what the next look compares with.
     ended: the name of the shown run once it has ended, and how many events it told: changes, for others to look.
     """
 
     def draw(self) -> None:
         self.chosen = gr.Dropdown([], label="Run", elem_id="run", allow_custom_value=True)
-        self.seen = gr.State(None)
+        self.seen = gr.Textbox(visible="hidden")
         self.ended = gr.Textbox(visible="hidden")  # not a State, whose changes the timer's events do not tell
         with gr.Row(elem_classes="actions"):
             self.stop = gr.Button("Stop", elem_id="stop", variant="stop", min_width=80, visible=False)
@@ -68,22 +71,22 @@ class RunsPanel:
         """An update of the list of runs that shows this one."""
         return gr.update(choices=_choices(), value=run.name)
 
-    def tick(self, name: str | None, seen: Any) -> list[Any]:
+    def tick(self, name: str | None, seen: str | None) -> list[Any]:
         """What has changed since `seen`; the rest is left as it is, so that the page does not flicker."""
         history = _history(name)
         if history is None:
-            return [None, *(gr.skip() for _ in range(10))] if seen is None else self._look_anew(None)
+            return self._look_anew(None) if seen else [gr.skip()] * 11
         history.update()
         status = history.status
         stopping = status in ("running", "starting") and history.run.stop_requested()
         pictures = len(history.samples) + len(history.captioned)
         state = [name, history.version, status, stopping, pictures, _log_size(history.run)]
-        before = seen or [None] * len(state)
+        before = json.loads(seen) if seen else [None] * len(state)
         if state == before:
             return [gr.skip()] * 11
         steps_changed = state[:2] != before[:2]
         return [
-            state,
+            json.dumps(state),
             run_view.overview(history),
             run_view.chart(history) if steps_changed else gr.skip(),
             run_view.samples(history) if [name, state[4]] != [before[0], before[4]] else gr.skip(),
@@ -95,7 +98,7 @@ class RunsPanel:
     def _look_anew(self, name: str | None) -> list[Any]:
         if _history(name) is None:
             hidden = [gr.update(visible=False)] * 5
-            return [None, run_view.NO_RUN, "", "", "", *hidden, gr.skip()]
+            return ["", run_view.NO_RUN, "", "", "", *hidden, gr.skip()]
         return self.tick(name, None)
 
     def _buttons(self, run: RunFolder, status: str, stopping: bool, same: bool) -> list[Any]:
