@@ -53,7 +53,7 @@ def fetched(name: str, kinds: Mapping[str, Collection[str]], option: str, weight
     Raises Failure with a sentence for people; Stopped and the like from `tell` come through.
     """
     name = MOVED.get(name, name)
-    token = os.environ.get("HF_TOKEN") or False
+    token = _token()
     files, kind = _files_and_kind(name, token, option)
     if kind not in kinds:
         raise _another(name, kind, next(iter(kinds)), option)
@@ -66,7 +66,7 @@ def fetch_lists(name: str, option: str) -> None:
     option: the one that names it.  Raises as fetched() does.
     """
     name = MOVED.get(name, name)
-    token = os.environ.get("HF_TOKEN") or False
+    token = _token()
     files, _ = _files_and_kind(name, token, option)
     _downloaded(name, files, [file for file in LISTS if file in files], token, option)
 
@@ -77,7 +77,7 @@ def fetched_module(name: str, within: str, option: str, weights: bool = True) ->
     within: the part's sub-folder.  option: the one that names it.  weights: else the configuration alone.
     Raises as fetched() does.
     """
-    token = os.environ.get("HF_TOKEN") or False
+    token = _token()
     try:
         files = _listed(name, token)
     except Exception as error:
@@ -90,6 +90,11 @@ def fetched_module(name: str, within: str, option: str, weights: bool = True) ->
             option,
         )
     return _downloaded(name, files, _wanted(needed_files(files, [place]), weights), token, option) / place
+
+
+def _token() -> str | bool:
+    """For models that ask for one; without it, none is sent."""
+    return os.environ.get("HF_TOKEN") or False
 
 
 def _wanted(files: list[str], weights: bool) -> list[str]:

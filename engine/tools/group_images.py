@@ -11,7 +11,7 @@ from engine.data.examining import examined
 from engine.failure import Failure
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
-from engine.settings.option import option
+from engine.settings.option import like, option
 from engine.settings.values import JobSettings
 from engine.tools.captioning import Outcome, counted
 from engine.tools.copying import Converting, copy_all, destination_failures
@@ -20,22 +20,14 @@ from engine.tools.pictures import PictureFolder, pictures_of
 
 
 class Grouped(PictureFolder):
-    train_data_dir: str = option(
-        "",
+    train_data_dir: str = like(
+        PictureFolder,
+        "train_data_dir",
         label="Input folder (containing the images to group)",
-        section="Pictures",
-        widget="folder",
-        must_be="folder",
         kohya="input_folder",
         help="The folder that holds the pictures. Captions come along.",
     )
-    recursive: bool = option(
-        False,
-        label="Include Subfolders",
-        section="Pictures",
-        kohya="include_subfolders",
-        help="Also the pictures in all folders within it.",
-    )
+    recursive: bool = like(PictureFolder, "recursive", label="Include Subfolders", kohya="include_subfolders")
     output_folder: str = option(
         "",
         label="Output folder (where the grouped images will be stored)",

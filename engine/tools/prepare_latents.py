@@ -29,6 +29,7 @@ from engine.settings.training import TrainingSettings
 from engine.settings.values import JobSettings
 from engine.tools import metadata_file
 from engine.tools.captioning import Outcome, counted
+from engine.tools.metadata_merge import Merging
 from engine.tools.pictures import PictureFolder, pictures_of
 
 MODEL, SIZES, METADATA = "Model", "Sizes", "Metadata"
@@ -86,11 +87,9 @@ class Sizes(Group):
 
 
 class Listing(Group):
-    in_json: str = option(
-        "",
-        label="Metadata file to begin with",
-        section=METADATA,
-        widget="file",
+    in_json: str = like(
+        Merging,
+        "in_json",
         help="A metadata file whose captions and tags are kept; empty for the one to write, where it is there.",
     )
     out_json: str = option(
@@ -101,12 +100,7 @@ class Listing(Group):
         help="The JSON file for fine-tuning that gets each picture's size in training; empty for none. One that is "
         "there is kept as a .bak file.",
     )
-    full_path: bool = option(
-        False,
-        label="Use full path",
-        section=METADATA,
-        help="Pictures are known by their whole paths rather than their names: needed for several folders.",
-    )
+    full_path: bool = like(Merging, "full_path")
 
 
 class Settings(JobSettings):

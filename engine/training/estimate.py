@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -186,7 +187,7 @@ class _Estimator:
             activations = phase.activations - _bytes_of(learned) + gradients
         else:
             activations = phase.activations - gradients
-        remembered, passing = self._optimizer(learned)
+        remembered, passing = self._optimizer
         # Gradients come as activations go; the step itself needs room when activations are gone.
         spare = max(activations, passing, 0)
         return Phase(phase.weights, self._network, gradients, remembered, spare)
@@ -198,7 +199,7 @@ class _Estimator:
             self._loss(told, learns, self._held_out)
 
         phase = self._phase(self._on_device(learns), measure)
-        remembered, _ = self._optimizer(parameters(self._method))
+        remembered, _ = self._optimizer
         return Phase(phase.weights, self._network, 0, remembered, phase.activations)
 
     def _on_device(self, learns: bool) -> list[nn.Module]:
@@ -226,8 +227,10 @@ class _Estimator:
             )
         return objective.loss(answer, corrupted).mean()
 
-    def _optimizer(self, learned: list[nn.Parameter]) -> tuple[int, int]:
+    @cached_property
+    def _optimizer(self) -> tuple[int, int]:
         """(bytes that the optimizer remembers, bytes that it needs for a moment)."""
+        learned = parameters(self._method)
         counts: Counter[tuple[int, ...]] = Counter()
         for parameter in learned:
             counts[tuple(parameter.shape[2:])] += parameter.numel()
@@ -262,7 +265,7 @@ class _Estimator:
 
         learning = parts.text_encoders if self._method.trains_text_encoder else []
         phase = self._phase([parts.denoiser, *parts.of_pictures(), *learning], draw)
-        remembered, _ = self._optimizer(parameters(self._method))
+        remembered, _ = self._optimizer
         return Phase(phase.weights, self._network, 0, remembered, phase.activations)
 
     def _phase(self, modules: list[nn.Module], work: Callable[[], None], grad: bool = False) -> Phase:
