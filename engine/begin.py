@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from pydantic import ValidationError
 from engine.check.check import Resumed, check
 from engine.check.problem import Checked, Problem
 from engine.check.utility import check_utility
-from engine.data.output_names import saved_names, state_name, stem_of
+from engine.data.output_names import place_of, saved_names, state_name, stem_of
+from engine.disk import DiskFull, why_not
 from engine.jobs import JOBS
 from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs, runs_root
@@ -46,14 +48,21 @@ def begin_utility(job: str, settings: JobSettings) -> tuple[Checked, RunFolder |
 
 
 def _started(job: str, settings: JobSettings, checked: Checked) -> tuple[Checked, RunFolder | None]:
+    run = None
     try:
-        run = RunFolder.create(job, settings.model_dump_json(indent=2), settings.title() or job)
+        run = RunFolder.create(job, settings.model_dump_json(indent=2), settings.title() or job, to_start=True)
         process.start(run, settings)
     except OSError as error:
-        mend = f"Allow writing to {runs_root()}, or free some space."
-        problem = Problem("", f"The run cannot be started: {error}.", mend)
-        return Checked([*checked.problems, problem], checked.plan), None
+        if run:
+            shutil.rmtree(run.path, ignore_errors=True)
+        return Checked([*checked.problems, _cannot_be_written(error)], checked.plan), None
     return checked, run
+
+
+def _cannot_be_written(error: OSError) -> Problem:
+    if isinstance(error, DiskFull):
+        return Problem("", error.words, f"Free some space on the disk of {runs_root()}.")
+    return Problem("", f"The run cannot be started: {why_not(error)}.", f"Allow writing to {runs_root()}.")
 
 
 def without_secrets(settings: Some) -> Some:
@@ -68,7 +77,11 @@ def going_on() -> RunFolder | None:
 
 def resume(run: RunFolder) -> None:
     """Start an engine on a run that ended before it was done.  Raises CannotResume."""
-    process.start(run, resumable_settings(run))
+    settings = resumable_settings(run)
+    try:
+        process.start(run, settings)
+    except OSError as error:
+        raise CannotResume(_cannot_be_written(error).sentences) from error
 
 
 def resumable_settings(run: RunFolder) -> JobSettings:
@@ -84,7 +97,7 @@ def resumable_settings(run: RunFolder) -> JobSettings:
     else:
         problems = check_utility(settings).problems
     if blocking := [problem for problem in problems if problem.blocking]:
-        raise CannotResume(" ".join(f"{p.what} {p.mend}".strip() for p in blocking))
+        raise CannotResume(" ".join(problem.sentences for problem in blocking))
     return settings
 
 
@@ -103,8 +116,9 @@ def settings_of(run: RunFolder) -> JobSettings:
 
 
 def _problems_of_training(run: RunFolder, settings: TrainingSettings, history: History) -> list[Problem]:
+    """One that ended before it had a state begins again, over its own files."""
     run_has_state = saved_progress(run.state_folder) is not None
-    if (history.state_step is not None or history.checkpoints) and not run_has_state:
+    if history.state_step is not None and not run_has_state:
         raise CannotResume(
             f"The training state of {run.name} is gone, so it would begin again at step 0. Start a new run instead."
         )
@@ -124,13 +138,13 @@ def _written_by(history: History, settings: TrainingSettings) -> set[Path]:
 
 
 def _rival(settings: TrainingSettings, but: RunFolder | None = None) -> Problem | None:
-    """A run that is going on and will write the same files."""
+    """A run that is going on and will write the same files; of two that begin at once, the engine refuses one."""
     for run in all_runs():
         if run == but or run.job != "train" or not run.is_alive():
             continue
         with suppress(SettingsFileError):
             folders = read_settings(run.settings_file).settings.folders
-            if (folders.output_dir, folders.output_name) == (settings.folders.output_dir, settings.folders.output_name):
+            if place_of(folders) == place_of(settings.folders):
                 return Problem(
                     "output_name",
                     f"The run {run.name}, which is still going on, writes files of this name.",

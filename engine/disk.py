@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import platform
 import re
 import shutil
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -15,66 +19,181 @@ import psutil
 MOST_TRIES = 20
 
 LEFT_BEHIND = 3600.0
-"""Seconds after which what another process began to write counts as left behind: it may run on another machine, which
-shares the folder and has process numbers of its own."""
+"""Seconds after which what a process of another machine, which shares the folder, began to write counts as left
+behind: nobody here can see whether it still runs."""
 
-_ASIDE = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(?P<kind>new|old)")
+SAME_START = 2.0
+"""Seconds by which the start of one process may seem to differ from look to look."""
+
+_ASIDE = re.compile(
+    r"\.(?P<name>.+)\.(?P<process>\d+)(-(?P<start>\d+)-(?P<machine>[0-9a-f]{8}))?\.(?P<kind>new|old)", re.DOTALL
+)
+
+LONGEST_NAME = 200
+"""Bytes of a name that has room for more behind it: file systems take 255."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM_WORDS = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 112", "not enough space")
+"""How libraries that have no OSError of their own put it: those of Rust name the system's number."""
+
+NEXT_TO_NOTHING = 2**20
+"""Bytes free on a disk with less of which a write that failed, failed for want of room, whatever its error says."""
 
 
-def aside(path: Path) -> Path:
-    """Where a file or folder is made before it takes its place: hidden, and named after the process that makes it."""
-    return path.with_name(f".{path.name}.{os.getpid()}.new")
+class DiskFull(OSError):
+    """There is no room for a file: which one, what it needs, and what there is, in a sentence."""
+
+    def __init__(self, path: Path, needs: int, free: int) -> None:
+        why = f"needs about {amount(needs)}, and {amount(free)} are free" if needs else "cannot be written"
+        if free > max(needs, NEXT_TO_NOTHING):  # a quota, or as many files as a disk can have
+            why = f"cannot be written, though {amount(free)} seem to be free: there may be a limit on what you may use"
+        words = f'The disk is full: "{path.name}" in "{path.parent}" {why}.'
+        super().__init__(errno.ENOSPC, words, str(path))
+        self.words = words
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def amount(count: int) -> str:
+    """Bytes as people say them."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{max(0, count) / 1e3:.0f} KB"
+
+
+def is_for_want_of_room(error: BaseException | None) -> bool:
+    """Whether the disk was full, by the error itself or one that it came from."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return True
+        if any(words in str(error) for words in _NO_ROOM_WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def aside(path: Path, kind: str = "new") -> Path:
+    """Where a file or folder is made before it takes its place: hidden, and named after the process that makes it.
+
+    "old" is where it lies while another one takes its place, under its whole name, by which it comes back.
+    """
+    name = path.name
+    if kind == "new" and len(os.fsencode(name)) > LONGEST_NAME:
+        name = f"{zlib.crc32(os.fsencode(name)):08x}"
+    return path.with_name(f".{name}.{_this_process()}.{kind}")
+
+
+def _this_process() -> str:
+    """Number, start and machine: numbers are given again, and other machines have the same."""
+    return f"{os.getpid()}-{_start_of(os.getpid())}-{_this_machine()}"
+
+
+@cache
+def _start_of(process: int) -> int:
+    """In seconds since 1970; asked once for each process, for a fork has this module's memory too."""
+    return round(psutil.Process(process).create_time())
+
+
+@cache
+def _this_machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 @contextmanager
-def written_whole(path: Path, waits: bool = True) -> Iterator[Path]:
+def written_whole(path: Path, waits: bool = True, needs: int = 0, within: bool = False) -> Iterator[Path]:
     """Yields a path to write to, which then replaces `path`: readers, and a power cut, find the old file or the new.
 
     Where the block raises, the old file stays.  waits: until the file is on the disk itself; without that a power cut
-    may garble it, though nothing else will.
+    may garble it, though nothing else will.  needs: bytes, as far as they are known.  within: what writes makes files
+    of its own beside the one that it is given; they lie in a hidden folder then.  Raises DiskFull, and what writing
+    raises.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = aside(path)
+    hidden = aside(path)
+    new = hidden / path.name if within else hidden
     try:
-        yield new
-        if waits:
-            to_disk(new)
-        moved(new, path)
-        if waits:
-            to_disk(path.parent)
+        with _room_for(path, needs):
+            if within:
+                hidden.mkdir(exist_ok=True)
+            yield new
+            if waits:
+                to_disk(new)
+            moved(new, path)
+            if waits:
+                to_disk(path.parent)
     finally:
-        new.unlink(missing_ok=True)
+        _deleted(hidden)
 
 
 @contextmanager
-def folder_written_whole(folder: Path, old: Path | None = None) -> Iterator[Path]:
+def folder_written_whole(folder: Path, needs: int = 0) -> Iterator[Path]:
     """Yields an empty folder to write into, which then replaces `folder` with all that is in it.
 
-    A folder cannot be replaced in one move. old: where the one before lies for the moment between two; where a kill
-    strikes just then, remove_leftovers() puts it back, unless it lies where the caller says.
-    Where the block raises, the old folder stays.
+    A folder cannot be replaced in one move. Where a kill strikes between the two, moved_aside() finds the one before,
+    and remove_leftovers() puts it back.  Where the block raises, the old folder stays.
+    needs: bytes, as far as they are known.  Raises DiskFull, and what writing raises.
     """
-    new, old = aside(folder), old or folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
+    new, old = aside(folder), aside(folder, "old")
+    _deleted(new)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield new
-        for entry in sorted(new.rglob("*"), reverse=True):
-            to_disk(entry)
-        # Where a save was killed between the moves, the old one is all there is, and stays until the new one stands.
-        if folder.exists():
-            removed(old)
-            moved(folder, old)
-        moved(new, folder)
-        to_disk(folder.parent)
-        removed(old)
+        with _room_for(folder, needs):
+            new.mkdir()
+            yield new
+            for entry in sorted(new.rglob("*"), reverse=True):
+                to_disk(entry)
+            if folder.exists():
+                moved(folder, old)
+            try:
+                moved(new, folder)
+            except OSError:
+                if old.exists():
+                    moved(old, folder)
+                raise
+            to_disk(folder.parent)
+        _deleted(old)
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        _deleted(new)
+
+
+def moved_aside(folder: Path) -> Path | None:
+    """Where a folder lies that was being replaced when a kill struck between the two moves."""
+    if folder.exists() or not folder.parent.is_dir():
+        return None
+    named = ((entry, _ASIDE.fullmatch(entry.name)) for entry in folder.parent.iterdir())
+    return next((entry for entry, is_ in named if is_ and (is_["name"], is_["kind"]) == (folder.name, "old")), None)
+
+
+@contextmanager
+def _room_for(path: Path, needs: int) -> Iterator[None]:
+    """Refuse to begin what there is no room for, and turn what libraries say of a full disk into one error."""
+    free = shutil.disk_usage(path.parent).free
+    if free < needs:
+        raise DiskFull(path, needs, free)
+    try:
+        yield
+    except DiskFull:
+        raise
+    except Exception as error:
+        if is_for_want_of_room(error) or shutil.disk_usage(path.parent).free < NEXT_TO_NOTHING:
+            raise DiskFull(path, needs, free) from error
+        raise
 
 
 def removed(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
-    if path.is_dir():
+    """Delete a file or a folder, if it is there.  A kill leaves it whole, or hidden for remove_leftovers()."""
+    if path.is_dir() and not path.is_symlink():
+        hidden = aside(path)
+        _deleted(hidden)
+        moved(path, hidden)
+        path = hidden
+    _deleted(path)
+
+
+def _deleted(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
@@ -131,9 +250,29 @@ def remove_leftovers(folder: Path) -> None:
         return
     for entry in folder.iterdir():
         named = _ASIDE.fullmatch(entry.name)
-        if not named or psutil.pid_exists(int(named["process"])):
+        if not named or _is_at_work(named, entry):
             continue
         if named["kind"] == "old" and not (folder / named["name"]).exists():
             moved(entry, folder / named["name"])
-        elif time.time() - entry.stat().st_mtime > LEFT_BEHIND:
-            removed(entry)
+        else:
+            _deleted(entry)
+
+
+def _is_at_work(named: re.Match[str], entry: Path) -> bool:
+    """Whether the process that began an entry may still be at it."""
+    if named["machine"] != _this_machine():  # another's, or of an earlier version, whose names tell less
+        return _age(entry) < LEFT_BEHIND
+    try:
+        process = psutil.Process(int(named["process"]))
+        started = process.create_time() if process.status() != psutil.STATUS_ZOMBIE else 0.0
+    except (psutil.NoSuchProcess, OverflowError):
+        return False
+    except psutil.Error:
+        return True
+    return abs(started - int(named["start"])) <= SAME_START
+
+
+def _age(entry: Path) -> float:
+    """Seconds since a file or folder was written or, where systems note that, put where it is."""
+    found = entry.lstat()
+    return time.time() - max(found.st_mtime, found.st_ctime if os.name != "nt" else 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import logging
 import os
@@ -12,14 +11,17 @@ import threading
 import time
 import traceback
 import warnings
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-from engine.disk import remove_leftovers
+from engine.disk import DiskFull, is_for_want_of_room, remove_leftovers
 from engine.failure import Failure, Stopped
 from engine.jobs import JOBS, Job
 from engine.runs.events import EventWriter, Finished, Problem, Started
 from engine.runs.folder import RunFolder, RunIsHeld
+from engine.runs.saved_state import tidy_done_runs
 
 LIBRARIES = (
     "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "bitsandbytes", "onnxruntime",
@@ -41,22 +43,33 @@ def work(run: RunFolder) -> int:
 
 def _work(run: RunFolder, writer: EventWriter | None) -> int:
     """writer: None in all processes of a run but the first."""
-    if writer:
-        remove_leftovers(run.path)
-        _beat_while_alive(run)
-        writer.write(Started(versions=_versions()))
     try:
+        if writer:
+            _begin(run, writer)
         how, step = _run_job(run, writer)
     except Stopped:
         how, step = "stopped", 0
     except BaseException as error:
-        traceback.print_exc()
+        run.give_up_reserve()  # the disk may be full, and this is to be read
+        with suppress(OSError):
+            traceback.print_exc()
         if writer:
-            writer.write(explain(error, JOBS[run.job]), Finished(how="failed"))
+            writer.write(explain(error, JOBS[run.job], run), Finished(how="failed"))
         return 1
     if writer:
+        run.give_up_reserve()
         writer.write(Finished(how=how, step=step))
     return 0
+
+
+def _begin(run: RunFolder, writer: EventWriter) -> None:
+    """Put in order what kills left, and say that the engine is up."""
+    for folder in (run.path, run.previews_folder):
+        remove_leftovers(folder)
+    run.keep_reserve()
+    tidy_done_runs()
+    _beat_while_alive(run)
+    writer.write(Started(versions=_versions()))
 
 
 def _run_job(run: RunFolder, writer: EventWriter | None) -> tuple[Any, int]:
@@ -71,7 +84,7 @@ def _run_job(run: RunFolder, writer: EventWriter | None) -> tuple[Any, int]:
     return outcome
 
 
-def explain(error: BaseException, job: Job) -> Problem:
+def explain(error: BaseException, job: Job, run: RunFolder) -> Problem:
     """What went wrong and the next move, in words."""
     if isinstance(error, Failure):
         return Problem(what=error.what, mend=error.mend, option=error.option)
@@ -81,8 +94,8 @@ def explain(error: BaseException, job: Job) -> Problem:
             mend=f"{job.smaller}, and close other programs that use the GPU.",
             option=job.smaller_option,
         )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return Problem(what="The disk is full.", mend="Free some space, then press Resume.", option="output_dir")
+    if is_for_want_of_room(error):
+        return _without_room(error, run)
     if isinstance(error, PermissionError):
         return Problem(
             what=f"The system does not let this program open {error.filename}.",
@@ -92,6 +105,16 @@ def explain(error: BaseException, job: Job) -> Problem:
         what=f"{type(error).__name__}: {error}",
         mend="This is a fault of the program, not yours; the log says where. What was saved before is sound.",
     )
+
+
+def _without_room(error: BaseException, run: RunFolder) -> Problem:
+    mend = "Free some space there, then press Resume."
+    if isinstance(error, DiskFull):
+        is_own = run.path in Path(error.filename).parents
+        return Problem(what=error.words, mend=mend, option="" if is_own else "output_dir")
+    file = getattr(error, "filename", None)
+    where = f'"{file}" cannot be written' if file else f'what is told of the run, in "{run.path}", may lack its end'
+    return Problem(what=f"The disk is full: {where}.", mend=mend)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -92,7 +92,7 @@ def log(history: History | None) -> str:
 
 def run_choice(run: RunFolder) -> str:
     """How a run is named in the list of runs: with how it ended, for what is said of a living one is soon past."""
-    status = run.status(run.last_event(), run.events_size())
+    status = run.status_now()
     return f"{run.name} · {status_word(run, status).lower()}" if status in ENDED else run.name
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.check.problem import Problem, listed, short
 from engine.check.space import check_space
-from engine.data.output_names import SAMPLES, OutputFiles, holds_other_things, is_folder, is_state
+from engine.data.output_names import SAMPLES, OutputFiles, holds_other_things, is_folder, why_no_name
 from engine.data.steps import StepPlan
 from engine.settings.training import TrainingSettings
 
@@ -22,8 +22,8 @@ def check_output(settings: TrainingSettings, plan: StepPlan | None, own_files: C
     """own_files: what the run itself wrote before, which it may write again."""
     folders = settings.folders
     name = folders.output_name
-    if not name.strip() or any(character in name for character in '/\\:*?"<>|') or not name.isprintable():
-        yield Problem("output_name", f'"{name}" cannot be a file name.', 'Leave out / \\ : * ? " < > |.')
+    if why := why_no_name(name):
+        yield Problem("output_name", f'"{name}" {why}.', "Choose another name.")
         return
     if len(name.encode()) > LONGEST_NAME:
         yield Problem("output_name", f'"{name[:40]}…" is too long for a file name.', "Use 100 letters at most.")
@@ -62,11 +62,11 @@ def _writable(option: str, noun: str, text: str) -> Generator[Problem, None, Pat
 def _overwritten(settings: TrainingSettings, plan: StepPlan, own_files: Collection[Path]) -> Iterator[Problem]:
     there = [file for file in OutputFiles(settings, plan).existing() if file not in own_files]
     source = Path(settings.source_model.pretrained_model_name_or_path)
-    others = [file for file in there if is_folder(settings) and holds_other_things(file) and not is_state(file)]
+    others = [file for file in there if holds_other_things(file)]
     if others:
         yield Problem(
             "output_name",
-            f"A model is to be saved as the folder {listed(others)}, which holds other things.",
+            f"The run would replace the folder {listed(others)}, which holds other things.",
             "Choose another name.",
             fix=f'{NEW_NAME}"{_free_name(settings, plan)}"',
         )

@@ -25,6 +25,11 @@ class Problem:
     blocking: bool = True
     fix: str = ""
 
+    @property
+    def sentences(self) -> str:
+        """What is wrong, and the next move."""
+        return f"{self.what} {self.mend}".strip()
+
     def as_plain(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from engine.data.steps import StepPlan
+from engine.runs.saved_state import PROGRESS
+from engine.settings.folders import Folders
 from engine.settings.source_model import lora_form
 from engine.settings.training import TrainingSettings
 
@@ -62,11 +64,6 @@ def beside_names(settings: TrainingSettings) -> list[str]:
     return ["_clip_l", "_clip_g"] * s.save_clip + ["_t5xxl"] * s.save_t5xxl
 
 
-def is_state(path: Path) -> bool:
-    """Whether its name is that of a folder with a training state."""
-    return path.name.endswith(state_name(""))
-
-
 def stem_of(file: str) -> str:
     """The stem under which a file or folder of this name was written."""
     return next((file.removesuffix(ending) for ending in _ENDINGS.values() if ending and file.endswith(ending)), file)
@@ -87,16 +84,48 @@ def state_name(stem: str) -> str:
     return f"{stem}-state"
 
 
-def free_stem(settings: TrainingSettings, stem: str) -> str:
+def written_names(settings: TrainingSettings, stem: str, with_state: bool) -> list[str]:
+    """saved_names(), and that of the state beside them where there is one."""
+    return [*saved_names(settings, stem), *([state_name(stem)] if with_state else [])]
+
+
+def free_stem(settings: TrainingSettings, stem: str, with_state: bool = False) -> str:
     """The stem itself, or with -2, -3 … behind it where a name that would be written is taken."""
     folder = Path(settings.folders.output_dir)
     stems = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
-    return next(free for free in stems if not any((folder / name).exists() for name in saved_names(settings, free)))
+    is_free = (
+        (free, not any((folder / name).exists() for name in written_names(settings, free, with_state)))
+        for free in stems
+    )
+    return next(free for free, is_it in is_free if is_it)
 
 
 def holds_other_things(path: Path) -> bool:
-    """Whether it is a folder that no model may replace: one of pictures, say, whose name happens to be the model's."""
-    return path.is_dir() and not (path / MODEL_INDEX).exists() and any(path.iterdir())
+    """Whether it is a folder that neither model nor state may replace: one of pictures, say, with the model's name."""
+    return path.is_dir() and not any((path / sign).exists() for sign in (MODEL_INDEX, PROGRESS)) and any(path.iterdir())
+
+
+def place_of(folders: Folders) -> str:
+    """Where a run's results go, in one text for all ways to write it: two runs at once must not have the same."""
+    return f"{os.path.realpath(folders.output_dir)}{os.sep}{_alike(folders.output_name)}"
+
+
+def why_no_name(name: str) -> str:
+    """Why an output name cannot be one, as the end of a sentence; nothing where it can.
+
+    "." and ".." are folders: what is saved as one would replace the whole output folder.
+    """
+    if not name.strip() or any(character in name for character in '/\\:*?"<>|') or not name.isprintable():
+        return 'cannot be a file name: leave out / \\ : * ? " < > |'
+    if not name.strip(". "):
+        return "is no name, but a folder that is there already"
+    if os.name == "nt" and (name[-1] in ". " or name.partition(".")[0].rstrip().upper() in DEVICES):
+        return "is a name that Windows does not keep"
+    return ""
+
+
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
+"""Names that Windows has for devices, with any ending.  Source: Microsoft, "Naming Files, Paths, and Namespaces"."""
 
 
 def _alike(name: str) -> str:

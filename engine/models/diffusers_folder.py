@@ -53,6 +53,12 @@ def save_folder(folder: Path, pipeline_class: Any, parts: Parts, dtype: torch.dt
         other.save_pretrained(folder / name)
 
 
+def folder_bytes(parts: Parts, dtype: torch.dtype) -> int:
+    """About what such a folder takes on the disk."""
+    modules = _modules(parts, "denoiser").values()
+    return sum(tensor.numel() for module in modules for tensor in module.state_dict().values()) * dtype.itemsize
+
+
 def scheduler_from(config: Mapping[str, Any]) -> Any:
     """The scheduler of a configuration; another class where this one cannot end without any signal, as it shall."""
     kind = getattr(diffusers, config["_class_name"])

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from engine.disk import written_whole
+from engine.models.weights_file import write_weights
 
 LEGACY_HASH_OFFSET = 0x100000
 LEGACY_HASH_LENGTH = 0x10000
@@ -54,8 +54,4 @@ def save_lora(weights: dict[str, Tensor], metadata: Mapping[str, str], file: Pat
     A name ending in .ckpt gets torch's format, without metadata, for programs that read nothing else.
     """
     converted = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
-    with written_whole(file) as new:
-        if file.suffix == ".safetensors":
-            safetensors.torch.save_file(converted, new, metadata=with_hashes(converted, metadata))
-        else:
-            torch.save(converted, new)
+    write_weights(file, converted, with_hashes(converted, metadata) if file.suffix == ".safetensors" else {})

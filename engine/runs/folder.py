@@ -10,6 +10,7 @@ runs/2026-11-20_14-03-59_cat/
     lock             held by the engine for as long as it lives
     done.jsonl       what a utility has done, so that it goes on where it was
     heartbeat        touched every second by the living engine
+    reserve          room that the living engine keeps back for its last words
     state/           the latest training state
     previews/        small copies of the sample pictures, or of those that captioners are compared by
     drafts/          what captioners wrote that were compared
@@ -20,25 +21,32 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 from filelock import FileLock, Timeout
 
 from engine.disk import write_text_whole
-from engine.runs.events import AnyEvent, EventReader, EventWriter, Finished, parse_event
+from engine.runs.events import AnyEvent, Checkpoint, EventReader, EventWriter, Finished, parse_event
 
 Request = Literal["stop", "save", "sample"]
 Status = Literal["starting", "running", "silent", "ending", "done", "stopped", "failed", "died"]
 
 LONGEST_EVENT = 64_000
 """Bytes; a line of steps has some 300."""
+
+LONGEST_START = 60.0
+"""Seconds in which a process that was started is up, however busy the machine is."""
+
+RESERVE = 2**18
+"""Bytes that a run keeps back, so that it can tell how it ended on a disk that is full."""
 
 SILENT_AFTER = 60.0
 """Seconds without a heartbeat after which a living process counts as silent."""
@@ -92,8 +100,11 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     @staticmethod
-    def create(job: str, settings_json: str, title: str, root: Path | None = None) -> RunFolder:
-        """Make a new folder, named by the time and the title, and write what the run is told."""
+    def create(job: str, settings_json: str, title: str, root: Path | None = None, to_start: bool = False) -> RunFolder:
+        """Make a new folder, named by the time and the title, and write what the run is told.
+
+        It counts as a run once that is whole.  to_start: this process is about to start an engine on it.
+        """
         root = root or runs_root()
         root.mkdir(parents=True, exist_ok=True)
         words = re.sub(r"[^\w.-]+", "-", title).strip("-.")[:40] or job
@@ -105,14 +116,25 @@ class RunFolder:
             except FileExistsError:
                 continue
             run = RunFolder(path)
-            write_text_whole(path / "job.json", json.dumps({"job": job}))
-            write_text_whole(run.settings_file, settings_json)
+            try:
+                write_text_whole(run.settings_file, settings_json)
+                if to_start:
+                    run.set_starting()
+                write_text_whole(path / "job.json", json.dumps({"job": job}))
+            except OSError:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
             return run
         raise FileExistsError(f"{root} holds a thousand runs of this second.")
 
     @property
     def job(self) -> str:
         return str(json.loads((self.path / "job.json").read_text(encoding="utf-8"))["job"])
+
+    @property
+    def created(self) -> datetime:
+        """When the run was made, in local time."""
+        return datetime.fromtimestamp(self.settings_file.stat().st_mtime)
 
     # ── events and control ────────────────────────────────────────────────────────────────────────
 
@@ -157,12 +179,21 @@ class RunFolder:
 
     # ── the process ───────────────────────────────────────────────────────────────────────────────
 
+    def set_starting(self) -> None:
+        """Note that this process is about to start an engine: nobody shall take the run for dead until it has."""
+        noted = {"pid": os.getpid(), "events_before": self.events_size(), "starts_at": time.time()}
+        write_text_whole(self.path / "process.json", json.dumps(noted))
+
     def set_process(self, pid: int, events_before: int) -> None:
         """Note the process that was started on the run, and how many bytes of events there were before."""
         noted = {"pid": pid, "events_before": events_before}
         write_text_whole(self.path / "process.json", json.dumps(noted))
 
     def forget_process(self) -> None:
+        """No engine was started, though one was about to be."""
+        (self.path / "process.json").unlink(missing_ok=True)
+
+    def forget_requests(self) -> None:
         """Clear what an earlier engine of this run left: its heartbeat and the requests made to it."""
         for name in ("heartbeat", "control.jsonl"):
             (self.path / name).unlink(missing_ok=True)
@@ -198,15 +229,27 @@ class RunFolder:
         except psutil.Error:
             return False
 
+    def _is_new(self, process: psutil.Process) -> bool:
+        """Whether a process was made so lately that the system may not know its command line yet."""
+        try:
+            is_nameless = process.status() != psutil.STATUS_ZOMBIE and not process.cmdline()
+            return is_nameless and time.time() - process.create_time() < LONGEST_START
+        except psutil.Error:
+            return False
+
     def work_arguments(self) -> list[str]:
         """How an engine is told to work on this run."""
         return ["work", str(self.path)]
 
     def _launched(self) -> bool:
+        noted = self._noted()
         try:
-            return self.belongs(psutil.Process(self._noted()["pid"]))
-        except (KeyError, TypeError, ValueError, psutil.Error):
+            process = psutil.Process(noted["pid"])
+            if "starts_at" in noted:
+                return time.time() - noted["starts_at"] < LONGEST_START
+        except (KeyError, TypeError, ValueError, OverflowError, psutil.Error):
             return False
+        return self.belongs(process) or self._is_new(process)
 
     def _is_held(self) -> bool:
         if not (self.path / "lock").exists():
@@ -219,7 +262,7 @@ class RunFolder:
         except (OSError, NotImplementedError):  # a file system without locks
             return False
 
-    def _noted(self) -> dict[str, int]:
+    def _noted(self) -> dict[str, Any]:
         try:
             noted = json.loads((self.path / "process.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -232,6 +275,16 @@ class RunFolder:
     def beat(self) -> None:
         (self.path / "heartbeat").touch()
 
+    def keep_reserve(self) -> None:
+        """Take the room that the last words will need.  Raises OSError."""
+        (self.path / "reserve").write_bytes(bytes(RESERVE))
+
+    def has_reserve(self) -> bool:
+        return (self.path / "reserve").exists()
+
+    def give_up_reserve(self) -> None:
+        (self.path / "reserve").unlink(missing_ok=True)
+
     def last_beat(self) -> float | None:
         """When the engine last gave a sign of life, in seconds since 1970."""
         try:
@@ -239,9 +292,14 @@ class RunFolder:
         except FileNotFoundError:
             return None
 
+    def status_now(self) -> Status:
+        """The state that the run is in, by its last event alone."""
+        return self.status(self.last_event(), self.events_size())
+
     def status(self, last_event: AnyEvent | None, heard: int) -> Status:
         """What state the run is in, derived from its engine and its last event, never stored.
 
+        One that was killed after its final file was written is done all the same.
         heard: bytes of the events that were read; the engine started last has spoken where they reach beyond
         what was there before it.
         """
@@ -250,7 +308,7 @@ class RunFolder:
         if isinstance(last_event, Finished) and has_spoken:
             return "ending" if alive else last_event.how
         if not alive:
-            return "died"
+            return "done" if has_spoken and isinstance(last_event, Checkpoint) and last_event.final else "died"
         beat = self.last_beat()
         if beat is None or not has_spoken:
             return "starting"

@@ -26,21 +26,26 @@ def start(run: RunFolder, settings: JobSettings) -> int:
     """Start the engine on a run, new or to be resumed; returns its process id.
 
     The engine leads a process group of its own and writes to the run's log, so it outlives this
-    process, a closed terminal, and the browser.
+    process, a closed terminal, and the browser.  Raises OSError, and DiskFull where there is no room for its log.
     """
     hardware = settings.machine()
-    run.forget_process()
+    run.set_starting()
+    run.forget_requests()
     events_before = run.events_size()
-    with run.log_file.open("ab") as log:
-        child = subprocess.Popen(
-            command(run, hardware),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=PROGRAM_FOLDER,
-            env=environment(hardware),
-            **_own_group(),
-        )
+    try:
+        with run.log_file.open("ab") as log:
+            child = subprocess.Popen(
+                command(run, hardware),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=PROGRAM_FOLDER,
+                env=environment(hardware),
+                **_own_group(),
+            )
+    except OSError:
+        run.forget_process()
+        raise
     _children.append(child)
     run.set_process(child.pid, events_before)
     return child.pid

@@ -27,6 +27,11 @@ class Report:
         self._began_at = 0
         self._waiting_progress: Progress | None = None
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the first of its run, or the only one."""
+        return self._writer is not None
+
     def event(self, event: Event) -> None:
         """Write an event now, after what was kept back before it."""
         self.flush()

@@ -6,9 +6,11 @@ engine/training/state.py writes and reads the rest of the folder.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from engine.disk import moved_aside, removed
+from engine.runs.folder import all_runs
 
 PROGRESS = "progress.json"
 
@@ -23,17 +25,10 @@ class Progress:
     smoothed_loss: float | None = None
 
 
-def moved_aside(folder: Path) -> Path:
-    """Where a new state moves the old one for the moment in which it takes its place."""
-    return folder.with_name(f".{folder.name}.old")
-
-
 def find_state(folder: Path) -> Path | None:
     """The folder itself, or what a save that was killed had moved out of its way."""
-    for candidate in (folder, moved_aside(folder)):
-        if (candidate / PROGRESS).exists():
-            return candidate
-    return None
+    candidates = (folder, moved_aside(folder))
+    return next((place for place in candidates if place and (place / PROGRESS).exists()), None)
 
 
 def saved_progress(folder: Path) -> Progress | None:
@@ -47,6 +42,15 @@ def saved_progress(folder: Path) -> Progress | None:
         return None
 
 
+def tidy_done_runs() -> None:
+    """Remove what a kill between a run's final file and its end left of what only resuming needs."""
+    for run in all_runs():
+        if (find_state(run.state_folder) or run.has_reserve()) and run.status_now() == "done":
+            delete_state(run.state_folder)
+            run.give_up_reserve()
+
+
 def delete_state(folder: Path) -> None:
-    for place in (folder, moved_aside(folder)):
-        shutil.rmtree(place, ignore_errors=True)
+    """A kill meanwhile leaves the state whole, or none.  What is no state stays."""
+    while found := find_state(folder):
+        removed(found)

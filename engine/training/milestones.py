@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +12,19 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from engine.data.output_names import epoch_name, free_stem, holds_other_things, saved_names, state_name, step_name
+from engine.data.output_names import (
+    epoch_name,
+    free_stem,
+    holds_other_things,
+    saved_names,
+    state_name,
+    stem_of,
+    step_name,
+    written_names,
+)
 from engine.data.steps import StepPlan
 from engine.disk import removed
-from engine.runs.events import Checkpoint, StateSaved
+from engine.runs.events import Checkpoint, Sample, StateSaved
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from engine.runs.saved_state import Progress, delete_state
@@ -56,49 +65,37 @@ class Milestones:
         self._control = self.run.control()
         self._state_kept = time.monotonic()
         self._state_took = 0.0
+        # Of an earlier engine of this run; a kill may have struck between a file's beginning and its event.
+        self._own = {stem_of(name) for name in self._told().begun_files}
 
     def before_step(self, first: int) -> bool:
         """Do what is due before this engine's first step (1, or more where a run goes on); True where it is to stop.
 
-        A run that was stopped rather than to be measured is measured when it goes on.
+        A run that goes on from its own state does what was due after that state and did not happen any more, because
+        it was stopped or killed before: files, the validation loss, samples.
         """
-        behind = first - 1
-        if (behind == 0 or self._measures(behind)) and not self._is_measured(behind) and self._validate(behind):
+        behind, told = first - 1, self._told()
+        is_measured = of_first_process(any(validated.step == behind for validated in told.validated))
+        if (behind == 0 or self._measures(behind)) and not is_measured and self._validate(behind):
             return True
-        if behind == 0 and self.settings.samples.sample_at_first:
-            self._draw(0)
+        if of_first_process(behind > 0 and told.state_step == behind):
+            self._save_due(behind, but=[Path(c.file).name for c in told.checkpoints if c.step == behind])
+            self._draw_due(behind, told.samples)
+        elif behind == 0 and self.settings.samples.sample_at_first:
+            self._draw(0, but=told.samples)
         return False
 
     def after(self, step: int) -> bool:
         """Do what is due after `step` steps (from 1); True where the run was asked to stop here."""
-        name, saving, samples = self.settings.folders.output_name, self.settings.saving, self.settings.samples
-        epoch = self._epoch(step)
         wants = self._requests()
         # Before the state is kept: a run that goes on from it does not measure again.
         if self._measures(step) and self._validate(step):
             wants.add("stop")
         if step < self.plan.steps:
-            by_step, by_epoch = due(step, saving.save_every_n_steps), due(epoch, saving.save_every_n_epochs)
-            asked = bool(wants & {"save", "stop"})
-            keeps_state = by_step or by_epoch or asked or self._state_is_due()
-            if keeps_state:
-                self._refuse_broken_weights(step)
-            if by_step:
-                self._save(step_name(name, step), step, with_state=saving.save_state)
-                self._drop(partial(step_name, name), past_steps(step, saving))
-            elif asked:
-                # Nobody could foresee this name before the start, so nobody was asked about overwriting it.
-                self._save(free_stem(self.settings, step_name(name, step)), step, with_state=False)
-            if by_epoch and epoch:
-                self._save(epoch_name(name, epoch), step, with_state=saving.save_state)
-                self._drop(partial(epoch_name, name), past_epochs(epoch, saving))
-            if keeps_state:
-                self._keep_state(self.run.state_folder, step)
+            self._keep(step, asked=bool(wants & {"save", "stop"}))
         if "stop" in wants:
             return step < self.plan.steps
-        if epoch and due(epoch, samples.sample_every_n_epochs):
-            self._draw(step, epoch)
-        elif due(step, samples.sample_every_n_steps) or "sample" in wants:
+        if not self._draw_due(step) and "sample" in wants:
             self._draw(step)
         return False
 
@@ -110,19 +107,65 @@ class Milestones:
         if self.accelerator.is_main_process:
             delete_state(self.run.state_folder)
 
+    def _keep(self, step: int, asked: bool) -> None:
+        """The state first: a run that ends among the files goes on from here, and writes those that lack."""
+        numbered = list(self._numbered(step))
+        if not (numbered or asked or self._state_is_due()):
+            return
+        self._refuse_broken_weights(step)
+        self._keep_state(self.run.state_folder, step)
+        self._save_due(step)
+        stem = step_name(self.settings.folders.output_name, step)
+        if asked and stem not in [named(number) for named, number, _ in numbered]:
+            # Nobody could foresee this name before the start, so nobody was asked about overwriting it.
+            self._save(free_stem(self.settings, stem), step, with_state=False)
+
+    def _numbered(self, step: int) -> Iterator[tuple[Callable[[int], str], int, Past]]:
+        """Of the files that are due after `step` steps: what names them, by which number, and what goes for them."""
+        name, saving, epoch = self.settings.folders.output_name, self.settings.saving, self._epoch(step)
+        if due(step, saving.save_every_n_steps):
+            yield partial(step_name, name), step, past_steps(step, saving)
+        if epoch and due(epoch, saving.save_every_n_epochs):
+            yield partial(epoch_name, name), epoch, past_epochs(epoch, saving)
+
+    def _save_due(self, step: int, but: Sequence[str] = ()) -> None:
+        """but: names of files that were written after this step already, perhaps with -2 behind their stem."""
+        for named, number, past in self._numbered(step):
+            if not any(name.startswith(named(number)) for name in but):
+                self._save(named(number), step, with_state=self.settings.saving.save_state)
+            self._drop(named, past)
+
     def _save(self, stem: str, step: int, with_state: bool, final: bool = False) -> None:
+        """The state beside the file first, for what is told of last is all there."""
         if not self.accelerator.is_main_process:
             return
-        if holds_other_things(self._file(stem)):  # put there since the checks before the start
-            stem = free_stem(self.settings, stem)
+        stem = self._free_to_write(stem, with_state)
         file = self._file(stem)
+        self._own.add(stem)
         self.report.stage("saving", detail=file.name)
+        if with_state:
+            self._keep_state(file.with_name(state_name(stem)), step)
         with self.resting():
             self.method.save(file, self.metadata.at(step, -(-step // self.plan.steps_per_epoch)))
         self.report.event(Checkpoint(file=str(file), step=step, final=final))
-        if with_state:
-            self._keep_state(file.with_name(state_name(stem)), step)
         self._go_on(step)
+
+    def _free_to_write(self, stem: str, with_state: bool) -> str:
+        """The stem, or another one where something came under its name since the checks before the start."""
+        folder = Path(self.settings.folders.output_dir)
+        paths = [folder / name for name in written_names(self.settings, stem, with_state)]
+        others = [path for path in paths if path.exists() and not self._is_own(stem, path)]
+        if not others:
+            return stem
+        free = free_stem(self.settings, stem, with_state)
+        self.report.warn(
+            f'"{others[0].name}" came into the output folder while the run went on: this result is saved as "{free}".'
+        )
+        return free
+
+    def _is_own(self, stem: str, path: Path) -> bool:
+        """Whether the run may write over what is there."""
+        return (stem in self._own or self.settings.folders.overwrite) and not holds_other_things(path)
 
     def _refuse_broken_weights(self, step: int) -> None:
         """Raise Failure rather than write over sound files, and a sound state, with weights that are no numbers."""
@@ -164,10 +207,22 @@ class Milestones:
         """A whole model's state has gigabytes: keeping it shall not take more than a twentieth of the time."""
         return time.monotonic() - self._state_kept > max(STATE_EVERY, 20 * self._state_took)
 
-    def _draw(self, step: int, epoch: int | None = None) -> None:
+    def _draw_due(self, step: int, but: Sequence[Sample] = ()) -> bool:
+        """Whether samples are due after `step` steps; then they are drawn, but for those that were drawn before."""
+        samples, epoch = self.settings.samples, self._epoch(step)
+        if epoch and due(epoch, samples.sample_every_n_epochs):
+            self._draw(step, epoch, but)
+        elif due(step, samples.sample_every_n_steps):
+            self._draw(step, but=but)
+        else:
+            return False
+        return True
+
+    def _draw(self, step: int, epoch: int | None = None, but: Sequence[Sample] = ()) -> None:
+        drawn = {sample.prompt_index for sample in but if sample.step == step}
         if self.sampler and self.accelerator.is_main_process:
             with self.resting():
-                self.sampler.draw(self.report, step, epoch)
+                self.sampler.draw(self.report, step, epoch, drawn)
             self._go_on(step)
         self.accelerator.wait_for_everyone()
 
@@ -184,12 +239,9 @@ class Milestones:
             or step == self.plan.steps
         )
 
-    def _is_measured(self, step: int) -> bool:
-        """Whether the run's events have the validation loss after `step` steps."""
-        if not self.validation:
-            return False
-        is_first = self.accelerator.is_main_process
-        return of_first_process(is_first and any(v.step == step for v in History(self.run).update().validated))
+    def _told(self) -> History:
+        """What the run's events say so far."""
+        return History(self.run).update()
 
     def _validate(self, step: int) -> bool:
         """Returns True where the user asks to stop meanwhile, in all processes or none."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from diffusers.image_processor import VaeImageProcessor
 from torch import nn
 
 from engine.data.output_names import SAMPLES
+from engine.disk import written_whole
 from engine.models.concat import Given
 from engine.models.family import Drawing, Encoded, Family, Parts, Reading
 from engine.models.given import given_by
@@ -60,10 +60,10 @@ class Sampler:
     def __bool__(self) -> bool:
         return bool(self._prompts)
 
-    def draw(self, report: Report, step: int, epoch: int | None = None) -> None:
+    def draw(self, report: Report, step: int, epoch: int | None = None, but: Collection[int] = ()) -> None:
         """Draw and save all prompts after `step` steps; `epoch` (from 1) where an epoch has ended.
 
-        A request to stop ends it between two pictures.
+        but: numbers of prompts (from 0) that were drawn before.  A request to stop ends it between two pictures.
         """
         told = self._told or self._tell()
         with ExitStack() as stack, torch.no_grad():
@@ -71,6 +71,8 @@ class Sampler:
             for module in self._parts.of_pictures():
                 stack.enter_context(_at_rest(module, self._parts.device))
             for index, prompt in enumerate(self._prompts):
+                if index in but:
+                    continue
                 if self._run.stop_requested():
                     break
                 report.stage("sampling", index, len(self._prompts), prompt.text[:80])
@@ -118,14 +120,15 @@ class Sampler:
             latents = self._family.draw(self._parts, sample, here, scheduler)
         picture = VaeImageProcessor().postprocess(to_pixels(self._parts.vae, latents).float())[0]
         place = f"e{epoch:06d}" if epoch is not None else f"{step:06d}"
-        name = f"{self._settings.folders.output_name}_{place}_{index:02d}_{datetime.now():%Y%m%d%H%M%S}_{seed}"
+        # The run's own time: what is drawn again after a resume takes the place of what was drawn before.
+        name = f"{self._settings.folders.output_name}_{place}_{index:02d}_{self._run.created:%Y%m%d%H%M%S}_{seed}"
         file = Path(self._settings.folders.output_dir) / SAMPLES / f"{name}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(file)
+        with written_whole(file) as new:
+            picture.save(new, "PNG")
         preview = self._run.previews_folder / f"{step:06d}_{index:02d}.webp"
-        preview.parent.mkdir(exist_ok=True)
         picture.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
-        picture.save(preview, quality=85)
+        with written_whole(preview, waits=False) as new:
+            picture.save(new, "WEBP", quality=85)
         report.event(
             Sample(
                 file=str(file),

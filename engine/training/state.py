@@ -21,13 +21,15 @@ from torch import Tensor
 
 from engine.disk import folder_written_whole
 from engine.failure import Failure
-from engine.runs.saved_state import PROGRESS, Progress, find_state, moved_aside
+from engine.models.weights_file import HEADER, bytes_in
+from engine.runs.saved_state import PROGRESS, Progress, find_state
 
 
 def save_state(folder: Path, weights: dict[str, Tensor], optimizer: dict[str, Any], progress: Progress) -> None:
     """Write a state folder; a kill at any moment leaves the old one or the new one, whole."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    with folder_written_whole(folder, moved_aside(folder)) as new:  # where find_state() looks too
+    needs = bytes_in(whole) + bytes_in(optimizer) + HEADER
+    with folder_written_whole(folder, needs) as new:
         safetensors.torch.save_file(whole, new / "weights.safetensors")
         torch.save(optimizer, new / "optimizer.pt")
         (new / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from engine.data.ahead import Ahead
 from engine.data.batches import Batches, MicroBatch
 from engine.data.captions import only_wordings, vary
 from engine.data.items import captions_of
+from engine.data.output_names import SAMPLES
 from engine.data.steps import plan_of
 from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
@@ -45,6 +46,7 @@ from engine.training.metadata import RunMetadata
 from engine.training.method import Method, names, parameters
 from engine.training.methods import method_of
 from engine.training.milestones import Milestones
+from engine.training.name_claim import name_claimed
 from engine.training.optimizers import full_name, make_optimizer, resting_weights
 from engine.training.placement import Placement
 from engine.training.read_ahead import Reader
@@ -66,7 +68,13 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     A run whose folder holds a state goes on from there. On a CPU it ends in the same bits as if it had
     never been interrupted.
     """
-    remove_leftovers(Path(settings.folders.output_dir))
+    with name_claimed(settings.folders) if report.is_first else nullcontext():
+        return _train(settings, run, report)
+
+
+def _train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[str, int]:
+    for folder in (Path(settings.folders.output_dir), Path(settings.folders.output_dir) / SAMPLES):
+        remove_leftovers(folder)
     accelerator, warnings = make_accelerator(settings.hardware)
     device = report.device = accelerator.device
     for warning in warnings:

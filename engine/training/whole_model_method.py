@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.data.output_names import is_folder, saved_as
-from engine.disk import folder_written_whole, written_whole
+from engine.disk import folder_written_whole
 from engine.failure import Failure
-from engine.models.diffusers_folder import converted, save_folder
+from engine.models.diffusers_folder import converted, folder_bytes, save_folder
 from engine.models.family import Family, Parts
+from engine.models.weights_file import write_weights
 from engine.settings.training import TrainingSettings
 from engine.training.metadata import DTYPES
 
@@ -69,7 +69,7 @@ class WholeModelMethod:
     def save(self, file: Path, metadata: dict[str, str]) -> None:
         """The whole model: a single file in the original layout, or a folder for diffusers, which tells no metadata."""
         if self._is_folder:
-            with folder_written_whole(file) as new:
+            with folder_written_whole(file, needs=folder_bytes(self._parts, self._dtype)) as new:
                 save_folder(new, self._family.pipeline, self._parts, self._dtype, self._saved_as != "diffusers")
             return
         for part, tensors in self._family.encoder_files(self._parts).items():
@@ -80,11 +80,7 @@ class WholeModelMethod:
         weights = {}
         for name in list(tensors):  # each goes as its converted one comes: of a large model there is no room for both
             weights[name] = converted(tensors.pop(name), self._dtype)
-        with written_whole(file) as new:
-            if file.suffix == ".safetensors":
-                save_file(weights, new, metadata=metadata)
-            else:
-                torch.save({"state_dict": weights}, new)
+        write_weights(file, weights, metadata, pickled={"state_dict": weights})
 
     def state_dict(self) -> dict[str, Tensor]:
         return {

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from engine.begin import begin
 from engine.runs.events import AnyEvent, Finished, Stage
 from engine.runs.folder import LONGEST_EVENT, SILENT_AFTER, RunFolder, RunIsHeld, Status, all_runs
 from engine.runs.process import kill, processes_of
+from engine.settings.training import TrainingSettings
 
 
 @pytest.fixture
@@ -149,7 +153,7 @@ def test_requests_reach_the_engine_once(run: RunFolder):
 
 def test_requests_to_an_earlier_engine_do_not_stop_the_next(run: RunFolder):
     run.ask("stop")
-    run.forget_process()
+    run.forget_requests()
     assert run.control().take() == set()
     assert not run.stop_requested()
 
@@ -180,3 +184,59 @@ def test_the_last_event_is_found_from_the_end(run: RunFolder):
     last = run.last_event()
     assert isinstance(last, Finished)
     assert last.step == 7
+
+
+class TestARunThatIsBeingStarted:
+    """It is alive from the moment on in which it is listed, whatever the machine does meanwhile."""
+
+    def test_before_its_process_is_there(self, runs: Path):
+        run = RunFolder.create("train", "{}", "cat", to_start=True)
+        assert [found.name for found in all_runs()] == [run.name]
+        assert run.status_now() == "starting"
+        run.forget_process()
+        assert run.status_now() == "died"
+
+    def test_it_is_not_listed_before_it_is_told_all(self, runs: Path, monkeypatch: pytest.MonkeyPatch):
+        listed = []
+        monkeypatch.setattr(
+            "engine.runs.folder.write_text_whole",
+            lambda path, text: (path.write_text(text), listed.append((path.name, len(list(all_runs()))))),
+        )
+        RunFolder.create("train", "{}", "cat", to_start=True)
+        assert listed == [("settings.json", 0), ("process.json", 0), ("job.json", 1)]
+
+    def test_when_its_starter_is_gone(self, run: RunFolder, sleeper: subprocess.Popen):
+        told = {"pid": sleeper.pid, "events_before": 0, "starts_at": time.time()}
+        (run.path / "process.json").write_text(json.dumps(told))
+        assert run.is_alive()
+        sleeper.kill()
+        sleeper.wait()
+        assert run.status_now() == "died"
+
+    def test_when_it_takes_longer_than_any_start(self, run: RunFolder):
+        told = {"pid": os.getpid(), "events_before": 0, "starts_at": time.time() - 61}
+        (run.path / "process.json").write_text(json.dumps(told))
+        assert run.status_now() == "died"
+
+    @pytest.mark.parametrize(("age", "status"), [(0, "starting"), (61, "died")])
+    def test_while_the_system_does_not_know_its_command_line_yet(
+        self, run: RunFolder, sleeper: subprocess.Popen, monkeypatch: pytest.MonkeyPatch, age: float, status: str
+    ):
+        """Between two moments within exec, a child that its starter has heard of has none."""
+        run.set_process(sleeper.pid, 0)
+        monkeypatch.setattr(psutil.Process, "cmdline", lambda _: [])
+        monkeypatch.setattr(psutil.Process, "create_time", lambda _: time.time() - age)
+        assert run.status_now() == status
+
+    def test_where_it_cannot_be_started_nothing_of_it_stays(
+        self, settings: TrainingSettings, runs: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        def refused(*_: object, **__: object) -> None:
+            raise OSError(11, "Resource temporarily unavailable")
+
+        monkeypatch.setattr("engine.runs.process.subprocess.Popen", refused)
+        checked, run = begin(settings)
+        assert run is None
+        assert checked.problems[-1].what == "The run cannot be started: Resource temporarily unavailable."
+        assert not list(all_runs())
+        assert not list(runs.iterdir())

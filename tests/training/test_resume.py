@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from engine import begin
 from engine.__main__ import main
+from engine.disk import DiskFull, aside
 from engine.failure import Failure
 from engine.runs import process
 from engine.runs.events import Checkpoint, Finished, Stage, StateSaved, Step
@@ -279,23 +280,18 @@ class TestStateFolder:
 
     def test_killed_between_the_two_moves_the_old_one_is_found(self, tmp_path: Path):
         save_state(tmp_path / "state", *self.STATE)
-        (tmp_path / "state").rename(tmp_path / ".state.old")
-        assert find_state(tmp_path / "state") == tmp_path / ".state.old"
+        old = aside(tmp_path / "state", "old")
+        (tmp_path / "state").rename(old)
+        assert find_state(tmp_path / "state") == old
         assert load_state(tmp_path / "state")[2].step == 3
+        delete_state(tmp_path / "state")
+        assert not list(tmp_path.iterdir())
 
-    def test_killed_twice_between_the_moves_the_old_one_is_still_found(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ):
-        save_state(tmp_path / "state", *self.STATE)
-        (tmp_path / "state").rename(tmp_path / ".state.old")
-
-        def killed(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr("engine.disk.moved", killed)
-        with pytest.raises(KeyboardInterrupt):
-            save_state(tmp_path / "state", {"a": torch.zeros(2)}, {}, Progress(4, 10, 7))
-        assert load_state(tmp_path / "state")[2].step == 3
+    def test_what_is_no_state_is_not_deleted_as_one(self, tmp_path: Path):
+        (tmp_path / "cat-state").mkdir()
+        (tmp_path / "cat-state" / "holiday.jpg").touch()
+        delete_state(tmp_path / "cat-state")
+        assert (tmp_path / "cat-state" / "holiday.jpg").exists()
 
     def test_a_save_that_fails_leaves_the_old_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         save_state(tmp_path / "state", *self.STATE)
@@ -304,7 +300,7 @@ class TestStateFolder:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(torch, "save", full_disk)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(DiskFull, match="The disk is full"):
             save_state(tmp_path / "state", {"a": torch.zeros(2)}, {}, Progress(4, 10, 7))
         assert load_state(tmp_path / "state")[2].step == 3
 

@@ -1,0 +1,44 @@
+"""Writing weights to a file: there whole or not at all, and for everyone to read whom the system would let."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from engine.disk import written_whole
+
+HEADER = 2**20
+"""Bytes that are reckoned for all that a file holds beside its tensors."""
+
+
+def write_weights(file: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str], pickled: Any = None) -> None:
+    """weights: contiguous, in main memory.  A name that does not end in .safetensors gets torch's format, without
+    metadata, for programs that read nothing else: of `pickled`, or of the weights alone.  Raises DiskFull, OSError.
+
+    safetensors writes into a file of its own, which only its owner may read, and gives it the name at the end.
+    """
+    with written_whole(file, needs=bytes_in(weights) + HEADER, within=True) as new:
+        new.touch()
+        usual = new.stat().st_mode
+        if file.suffix == ".safetensors":
+            safetensors.torch.save_file(dict(weights), new, metadata=dict(metadata))
+        else:
+            torch.save(pickled if pickled is not None else dict(weights), new)
+        os.chmod(new, usual)
+
+
+def bytes_in(tree: Any) -> int:
+    """Of all tensors in nested dictionaries and lists."""
+    if isinstance(tree, Tensor):
+        return tree.nbytes
+    if isinstance(tree, Mapping):
+        return sum(bytes_in(value) for value in tree.values())
+    if isinstance(tree, list | tuple):
+        return sum(bytes_in(value) for value in tree)
+    return 0

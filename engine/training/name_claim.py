@@ -1,0 +1,41 @@
+"""One run at a time writes results of one name: whoever starts it, from whichever page or terminal of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from engine.data.output_names import place_of, why_no_name
+from engine.failure import Failure
+from engine.settings.folders import Folders
+
+
+@contextmanager
+def name_claimed(folders: Folders) -> Iterator[None]:
+    """Hold the output name for as long as the block, or this process, lasts.  Raises Failure where another run has it.
+
+    The lock lies among the system's temporary files, so that nothing of it is left among the results.
+    """
+    if why := why_no_name(folders.output_name):
+        raise Failure(f'"{folders.output_name}" {why}.', "Choose another name.", "output_name")
+    digest = hashlib.sha256(place_of(folders).encode(errors="surrogateescape")).hexdigest()[:32]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"darkroom-{digest}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise Failure(
+            f'Another run, which is going on, writes files named "{folders.output_name}" into "{folders.output_dir}".',
+            "Choose another name, or wait until it is done, then press Resume.",
+            "output_name",
+        ) from None
+    except (OSError, NotImplementedError):
+        pass  # another user's lock, or a system without any: what is there is still not replaced unasked
+    try:
+        yield
+    finally:
+        lock.release()
