@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.check.problem import Problem, listed
-from engine.data.captions import caption_file, is_ending, unreadable_captions
+from engine.data.captions import is_ending
 from engine.data.examining import Examined, examine, examined, told
 from engine.data.folders import PICTURE_ENDINGS, ImageFolder, captions_without_picture, scan
-from engine.data.items import Item, TrainingSet
+from engine.data.items import TrainingSet
 from engine.data.masks import Masks
 from engine.settings.training import TrainingSettings
 
@@ -127,48 +127,6 @@ def check_held_out(found: TrainingSet) -> Iterator[Problem]:
             "all there is.",
             "Raise it, add pictures, or set it to 0.",
         )
-
-
-def check_captions(items: list[Item]) -> Iterator[Problem]:
-    """Captions that cannot be read, each kind in one list, and pictures to learn from that have none."""
-    beside = [item for item in items if item.caption is None]
-    for ending in dict.fromkeys(item.subset.pictures.caption_ending() for item in beside):
-        if not is_ending(ending):
-            yield Problem("caption_extension", f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")
-            return
-    garbled: list[Path] = []
-    for ending in dict.fromkeys(item.subset.pictures.caption_ending() for item in beside):
-        pictures = [item.picture for item in beside if item.subset.pictures.caption_ending() == ending]
-        garbled += unreadable_captions(list(dict.fromkeys(pictures)), ending)
-    if garbled:
-        what = f"Captions that are not UTF-8 text: {listed(garbled)}."
-        yield Problem("caption_extension", what, "Save them as UTF-8.")
-    without = [item for item in beside if not item.is_regularisation and not _has_caption(item)]
-    silent = [item.picture for item in without if not item.words]
-    if silent:
-        yield Problem(
-            "caption_extension",
-            f"{_count(len(silent), 'picture has', 'pictures have')} no caption: {listed(silent)}.",
-            "They are trained with an empty one.",
-            blocking=False,
-        )
-    described = [item.picture for item in without if item.words]
-    if described and len(without) < len(beside):
-        yield Problem(
-            "caption_extension",
-            f"{_count(len(described), 'picture has', 'pictures have')} no caption file, while others have one: "
-            f"{listed(described)}.",
-            "They are described by their folder's words.",
-            blocking=False,
-        )
-
-
-def _has_caption(item: Item) -> bool:
-    return caption_file(item.picture, item.subset.pictures.caption_ending()) is not None
-
-
-def _count(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"
 
 
 def _looked_at(pictures: list[Path], settings: TrainingSettings, option: str) -> Iterator[Problem]:

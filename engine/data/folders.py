@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.data.captions import USUAL_ENDINGS, caption_stems
 from engine.data.opening import endings
 
 PICTURE_ENDINGS = endings()
@@ -82,7 +83,7 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
 
 def captions_without_picture(concept: Concept, ending: str) -> list[Path]:
     """Caption files whose picture is missing, usually after a picture was renamed."""
-    stems = {picture.stem for picture in concept.pictures}
+    stems = {stem for picture in concept.pictures for stem in (picture.name, *caption_stems(picture))}
     captions = (p for p in concept.folder.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
     return sorted(p for p in captions if p.name[: -len(ending)] not in stems)
 
@@ -112,7 +113,7 @@ def move_into_concept(folder: Path, caption_ending: str, repeats: int = 10, word
     target = folder / f"{repeats}_{words}"
     if not target.is_dir() or any(target.iterdir()):
         target.mkdir(exist_ok=False)
-    endings = dict.fromkeys([caption_ending, ".txt", ".caption", ".cap"])
+    endings = dict.fromkeys([caption_ending, *USUAL_ENDINGS])
     for picture in pictures_in(folder):
         for companion in (picture, *(picture.with_name(picture.stem + ending) for ending in endings)):
             if companion.exists():
