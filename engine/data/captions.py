@@ -120,8 +120,9 @@ def varied(caption: str, settings: Captions, moment: Moment, rng: random.Random)
 def worded(caption: str, settings: Captions, moment: Moment, rng: random.Random) -> str:
     """The caption after prefix and suffix, wildcards, and what happens to its parts.
 
-    The marks of keep_tokens_separator are taken out only where the caption is taken apart: to be shuffled, warmed up
-    or thinned out.
+    The caption is taken apart only to be shuffled, warmed up or thinned out. Then the marks of keep_tokens_separator
+    are taken out, and the parts are joined again by their separator and a blank: sd-scripts does so since June 2026
+    (pull request 2390), and joined them by commas before.
     """
     if settings.caption_prefix:
         caption = f"{settings.caption_prefix} {caption}"
@@ -129,12 +130,13 @@ def worded(caption: str, settings: Captions, moment: Moment, rng: random.Random)
         caption = f"{caption} {settings.caption_suffix}"
     caption = with_wildcards(caption, rng) if settings.enable_wildcard else caption.partition("\n")[0]
     if settings.shuffle_caption or settings.token_warmup_step or settings.caption_tag_dropout_rate:
-        front, between, end = _parts(caption, settings)
+        separator = settings.caption_separator or ","
+        front, between, end = _parts(caption, settings, separator)
         between = between[: _shown_parts(len(between), settings, moment)]
         if settings.shuffle_caption:
             rng.shuffle(between)
         between = [part for part in between if rng.random() >= settings.caption_tag_dropout_rate]
-        caption = ", ".join([*front, *between, *end])
+        caption = f"{separator} ".join([*front, *between, *end])
     if settings.secondary_separator:
         caption = caption.replace(settings.secondary_separator, settings.caption_separator)
     return caption
@@ -168,9 +170,9 @@ def _around(settings: Captions) -> str:
     return settings.caption_prefix + settings.caption_suffix
 
 
-def _parts(caption: str, settings: Captions) -> tuple[list[str], list[str], list[str]]:
+def _parts(caption: str, settings: Captions, separator: str) -> tuple[list[str], list[str], list[str]]:
     """(those that stay in front, those in between, those that stay at the end)."""
-    mark, separator = settings.keep_tokens_separator, settings.caption_separator or ","
+    mark = settings.keep_tokens_separator
     if mark and mark in caption:
         front, between, end = [*caption.split(mark, 2), ""][:3]
         return _split(front, separator), _split(between, separator), _split(end, separator)
