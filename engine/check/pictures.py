@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.check.problem import Problem, listed
 from engine.data.captions import is_ending
 from engine.data.examining import Examined, examine, examined, told
-from engine.data.folders import PICTURE_ENDINGS, ImageFolder, captions_without_picture, scan
+from engine.data.folders import PICTURE_ENDINGS, ImageFolder, captions_without_picture, scan, with_number
 from engine.data.items import TrainingSet
 from engine.data.masks import Masks
 from engine.settings.training import TrainingSettings
@@ -54,10 +54,11 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
             )
         elif folder.unnumbered:
             names = ", ".join(f'"{child.name}"' for child in folder.unnumbered[:3])
+            new = with_number(folder.unnumbered[0].name)
             yield Problem(
                 option,
-                f"Found pictures in {names}, but the folder's name has no number of repeats.",
-                f"Name it REPEATS_WORDS, {example}.",
+                f"Found pictures in {names}, but none in a sub-folder named REPEATS_WORDS.",
+                f'Rename it, such as "{path.name}/{new}".',
                 fix=ADD_NUMBERS,
             )
         elif folder.switched_off:
@@ -76,8 +77,8 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
     for child in folder.unnumbered:
         yield Problem(
             option,
-            f'The pictures in "{child.name}" are left out: its name has no number of repeats.',
-            f'Rename it, such as "10_{child.name}".',
+            f'The pictures in "{child.name}" are left out: its name is not REPEATS_WORDS.',
+            f'Rename it, such as "{with_number(child.name)}".',
             blocking=False,
             fix=ADD_NUMBERS,
         )

@@ -40,7 +40,7 @@ OF_DATASET = tuple(OPTIONS)[:9]
 """Keys that stand in [[datasets]] and not in a subset."""
 
 _PLACE = {"image_dir", "num_repeats", "class_tokens", "is_reg"}
-_FOLDER_NAME = re.compile(r"(\d{1,9})_(.*)", re.DOTALL)
+_FOLDER_NAME = re.compile(r"(\d{1,9})(?:_|\Z)(.*)", re.DOTALL)
 
 
 def read_dataset(data: Mapping[str, Any]) -> Read:
