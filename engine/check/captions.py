@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.check.problem import Problem, listed
+from engine.check.problem import Problem, counted, listed
 from engine.data.captions import caption_file, caption_lines, is_ending, is_usual, other_endings
 from engine.data.items import Item
 from engine.data.training_set import described_by
@@ -68,7 +68,7 @@ def _of_another_ending(ending: str, looked: list[_Looked], settings: TrainingSet
     told = (
         f'No caption ends in "{ending}"'
         if in_vain
-        else f'{_count(len(pictures), "picture has", "pictures have")} no caption that ends in "{ending}"'
+        else f'{counted(len(pictures), "picture has", "pictures have")} no caption that ends in "{ending}"'
     )
     in_file = described_by(settings) == "dataset_config"
     mend = f'Write caption_extension = "{usual}" into the dataset config.' if in_file else f"Write {usual}."
@@ -103,7 +103,7 @@ def _read(looked: list[_Looked]) -> Iterator[Problem]:
     if empty:
         yield Problem(
             OPTION,
-            f"{_count(len(empty), 'caption is', 'captions are')} empty: {listed(empty)}.",
+            f"{counted(len(empty), 'caption is', 'captions are')} empty: {listed(empty)}.",
             "Their pictures are trained without words. Write some, or delete the files: then the words of their "
             "folders count.",
             blocking=False,
@@ -111,7 +111,7 @@ def _read(looked: list[_Looked]) -> Iterator[Problem]:
     if late:
         yield Problem(
             OPTION,
-            f"{_count(len(late), 'caption begins', 'captions begin')} with an empty line, and only the first line is "
+            f"{counted(len(late), 'caption begins', 'captions begin')} with an empty line, and only the first line is "
             f"read: {listed(late)}.",
             "Their pictures are trained without words. Take the empty lines out.",
             blocking=False,
@@ -119,7 +119,7 @@ def _read(looked: list[_Looked]) -> Iterator[Problem]:
     if further:
         yield Problem(
             OPTION,
-            f"{_count(len(further), 'caption has', 'captions have')} more than one line, and only the first is read: "
+            f"{counted(len(further), 'caption has', 'captions have')} more than one line, and only the first is read: "
             f"{listed(further)}.",
             "Write each in one line. With Wildcards on, one of its lines is chosen each time.",
             blocking=False,
@@ -133,7 +133,7 @@ def _without(learned: list[_Looked]) -> Iterator[Problem]:
     if silent:
         yield Problem(
             OPTION,
-            f"{_count(len(silent), 'picture has', 'pictures have')} no caption: {listed(silent)}.",
+            f"{counted(len(silent), 'picture has', 'pictures have')} no caption: {listed(silent)}.",
             "They are trained with an empty one.",
             blocking=False,
         )
@@ -141,12 +141,8 @@ def _without(learned: list[_Looked]) -> Iterator[Problem]:
     if described and any(one.file for one in learned):
         yield Problem(
             OPTION,
-            f"{_count(len(described), 'picture has', 'pictures have')} no caption file, while others have one: "
+            f"{counted(len(described), 'picture has', 'pictures have')} no caption file, while others have one: "
             f"{listed(described)}.",
             "They are described by their folder's words.",
             blocking=False,
         )
-
-
-def _count(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"

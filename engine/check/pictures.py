@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.check.problem import Problem, listed
+from engine.check.problem import Problem, counted, listed
 from engine.data.captions import is_ending
 from engine.data.examining import Examined, examine, examined, told
 from engine.data.folders import PICTURE_ENDINGS, ImageFolder, captions_without_picture, scan, with_number
 from engine.data.items import TrainingSet
 from engine.data.masks import Masks
+from engine.settings.dataset import Dataset
 from engine.settings.training import TrainingSettings
 
 MAKE_FOLDER = "Make the folder for me"
@@ -96,7 +97,7 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
             "Move them into one of the sub-folders.",
             blocking=False,
         )
-    yield from _looked_at(found, settings, option)
+    yield from _looked_at(dict.fromkeys(found, settings.dataset), settings, option)
     ending = settings.dataset.caption_ending()
     concepts = folder.concepts if is_ending(ending) else ()
     orphans = [file for concept in concepts for file in captions_without_picture(concept, ending)]
@@ -113,9 +114,8 @@ def check_described(found: TrainingSet, settings: TrainingSettings, option: str)
     """What a list or a dataset config leads to; check_pictures() looks at folders."""
     for note in found.notes:
         yield Problem(option, note, blocking=False)
-    yield from _looked_at(
-        list(dict.fromkeys(item.picture for item in (*found.items, *found.held_out))), settings, option
-    )
+    of_each = {item.picture: item.subset.pictures for item in (*found.items, *found.held_out)}
+    yield from _looked_at(of_each, settings, option)
 
 
 def check_held_out(found: TrainingSet) -> Iterator[Problem]:
@@ -130,11 +130,12 @@ def check_held_out(found: TrainingSet) -> Iterator[Problem]:
         )
 
 
-def _looked_at(pictures: list[Path], settings: TrainingSettings, option: str) -> Iterator[Problem]:
-    found = examined(pictures, unless_whole=settings.dataset.keeps_latents())
+def _looked_at(pictures: dict[Path, Dataset], settings: TrainingSettings, option: str) -> Iterator[Problem]:
+    """pictures: each with the settings by which it is read."""
+    found = examined(list(pictures), unless_whole=settings.dataset.keeps_latents())
     yield from _odd(found, option)
     if option != "reg_data_dir":
-        yield from _unmasked(found, settings)
+        yield from _unmasked(found, pictures)
 
 
 def _odd(found: dict[Path, Examined], option: str) -> Iterator[Problem]:
@@ -146,25 +147,27 @@ def _odd(found: dict[Path, Examined], option: str) -> Iterator[Problem]:
             yield Problem(option, sentence, blocking=False)
 
 
-def _unmasked(found: dict[Path, Examined], settings: TrainingSettings) -> Iterator[Problem]:
+def _unmasked(found: dict[Path, Examined], pictures: dict[Path, Dataset]) -> Iterator[Problem]:
     """Masked loss without a mask: such pictures are learned whole."""
-    dataset = settings.dataset
-    if not dataset.masked_loss or (dataset.mask_dir and not Path(dataset.mask_dir).is_dir()):
+    masked = {picture: dataset.mask_dir for picture, dataset in pictures.items() if dataset.masked_loss}
+    folders = {folder: Masks(Path(folder)) for folder in set(masked.values()) if folder}
+    if any(not Path(folder).is_dir() for folder in folders):  # which has a sentence of its own
         return
-    masks = Masks(Path(dataset.mask_dir)) if dataset.mask_dir else None
+    masks = {picture: folders[folder].of(picture) if folder else None for picture, folder in masked.items()}
     whole = [
         picture
-        for picture, one in found.items()
-        if not one.left_out and not one.see_through and not (masks and masks.of(picture))
+        for picture, mask in masks.items()
+        if not found[picture].left_out and not found[picture].see_through and not mask
     ]
     if whole:
         yield Problem(
             "masked_loss",
-            f"{len(whole)} pictures have no mask and are learned whole: {listed(whole)}.",
+            f"{counted(len(whole), 'picture has no mask and is', 'pictures have no mask and are')} learned whole: "
+            f"{listed(whole)}.",
             "Put masks of the same names into the Mask folder, or make what is not to be learned transparent.",
             blocking=False,
         )
-    broken = [mask for picture in found if masks and (mask := masks.of(picture)) and examine(mask).left_out]
+    broken = [mask for mask in masks.values() if mask and examine(mask).left_out]
     if broken:
         yield Problem("mask_dir", f"Masks that cannot be read: {listed(broken)}.", "Replace them.")
 
