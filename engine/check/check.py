@@ -6,12 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.check.captions import check_captions
 from engine.check.choices import check_choices
 from engine.check.memory import check_memory
 from engine.check.model import check_model
 from engine.check.numbers import check_numbers, check_resume, check_sizes
 from engine.check.output import check_output
-from engine.check.pictures import check_captions, check_described, check_held_out, check_pictures, image_folder
+from engine.check.pictures import check_described, check_held_out, check_pictures, image_folder
 from engine.check.problem import Checked, Problem
 from engine.check.samples import check_samples
 from engine.check.shown import check_shown
@@ -54,7 +55,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *check_model(settings),
         *check_choices(settings),
         *described,
-        *(check_captions([*found.items, *found.held_out]) if found else []),
+        *(check_captions([*found.items, *found.held_out], settings) if found else []),
         *(check_held_out(found) if found else []),
         *check_output(settings, plan, resumed.own_files if resumed else ()),
         *check_numbers(settings),

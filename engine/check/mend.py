@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.check.captions import LOOK_FOR
 from engine.check.check import check
 from engine.check.choices import USE
 from engine.check.model import SET_FAMILY, switches_of
@@ -32,6 +33,8 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
             add_number(unnumbered)
     elif problem.fix == USE_PARENT:
         return settings.with_values({problem.option: str(folder.parent)})
+    elif problem.fix.startswith(LOOK_FOR):
+        return settings.with_values({problem.option: problem.fix.removeprefix(LOOK_FOR)})
     elif problem.fix.startswith(NEW_NAME):
         return settings.with_values({"output_name": problem.fix.removeprefix(NEW_NAME).strip('"')})
     elif problem.fix == SET_FAMILY:

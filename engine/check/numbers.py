@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.check.problem import Problem, as_problem
 from engine.data.items import Item
+from engine.data.placing import bucket_bounds
 from engine.data.steps import StepPlan
 from engine.data.training_set import described_by
 from engine.runs.saved_state import saved_progress
@@ -95,6 +96,25 @@ def _size(dataset: Dataset, step: int) -> Iterator[Problem]:
         elif max(width, height) > LARGEST_SIDE:
             yield Problem(
                 "max_resolution", f"Max resolution {width},{height} is too large.", f"Use {LARGEST_SIDE} at most."
+            )
+        elif dataset.enable_bucket and not dataset.bucket_no_upscale:
+            yield from _bounds(dataset)
+
+
+def _bounds(dataset: Dataset) -> Iterator[Problem]:
+    """Bounds of buckets that are rounded; they count only where pictures may be enlarged."""
+    least, most = bucket_bounds(dataset)
+    for name, label, said, taken in (
+        ("min_bucket_reso", "Minimum", dataset.min_bucket_reso, least),
+        ("max_bucket_reso", "Maximum", dataset.max_bucket_reso, most),
+    ):
+        if said != taken:
+            yield Problem(
+                name,
+                f"{label} bucket resolution {said} is no multiple of {dataset.bucket_reso_steps}, the Bucket "
+                f"resolution steps: {taken} is taken, as in sd-scripts.",
+                f"Use {taken}.",
+                blocking=False,
             )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.check.problem import Problem, listed
-from engine.data.captions import caption_file, is_ending, unreadable_captions
+from engine.check.problem import Problem, counted, listed
+from engine.data.captions import is_ending
 from engine.data.examining import Examined, examine, examined, told
-from engine.data.folders import PICTURE_ENDINGS, ImageFolder, captions_without_picture, scan
-from engine.data.items import Item, TrainingSet
+from engine.data.folders import PICTURE_ENDINGS, ImageFolder, captions_without_picture, scan, with_number
+from engine.data.items import TrainingSet
 from engine.data.masks import Masks
+from engine.settings.dataset import Dataset
 from engine.settings.training import TrainingSettings
 
 MAKE_FOLDER = "Make the folder for me"
@@ -54,10 +55,11 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
             )
         elif folder.unnumbered:
             names = ", ".join(f'"{child.name}"' for child in folder.unnumbered[:3])
+            new = with_number(folder.unnumbered[0].name)
             yield Problem(
                 option,
-                f"Found pictures in {names}, but the folder's name has no number of repeats.",
-                f"Name it REPEATS_WORDS, {example}.",
+                f"Found pictures in {names}, but none in a sub-folder named REPEATS_WORDS.",
+                f'Rename it, such as "{path.name}/{new}".',
                 fix=ADD_NUMBERS,
             )
         elif folder.switched_off:
@@ -76,8 +78,8 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
     for child in folder.unnumbered:
         yield Problem(
             option,
-            f'The pictures in "{child.name}" are left out: its name has no number of repeats.',
-            f'Rename it, such as "10_{child.name}".',
+            f'The pictures in "{child.name}" are left out: its name is not REPEATS_WORDS.',
+            f'Rename it, such as "{with_number(child.name)}".',
             blocking=False,
             fix=ADD_NUMBERS,
         )
@@ -95,7 +97,7 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
             "Move them into one of the sub-folders.",
             blocking=False,
         )
-    yield from _looked_at(found, settings, option)
+    yield from _looked_at(dict.fromkeys(found, settings.dataset), settings, option)
     ending = settings.dataset.caption_ending()
     concepts = folder.concepts if is_ending(ending) else ()
     orphans = [file for concept in concepts for file in captions_without_picture(concept, ending)]
@@ -112,9 +114,8 @@ def check_described(found: TrainingSet, settings: TrainingSettings, option: str)
     """What a list or a dataset config leads to; check_pictures() looks at folders."""
     for note in found.notes:
         yield Problem(option, note, blocking=False)
-    yield from _looked_at(
-        list(dict.fromkeys(item.picture for item in (*found.items, *found.held_out))), settings, option
-    )
+    of_each = {item.picture: item.subset.pictures for item in (*found.items, *found.held_out)}
+    yield from _looked_at(of_each, settings, option)
 
 
 def check_held_out(found: TrainingSet) -> Iterator[Problem]:
@@ -129,53 +130,12 @@ def check_held_out(found: TrainingSet) -> Iterator[Problem]:
         )
 
 
-def check_captions(items: list[Item]) -> Iterator[Problem]:
-    """Captions that cannot be read, each kind in one list, and pictures to learn from that have none."""
-    beside = [item for item in items if item.caption is None]
-    for ending in dict.fromkeys(item.subset.pictures.caption_ending() for item in beside):
-        if not is_ending(ending):
-            yield Problem("caption_extension", f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")
-            return
-    garbled: list[Path] = []
-    for ending in dict.fromkeys(item.subset.pictures.caption_ending() for item in beside):
-        pictures = [item.picture for item in beside if item.subset.pictures.caption_ending() == ending]
-        garbled += unreadable_captions(list(dict.fromkeys(pictures)), ending)
-    if garbled:
-        what = f"Captions that are not UTF-8 text: {listed(garbled)}."
-        yield Problem("caption_extension", what, "Save them as UTF-8.")
-    without = [item for item in beside if not item.is_regularisation and not _has_caption(item)]
-    silent = [item.picture for item in without if not item.words]
-    if silent:
-        yield Problem(
-            "caption_extension",
-            f"{_count(len(silent), 'picture has', 'pictures have')} no caption: {listed(silent)}.",
-            "They are trained with an empty one.",
-            blocking=False,
-        )
-    described = [item.picture for item in without if item.words]
-    if described and len(without) < len(beside):
-        yield Problem(
-            "caption_extension",
-            f"{_count(len(described), 'picture has', 'pictures have')} no caption file, while others have one: "
-            f"{listed(described)}.",
-            "They are described by their folder's words.",
-            blocking=False,
-        )
-
-
-def _has_caption(item: Item) -> bool:
-    return caption_file(item.picture, item.subset.pictures.caption_ending()) is not None
-
-
-def _count(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"
-
-
-def _looked_at(pictures: list[Path], settings: TrainingSettings, option: str) -> Iterator[Problem]:
-    found = examined(pictures, unless_whole=settings.dataset.keeps_latents())
+def _looked_at(pictures: dict[Path, Dataset], settings: TrainingSettings, option: str) -> Iterator[Problem]:
+    """pictures: each with the settings by which it is read."""
+    found = examined(list(pictures), unless_whole=settings.dataset.keeps_latents())
     yield from _odd(found, option)
     if option != "reg_data_dir":
-        yield from _unmasked(found, settings)
+        yield from _unmasked(found, pictures)
 
 
 def _odd(found: dict[Path, Examined], option: str) -> Iterator[Problem]:
@@ -187,25 +147,27 @@ def _odd(found: dict[Path, Examined], option: str) -> Iterator[Problem]:
             yield Problem(option, sentence, blocking=False)
 
 
-def _unmasked(found: dict[Path, Examined], settings: TrainingSettings) -> Iterator[Problem]:
+def _unmasked(found: dict[Path, Examined], pictures: dict[Path, Dataset]) -> Iterator[Problem]:
     """Masked loss without a mask: such pictures are learned whole."""
-    dataset = settings.dataset
-    if not dataset.masked_loss or (dataset.mask_dir and not Path(dataset.mask_dir).is_dir()):
+    masked = {picture: dataset.mask_dir for picture, dataset in pictures.items() if dataset.masked_loss}
+    folders = {folder: Masks(Path(folder)) for folder in set(masked.values()) if folder}
+    if any(not Path(folder).is_dir() for folder in folders):  # which has a sentence of its own
         return
-    masks = Masks(Path(dataset.mask_dir)) if dataset.mask_dir else None
+    masks = {picture: folders[folder].of(picture) if folder else None for picture, folder in masked.items()}
     whole = [
         picture
-        for picture, one in found.items()
-        if not one.left_out and not one.see_through and not (masks and masks.of(picture))
+        for picture, mask in masks.items()
+        if not found[picture].left_out and not found[picture].see_through and not mask
     ]
     if whole:
         yield Problem(
             "masked_loss",
-            f"{len(whole)} pictures have no mask and are learned whole: {listed(whole)}.",
+            f"{counted(len(whole), 'picture has no mask and is', 'pictures have no mask and are')} learned whole: "
+            f"{listed(whole)}.",
             "Put masks of the same names into the Mask folder, or make what is not to be learned transparent.",
             blocking=False,
         )
-    broken = [mask for picture in found if masks and (mask := masks.of(picture)) and examine(mask).left_out]
+    broken = [mask for mask in masks.values() if mask and examine(mask).left_out]
     if broken:
         yield Problem("mask_dir", f"Masks that cannot be read: {listed(broken)}.", "Replace them.")
 

@@ -58,3 +58,8 @@ def listed(files: list[Path], most: int = 5) -> str:
     """The first files by folder and name, and how many more there are."""
     more = f" and {len(files) - most} more" if len(files) > most else ""
     return ", ".join(f'"{short(file)}"' for file in files[:most]) + more
+
+
+def counted(number: int, one: str, more: str) -> str:
+    """ "1 picture has", "3 pictures have"."""
+    return f"{number} {one if number == 1 else more}"

@@ -28,6 +28,8 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
                 "It is left out.",
                 blocking=False,
             )
+        for note in prompt.notes:
+            yield Problem("sample_prompts", f'"{prompt.text[:40]}": {note}', blocking=False)
         yield from _pictures(prompt, takes)
         for flag, side in (("w", prompt.width), ("h", prompt.height)):
             if side is not None and side % step:

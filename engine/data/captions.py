@@ -6,14 +6,18 @@ All conventions are sd-scripts': the order of the steps, the marks, and what cou
 from __future__ import annotations
 
 import math
+import os
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.failure import Failure
 from engine.settings.captions import Captions
+
+USUAL_ENDINGS = (".txt", ".caption", ".cap")
+"""Of caption files, in small letters."""
 
 _WILDCARD = re.compile(r"\{([^}]+)\}")
 
@@ -39,13 +43,18 @@ def caption_of(picture: Path, ending: str, words: str, all_lines: bool = False) 
     file = caption_file(picture, ending)
     if file is None:
         return words
+    lines = caption_lines(file)
+    return "\n".join(filter(None, lines)) if all_lines else lines[0]
+
+
+def caption_lines(file: Path) -> list[str]:
+    """All lines of a caption file, one at least, without blanks around them.  Raises Failure as caption_of() does."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise Failure(f"The caption {file} is not UTF-8 text.", "Save it as UTF-8.", "train_data_dir") from None
     # Not splitlines(), which also cuts at form feeds and at line separators within a sentence.
-    lines = [line.strip() for line in text.split("\n")]
-    return "\n".join(filter(None, lines)) if all_lines else lines[0]
+    return [line.strip() for line in text.split("\n")]
 
 
 def caption_file(picture: Path, ending: str) -> Path | None:
@@ -53,15 +62,51 @@ def caption_file(picture: Path, ending: str) -> Path | None:
 
     A picture that sd-scripts' face detection cut out, NAME_N_N_N_N, may share that of the whole one, NAME.
     """
-    stem = picture.stem
-    whole = "_".join(stem.split("_")[:-4])
-    files = (picture.with_name(name + ending) for name in (stem, whole) if name)
+    files = (picture.with_name(name + ending) for name in caption_stems(picture))
     return next((file for file in files if file.is_file()), None)
+
+
+def caption_stems(picture: Path) -> list[str]:
+    """What its caption's name may begin with."""
+    whole = "_".join(picture.stem.split("_")[:-4])
+    return [picture.stem, *([whole] if whole else [])]
 
 
 def is_ending(text: str) -> bool:
     """Whether a file's name can end so."""
     return not any(character in text for character in "/\\\0")
+
+
+def is_usual(ending: str) -> bool:
+    """Whether captions are meant that people write, also by .TXT or .*.txt, and no ending that nothing has."""
+    return ending.casefold().endswith(USUAL_ENDINGS)
+
+
+def other_endings(pictures: Iterable[Path]) -> dict[Path, str]:
+    """Of pictures without a caption of the ending that is looked for: that of a caption that lies beside them, such as
+    .TXT, .caption or .png.txt.
+    """
+    beside: dict[Path, dict[str, str]] = {}
+    found: dict[Path, str] = {}
+    for picture in pictures:
+        if picture.parent not in beside:
+            beside[picture.parent] = _by_beginning(picture.parent)
+        ending = next(
+            (beside[picture.parent][name] for name in caption_stems(picture) if name in beside[picture.parent]), ""
+        )
+        if ending:
+            found[picture] = ending
+    return found
+
+
+def _by_beginning(folder: Path) -> dict[str, str]:
+    """The ending of each caption file by all that may be its picture's name: a.b.txt is of a.b, or of a."""
+    found: dict[str, str] = {}
+    for file in sorted(os.listdir(folder)):
+        if file.casefold().endswith(USUAL_ENDINGS) and not file.startswith("."):
+            dots = [place for place, sign in enumerate(file) if sign == "."]
+            found |= {file[:place]: file[place:] for place in dots if file[:place] not in found or place == dots[-1]}
+    return found
 
 
 def varied(caption: str, settings: Captions, moment: Moment, rng: random.Random) -> str:
@@ -75,8 +120,9 @@ def varied(caption: str, settings: Captions, moment: Moment, rng: random.Random)
 def worded(caption: str, settings: Captions, moment: Moment, rng: random.Random) -> str:
     """The caption after prefix and suffix, wildcards, and what happens to its parts.
 
-    The marks of keep_tokens_separator are taken out only where the caption is taken apart: to be shuffled, warmed up
-    or thinned out.
+    The caption is taken apart only to be shuffled, warmed up or thinned out. Then the marks of keep_tokens_separator
+    are taken out, and the parts are joined again by their separator and a blank: sd-scripts does so since June 2026
+    (pull request 2390), and joined them by commas before.
     """
     if settings.caption_prefix:
         caption = f"{settings.caption_prefix} {caption}"
@@ -84,12 +130,13 @@ def worded(caption: str, settings: Captions, moment: Moment, rng: random.Random)
         caption = f"{caption} {settings.caption_suffix}"
     caption = with_wildcards(caption, rng) if settings.enable_wildcard else caption.partition("\n")[0]
     if settings.shuffle_caption or settings.token_warmup_step or settings.caption_tag_dropout_rate:
-        front, between, end = _parts(caption, settings)
+        separator = settings.caption_separator or ","
+        front, between, end = _parts(caption, settings, separator)
         between = between[: _shown_parts(len(between), settings, moment)]
         if settings.shuffle_caption:
             rng.shuffle(between)
         between = [part for part in between if rng.random() >= settings.caption_tag_dropout_rate]
-        caption = ", ".join([*front, *between, *end])
+        caption = f"{separator} ".join([*front, *between, *end])
     if settings.secondary_separator:
         caption = caption.replace(settings.secondary_separator, settings.caption_separator)
     return caption
@@ -119,26 +166,13 @@ def with_wildcards(caption: str, rng: random.Random) -> str:
     return line.replace(_OPEN, "{").replace(_CLOSE, "}")
 
 
-def unreadable_captions(pictures: list[Path], ending: str) -> list[Path]:
-    """The caption files of these pictures that caption_of() refuses."""
-
-    def is_unreadable(picture: Path) -> bool:
-        try:
-            caption_of(picture, ending, "")
-        except (Failure, OSError):
-            return True
-        return False
-
-    return [caption_file(picture, ending) or picture for picture in pictures if is_unreadable(picture)]
-
-
 def _around(settings: Captions) -> str:
     return settings.caption_prefix + settings.caption_suffix
 
 
-def _parts(caption: str, settings: Captions) -> tuple[list[str], list[str], list[str]]:
+def _parts(caption: str, settings: Captions, separator: str) -> tuple[list[str], list[str], list[str]]:
     """(those that stay in front, those in between, those that stay at the end)."""
-    mark, separator = settings.keep_tokens_separator, settings.caption_separator or ","
+    mark = settings.keep_tokens_separator
     if mark and mark in caption:
         front, between, end = [*caption.split(mark, 2), ""][:3]
         return _split(front, separator), _split(between, separator), _split(end, separator)

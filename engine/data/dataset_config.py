@@ -18,7 +18,7 @@ from engine.data.folders import Concept, ImageFolder, pictures_in
 from engine.data.items import Item, Subset, TrainingSet, items_of
 from engine.data.metadata_list import listed_items
 from engine.failure import Failure
-from engine.settings.dataset_toml import OF_DATASET, OPTIONS
+from engine.settings.dataset_toml import MASKS, OF_DATASET, OPTIONS
 from engine.settings.errors import SettingsFileError
 from engine.settings.paths import typed_path
 from engine.settings.text_files import TooLarge, small_text
@@ -39,7 +39,9 @@ NOT_FOLLOWED = (
 _ANYWHERE = {*OPTIONS, "num_repeats", "class_tokens", *NOT_FOLLOWED} - {"alpha_mask"}
 _OF_EITHER = {"validation_split", "validation_seed"}
 """sd-scripts' documentation puts them into a subset, its parser into a dataset."""
-_IN_SUBSET = (_ANYWHERE - (set(OF_DATASET) - _OF_EITHER)) | {"image_dir", "metadata_file", "is_reg", "alpha_mask"}
+_IN_SUBSET = (_ANYWHERE - (set(OF_DATASET) - _OF_EITHER)) | {
+    "image_dir", "metadata_file", "is_reg", "alpha_mask", MASKS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,15 @@ def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
     unfollowed = {*NOT_FOLLOWED, *(key for key, name in OPTIONS.items() if name in waiting)}
     said = {key for table in tables for key, value in table.values.items() if key in unfollowed and value}
     notes += [f"{file.name}: {key} is not followed." for key in sorted(said)]
+    if not settings.dataset.masked_loss and any(MASKS in table.values for table in tables):
+        notes.append(f"{file.name}: {MASKS} counts with Masked loss alone, which is off.")
     if not any(own for own, _ in datasets):
         raise Failure(f"{file.name} leads to no pictures to learn from. {' '.join(notes[:3])}".strip(), option=OPTION)
     return TrainingSet.of_datasets(datasets, tuple(notes))
 
 
 def _items(table: _Table, beside: Path, settings: TrainingSettings) -> list[Item]:
-    subset, repeats = _subset(table, settings), _repeats(table, settings)
+    subset, repeats = _subset(table, settings, beside), _repeats(table, settings)
     listed, named = table.text("metadata_file"), table.text("image_dir")
     folder = beside / typed_path(named) if named else None
     if listed:
@@ -109,9 +113,17 @@ def _items(table: _Table, beside: Path, settings: TrainingSettings) -> list[Item
     return items_of(ImageFolder((concept,), (), (), ()), subset) if repeats else []
 
 
-def _subset(table: _Table, settings: TrainingSettings) -> Subset:
-    """As the settings have it with the table's values in their place."""
+def _subset(table: _Table, settings: TrainingSettings, beside: Path) -> Subset:
+    """As the settings have it with the table's values in their place.
+
+    Its masks count where masked loss is on.
+    """
     values = {OPTIONS[key]: _plain(value) for key, value in table.values.items() if key in OPTIONS}
+    if masks := table.text(MASKS):
+        folder = beside / typed_path(masks)
+        if not folder.is_dir():
+            raise table.wrong(f'{MASKS} "{folder}" is no folder.', "Correct the path.")
+        values["mask_dir"] = str(folder)
     try:
         own = settings.with_values(values)
         own.dataset.size()

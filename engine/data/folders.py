@@ -8,13 +8,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.data.captions import USUAL_ENDINGS, caption_stems
 from engine.data.opening import endings
 
 PICTURE_ENDINGS = endings()
 OTHER_KINDS = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jfif", ".jp2", ".psd", ".svg")
 """Endings of pictures that are not looked for, unless they stand above: these are told, not passed over."""
 
-FOLDER_NAME = re.compile(r"(\d+)_(.*)", re.DOTALL)
+FOLDER_NAME = re.compile(r"(\d+)(?:_|\Z)(.*)", re.DOTALL)
+"""(repeats, words), which sd-scripts parts by the first underscore: 10_sks cat, or 10 alone, which has no words."""
+
+_NEARLY_NUMBERED = re.compile(r"(\d{1,3})(?:\s+-\s*|[\s-]\s*)([^\s-].*)", re.DOTALL)
+"""10 sks cat, 10-sks cat and 10 - sks cat.  More digits than three are rather a year."""
+
+_OF_SYSTEMS = {
+    "__macosx", "$recycle.bin", "recycler", "system volume information", "@eadir", "@recycle", "#recycle", "#snapshot",
+    "@__thumb", "@tmp", "lost+found", "thumbs", "network trash folder", "temporary items", "__pycache__",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,11 +65,14 @@ class ImageFolder:
 
 
 def scan(folder: Path) -> ImageFolder:
-    """Look through an image folder, in the order of names.  Raises OSError where it cannot be read."""
+    """Look through an image folder, in the order of names; hidden folders and those of systems are none of it.
+
+    Raises OSError where it cannot be read.
+    """
     concepts: list[Concept] = []
     switched_off: list[Path] = []
     unnumbered: list[Path] = []
-    for child in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+    for child in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name)):
         name = FOLDER_NAME.fullmatch(child.name)
         pictures = pictures_in(child)
         if name and int(name[1]) > 0:
@@ -67,6 +80,11 @@ def scan(folder: Path) -> ImageFolder:
         elif pictures:
             (switched_off if name else unnumbered).append(child)
     return ImageFolder(tuple(concepts), tuple(switched_off), tuple(unnumbered), pictures_in(folder))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is none of the user's: hidden, as .git is, or kept by a system for itself."""
+    return name.startswith(".") or name.casefold() in _OF_SYSTEMS
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
@@ -82,7 +100,7 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
 
 def captions_without_picture(concept: Concept, ending: str) -> list[Path]:
     """Caption files whose picture is missing, usually after a picture was renamed."""
-    stems = {picture.stem for picture in concept.pictures}
+    stems = {stem for picture in concept.pictures for stem in (picture.name, *caption_stems(picture))}
     captions = (p for p in concept.folder.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
     return sorted(p for p in captions if p.name[: -len(ending)] not in stems)
 
@@ -112,7 +130,7 @@ def move_into_concept(folder: Path, caption_ending: str, repeats: int = 10, word
     target = folder / f"{repeats}_{words}"
     if not target.is_dir() or any(target.iterdir()):
         target.mkdir(exist_ok=False)
-    endings = dict.fromkeys([caption_ending, ".txt", ".caption", ".cap"])
+    endings = dict.fromkeys([caption_ending, *USUAL_ENDINGS])
     for picture in pictures_in(folder):
         for companion in (picture, *(picture.with_name(picture.stem + ending) for ending in endings)):
             if companion.exists():
@@ -120,9 +138,15 @@ def move_into_concept(folder: Path, caption_ending: str, repeats: int = 10, word
     return target
 
 
+def with_number(name: str, repeats: int = 10) -> str:
+    """A sub-folder's name as REPEATS_WORDS: a number that it begins with counts, if nothing but its sign is amiss."""
+    nearly = _NEARLY_NUMBERED.fullmatch(name)
+    return f"{nearly[1]}_{nearly[2]}" if nearly else f"{repeats}_{name}"
+
+
 def add_number(folder: Path, repeats: int = 10) -> Path:
-    """Rename a sub-folder "cat" to "10_cat"; returns the new path."""
-    target = folder.with_name(f"{repeats}_{folder.name}")
+    """Rename a sub-folder as with_number() has it; returns the new path."""
+    target = folder.with_name(with_number(folder.name, repeats))
     if target.exists():
         raise FileExistsError(f"There is a folder {target} already.")
     return folder.rename(target)

@@ -20,6 +20,7 @@ from filelock import FileLock
 from engine.data import npz
 from engine.data.examining import examine
 from engine.data.npz import Npz
+from engine.data.scaling import shrinks
 from engine.data.source import Source
 from engine.disk import remove_leftovers
 
@@ -182,6 +183,8 @@ class LatentFiles:
             "bucket": list(source.place.bucket),
             "vae": self._wanted.vae,
         }
+        if shrinks(source.place.original, source.place.resized):
+            stamp["shrunk"] = "by area"  # Lanczos' filter did it once, and what it made is another picture
         if source.masked and source.mask:
             stamp["mask"] = _state(source.mask)
         return stamp

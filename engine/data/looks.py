@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from engine.data.examining import examine, reason
-from engine.data.opening import read_upright
+from engine.data.opening import read_for_a_look
 from engine.data.thumbnails import thumbnails_root, tidy_at_times, used
 from engine.disk import written_whole
 
@@ -96,7 +96,7 @@ def _made(picture: Path, thumbnail: Path) -> Look:
     scale = min(1.0, MEASURED / longest)
     width, height = (max(1, round(side * scale)) for side in found.size)
     try:
-        image = read_upright(picture, (width, height))
+        image = read_for_a_look(picture, (width, height))
     except Exception as error:  # pillow's decoders raise many kinds
         return Look(unreadable=reason(error))
     grey = image.convert("L")

@@ -22,14 +22,17 @@ def placed(pictures: list[Path], settings: Dataset) -> list[Placed]:
 
 
 def buckets_of(settings: Dataset) -> Buckets:
-    width, height = settings.size()
-    return Buckets(
-        width * height,
-        settings.bucket_reso_steps,
-        settings.min_bucket_reso,
-        settings.max_bucket_reso,
-        upscale=not settings.bucket_no_upscale,
-    )
+    (width, height), (least, most) = settings.size(), bucket_bounds(settings)
+    return Buckets(width * height, settings.bucket_reso_steps, least, most, upscale=not settings.bucket_no_upscale)
+
+
+def bucket_bounds(settings: Dataset) -> tuple[int, int]:
+    """(the shortest, the longest) side of a bucket in pixels: what is no multiple of the steps gives way, down and up.
+
+    Source: sd-scripts' adjust_min_max_bucket_reso_by_steps; a shortest side of 0, which that can give, is one step.
+    """
+    steps = settings.bucket_reso_steps
+    return max(steps, settings.min_bucket_reso // steps * steps), -(-settings.max_bucket_reso // steps) * steps
 
 
 def covering(picture: Size, wanted: Size) -> Placed:

@@ -106,7 +106,7 @@ class Captions(Group):
         ",",
         label="Caption separator",
         section=FURTHER,
-        help="What stands between the parts of a caption.",
+        help="What stands between the parts of a caption. Parts that were shuffled are joined by it and a blank.",
         ours=True,
     )
     keep_tokens_separator: str = option(

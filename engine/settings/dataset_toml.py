@@ -39,8 +39,11 @@ OPTIONS: Mapping[str, str] = {
 OF_DATASET = tuple(OPTIONS)[:9]
 """Keys that stand in [[datasets]] and not in a subset."""
 
-_PLACE = {"image_dir", "num_repeats", "class_tokens", "is_reg"}
-_FOLDER_NAME = re.compile(r"(\d{1,9})_(.*)", re.DOTALL)
+MASKS = "conditioning_data_dir"
+"""A subset's folder of masks, for training with masked loss."""
+
+_PLACE = {"image_dir", "num_repeats", "class_tokens", "is_reg", MASKS}
+_FOLDER_NAME = re.compile(r"(\d{1,9})(?:_|\Z)(.*)", re.DOTALL)
 
 
 def read_dataset(data: Mapping[str, Any]) -> Read:
@@ -61,6 +64,12 @@ def read_dataset(data: Mapping[str, Any]) -> Read:
         if parent and not why:
             read.data[option] = parent
             read.notes += _also_there(parent, folders)
+    masks, unlike = _mask_folder(training)
+    if masks:
+        read.data["mask_dir"] = masks
+    if unlike:
+        read.notes.append(unlike)
+        lost = True
     further: dict[str, Any] = {}
     for key in sorted({key for subset in training for key in subset} - _PLACE):
         values = [subset.get(key) for subset in training]
@@ -137,6 +146,24 @@ def _common_folder(subsets: list[dict[str, Any]]) -> tuple[str, list[str]]:
     if not why and len(parents) > 1:
         why.append(f"the folders lie in {', '.join(map(str, parents))}; here they lie in one.")
     return str(next(iter(parents), "")), why
+
+
+def _mask_folder(subsets: list[dict[str, Any]]) -> tuple[str, str]:
+    """(the folder that holds the masks of all, why there is none: a sentence where there are masks nevertheless)."""
+    named = [str(subset.get(MASKS) or "") for subset in subsets]
+    if not any(named):
+        return "", ""
+    if len(set(named)) == 1:
+        return named[0], ""
+    folders = [_path(folder) for folder in named]
+    are_alike = [
+        folder.name == _path(str(subset.get("image_dir", ""))).name
+        for folder, subset in zip(folders, subsets, strict=True)
+    ]
+    if all(are_alike) and len({folder.parent for folder in folders}) == 1:
+        return str(folders[0].parent), ""
+    listed = ", ".join(dict.fromkeys(folder or "none" for folder in named))
+    return "", f"{MASKS} differs between the image folders ({listed}); here the masks of all lie in one Mask folder."
 
 
 def _also_there(parent: str, subsets: list[dict[str, Any]]) -> list[str]:

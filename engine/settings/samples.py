@@ -75,6 +75,7 @@ class SamplePrompt:
     told_guidance: what a FLUX.1-dev is told of it instead.  seed: None for the run's seed.
     picture, mask: paths, for models that begin from a picture.
     ignored: flags that have no meaning for the models trained here.
+    notes: sentences on values of which a part alone is read.
     """
 
     text: str
@@ -89,24 +90,29 @@ class SamplePrompt:
     picture: str | None = None
     mask: str | None = None
     ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @staticmethod
     def parse(line: str, number: int = 1) -> SamplePrompt:
         """Read kohya's syntax: the prompt, then ` --w 512 --h 512 --s 20 --l 7.5 --d 42 --n blurry`.
 
-        Flags are read in either case. One that is for other models is set aside in `ignored`; an unknown one is
-        refused with a sentence.
+        Flags are read in either case, and with the dash that a web page makes of two hyphens. Of a number, what
+        follows it is left out, as sd-scripts does it: --w 512x768 is a width of 512. One that is for other models is
+        set aside in `ignored`; an unknown one is refused with a sentence.
         """
-        text, *parts = re.split(r"\s--(?=[A-Za-z])", " " + line)
+        text, *parts = re.split(_BEGINS_A_FLAG, " " + line)
         values: dict[str, object] = {}
         ignored: list[str] = []
+        notes: list[str] = []
         for part in parts:
-            key, _, value = re.sub(r"\s+", " ", part.strip()).partition(" ")
+            key, value = _key_and_value(re.sub(r"\s+", " ", part.strip()))
             if key.lower() in _FOR_OTHER_MODELS:
                 ignored.append(f"--{key}")
             else:
-                values |= _read_flag(key.lower(), value.strip(), number)
-        return SamplePrompt(text=text.strip(), ignored=tuple(ignored), **values)  # type: ignore[arg-type]
+                read, note = _read_flag(key.lower(), value, number)
+                values |= read
+                notes += [note] if note else []
+        return SamplePrompt(text=text.strip(), ignored=tuple(ignored), notes=tuple(notes), **values)  # type: ignore[arg-type]
 
     def line(self) -> str:
         """The prompt in kohya's syntax again, with all that differs from the defaults."""
@@ -117,8 +123,8 @@ class SamplePrompt:
         return " ".join([self.text, *(f"--{key} {value}" for key, value in flags.items() if value is not None)])
 
 
-_FOR_OTHER_MODELS = {"cn", "fs", "am"}
-"""The picture of a ControlNet, the flow shift, the strength of a network."""
+_FOR_OTHER_MODELS = {"cn", "fs", "am", "ctr", "rcfg"}
+"""The picture of a ControlNet, the flow shift, the strength of a network; until when Lumina is guided, and how far."""
 
 _TEXTS = {"n": "negative", "img": "picture", "mask": "mask"}
 
@@ -132,27 +138,50 @@ _FLAGS: dict[str, tuple[str, type, float, float]] = {
     "d": ("seed", int, 0, 2**63 - 1),
 }
 
+_KNOWN = "|".join(sorted({*_FLAGS, *_TEXTS, *_FOR_OTHER_MODELS, "ss"}, key=len, reverse=True))
+_BEGINS_A_FLAG = re.compile(
+    rf"\s(?:--(?=[A-Za-z])|(?:[\u2010-\u2015\u2212][-\u2010-\u2015\u2212]?|-[\u2010-\u2015\u2212])"
+    rf"(?=(?:{_KNOWN})(?:[\s=]|-?\d)))",
+    re.IGNORECASE,
+)
+"""Two hyphens before a letter, or what a web page or a word processor makes of them, before a flag that is known."""
 
-def _read_flag(key: str, value: str, number: int) -> dict[str, object]:
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
+
+
+def _key_and_value(flag: str) -> tuple[str, str]:
+    """w 512, w=512 or w512."""
+    written = re.fullmatch(rf"({'|'.join(_FLAGS)})(?:\s*=\s*|(?=-?\d))(.*)", flag, re.IGNORECASE)
+    key, _, value = written.expand(r"\1 \2").partition(" ") if written else flag.partition(" ")
+    return key, value.strip()
+
+
+def _read_flag(key: str, value: str, number: int) -> tuple[dict[str, object], str]:
+    """(the field and its value, a note where not all that is written is read)."""
     if key in _TEXTS:
-        return {_TEXTS[key]: value if key == "n" else value.strip("\"'")}
+        return {_TEXTS[key]: value if key == "n" else value.strip("\"'")}, ""
     if key == "ss":
         known = Sampler.__args__  # type: ignore[attr-defined]
         if value not in known:
             raise ValueError(f"Sample prompts, line {number}: sampler {value!r} is none of {', '.join(known)}.")
-        return {"sampler": value}
+        return {"sampler": value}, ""
     if key not in _FLAGS:
         raise ValueError(
             f"Sample prompts, line {number}: --{shlex.quote(key)} is not known; "
             "use --w, --h, --s, --l, --g, --d, --ss, --img, --mask and --n."
         )
     field, kind, least, most = _FLAGS[key]
+    found = _NUMBER.match(value)
+    written = found[0] if found else ""
     try:
-        parsed = kind(value)
-    except ValueError:
+        parsed = kind(float(written) if "." in written else int(written))
+    except (ValueError, OverflowError):
         parsed = None
+    if key == "d" and parsed == -1:
+        return {}, "--d -1 means any seed elsewhere; here it is the run's."
     if parsed is None or not least <= parsed <= most:
         raise ValueError(
-            f"Sample prompts, line {number}: --{key} is {value!r}; it takes a number from {least:g} to {most:g}."
+            f"Sample prompts, line {number}: --{key} is {value[:40]!r}; it takes a number from {least:g} to {most:g}."
         )
-    return {field: parsed}
+    is_all = written == value and parsed == float(written)
+    return {field: parsed}, "" if is_all else f"of --{key} {value}, {written if kind is float else parsed} is read."

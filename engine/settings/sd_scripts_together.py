@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.settings.prompt_files import read_prompt_file
 from engine.settings.sd_networks import read_network
 from engine.settings.shell_words import words_of
-from engine.settings.text_files import small_text
-
-LARGEST_PROMPT_FILE = 2**20
 
 NOT_FROM_TEXT = "pasted text opens no files"
 
@@ -110,18 +108,16 @@ def _rates(given: Mapping[str, Any], family: str, further: dict[str, Any]) -> di
 
 
 def _prompts(named: Any, folder: Path | None, notes: list[str], further: dict[str, Any]) -> dict[str, Any]:
-    """sd-scripts has the prompts in a file; a plain text file is read, another stays an argument."""
+    """sd-scripts has the prompts in a file: one that cannot be read stays an argument."""
     if not named:
         return {}
-    why = f", for {NOT_FROM_TEXT}"
+    why = NOT_FROM_TEXT
     if folder is not None:
-        file, why = folder / str(named), ""
         try:
-            if file.suffix.lower() not in (".toml", ".json"):
-                return {"sample_prompts": small_text(file, LARGEST_PROMPT_FILE).strip()}
-        except (OSError, ValueError):
-            pass
-    notes.append(f"The sample prompts stand in {named}, which was not read{why}; write them into Sample prompts.")
+            return {"sample_prompts": read_prompt_file(folder / str(named))}
+        except ValueError as error:
+            why = str(error).rstrip(".")
+    notes.append(f"The sample prompts stand in {named}, which was not read: {why}. Write them into Sample prompts.")
     further["sample_prompts"] = named
     return {}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from engine.data.folders import FOLDER_NAME, PICTURE_ENDINGS
+from engine.data.folders import FOLDER_NAME, PICTURE_ENDINGS, is_hidden
 from engine.disk import folder_written_whole, remove_leftovers, why_not
 from engine.failure import Failure
 from engine.runs.folder import runs_root
@@ -121,7 +121,7 @@ def _placed(files: Sequence[tuple[str, Path | None]]) -> tuple[dict[Parts, Path]
 def _parts(name: str) -> Parts:
     """Folders and file of a name; nothing where one of them is hidden, has no name, or leads elsewhere ("..")."""
     parts = [usable(part) for part in name.split("/")]
-    return () if any(not part or part.startswith(".") for part in parts) else tuple(parts)
+    return () if any(not part or is_hidden(part) for part in parts) else tuple(parts)
 
 
 def usable(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from engine.data.folders import PICTURE_ENDINGS
+from engine.data.folders import PICTURE_ENDINGS, is_hidden
 from engine.disk import why_not
 from engine.failure import Failure
 from engine.settings.option import Group, option
@@ -131,7 +131,7 @@ def _listed(
         left_out(Path(error.filename), f"cannot be read: {why_not(error)}")
 
     for parent, folders, names in os.walk(folder, onerror=unlisted):
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
+        folders[:] = sorted(name for name in folders if not is_hidden(name)) if recursive else []
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in PICTURE_ENDINGS:
                 yield Path(parent, name)

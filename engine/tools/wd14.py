@@ -173,7 +173,9 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
         if before is None:
             return settings.text.around(found)
         had = _split(before, tagging)
-        return tagging.caption_separator.join([*had, *(tag for tag in _split(found, tagging) if tag not in had)])
+        known = {_plain(tag) for tag in had}
+        lacking = [tag for tag in _split(found, tagging) if _plain(tag) not in known]
+        return tagging.caption_separator.join([*had, *lacking])
 
     outcome = caption_folder(
         settings, run, report, load, appended if tagging.append_tags else None, tagging.append_tags
@@ -284,5 +286,5 @@ def _split(text: str, tagging: Tagging) -> list[str]:
 
 
 def _plain(tag: str) -> str:
-    """A tag as it is compared: people write it with underscores or with blanks."""
-    return tag.replace("_", " ")
+    """A tag as it is compared: people write it with underscores or with blanks, and with capitals."""
+    return tag.replace("_", " ").casefold()

@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.data.buckets import Placed, Size
 from engine.data.items import Item
+from engine.data.placing import bucket_bounds
 from engine.data.steps import StepPlan
 from engine.data.training_set import described_by
 from engine.settings.dataset import Dataset
@@ -127,7 +128,7 @@ def _folders(items: list[Item]) -> dict[str, dict[str, int]]:
 def _bounds(pictures: Dataset) -> tuple[int | None, int | None]:
     """The shortest and longest side of a bucket, which count only where pictures may be enlarged."""
     upscaled = pictures.enable_bucket and not pictures.bucket_no_upscale
-    return (pictures.min_bucket_reso, pictures.max_bucket_reso) if upscaled else (None, None)
+    return bucket_bounds(pictures) if upscaled else (None, None)
 
 
 def _bucket_info(shown: list[Shown], pictures: Dataset) -> dict[str, Any] | None:

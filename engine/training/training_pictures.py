@@ -98,7 +98,7 @@ def encoded_pictures(
     # Caching decodes the pictures that it encodes and finds those that are broken; without it that is done here.
     found = examined([item.picture for item in (*items, *held_out)], decode=kept is None)
     latents = Latents(_sources(items, found, settings), partial(_encode, parts, accelerator.device), kept)
-    apart = latents.only(_sources_apart(held_out, found, settings))
+    apart = latents.only(_sources_apart(held_out, found))
     if kept:
         # Each by themselves, so that those that are learned from come out to the bit as they do without the others.
         seeds = {latents: seed, apart: settings.validation.validation_seed}
@@ -107,7 +107,7 @@ def encoded_pictures(
     sources = _sources(items, found, settings)
     places = [source.place for source in sources]
     learned = TrainingPictures(readable(items, found), places, latents.only(sources), found)
-    measured = _sources_apart(held_out, found, settings)
+    measured = _sources_apart(held_out, found)
     if not measured:
         return learned
     places = [source.place for source in measured]
@@ -186,22 +186,19 @@ def _sources(items: list[Item], found: dict[Path, Examined], settings: TrainingS
     items = readable(items, found)
     if not items:
         raise Failure("None of the pictures can be read.", "Replace them.", described_by(settings))
-    return _of(items, settings)
+    return _of(items)
 
 
-def _sources_apart(items: list[Item], found: dict[Path, Examined], settings: TrainingSettings) -> list[Source]:
+def _sources_apart(items: list[Item], found: dict[Path, Examined]) -> list[Source]:
     """Of those held out that can be read: each is always shown in the same way."""
-    return [
-        replace(source, flips=False, random_crop=False, color_aug=False)
-        for source in _of(readable(items, found), settings)
-    ]
+    return [replace(source, flips=False, random_crop=False, color_aug=False) for source in _of(readable(items, found))]
 
 
-def _of(items: list[Item], settings: TrainingSettings) -> list[Source]:
-    mask_dir = settings.dataset.mask_dir
-    masks = Masks(Path(mask_dir)) if mask_dir else None
+def _of(items: list[Item]) -> list[Source]:
+    folders = {item.subset.pictures.mask_dir for item in items}
+    masks = {folder: Masks(Path(folder)) for folder in folders if folder}  # each of them lists its folder once
     return [
-        Source.of(item.picture, place, item.subset.pictures, masks)
+        Source.of(item.picture, place, item.subset.pictures, masks.get(item.subset.pictures.mask_dir))
         for item, place in zip(items, places_of(items), strict=True)
     ]
 

@@ -53,10 +53,27 @@ def test_parts_tied_together_are_moved_as_one():
     assert set(seen(caption="a;;;b", secondary_separator=";;;")) == {"a,b"}
 
 
+SHUFFLED_BEHIND_A_MARK = {"shuffle_caption": True, "keep_tokens_separator": "|||"}
+
+
 @pytest.mark.shows("caption_separator")
-def test_parts_are_told_apart_by_the_separator_and_joined_by_commas():
-    assert set(seen(caption="a. b", shuffle_caption=True, caption_separator=".")) == {"a, b", "b, a"}
+def test_parts_are_told_apart_by_the_separator_and_joined_by_it_and_a_blank():
+    """As sd-scripts has it since its pull request 2390 of June 2026, which joined them by commas before."""
+    assert set(seen(caption="a. b", shuffle_caption=True, caption_separator=".")) == {"a. b", "b. a"}
     assert set(seen(caption="a, b", shuffle_caption=True, caption_separator=".")) == {"a, b"}
+    sentences = seen(
+        caption="A man stands. He holds a cup. It rains", shuffle_caption=True, keep_tokens=1, caption_separator=". "
+    )
+    assert set(sentences) == {"A man stands.  He holds a cup.  It rains", "A man stands.  It rains.  He holds a cup"}
+    assert set(seen(caption="a ; b|||c;d|||e", caption_separator=";", **SHUFFLED_BEHIND_A_MARK)) == {
+        "a; b; c; d; e", "a; b; d; c; e",
+    }  # fmt: skip
+    assert set(seen(caption="a|b|c", caption_separator="|", token_warmup_step=4.0, token_warmup_min=2)) == {"a| b"}
+
+
+@pytest.mark.parametrize("separator", [",", ""])
+def test_by_default_they_are_joined_as_ever(separator: str):
+    assert set(seen(caption="a,b", shuffle_caption=True, caption_separator=separator)) == {"a, b", "b, a"}
 
 
 @pytest.mark.shows("caption_prefix", "caption_suffix")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -120,15 +119,3 @@ def test_half_of_the_pictures_are_shown_mirrored(tmp_path: Path):
         assert shown.unique().tolist() == [-1, 1]
         assert 160 < (shown == 1).sum() < 240  # 200 expected, deviation 10
         assert red(Dataset(), InMemory() if kept else None, 50).unique().tolist() == [1]
-
-
-@pytest.mark.parametrize("ending", ["png", "jpg"])
-def test_a_large_picture_is_scaled_soon_and_yet_well(tmp_path: Path, ending: str):
-    """Beside pillow's plain Lanczos at full size; of the 255 steps of a colour."""
-    waves = np.indices((1200, 1600)).sum(axis=0)
-    large = Image.fromarray((127.5 + 120 * np.sin(waves / 9)).astype(np.uint8)).convert("RGB")
-    large.save(tmp_path / f"a.{ending}", quality=95)
-    place = covering((1600, 1200), (256, 192))
-    fair = np.asarray(Image.open(tmp_path / f"a.{ending}").resize(place.resized, Image.Resampling.LANCZOS), np.float32)
-    soon = (read_picture(tmp_path / f"a.{ending}", place).permute(1, 2, 0).numpy() + 1) * 127.5
-    assert np.sqrt(((soon - fair) ** 2).mean()) < 2.5

@@ -54,3 +54,48 @@ def test_a_wrong_flag_is_refused_with_its_line(line: str, sentence: str):
     with pytest.raises(ValueError, match="Sample prompts, ") as refused:
         Samples(sample_prompts=f"fine\n{line}").prompts()
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "read", "notes"),
+    [
+        # What sd-scripts reads of these is the number that stands at the beginning.
+        ("--w 512x768", {"width": 512}, ["of --w 512x768, 512 is read."]),
+        ("--h 768px", {"height": 768}, ["of --h 768px, 768 is read."]),
+        ("--s 20.0", {"steps": 20}, []),
+        ("--s 20.7", {"steps": 20}, ["of --s 20.7, 20 is read."]),
+        ("--l 7,5", {"guidance_scale": 7.0}, ["of --l 7,5, 7 is read."]),
+        ("--l .5", {"guidance_scale": 0.5}, []),
+        ("--d 42.0", {"seed": 42}, []),
+        ("--d -1", {"seed": None}, ["--d -1 means any seed elsewhere; here it is the run's."]),
+        # These it passes over, though they can mean but one thing.
+        ("--w512", {"width": 512}, []),
+        ("--W=512 --s20 --l7.5", {"width": 512, "steps": 20, "guidance_scale": 7.5}, []),
+    ],
+)
+def test_numbers_are_read_as_leniently_as_sd_scripts_does(flags: str, read: dict[str, object], notes: list[str]):
+    assert SamplePrompt.parse(f"a cat {flags}") == SamplePrompt("a cat", notes=tuple(notes), **read)
+
+
+@pytest.mark.parametrize("dash", ["\u2013", "\u2014", "\u2013-", "-\u2013", "\u2013\u2013", "\u2212", "--"])
+def test_a_dash_of_a_web_page_begins_a_flag(dash: str):
+    prompt = SamplePrompt.parse(f"a cat {dash}w 512 {dash}n blurry, low {dash}d 3\u00a0{dash}s20 {dash}ss ddim")
+    assert prompt == SamplePrompt("a cat", "blurry, low", width=512, seed=3, steps=20, sampler="ddim")
+
+
+@pytest.mark.parametrize(
+    "text", ["a cat \u2014 sitting", "a cat \u2013sitting", "1990\u20132000 \u2013 a dog", "a -w cat"]
+)
+def test_other_dashes_are_words(text: str):
+    assert SamplePrompt.parse(text) == SamplePrompt(text)
+
+
+@pytest.mark.parametrize("flags", ["--ctr 0.25 --rcfg 1.0", "--CTR 0.25 --rcfg x", "--ctr --rcfg"])
+def test_lumina_s_flags_of_sd_scripts_are_known_and_left_out(flags: str):
+    assert [flag.lower() for flag in SamplePrompt.parse(f"a cat {flags}").ignored] == ["--ctr", "--rcfg"]
+
+
+@pytest.mark.parametrize("value", ["9" * 6000, "9" * 400 + ".0", "-5", "x512", ""])
+def test_what_is_no_such_number_is_still_refused(value: str):
+    with pytest.raises(ValueError, match="Sample prompts, line 1: --w is"):
+        SamplePrompt.parse(f"a cat --w {value}")

@@ -261,6 +261,29 @@ def test_tags_are_added_to_those_that_there_are(folder: Path, tagger: Path):
     assert (folder / "bright.txt").read_text() == expected
 
 
+@pytest.mark.parametrize(
+    ("before", "lacking"),
+    [
+        ("1Girl, long_hair", f", (o)_(o), {MIKU}"),
+        ("LONG HAIR, 1girl, (O)_(O)", f", {MIKU}"),
+        (f"{MIKU.replace(' ', '_').upper()}, Long_Hair, 1girl, (o) (o)", ""),
+    ],
+)
+def test_a_tag_that_differs_by_underscores_or_capitals_alone_is_not_added(
+    folder: Path, tagger: Path, before: str, lacking: str
+):
+    (folder / "bright.txt").write_text(before)
+    run_job("caption-wd14", train_data_dir=str(folder), repo_id=str(tagger), append_tags=True)
+    assert (folder / "bright.txt").read_text().strip() == before + lacking
+
+
+def test_undesired_tags_and_those_that_come_first_are_known_in_capitals_too():
+    settings = Tagging(undesired_tags="1Girl", always_first_tags="LONG_hair", remove_underscore=True)
+    found = chosen_tags(ROWS, SURE, settings)
+    assert "1girl" not in found
+    assert found[0] == "long hair"
+
+
 @pytest.mark.shows("caption-wd14.batch_size")
 def test_pictures_are_looked_at_in_batches(folder: Path, tagger: Path, monkeypatch: pytest.MonkeyPatch):
     sizes: list[int] = []

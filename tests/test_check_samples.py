@@ -1,0 +1,28 @@
+"""What is left out of a sample prompt is told before a start, and hinders nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.check.check import check
+from engine.settings.training import TrainingSettings
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("a cat --w 512x768", '"a cat": of --w 512x768, 512 is read.'),
+        ("a cat \u2014d -1", '"a cat": --d -1 means any seed elsewhere; here it is the run\'s.'),
+        ("a cat --ctr 0.25 --rcfg 1", '"a cat": --ctr --rcfg has no meaning here.'),
+        ("a cat --h 64.5", '"a cat": of --h 64.5, 64 is read.'),
+    ],
+)
+def test_what_is_not_read_of_a_prompt_is_told(settings: TrainingSettings, line: str, told: str):
+    checked = check(settings.with_values({"sample_prompts": line, "sample_every_n_steps": 1}))
+    assert [problem.what for problem in checked.problems] == [told]
+    assert checked.can_start
+
+
+@pytest.mark.parametrize("line", ["a cat --w512 --s 20.0", "a cat \u2013w 512 \u2014h 64", "a cat --d 42.0"])
+def test_what_is_read_whole_needs_no_word(settings: TrainingSettings, line: str):
+    assert check(settings.with_values({"sample_prompts": line, "sample_every_n_steps": 1})).problems == []
