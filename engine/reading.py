@@ -84,11 +84,16 @@ def small_json(path: Path, most: int, values: int = MOST_VALUES) -> Any:
 
 def parse_json(data: bytes, values: int = MOST_VALUES) -> Any:
     """Raises ValueError, also where there are more than so many values or they are nested without end."""
-    if len(data) > NOT_COUNTED:
-        bare = _STRINGS.sub(b"", data)
-        if sum(map(bare.count, (b",", b"{", b"["))) > values:
-            raise ValueError(f"it holds more than {values:,} values")
+    refuse_many_values(data, values)
     try:
         return json.loads(data.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def refuse_many_values(data: bytes, most: int) -> None:
+    """Raise ValueError where a JSON text, or several, hold more values than that, by their signs outside of strings."""
+    if len(data) > NOT_COUNTED:
+        bare = _STRINGS.sub(b"", data)
+        if sum(map(bare.count, (b",", b"{", b"["))) > most:
+            raise ValueError(f"it holds more than {most:,} values")

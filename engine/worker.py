@@ -20,6 +20,7 @@ from engine.failure import Failure, Stopped
 from engine.jobs import JOBS, Job
 from engine.runs.events import EventWriter, Finished, Problem, Started
 from engine.runs.folder import RunFolder, RunIsHeld
+from engine.settings.files import read_text
 
 LIBRARIES = (
     "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "bitsandbytes", "onnxruntime",
@@ -62,7 +63,7 @@ def _work(run: RunFolder, writer: EventWriter | None) -> int:
 def _run_job(run: RunFolder, writer: EventWriter | None) -> tuple[Any, int]:
     _quieten_libraries()
     job = JOBS[run.job]
-    settings = job.settings_class().model_validate_json(run.settings_file.read_text(encoding="utf-8"))
+    settings = job.settings_class().model_validate_json(read_text(run.settings_file))
     report = job.load_report()(writer, settings, run)
     function = job.load()
     _hide_progress_bars()

@@ -141,8 +141,8 @@ def check_captions(items: list[Item]) -> Iterator[Problem]:
         pictures = [item.picture for item in beside if item.subset.pictures.caption_ending() == ending]
         garbled += unreadable_captions(list(dict.fromkeys(pictures)), ending)
     if garbled:
-        what = f"Captions that are not UTF-8 text: {listed(garbled)}."
-        yield Problem("caption_extension", what, "Save them as UTF-8.")
+        what = f"Captions that cannot be read: {listed(garbled)}."
+        yield Problem("caption_extension", what, "Save them as UTF-8 text, each of 1 MB at most.")
     without = [item for item in beside if not item.is_regularisation and not _has_caption(item)]
     silent = [item.picture for item in without if not item.words]
     if silent:

@@ -5,21 +5,31 @@ engine/training/state.py writes and reads the rest of the folder.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from engine.reading import small_json
 
 PROGRESS = "progress.json"
+
+
+LARGEST_PROGRESS = 2**16
+"""Bytes; it has some hundred."""
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass
 class Progress:
     """step: optimizer steps done.  total_steps: of the run that saved it.  seed: of the run."""
 
-    step: int
-    total_steps: int
-    seed: int
+    step: Count
+    total_steps: Count
+    seed: Count
     smoothed_loss: float | None = None
 
 
@@ -42,9 +52,15 @@ def saved_progress(folder: Path) -> Progress | None:
     if found is None:
         return None
     try:
-        return Progress(**json.loads((found / PROGRESS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return read_progress(found)
+    except (OSError, ValueError):
         return None
+
+
+def read_progress(state: Path) -> Progress:
+    """Raises OSError, and ValueError where a state's progress is none."""
+    said = small_json(state / PROGRESS, LARGEST_PROGRESS)
+    return TypeAdapter(Progress).validate_python(said, strict=True)
 
 
 def delete_state(folder: Path) -> None:
