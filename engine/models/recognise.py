@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,18 +78,14 @@ def recognise(source: str) -> Found | None:
     if path.is_dir():
         return _folder(path)
     if path.is_file():
-        stat = path.stat()
-        return _file(path, stat.st_mtime_ns, stat.st_size)
+        return _file(path)
     if is_hub_name(source):
         return _hub(source)
     return None
 
 
-@lru_cache(maxsize=8)
-def _file(file: Path, _modified: int, _bytes: int) -> Found | None:
-    """A file is looked at once until it changes."""
-    kind = file_kind(file)
-    if kind == "safetensors":
+def _file(file: Path) -> Found | None:
+    if file_kind(file) == "safetensors":
         header = read_header(file)
         return by_shapes(header.shapes, header.metadata)
     try:
