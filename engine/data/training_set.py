@@ -38,7 +38,9 @@ def training_set(settings: TrainingSettings) -> TrainingSet:
     if (shown := sum(item.repeats for item in found.items)) > MOST_SHOWN:
         by = described_by(settings)
         raise Failure(
-            f"An epoch would show {shown:,} pictures (pictures × repeats); {MOST_SHOWN:,} is the most.",
+            f"An epoch would show {shown:,} pictures (pictures × repeats); {MOST_SHOWN:,} is the most."
+            if shown < 1e15
+            else f"An epoch would show {shown:.0e} pictures (pictures × repeats); {MOST_SHOWN:,} is the most.",
             {
                 "dataset_config": "Lower num_repeats in the file.",
                 "train_data_dir": "Lower the number of repeats that the folders' names begin with.",

@@ -20,7 +20,7 @@ PROGRESS = "progress.json"
 LARGEST_PROGRESS = 2**16
 """Bytes; it has some hundred."""
 
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
 
 @dataclass
@@ -59,8 +59,7 @@ def saved_progress(folder: Path) -> Progress | None:
 
 def read_progress(state: Path) -> Progress:
     """Raises OSError, and ValueError where a state's progress is none."""
-    said = small_json(state / PROGRESS, LARGEST_PROGRESS)
-    return TypeAdapter(Progress).validate_python(said, strict=True)
+    return TypeAdapter(Progress).validate_python(small_json(state / PROGRESS, LARGEST_PROGRESS))
 
 
 def delete_state(folder: Path) -> None:
