@@ -27,6 +27,9 @@ from engine.runs.events import (
 )
 from engine.runs.folder import RunFolder
 
+LONGEST_LEFT = 1e9
+"""Seconds, some thirty years, beyond which no time is told."""
+
 STOPPED_BY_USER = 130
 """Exit code of a run that Ctrl-C ended, as shells have it for interrupted commands."""
 
@@ -138,7 +141,7 @@ class _Screen:
 
     def _progress(self, event: Progress) -> None:
         if not sys.stdout.isatty():
-            left = f", {timedelta(seconds=round(event.eta))} left" if event.eta else ""
+            left = f", {timedelta(seconds=round(min(event.eta, LONGEST_LEFT)))} left" if event.eta else ""
             self.say(f"{event.done} of {event.total} {event.unit}{left}")
             return
         if self._bar is None:

@@ -22,6 +22,7 @@ from engine.jobs import JOBS, Job
 from engine.runs.events import EventWriter, Finished, Problem, Started
 from engine.runs.folder import RunFolder, RunIsHeld
 from engine.runs.saved_state import tidy_done_runs
+from engine.settings.files import read_text
 
 LIBRARIES = (
     "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "bitsandbytes", "onnxruntime",
@@ -75,7 +76,7 @@ def _begin(run: RunFolder, writer: EventWriter) -> None:
 def _run_job(run: RunFolder, writer: EventWriter | None) -> tuple[Any, int]:
     _quieten_libraries()
     job = JOBS[run.job]
-    settings = job.settings_class().model_validate_json(run.settings_file.read_text(encoding="utf-8"))
+    settings = job.settings_class().model_validate_json(read_text(run.settings_file))
     report = job.load_report()(writer, settings, run)
     function = job.load()
     _hide_progress_bars()

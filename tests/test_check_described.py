@@ -64,7 +64,7 @@ def test_captions_that_cannot_be_read_are_one_list(settings: TrainingSettings, t
         (folder / name).write_bytes(b"caf\xe9")
     found = about(checked(settings, tmp_path), "caption_extension")
     assert [problem.what for problem in found] == [
-        'Captions that are not UTF-8 text: "2_shapes/00.txt", "2_shapes/03.txt".'
+        'Captions that cannot be read: "2_shapes/00.txt", "2_shapes/03.txt".'
     ]
     assert found[0].blocking
 

@@ -108,8 +108,8 @@ def test_training_from_a_file_saves_one_and_returns_0(file: Path, tmp_path: Path
 
 
 def test_a_run_that_fails_says_why_and_returns_1(settings: TrainingSettings, file: Path, tmp_path: Path):
-    broken = tmp_path / "broken.ckpt"  # only torch can read it, so no check can
-    broken.write_bytes(b"not a model")
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(b"PK\3\4 an archive that only torch judges")
     done = subprocess.run(
         [sys.executable, "-m", "engine", "train", str(file), "--pretrained_model_name_or_path", str(broken)],
         cwd=ROOT,
@@ -118,7 +118,7 @@ def test_a_run_that_fails_says_why_and_returns_1(settings: TrainingSettings, fil
         timeout=300,
     )
     assert done.returncode == 1
-    assert "broken.ckpt holds more than weights" in done.stderr
+    assert "broken.ckpt is not a readable checkpoint" in done.stderr
     assert not (tmp_path / "out" / "shapes.safetensors").exists()
 
 

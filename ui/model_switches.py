@@ -9,7 +9,7 @@ import gradio as gr
 
 from engine.check.model import FAMILY_OPTIONS, switches_of
 from engine.models.recognise import NoModel, recognise
-from engine.settings.paths import typed_path
+from engine.settings.paths import typed_path, why_unusable
 from ui.form import SILENT, Form
 from ui.sentences import said
 
@@ -27,6 +27,8 @@ def set_for(names: list[str], model: str | None, *switches: Any) -> list[Any]:
     sentence.
     """
     unchanged = [gr.skip() for _ in range(len(switches) + 1)]
+    if why_unusable(model or ""):
+        return unchanged
     try:
         found = recognise(str(typed_path(model or "")))
     except NoModel:

@@ -39,6 +39,9 @@ MOST_LEFT_OUT = 100
 LONG_QUIET = 180.0
 """Seconds without a step after which the page says so."""
 
+LONGEST = 1e9
+"""Seconds, some thirty years: what is longer is no time that anybody waits for."""
+
 NO_RUN = """<div class="no-run"><p>No run yet.</p>
 <p><b>Try it now</b> fills the form with a small built-in model and pictures of a heart, which it has never seen.
 Then press <b>Start training</b> and watch it learn. It needs no GPU and no download.</p></div>"""
@@ -208,7 +211,8 @@ def _trouble(history: History, status: str) -> str:
     if history.problem:
         parts.append(_box(history.problem.what, history.problem.mend))
     if status == "died":
-        parts.append(_box("The engine died without a word.", likely_cause(log(history), JOBS[history.run.job].smaller)))
+        smaller = JOBS[history.run.job].smaller if history.run.job in JOBS else "Choose smaller settings"
+        parts.append(_box("The engine died without a word.", likely_cause(log(history), smaller)))
         parts.append(f"<pre>{escape(chr(10).join(log(history).splitlines()[-12:]))}</pre>")
     if status == "silent":
         parts.append(
@@ -284,4 +288,4 @@ def _spread(steps: list[int]) -> list[int]:
 
 
 def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    return str(timedelta(seconds=round(seconds))) if abs(seconds) < LONGEST else "very long"

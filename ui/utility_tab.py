@@ -10,11 +10,12 @@ from typing import Any, get_args
 import gradio as gr
 
 from engine.jobs import UTILITIES
+from engine.models.header import read_metadata
 from engine.settings.from_metadata import from_metadata
 from engine.settings.paths import typed_path
 from engine.settings.training import TrainingSettings
 from engine.tools.compare import Name, job_name
-from engine.tools.lora_metadata import read_metadata, unfolded
+from engine.tools.lora_metadata import unfolded
 from ui import comparison_form
 from ui.comparison_form import ComparisonForm
 from ui.dataset_tab import DATASET

@@ -42,8 +42,23 @@ def check_model(settings: TrainingSettings, found: Found | None = None) -> Itera
     kind, family = settings.network.lora_type, settings.family()
     if settings.method == "lora" and family not in OF_ONE_FAMILY.get(kind, (family,)):
         yield Problem("lora_type", f"LoRA type {kind} is not for {TITLES[family]} models.", "Choose Standard.")
-    if source.vae and not Path(source.vae).exists() and not is_hub_name(source.vae):
-        yield Problem("vae", f'There is no VAE at "{source.vae}".', "Correct the path, or empty the field.")
+    yield from _vae(source.vae)
+
+
+def _vae(name: str) -> Iterator[Problem]:
+    if not name:
+        return
+    if not Path(name).exists():
+        if not is_hub_name(name):
+            yield Problem("vae", f'There is no VAE at "{name}".', "Correct the path, or empty the field.")
+        return
+    try:
+        found = recognise(name)
+    except NoModel as error:
+        yield Problem("vae", str(error), error.mend)
+        return
+    if found and (found.kind in ("lora", "embedding", "text encoder") or not found.has_vae):
+        yield Problem("vae", f"This file is {found.title}, with no VAE in it.", "Choose another, or empty the field.")
 
 
 def _base_model(settings: TrainingSettings, name: str, found: Found | None) -> Iterator[Problem]:
@@ -61,11 +76,13 @@ def _base_model(settings: TrainingSettings, name: str, found: Found | None) -> I
             f'"{name}" is a folder without a model_index.json, so not a diffusers model.',
             "Choose the folder that holds model_index.json, or a file.",
         )
+    elif not (Path(name).is_file() or Path(name).is_dir() or is_hub_name(name)):
+        yield Problem(MODEL, f'"{name}" is a device or a pipe and no file.', "Choose a file or a folder.")
     else:
         try:
             yield from _family(settings, found or recognise(name))
         except NoModel as error:
-            yield Problem(MODEL, str(error), "Download it again, or choose another file.")
+            yield Problem(MODEL, str(error), error.mend)
 
 
 def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem]:
@@ -76,7 +93,8 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
                           "Choose a model and settings of another family.")  # fmt: skip
         return
     if found.kind == "unknown":
-        yield Problem(MODEL, "This file holds no model that is known here.", "Choose another one.")
+        itself = f": it calls itself {found.called}" if found.called else ""
+        yield Problem(MODEL, f"This file holds no model that is known here{itself}.", "Choose another one.")
     elif found.kind not in ("model", "denoiser"):
         yield Problem(MODEL, f"This file is {found.title}, not a base model.", "Choose the model it was made for.")
     elif found.family is None or found.family not in TRAINED:
@@ -122,12 +140,34 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
             "Save as diffusers_safetensors, or begin from the model's single file.",
             blocking=False,
         )
-    elif settings.families.v_parameterization and found.prediction == "epsilon":
+    else:
+        yield from _own_words(settings, found)
+        if not found.has_vae and found.kind == "model" and not settings.source_model.vae:
+            yield Problem("vae", "The model's file has no VAE in it.", "Choose one, such as the file of the usual VAE.")
+
+
+def _own_words(settings: TrainingSettings, found: Found) -> Iterator[Problem]:
+    """Where the settings say of the prediction what the model does not."""
+    told = settings.families.v_parameterization
+    if told and found.prediction == "epsilon":
+        # A single file's words may be older than the file; a folder's lists are what every program goes by.
+        in_words = Path(settings.source_model.pretrained_model_name_or_path).is_file()
         yield Problem(
             "v_parameterization",
             "The model's own files say that it predicts noise, not velocity.",
-            "Turn it off.",
+            "Turn it off, unless it is to be taught to predict velocity, which takes long."
+            if in_words
+            else "Turn it off.",
             fix=SET_FAMILY,
+            blocking=not in_words,
+        )
+    elif not told and found.prediction == "v_prediction":
+        yield Problem(
+            "v_parameterization",
+            "The model's own files say that it predicts velocity, and it is trained so, though v_param is off.",
+            "Turn it on, so that the settings say the same.",
+            fix=SET_FAMILY,
+            blocking=False,
         )
 
 

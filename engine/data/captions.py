@@ -5,6 +5,7 @@ All conventions are sd-scripts': the order of the steps, the marks, and what cou
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import random
@@ -13,7 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.disk import why_not
 from engine.failure import Failure
+from engine.reading import small_bytes
 from engine.settings.captions import Captions
 
 USUAL_ENDINGS = (".txt", ".caption", ".cap")
@@ -23,6 +26,10 @@ _WILDCARD = re.compile(r"\{([^}]+)\}")
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 """Stand for plain braces while wildcards are chosen: Unicode sets these two aside for such use within a program."""
+
+
+LONGEST_CAPTION = 2**20
+"""Bytes of a caption file: a thousand wildcard lines of a thousand letters; text encoders read 512 words at most."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ def caption_of(picture: Path, ending: str, words: str, all_lines: bool = False) 
     """The caption in the file beside the picture, or the folder's words without one.
 
     all_lines: every line that is not empty, joined by line breaks; otherwise the first line alone.
-    Raises Failure where the file is not UTF-8 text.
+    Raises Failure where the file cannot be read.
     """
     file = caption_file(picture, ending)
     if file is None:
@@ -50,11 +57,19 @@ def caption_of(picture: Path, ending: str, words: str, all_lines: bool = False) 
 def caption_lines(file: Path) -> list[str]:
     """All lines of a caption file, one at least, without blanks around them.  Raises Failure as caption_of() does."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = caption_text(file)
     except UnicodeDecodeError:
         raise Failure(f"The caption {file} is not UTF-8 text.", "Save it as UTF-8.", "train_data_dir") from None
+    except OSError as error:
+        what = f"The caption {file} cannot be read: {why_not(error)}."
+        raise Failure(what, "Correct the file, or take it away.", "train_data_dir") from None
     # Not splitlines(), which also cuts at form feeds and at line separators within a sentence.
     return [line.strip() for line in text.split("\n")]
+
+
+def caption_text(file: Path) -> str:
+    """All of a caption file.  Raises OSError, also where it is too large, and UnicodeDecodeError."""
+    return io.TextIOWrapper(io.BytesIO(small_bytes(file, LONGEST_CAPTION)), "utf-8-sig").read()
 
 
 def caption_file(picture: Path, ending: str) -> Path | None:

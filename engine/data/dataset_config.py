@@ -6,7 +6,6 @@ the root of the disk begin where the file lies.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +17,7 @@ from engine.data.folders import Concept, ImageFolder, pictures_in
 from engine.data.items import Item, Subset, TrainingSet, items_of
 from engine.data.metadata_list import listed_items
 from engine.failure import Failure
+from engine.reading import parse_json
 from engine.settings.dataset_toml import MASKS, OF_DATASET, OPTIONS
 from engine.settings.errors import SettingsFileError
 from engine.settings.paths import typed_path
@@ -27,7 +27,8 @@ from engine.settings.training import TrainingSettings, training_options
 from engine.settings.values import BadValues
 
 OPTION = "dataset_config"
-LARGEST = 2**24
+LARGEST = 2**20
+"""Bytes: five thousand folders with settings of their own."""
 MOST_REPEATS = 1_000_000
 
 NOT_FOLLOWED = (
@@ -183,12 +184,12 @@ def _tables(file: Path) -> Iterator[_Table]:
 def _read(file: Path) -> dict[str, Any]:
     try:
         text = small_text(file, LARGEST)
-        data = json.loads(text) if file.suffix.lower() == ".json" else parse_toml(text, file.name)
+        data = parse_json(text.encode()) if file.suffix.lower() == ".json" else parse_toml(text, file.name)
     except SettingsFileError as error:
         raise Failure(str(error), "Correct the file.", OPTION) from None
     except TooLarge:
         raise Failure(f"{file.name} is too large for a dataset config.", "Choose another file.", OPTION) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise Failure(f'"{file}" cannot be read: {why}.', "Correct the path.", OPTION) from None
     if not isinstance(data, dict):

@@ -113,8 +113,6 @@ def reason(error: Exception) -> str:
 
 @lru_cache(maxsize=200_000)
 def _header(picture: Path, _modified: int, bytes_: int) -> Examined:
-    if bytes_ == 0:
-        return Examined(left_out="the file is empty")
     try:
         with opened(picture) as image:
             width, height = size = upright_size_of(image)
@@ -122,6 +120,8 @@ def _header(picture: Path, _modified: int, bytes_: int) -> Examined:
                 return Examined(left_out=f"its shape of {width}×{height} fits no bucket")
             mended = tuple(_oddities(picture, image))
             return Examined(size, "", orientation(image) != 1, has_alpha(image), mended)
+    except Image.UnidentifiedImageError as error:
+        return Examined(left_out=reason(error) if bytes_ else "the file is empty")
     except Exception as error:  # pillow's decoders raise many kinds, SyntaxError and struct.error among them
         return Examined(left_out=reason(error))
 
@@ -138,7 +138,7 @@ def _oddities(picture: Path, image: Image.Image) -> Iterable[str]:
         yield "CMYK turned into RGB"
     if has_alpha(image):
         yield "transparency cut off, so that the colours below it show"
-    if kind != "JPEG" and getattr(image, "n_frames", 1) > 1:
+    if kind != "JPEG" and getattr(image, "is_animated", False):  # a GIF's frames are not counted, which would read all
         yield "the first of several frames is taken"
     if min(image.size) < SMALL:
         yield f"enlarged from less than {SMALL} pixels"

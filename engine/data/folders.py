@@ -93,9 +93,17 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
         sorted(
             Path(entry.path)
             for entry in os.scandir(folder)
-            if entry.name.lower().endswith(PICTURE_ENDINGS) and not entry.name.startswith(".") and entry.is_file()
+            if entry.name.lower().endswith(PICTURE_ENDINGS) and not entry.name.startswith(".") and _may_be_file(entry)
         )
     )
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    """A link that leads back to itself is listed, so that it is told with the pictures that cannot be read."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return True
 
 
 def captions_without_picture(concept: Concept, ending: str) -> list[Path]:

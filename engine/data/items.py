@@ -123,10 +123,9 @@ def balanced(pictures: list[Item], total: int) -> list[Item]:
             break
         repeats.append(item.repeats)
         shown += item.repeats
-    while repeats and shown < total:
-        for index in range(min(len(repeats), total - shown)):
-            repeats[index] += 1
-            shown += 1
+    if repeats and shown < total:
+        each, once_more = divmod(total - shown, len(repeats))
+        repeats = [count + each + (index < once_more) for index, count in enumerate(repeats)]
     return [
         replace(item, repeats=count, is_regularisation=True) for item, count in zip(pictures, repeats, strict=False)
     ]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from engine.data.examining import examine, reason
-from engine.data.opening import read_for_a_look
+from engine.data.opening import opened, read_for_a_look
 from engine.data.thumbnails import thumbnails_root, tidy_at_times, used
 from engine.disk import written_whole
 
@@ -114,7 +114,7 @@ def _made(picture: Path, thumbnail: Path) -> Look:
 @lru_cache(maxsize=50_000)
 def _read(thumbnail: Path, _modified: int) -> Look | None:
     try:
-        with Image.open(thumbnail) as image:
+        with opened(thumbnail) as image:
             return _look_of(thumbnail, json.loads(image.info["comment"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None  # somebody else's file: it is written anew

@@ -7,18 +7,21 @@ say nothing that the picture and the settings do not say: as in sd-scripts today
 
 from __future__ import annotations
 
-import json
+import io
 from pathlib import Path
 from typing import Any
 
 from engine.data.folders import PICTURE_ENDINGS
 from engine.data.items import Item, Subset
 from engine.failure import Failure
-from engine.settings.text_files import TooLarge, small_text
+from engine.reading import parse_json, refuse_many_values, small_bytes
 
 OPTION = "in_json"
 MOST_NAMED = 5
-LARGEST = 2**30
+LARGEST = 2**29
+"""Bytes: a million pictures with captions of five hundred letters."""
+MOST_VALUES = 20_000_000
+"""In a list: a million pictures of twenty values, which take some 4 GB of memory at worst."""
 
 
 def listed_items(file: Path, image_dir: Path | None, repeats: int, subset: Subset, option: str = OPTION) -> list[Item]:
@@ -53,15 +56,13 @@ def listed_items(file: Path, image_dir: Path | None, repeats: int, subset: Subse
 def _entries(file: Path, option: str) -> dict[str, dict[str, Any]]:
     """What is said of each picture, by its name in the list."""
     try:
-        text = small_text(file, LARGEST)
-        data = _lines(text) if file.suffix.lower() == ".jsonl" else json.loads(text)
+        text = small_bytes(file, LARGEST)
+        data = _lines(text) if file.suffix.lower() == ".jsonl" else parse_json(text, MOST_VALUES)
     except OSError as error:
-        raise Failure(f'"{file}" cannot be read: {error.strerror}.', "Correct the path.", option) from None
-    except TooLarge:
-        raise Failure(f"{file.name} is too large for a list of pictures.", "Choose another file.", option) from None
+        raise Failure(f'"{file}" cannot be read: {error.strerror}.', "Choose another file.", option) from None
     except UnicodeDecodeError:
         raise Failure(f"{file.name} is not UTF-8 text.", "Save it as UTF-8.", option) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Failure(f"{file.name} is not valid JSON: {error}.", "It may be cut off.", option) from None
     if not isinstance(data, dict) or not all(isinstance(entry, dict) for entry in data.values()):
         raise Failure(
@@ -70,12 +71,13 @@ def _entries(file: Path, option: str) -> dict[str, dict[str, Any]]:
     return data
 
 
-def _lines(text: str) -> dict[str, Any]:
+def _lines(text: bytes) -> dict[str, Any]:
     """A .jsonl file's pictures by name.  Raises ValueError naming the line that is none."""
     data = {}
-    for number, line in enumerate(text.split("\n"), 1):
+    refuse_many_values(text, MOST_VALUES)
+    for number, line in enumerate(io.BytesIO(text), 1):
         if line.strip():
-            entry = json.loads(line)
+            entry = parse_json(line)
             if not isinstance(entry, dict) or not isinstance(entry.get("image_path"), str):
                 raise ValueError(f'line {number} has no "image_path"')
             data[entry["image_path"]] = entry

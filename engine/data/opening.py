@@ -1,6 +1,9 @@
 """A picture file → an upright picture of eight bits a colour, whatever the file is.  Needs no torch.
 
 Pillow tells kinds apart by content, so a JPEG that is named .png is read as the JPEG it is.
+
+Pictures are opened here and nowhere else, for pillow alone knows forty kinds, and some do more than hold pixels: an EPS
+is a program, which it hands to Ghostscript under whatever name the file has.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from PIL import Image, ImageOps, features
 
 from engine.data.buckets import Size
 from engine.data.scaling import scaled
+from engine.reading import TooLarge
+from engine.reading import opened as opened_file
 
 if importlib.util.find_spec("pillow_jxl"):  # it tells pillow of JPEG XL when it is imported
     importlib.import_module("pillow_jxl")
@@ -27,10 +32,37 @@ ON_ITS_SIDE = (5, 6, 7, 8)
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's modes for grey of 16 bits; "I" has room for 32, and holds 16 where an older pillow read a PNG."""
 
+FORMATS = (
+    *("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF"),
+    *(("AVIF",) if features.check("avif") else ()),
+    *((Image.EXTENSION[".jxl"],) if ".jxl" in Image.EXTENSION else ()),
+)
+"""All that pillow is asked for, by its names: the kinds whose endings count as pictures, and GIF, which web sites hand
+out under those names. JPEG brings MPO, photos of two lenses, with it.
+
+Not asked for are those that run a program or ask the system's own reader (EPS, WMF, EMF), that need a program or a
+library to read at all (FITS, GRIB, BUFR, HDF5), that are containers of other kinds (ICNS, ICO, MPEG, TIFF, whose inner
+codecs are a dozen), that are films (FLI), and some thirty that nobody has pictures to train on in.
+"""
+
+LARGEST_FILE = 3 * 2**29
+"""Bytes: 178 million pixels, all that pillow takes, of four times 16 bits come to 1.4 GB without compression."""
+
+READ_WHOLE = 2**28
+"""Bytes of a file of the kinds of which pillow takes all into memory before it knows their size; 178 million pixels
+take half as much in the best quality."""
+
+_WHOLE = (b"RIFF", b"\0\0\0", b"\xff\x0a")
+"""What WebP, AVIF and JPEG XL begin with."""
+
 LARGER = 1.5
 """Times the wanted size to which a far larger picture is brought in a quick way, JPEGs while they are decoded, before
 it is scaled well.
 """
+
+
+class TooManyPixels(ValueError):
+    """More than pillow takes, which is 178 million."""
 
 
 def endings() -> tuple[str, ...]:
@@ -43,15 +75,23 @@ def endings() -> tuple[str, ...]:
 
 @contextmanager
 def opened(file: Path) -> Iterator[Image.Image]:
-    """The file's first picture, not decoded yet.  Raises ValueError for far too many pixels, and what pillow raises."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pillow's own lower limit, and of odd metadata
-        try:
-            image = Image.open(file)
-        except Image.DecompressionBombError as error:
-            raise ValueError("far too many pixels: above 178 million") from error
-    with image:
-        yield image
+    """The file's first picture, not decoded yet.
+
+    Raises UnidentifiedImageError where it is of no kind in FORMATS, TooManyPixels, OSError where it is no regular file
+    or too large, and what pillow's decoders raise.
+    """
+    with opened_file(file, LARGEST_FILE) as stream:
+        if stream.peek(3).startswith(_WHOLE) and (size := stream.seek(0, 2)) > READ_WHOLE:
+            raise TooLarge(size, READ_WHOLE)
+        stream.seek(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pillow's own lower limit, and of odd metadata
+            try:
+                image = Image.open(stream, formats=FORMATS)
+            except Image.DecompressionBombError as error:
+                raise TooManyPixels("far too many pixels: above 178 million") from error
+        with image:
+            yield image
 
 
 def orientation(image: Image.Image) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.data.buckets import Placed, Size
-from engine.data.captions import caption_file
+from engine.data.captions import caption_file, caption_text
 from engine.data.examining import Examined, examined, told
 from engine.data.folders import Concept, ImageFolder, pictures_in, scan
 from engine.data.items import Item, Subset, TrainingSet, items_of, places_of, readable
@@ -163,7 +163,7 @@ def _seen(item: Item, found: Examined, place: Placed | None) -> Seen:
     if file is None:
         return Seen(item, found, place, None, own)
     try:
-        return Seen(item, found, place, file.read_text(encoding="utf-8-sig").strip(), own)
+        return Seen(item, found, place, caption_text(file).strip(), own)
     except UnicodeDecodeError:
         return Seen(item, found, place, None, own, "its caption is not UTF-8 text; save it as UTF-8")
     except OSError as error:

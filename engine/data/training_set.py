@@ -15,6 +15,9 @@ from engine.data.metadata_list import listed_items
 from engine.failure import Failure
 from engine.settings.training import TrainingSettings
 
+MOST_SHOWN = 20_000_000
+"""A million pictures twenty times.  The order of an epoch takes some hundred bytes for each, in every process."""
+
 Description = Literal["dataset_config", "in_json", "image_folder", "train_data_dir"]
 
 
@@ -32,6 +35,18 @@ def described_by(settings: TrainingSettings) -> Description:
 def training_set(settings: TrainingSettings) -> TrainingSet:
     """The pictures with what an epoch does with each.  Raises Failure, and OSError where a folder cannot be read."""
     found = _described(settings)
+    if (shown := sum(item.repeats for item in found.items)) > MOST_SHOWN:
+        by = described_by(settings)
+        raise Failure(
+            f"An epoch would show {shown:,} pictures (pictures × repeats); {MOST_SHOWN:,} is the most."
+            if shown < 1e15
+            else f"An epoch would show {shown:.0e} pictures (pictures × repeats); {MOST_SHOWN:,} is the most.",
+            {
+                "dataset_config": "Lower num_repeats in the file.",
+                "train_data_dir": "Lower the number of repeats that the folders' names begin with.",
+            }.get(by, "Lower Dataset repeats."),
+            by,
+        )
     if found.held_out and all(item.is_regularisation for item in found.items):
         by = described_by(settings)
         raise Failure(

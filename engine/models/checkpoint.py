@@ -25,10 +25,12 @@ from engine.models.family import Parts, Prediction
 from engine.models.layouts.entry import Entry
 from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.vae import vae_entries
-from engine.models.recognise import MOVED
+from engine.models.recognise import LARGEST_LIST, MOVED, VAE_PREFIXES
 from engine.models.single_file import SINGLE_FILE_ENDINGS, Weights, first_line, module_from
 from engine.models.skeleton import components_of, is_without_weights
+from engine.models.told import NO_TRACE, predicted
 from engine.objective.noise import without_a_trace_of_signal
+from engine.reading import small_json
 from engine.settings.paths import is_hub_name
 from engine.settings.training import TrainingSettings
 
@@ -36,9 +38,6 @@ CONFIGS = Path(__file__).parent / "configs"
 """What single files lack: the configuration of their parts, a folder a family."""
 
 CLIP = "openai/clip-vit-large-patch14"
-
-VAE_PREFIXES = ("first_stage_model.", "vae.")
-"""What stands before a VAE's tensors in files of whole models."""
 
 MODEL_FIELD = "pretrained_model_name_or_path"
 
@@ -175,6 +174,16 @@ def scheduler_config(configs: Path) -> dict[str, Any]:
     return found
 
 
+def scheduler_told(configs: Path, weights: Weights) -> dict[str, Any]:
+    """The usual one of a family, with what the model's file says of itself."""
+    scheduler = scheduler_config(configs)
+    if said := predicted(weights.metadata, weights):
+        scheduler["prediction_type"] = said
+    if NO_TRACE in weights:
+        scheduler["rescale_betas_zero_snr"] = True
+    return scheduler
+
+
 def prediction_of(scheduler: dict[str, Any], settings: TrainingSettings) -> Prediction:
     """What the model predicts: velocity where its files or the settings say so."""
     said = scheduler.get("prediction_type", "epsilon")
@@ -247,6 +256,20 @@ def _vae_in(folder: Path, dtype: torch.dtype) -> Any:
     return AutoencoderKL.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
 
 
+def vae_within(weights: Weights, config: Path, dtype: torch.dtype, settings: TrainingSettings | None) -> Any:
+    """The VAE in a whole model's file; one without weights where it has none and the settings name another.
+
+    config: the folder of its configuration.  Raises Failure where there is none and none is named.
+    """
+    make = maker(AutoencoderKL, config)
+    if any(map(weights.has, VAE_PREFIXES)):
+        return vae_from_file(weights, make, dtype)
+    if settings is None or not settings.source_model.vae:
+        raise Failure(f"{weights.file.name} has no VAE in it.", "Choose one as VAE.", "vae")
+    with init_empty_weights():
+        return make()
+
+
 def vae_from_file(weights: Weights, make: Callable[[], Any], dtype: torch.dtype, prefix: str | None = None) -> Any:
     """A VAE from a file of its own, or from that of a whole model.  prefix: before its names, None to look for it."""
     if prefix is None:
@@ -286,7 +309,7 @@ def _from_folder(kinds: tuple[str, ...], folder: Path, dtype: torch.dtype) -> An
 
 def _largest_first(kind: Any, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
     """A folder's modules.  While one is read its file is in memory beside it: the largest's, where it is alone yet."""
-    index = json.loads((folder / hub.INDEX).read_text(encoding="utf-8"))
+    index = small_json(folder / hub.INDEX, LARGEST_LIST)
     wanted = [name for name in _asked(kind) if name not in NOT_LOADED]
     parts = [folder / name for name in wanted if (folder / name / "config.json").is_file()]
     modules = {}
@@ -301,7 +324,7 @@ def _largest_first(kind: Any, folder: Path, dtype: torch.dtype) -> dict[str, Any
 def _class_name(index: Path) -> str:
     """The pipeline's class that a model_index.json names."""
     try:
-        return str(json.loads(index.read_text(encoding="utf-8"))["_class_name"])
+        return str(small_json(index, LARGEST_LIST)["_class_name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Failure(f"{index} is damaged: it names no pipeline.", "Download the model again.", MODEL_FIELD) from error
 

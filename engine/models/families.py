@@ -56,4 +56,4 @@ def _recognised(source: str) -> Found | None:
     try:
         return recognise(source)
     except NoModel as error:
-        raise Failure(str(error), "Download it again, or choose another file.", MODEL_FIELD) from error
+        raise Failure(str(error), error.mend, MODEL_FIELD) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -18,8 +17,9 @@ from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, Repositor
 from tqdm.auto import tqdm
 
 from engine.failure import Failure, Stopped
-from engine.models.recognise import LISTS, MOVED
+from engine.models.recognise import LARGEST_LIST, LISTS, MOVED
 from engine.models.single_file import first_line
+from engine.reading import small_json
 
 INDEX = LISTS[0]
 
@@ -149,7 +149,7 @@ def _files_and_kind(name: str, token: str | bool, option: str) -> tuple[dict[str
         files = _listed(name, token)
         if INDEX not in files:
             raise _no_diffusers_model(name, files, option)
-        index = json.loads(Path(hf_hub_download(name, INDEX, token=token)).read_text(encoding="utf-8"))
+        index = small_json(Path(hf_hub_download(name, INDEX, token=token)), LARGEST_LIST)
         return files, str(index.get("_class_name"))
     except Failure:
         raise

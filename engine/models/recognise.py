@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.models.file_kind import file_kind
+from engine.models.header import NoModel, read_header
+from engine.models.pickled import Harmful, read_checkpoint
+from engine.models.told import family_told, name_told, predicted
+from engine.reading import small_json
 from engine.settings.families import KNOWN, TITLES, FamilyName
-from engine.settings.paths import is_hub_name
+from engine.settings.paths import is_hub_name, typed_path
 
 Kind = Literal["model", "denoiser", "lora", "vae", "text encoder", "embedding", "unknown"]
 """A denoiser is the UNet or transformer alone, whose text encoders and VAE lie in other files."""
@@ -23,31 +27,36 @@ INDEX, UNET, SCHEDULER = LISTS = ("model_index.json", "unet/config.json", "sched
 REFINERS_LABELS = 2560
 """Numbers that the refiner is told beside the caption: five sizes of 256 each and its encoder's 1280; SDXL has six."""
 
+VAE_PREFIXES = ("first_stage_model.", "vae.")
+"""What stands before a VAE's tensors in files of whole models."""
+
+PREDICTING: tuple[FamilyName, ...] = ("sd1", "sd2", "sdxl", "sdxl-refiner")
+"""Families of which some models predict noise and some velocity."""
+
+LARGEST_LIST = 2**20
+"""Bytes of one of LISTS, which have some two thousand."""
+
 VARIANTS = {9: "inpainting", 5: "depth"}
 """Of UNets, by the channels of their input; ordinary ones have the 4 of a latent."""
 
 FLUX_PATCH = 64
 """Numbers in a patch of latents that FLUX.1 is shown; its variants that fill in and follow pictures are shown more."""
 
-LARGEST_HEADER = 100_000_000
-"""Bytes; safetensors itself reads no longer one."""
-
-
-class NoModel(ValueError):
-    """Why a file is none, as a sentence."""
-
 
 @dataclass(frozen=True)
 class Found:
     """kind, family: what it is.  channels: of the UNet's input, see VARIANTS.
 
-    prediction: "epsilon" or "v_prediction" where the files say so.
+    prediction: "epsilon" or "v_prediction" where the files say so.  called: what an unknown kind calls itself.
+    has_vae: whether one is in the file of a model with a UNet.
     """
 
     kind: Kind
     family: FamilyName | None = None
     channels: int = 4
     prediction: str | None = None
+    called: str = ""
+    has_vae: bool = field(default=True, compare=False)
 
     @property
     def title(self) -> str:
@@ -65,36 +74,27 @@ def recognise(source: str) -> Found | None:
 
     Raises NoModel where it is no model at all.
     """
-    path = Path(source).expanduser()
+    path = typed_path(source)
     if path.is_dir():
         return _folder(path)
     if path.is_file():
-        return by_shapes(header(path)) if path.suffix.lower() in (".safetensors", ".sft") else None
+        return _file(path)
     if is_hub_name(source):
         return _hub(source)
     return None
 
 
-def header(file: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor in a safetensors file.  Raises NoModel where it is damaged, or something else."""
+def _file(file: Path) -> Found | None:
+    if file_kind(file) == "safetensors":
+        header = read_header(file)
+        return by_shapes(header.shapes, header.metadata)
     try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if not 2 <= length <= LARGEST_HEADER:
-                raise NoModel(f"{file.name} is no safetensors file, or not a whole one.")
-            listed = json.loads(stream.read(length))
-            end = stream.seek(0, 2)
-        tensors = {name: entry for name, entry in listed.items() if name != "__metadata__"}
-        last = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-        if end < 8 + length + last:
-            raise NoModel(f"{file.name} was not downloaded completely: {8 + length + last - end} bytes are missing.")
-        return {name: tuple(entry["shape"]) for name, entry in tensors.items()}
-    except NoModel:
+        tensors = read_checkpoint(file).tensors
+    except Harmful:
         raise
-    except OSError as error:
-        raise NoModel(f"{file.name} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        raise NoModel(f"{file.name} is no safetensors file: its list of tensors cannot be read.") from None
+    except NoModel:
+        return None  # torch may know better
+    return by_shapes({name: tensor.shape for name, tensor in tensors.items()})
 
 
 _LORA = (".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".hada_w1_a", ".lokr_w1", ".oft_blocks", ".oft_diag")
@@ -109,20 +109,31 @@ _DENOISERS: tuple[tuple[str, FamilyName], ...] = (
 )
 
 
-def by_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Found:
-    """What tensors of these names and shapes are."""
+def by_shapes(shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str] = {}) -> Found:
+    """What tensors of these names and shapes are.  metadata: what the file says of itself."""
+    found = _by_shapes(shapes)
+    if found.kind == "lora":
+        return replace(found, family=family_told(metadata))
+    if found.kind == "unknown":
+        return replace(found, called=name_told(metadata))
+    if found.family in PREDICTING:
+        return replace(found, prediction=predicted(metadata, shapes))
+    return found
+
+
+def _by_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Found:
     if any(part in name for name in shapes for part in _LORA):
         return Found("lora")
     whole = any(name.startswith(_WHOLE) for name in shapes)
     kind: Kind = "model" if whole else "denoiser"
     plain = {name.removeprefix("model.diffusion_model."): shape for name, shape in shapes.items()}
-    if "input_blocks.0.0.weight" in plain:
+    if len(plain.get("input_blocks.0.0.weight", ())) == 4:
         return _unet(plain, shapes, kind)
     if "cap_pad_token" in plain:  # Z-Image, which has grown out of Lumina and has its names
         return Found("unknown")
     for name, family in _DENOISERS:
         if name in plain:
-            patches = plain.get("img_in.weight", (0, FLUX_PATCH))[-1]
+            patches = _side(plain, "img_in.weight", FLUX_PATCH)
             return Found(kind, family, 4 if family != "flux" or patches == FLUX_PATCH else patches)
     if any(name.endswith("decoder.conv_in.weight") for name in shapes):
         return Found("vae")
@@ -135,13 +146,18 @@ def by_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Found:
 
 def _unet(plain: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]], kind: Kind) -> Found:
     channels = plain["input_blocks.0.0.weight"][1]
-    prediction = "v_prediction" if "v_pred" in shapes else None
-    labels = plain.get("label_emb.0.0.weight")
-    if labels:
-        return Found(kind, "sdxl-refiner" if labels[1] == REFINERS_LABELS else "sdxl", channels, prediction)
-    wide = next((shape[1] for name, shape in plain.items() if name.endswith("attn2.to_k.weight")), 0)
+    has_vae = any(name.startswith(VAE_PREFIXES) for name in shapes)
+    if labels := _side(plain, "label_emb.0.0.weight"):
+        return Found(kind, "sdxl-refiner" if labels == REFINERS_LABELS else "sdxl", channels, has_vae=has_vae)
+    wide = next((_side(plain, name) for name in plain if name.endswith("attn2.to_k.weight")), 0)
     openclip = wide == 1024 or any(name.startswith("cond_stage_model.model.") for name in shapes)
-    return Found(kind, "sd2" if openclip else "sd1", channels, prediction)
+    return Found(kind, "sd2" if openclip else "sd1", channels, has_vae=has_vae)
+
+
+def _side(shapes: Mapping[str, tuple[int, ...]], name: str, otherwise: int = 0) -> int:
+    """The width of a matrix; of what is none, or not there, `otherwise`."""
+    shape = shapes.get(name, ())
+    return shape[1] if len(shape) == 2 else otherwise
 
 
 _PIPELINES: dict[str, FamilyName] = {
@@ -185,7 +201,9 @@ def _channels_by_name(name: str) -> int:
 def _by_lists(index: dict[str, Any], unet: dict[str, Any] | None, scheduler: dict[str, Any] | None) -> Found | None:
     pipeline = index.get("_class_name")
     unet, prediction = unet or {}, (scheduler or {}).get("prediction_type")
-    channels = unet.get("in_channels", 4)
+    prediction = prediction if isinstance(prediction, str) else None
+    said = unet.get("in_channels")
+    channels = said if type(said) is int else 4
     if isinstance(pipeline, str) and pipeline in _PIPELINES:
         return Found("model", _PIPELINES[pipeline], channels, prediction)
     if isinstance(pipeline, str) and pipeline.startswith("StableDiffusion"):
@@ -195,7 +213,7 @@ def _by_lists(index: dict[str, Any], unet: dict[str, Any] | None, scheduler: dic
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = small_json(file, LARGEST_LIST)
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

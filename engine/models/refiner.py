@@ -47,10 +47,12 @@ class StableDiffusionXLRefiner(StableDiffusionXL):
         }
 
     def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
+        pieces = [piece for piece in self._pieces(checkpoint.unet_channels(weights)) if piece.name != "vae"]
         return {
-            **modules_from(weights, self._pieces(checkpoint.unet_channels(weights)), dtype, f"{self.name} model"),
+            **modules_from(weights, pieces, dtype, f"{self.name} model"),
+            "vae": checkpoint.vae_within(weights, BASE / "vae", dtype, self._settings),
             "tokenizer_2": checkpoint.clip_tokenizer(weights.file, BASE, "tokenizer_2"),
-            "scheduler": checkpoint.scheduler_config(BASE),
+            "scheduler": checkpoint.scheduler_told(BASE, weights),
             "pipeline": {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False},
         }
 

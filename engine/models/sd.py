@@ -53,8 +53,9 @@ class StableDiffusion:
     latent_suffix = "_sd.npz"
 
     def __init__(self, settings: TrainingSettings | None = None) -> None:
-        """Every family is made with the run's settings; this one asks nothing of them."""
+        """Of the settings, only whether they name a VAE is asked."""
         self._file: Path | None = None
+        self._settings = settings
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         of_velocity = parts.prediction == "v_prediction"
@@ -94,11 +95,12 @@ class StableDiffusion:
         self._file = weights.file
         configs, bare = CONFIGS[self.version], weights.has(f"{CLIP}embeddings.")
         channels = checkpoint.unet_channels(weights)
-        pieces = self._pieces(channels, bare)
+        pieces = [piece for piece in self._pieces(channels, bare) if piece.name != "vae"]
         return {
             **modules_from(weights, pieces, dtype, f"{self.name} model"),
+            "vae": checkpoint.vae_within(weights, configs / "vae", dtype, self._settings),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, configs),
-            "scheduler": checkpoint.scheduler_config(configs),
+            "scheduler": checkpoint.scheduler_told(configs, weights),
             **(depth_beside(weights.file, dtype) if channels == 5 else {}),
         }
 

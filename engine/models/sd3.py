@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from diffusers import (
-    AutoencoderKL,
     FlowMatchEulerDiscreteScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
@@ -94,7 +93,7 @@ class StableDiffusion3:
                 weights, partial(SD3Transformer2DModel, **shape), mmdit_entries, TRANSFORMER, dtype,
                 f"{self.name} model",
             ),
-            "vae": checkpoint.vae_from_file(weights, checkpoint.maker(AutoencoderKL, CONFIGS / "vae"), dtype),
+            "vae": checkpoint.vae_within(weights, CONFIGS / "vae", dtype, settings),
             "text_encoder": encoders.clip(clip_l, dtype, "CLIP-L", projects=True),
             "text_encoder_2": encoders.clip(clip_g, dtype, "CLIP-G", projects=True),
             "text_encoder_3": encoders.t5(t5, dtype, "T5-XXL") if t5 else None,

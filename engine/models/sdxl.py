@@ -21,6 +21,7 @@ from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
 from engine.models.sd import GUIDANCE, StableDiffusion
 from engine.models.single_file import Piece, Weights, modules_from, weights_from
+from engine.models.told import NO_TRACE, VELOCITY
 from engine.settings.training import TrainingSettings
 
 CONFIGS = checkpoint.CONFIGS / "sdxl"
@@ -58,7 +59,8 @@ class StableDiffusionXL:
     refines = False
 
     def __init__(self, settings: TrainingSettings | None = None) -> None:
-        """Every family is made with the run's settings; this one asks nothing of them."""
+        """Of the settings, only whether they name a VAE is asked."""
+        self._settings = settings
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         return {
@@ -93,16 +95,13 @@ class StableDiffusionXL:
         )
 
     def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
-        scheduler = checkpoint.scheduler_config(CONFIGS)
-        if "v_pred" in weights:  # an empty tensor by which velocity-predicting fine-tunes say what they are
-            scheduler["prediction_type"] = "v_prediction"
-        if "ztsnr" in weights:
-            scheduler["rescale_betas_zero_snr"] = True
+        pieces = [piece for piece in self._pieces(checkpoint.unet_channels(weights)) if piece.name != "vae"]
         return {
-            **modules_from(weights, self._pieces(checkpoint.unet_channels(weights)), dtype, f"{self.name} model"),
+            **modules_from(weights, pieces, dtype, f"{self.name} model"),
+            "vae": checkpoint.vae_within(weights, CONFIGS / "vae", dtype, self._settings),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_2": checkpoint.clip_tokenizer(weights.file, CONFIGS),
-            "scheduler": scheduler,
+            "scheduler": checkpoint.scheduler_told(CONFIGS, weights),
         }
 
     def _pieces(self, channels: int = 4) -> list[Piece]:
@@ -128,9 +127,9 @@ class StableDiffusionXL:
         modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder": first, "text_encoder_2": second}
         weights = weights_from(modules, self._pieces())
         if parts.prediction == "v_prediction":
-            weights["v_pred"] = torch.empty(0)
+            weights[VELOCITY] = torch.empty(0)
         if parts.alphas_cumprod is not None and parts.alphas_cumprod[-1] == 0:
-            weights["ztsnr"] = torch.empty(0)
+            weights[NO_TRACE] = torch.empty(0)
         return weights
 
     encoder_files = StableDiffusion.encoder_files

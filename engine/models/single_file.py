@@ -16,7 +16,11 @@ from torch import Tensor, nn
 
 from engine.failure import Failure
 from engine.models import scales
+from engine.models.file_kind import file_kind
+from engine.models.header import NoModel
 from engine.models.layouts.entry import Entry, from_original, to_original
+from engine.models.mapped import mapped
+from engine.models.pickled import read_checkpoint
 from engine.models.skeleton import is_without_weights
 
 SINGLE_FILE_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth")
@@ -36,20 +40,24 @@ class Weights(Mapping[str, Tensor]):
     """The tensors of a file by name; those of a safetensors file are read when they are asked for.
 
     Weights in 8 bits that have scales beside them are given at full width, and the scales are not listed.
-    Raises Failure where the file is a web page, damaged, or a pickle that holds more than weights: those are read by
-    torch's weights-only loader alone.
-    option: the one that names the file, for the sentence.
+    Raises Failure where the file is of another kind, damaged, or a pickle that holds what could run code.
+    option: the one that names the file, for the sentence.  metadata: what the file says of itself in words.
     """
 
     def __init__(self, file: Path, option: str) -> None:
         self.file, self.option = file, option
-        _refuse_web_page(file, option)
         self._tensors: dict[str, Tensor] = {}
         self._open: Any = None
-        if file.suffix.lower() in (".safetensors", ".sft"):
+        self.metadata: Mapping[str, str] = {}
+        try:
+            kind = file_kind(file)
+        except NoModel as error:
+            raise Failure(str(error), error.mend, option) from error
+        if kind == "safetensors":
             try:
                 self._open = safe_open(file, "pt")
                 self._names = list(self._open.keys())
+                self.metadata = self._open.metadata() or {}
             except Exception as error:
                 raise Failure(f"{file.name} is damaged: {first_line(error)}.", "Download it again.", option) from error
         else:
@@ -197,26 +205,18 @@ def first_line(error: Exception) -> str:
     return (" ".join(text[:2]) if text else type(error).__name__).rstrip(".")
 
 
-def _refuse_web_page(file: Path, option: str) -> None:
-    with file.open("rb") as stream:
-        if stream.read(64).lstrip()[:1] == b"<":
-            raise Failure(
-                f"{file.name} is a web page, not a model: the download brought the site's words instead of the file.",
-                "Download it again; some sites want you to log in first.",
-                option,
-            )
-
-
 def _checkpoint(file: Path, option: str) -> dict[str, Tensor]:
+    """The tensors of a pickled file: by torch's weights-only loader, or, where the file holds more than weights, such
+    as the callbacks of PyTorch Lightning, by what pickled.py finds of them without following the rest.
+    """
     try:
         # Files from before torch 1.6 are no archives and cannot be mapped into memory.
         loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
-        raise Failure(
-            f"{file.name} holds more than weights: loading it could run code, so it was not loaded.",
-            "Get the model as a .safetensors file.",
-            option,
-        ) from error
+        try:
+            return mapped(file, read_checkpoint(file))
+        except NoModel as why:
+            raise Failure(str(why), why.mend, option) from error
     except Exception as error:
         raise Failure(f"{file.name} is not a readable checkpoint: {first_line(error)}.", option=option) from error
     weights = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}

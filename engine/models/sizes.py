@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from engine.models.recognise import MOVED, NoModel, header
+from engine.models.header import SAFETENSORS, NoModel, read_header
+from engine.models.recognise import MOVED
 from engine.settings.families import FamilyName
-from engine.settings.paths import is_hub_name
+from engine.settings.paths import is_hub_name, typed_path
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ def sizes_of(source: str, family: FamilyName) -> Sizes | None:
 
 
 def _counted(source: str) -> Counter[str]:
-    path = Path(source).expanduser()
+    path = typed_path(source)
     if path.is_file():
-        return _of_file(path) if path.suffix.lower() in (".safetensors", ".sft") else Counter()
+        return _of_file(path) if path.suffix.lower() in SAFETENSORS else Counter()
     if path.is_dir():
         return _of_folder(path)
     cached = _downloaded(source)
@@ -77,7 +78,7 @@ def _downloaded(name: str) -> Path | None:
 
 def _of_file(file: Path) -> Counter[str]:
     counted: Counter[str] = Counter()
-    for name, shape in header(file).items():
+    for name, shape in read_header(file).shapes.items():
         if name.startswith(_VAES):
             part = "vae"
         elif name.startswith(_TEXT):
@@ -95,7 +96,7 @@ def _of_folder(folder: Path) -> Counter[str]:
     for part in folder.iterdir():
         if part.name in ("unet", "transformer", "vae") or part.name.startswith("text_encoder"):
             name = "denoiser" if part.name in ("unet", "transformer") else part.name
-            counted[name] = sum(prod(shape) for file in _weights(part) for shape in header(file).values())
+            counted[name] = sum(prod(shape) for file in _weights(part) for shape in read_header(file).shapes.values())
     return counted
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +11,9 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
+
+from engine.models.recognise import LARGEST_LIST
+from engine.reading import small_json
 
 _WITHOUT_WEIGHTS: ContextVar[bool] = ContextVar("without_weights", default=False)
 
@@ -40,14 +42,14 @@ def components_of(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
 
 def _component(folder: Path, dtype: torch.dtype) -> Any:
     if (folder / "scheduler_config.json").is_file():
-        return json.loads((folder / "scheduler_config.json").read_text(encoding="utf-8"))
+        return small_json(folder / "scheduler_config.json", LARGEST_LIST)
     if (folder / "tokenizer_config.json").is_file():
         from transformers import AutoTokenizer
 
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if not (folder / "config.json").is_file():
         return None
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = small_json(folder / "config.json", LARGEST_LIST)
     name = config.get("_class_name") or config["architectures"][0]
     kind = getattr(importlib.import_module("diffusers" if "_class_name" in config else "transformers"), name)
     with init_empty_weights():

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from engine.reading import opened
+
+LONGEST_LINE = 2**22
+"""Letters of a line; the results of a utility may name some thousand files."""
+
+LARGEST_NUMBER = 3.5e38
+"""In an event: float32 has no larger one, so that no engine does."""
 
 
 class Event(BaseModel):
@@ -229,22 +238,36 @@ class EventReader:
     def read(self) -> list[AnyEvent]:
         """The events whose lines are complete, in order; none where the file is not there yet."""
         try:
-            with self._file.open("rb") as stream:
+            with opened(self._file) as stream:
                 stream.seek(self._offset)
                 data = stream.read()
-        except FileNotFoundError:
+        except OSError:
             return []
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         return [event for line in whole.splitlines() if (event := parse_event(line)) is not None]
 
 
-def parse_event(line: bytes | str) -> AnyEvent | None:
-    """One line's event, or None for a line that this version cannot read."""
+def parse_event(line: bytes) -> AnyEvent | None:
+    """One line's event, or None for a line that this version cannot read, or that says what no engine does."""
+    if len(line) > LONGEST_LINE:
+        return None
     try:
-        return _READ.validate_json(line)
+        event = _READ.validate_json(line)
     except ValidationError:
         return None
+    return event if _are_possible(event.__dict__.values()) else None
+
+
+def _are_possible(values: Iterable[Any]) -> bool:
+    """Whether all numbers are such as can be reckoned with."""
+    for value in values:
+        if isinstance(value, int | float):
+            if not abs(value) <= LARGEST_NUMBER:  # nor NaN
+                return False
+        elif isinstance(value, dict) and not _are_possible(value.values()):
+            return False
+    return True
 
 
 def _end_half_line(file: Path) -> None:

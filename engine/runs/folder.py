@@ -34,10 +34,14 @@ import psutil
 from filelock import FileLock, Timeout
 
 from engine.disk import write_text_whole
+from engine.reading import opened, parse_json, small_json
 from engine.runs.events import AnyEvent, Checkpoint, EventReader, EventWriter, Finished, parse_event
 
 Request = Literal["stop", "save", "sample"]
 Status = Literal["starting", "running", "silent", "ending", "done", "stopped", "failed", "died"]
+
+LARGEST_NOTE = 2**16
+"""Bytes of job.json and process.json, which have some fifty."""
 
 LONGEST_EVENT = 64_000
 """Bytes; a line of steps has some 300."""
@@ -129,7 +133,11 @@ class RunFolder:
 
     @property
     def job(self) -> str:
-        return str(json.loads((self.path / "job.json").read_text(encoding="utf-8"))["job"])
+        """Its name in engine.jobs; "" where what says it is damaged."""
+        try:
+            return str(small_json(self.path / "job.json", LARGEST_NOTE)["job"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
 
     @property
     def created(self) -> datetime:
@@ -144,10 +152,10 @@ class RunFolder:
     def last_event(self) -> AnyEvent | None:
         """The last complete event, found from the end of the file: a long run has a hundred thousand before it."""
         try:
-            with self.events_file.open("rb") as stream:
+            with opened(self.events_file) as stream:
                 stream.seek(max(0, self.events_size() - LONGEST_EVENT))
                 lines = stream.read().split(b"\n")[:-1]
-        except FileNotFoundError:
+        except OSError:
             return None
         return next((event for line in reversed(lines) if (event := parse_event(line)) is not None), None)
 
@@ -169,11 +177,11 @@ class RunFolder:
     def log_tail(self, lines: int = 200, most_bytes: int = 64_000) -> str:
         """The end of the log; carriage returns of progress bars leave only their last state."""
         try:
-            with self.log_file.open("rb") as stream:
+            with opened(self.log_file) as stream:
                 stream.seek(0, os.SEEK_END)
                 stream.seek(max(0, stream.tell() - most_bytes))
                 text = stream.read().decode("utf-8", errors="replace")
-        except FileNotFoundError:
+        except OSError:
             return ""
         return "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")[-lines:])
 
@@ -264,7 +272,7 @@ class RunFolder:
 
     def _noted(self) -> dict[str, Any]:
         try:
-            noted = json.loads((self.path / "process.json").read_text(encoding="utf-8"))
+            noted = small_json(self.path / "process.json", LARGEST_NOTE)
         except (OSError, ValueError):
             return {}
         return noted if isinstance(noted, dict) else {}
@@ -289,7 +297,7 @@ class RunFolder:
         """When the engine last gave a sign of life, in seconds since 1970."""
         try:
             return (self.path / "heartbeat").stat().st_mtime
-        except FileNotFoundError:
+        except OSError:
             return None
 
     def status_now(self) -> Status:
@@ -304,7 +312,8 @@ class RunFolder:
         what was there before it.
         """
         alive = self.is_alive()
-        has_spoken = heard > self._noted().get("events_before", 0)
+        before = self._noted().get("events_before", 0)
+        has_spoken = heard > (before if type(before) is int else 0)
         if isinstance(last_event, Finished) and has_spoken:
             return "ending" if alive else last_event.how
         if not alive:
@@ -327,10 +336,10 @@ class Control:
         try:
             if self._file.stat().st_size <= self._offset:
                 return set()
-            with self._file.open("rb") as stream:
+            with opened(self._file) as stream:
                 stream.seek(self._offset)
                 data = stream.read()
-        except FileNotFoundError:
+        except OSError:
             return set()
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
@@ -339,7 +348,7 @@ class Control:
 
 def _request_in(line: bytes) -> str:
     try:
-        return str(json.loads(line)["request"])
+        return str(parse_json(line)["request"])
     except (ValueError, KeyError, TypeError):
         return ""
 

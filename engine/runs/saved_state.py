@@ -5,23 +5,32 @@ engine/training/state.py writes and reads the rest of the folder.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from engine.disk import moved_aside, removed
+from engine.reading import small_json
 from engine.runs.folder import all_runs
 
 PROGRESS = "progress.json"
+
+
+LARGEST_PROGRESS = 2**16
+"""Bytes; it has some hundred."""
+
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
 
 @dataclass
 class Progress:
     """step: optimizer steps done.  total_steps: of the run that saved it.  seed: of the run."""
 
-    step: int
-    total_steps: int
-    seed: int
+    step: Count
+    total_steps: Count
+    seed: Count
     smoothed_loss: float | None = None
 
 
@@ -37,8 +46,8 @@ def saved_progress(folder: Path) -> Progress | None:
     if found is None:
         return None
     try:
-        return Progress(**json.loads((found / PROGRESS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return read_progress(found)
+    except (OSError, ValueError):
         return None
 
 
@@ -48,6 +57,11 @@ def tidy_done_runs() -> None:
         if (find_state(run.state_folder) or run.has_reserve()) and run.status_now() == "done":
             delete_state(run.state_folder)
             run.give_up_reserve()
+
+
+def read_progress(state: Path) -> Progress:
+    """Raises OSError, and ValueError where a state's progress is none."""
+    return TypeAdapter(Progress).validate_python(small_json(state / PROGRESS, LARGEST_PROGRESS))
 
 
 def delete_state(folder: Path) -> None:

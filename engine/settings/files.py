@@ -49,6 +49,8 @@ def read_text(path: Path) -> str:
 
 def parse_settings(text: str, name: str = "The file", folder: Path | None = None) -> Loaded:
     """Read any dialect from text.  folder: where relative paths in it begin.  Raises SettingsFileError."""
+    if len(text) > LARGEST_FILE:
+        raise SettingsFileError(f"{name} has {len(text) / 2**20:.0f} MB; a settings file has a few KB.")
     kind = dialect(text, name)
     if kind == "command":
         read, file = read_command(text, folder)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from engine.reading import parse_json
 from engine.settings.kohya_json import Loaded, from_kohya, to_kohya
 from engine.settings.optimizer import OptimizerName
 from engine.settings.presets import is_users_own
@@ -256,7 +257,7 @@ def _json(text: Any, kind: type) -> Any:
     value = text
     if isinstance(text, str):
         try:
-            value = json.loads(text)
+            value = parse_json(text.encode())
             json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be shown
         except (ValueError, RecursionError):
             return kind()

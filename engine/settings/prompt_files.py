@@ -51,7 +51,7 @@ def _tables(text: str) -> list[Any]:
 
     common = parse_toml(text, "it").get("prompt")
     own = common.get("subset") if isinstance(common, dict) else None
-    if not isinstance(own, list) or not all(isinstance(table, dict) for table in own):
+    if common is None or not isinstance(own, list) or not all(isinstance(table, dict) for table in own):
         raise ValueError("it has no [[prompt.subset]], as sd-scripts' TOML files of prompts have")
     return [{**common, **table} for table in own]
 

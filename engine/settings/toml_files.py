@@ -25,9 +25,27 @@ else:
 
 OURS = "darkroom"
 
+LARGEST_TOML = 2**19
+"""Letters, of two thousand folders with settings of their own; reading as many takes up to ten seconds."""
+
+MOST_PARTS = 4
+"""Of a key such as a.b.c: settings have three.  The time and memory that one takes grow with the square of them."""
+
+_TEXTS = re.compile(
+    r'''"""(?:[^"\\]|\\.|"(?!""))*(?:"""|\Z)|\'{3}(?:[^']|'(?!\''))*(?:\'{3}|\Z)'''
+    r"""|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|\#[^\n]*""",
+    re.DOTALL,
+)
+_PART = r"""(?:[A-Za-z0-9_-]+|"")"""
+_TOO_DEEP = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*\.[ \t]*{_PART}){{{MOST_PARTS}}}")
+
 
 def parse_toml(text: str, name: str = "The file") -> dict[str, Any]:
     """The file's tables; dates, which no setting is, as text.  Raises SettingsFileError."""
+    if len(text) > LARGEST_TOML:
+        raise SettingsFileError(f"{name} has {len(text) / 2**20:.0f} MB; a TOML file of settings has a few KB.")
+    if _TOO_DEEP.search(_TEXTS.sub('""', text)):
+        raise SettingsFileError(f"{name} is not a settings file: a key in it has more than {MOST_PARTS} parts.")
     try:
         return {key: _without_dates(value) for key, value in tomllib.loads(text).items()}
     except RecursionError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -138,7 +139,7 @@ def _put_back(file: Path, one: Replaced) -> str:
             moved(one.backup, file)
         else:
             with written_whole(file) as new:
-                new.write_bytes(one.backup.read_bytes())
+                shutil.copyfile(one.backup, new)
     except OSError as error:
         return f"cannot be put back: {why_not(error)}"
     return ""

@@ -12,14 +12,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.data.captions import LONGEST_CAPTION, caption_text
 from engine.data.folders import PICTURE_ENDINGS
 from engine.disk import aside, moved, to_disk, written_whole
 from engine.failure import Failure
+from engine.reading import small_bytes
 from engine.runs.folder import RunFolder
 from engine.settings.option import Group, option
 
 BACKUP = ".bak"
 """Behind the whole name of a caption file: cat.txt.bak, then cat.txt.bak2 and so on, so that none is lost."""
+
+
+LARGEST_KEPT = 2**29
+"""Bytes of what is kept: metadata files are no larger."""
 
 
 class CaptionFiles(Group):
@@ -64,7 +70,7 @@ def read_caption(file: Path) -> str | None:
     Raises OSError, and ValueError with a sentence where it is not UTF-8 text.
     """
     try:
-        return file.read_text(encoding="utf-8-sig").strip()
+        return caption_text(file).strip()
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
@@ -95,7 +101,7 @@ class CaptionWriter:
         content = (caption + "\n").encode()
         self._note(file, _digest(content), said)
         try:
-            if file.exists() and file.read_bytes() != content:
+            if file.exists() and small_bytes(file, LONGEST_CAPTION) != content:
                 keep(file)
             with written_whole(file) as new:
                 new.write_bytes(content)
@@ -117,11 +123,11 @@ def keep(file: Path) -> tuple[Path, bool]:
 
     Returns the backup, and whether it is a new one.  Raises OSError.
     """
-    content = file.read_bytes()
+    content = small_bytes(file, LARGEST_KEPT)
     number, newest = 1, None
     while (backup := file.with_name(file.name + BACKUP + (str(number) if number > 1 else ""))).exists():
         number, newest = number + 1, backup
-    if newest is not None and newest.read_bytes() == content:
+    if newest is not None and small_bytes(newest, LARGEST_KEPT) == content:
         return newest, False
     new = aside(backup)
     try:
@@ -153,7 +159,7 @@ def _done_before(notes: Path) -> dict[str, str]:
 
 def _is(file: str, digest: str) -> bool:
     try:
-        return _digest(Path(file).read_bytes()) == digest
+        return _digest(small_bytes(Path(file), LONGEST_CAPTION)) == digest
     except OSError:
         return False
 

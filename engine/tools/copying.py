@@ -17,7 +17,9 @@ from engine.disk import why_not, write_text_whole, written_whole
 from engine.failure import Failure
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
+from engine.settings.files import LARGEST_FILE
 from engine.settings.option import Group, option
+from engine.settings.text_files import small_text
 from engine.settings.values import JobSettings
 from engine.tools.captioning import Outcome
 from engine.tools.layout import Copy
@@ -144,6 +146,6 @@ def _converted(source: Path, target: Path, converting: Converting, ending: str) 
 
 def _begun_by(settings: JobSettings, destination: Path) -> bool:
     try:
-        return (destination / UNFINISHED).read_text(encoding="utf-8") == settings.model_dump_json()
+        return small_text(destination / UNFINISHED, LARGEST_FILE) == settings.model_dump_json()
     except (OSError, ValueError):
         return False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from engine.data.opening import opened
 from engine.disk import why_not, write_text_whole
 from engine.settings.paths import typed_path, why_unusable
 from engine.tools.caption_files import CaptionFiles, keep, read_caption
@@ -53,7 +54,7 @@ def read_page(picture: str, extension: str) -> Page:
     file = Path(picture)
     problem = ""
     try:
-        with Image.open(file):
+        with opened(file):
             pass
     except Exception as error:  # pillow's decoders raise many kinds
         problem = f"{file.name} {unreadable(error)}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import TypeVar
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from engine.data.folders import PICTURE_ENDINGS, is_hidden
+from engine.data.opening import TooManyPixels, opened
 from engine.disk import why_not
 from engine.failure import Failure
 from engine.settings.option import Group, option
@@ -64,10 +64,8 @@ def upright(file: Path) -> Image.Image:
 
     Raises what pillow raises; unreadable() has words for it.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # at twice the size it is an error
-        with Image.open(file) as image:
-            return on_white(ImageOps.exif_transpose(image))
+    with opened(file) as image:
+        return on_white(ImageOps.exif_transpose(image))
 
 
 def on_white(image: Image.Image) -> Image.Image:
@@ -83,7 +81,7 @@ def unreadable(error: Exception) -> str:
     """Why a picture cannot be decoded, in words that follow its name."""
     if isinstance(error, UnidentifiedImageError):
         return "is no picture that can be read"
-    if isinstance(error, Image.DecompressionBombError):
+    if isinstance(error, TooManyPixels):
         return "is too large: it has more than 178 million pixels"
     if isinstance(error, MemoryError):
         return "is too large for the memory"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from engine.failure import Failure
+from engine.reading import small_bytes, small_json
 from engine.settings.paths import typed_path
 from engine.tools.hub import files_of
 
@@ -26,6 +27,8 @@ Category = Literal["rating", "general", "character", "copyright", "artist", "met
 CATEGORIES: dict[str, Category] = {"9": "rating", "0": "general", "4": "character"}
 """Danbooru's numbers for them; 9 is SmilingWolf's own."""
 
+LARGEST_LIST = 2**26
+"""Bytes of a list of tags; danbooru's hundred thousand take 4 MB."""
 
 LONGEST_NAME = 1000
 """Letters; danbooru allows 170."""
@@ -123,10 +126,10 @@ def read_mapping(file: Path) -> list[Tag]:
     A number that is not listed is a tag that is never written.  Raises Failure.
     """
     try:
-        listed = {int(number): entry for number, entry in json.loads(file.read_text(encoding="utf-8-sig")).items()}
+        listed = {int(number): entry for number, entry in small_json(file, LARGEST_LIST).items()}
         tags = {number: _tag(entry["tag"], str(entry["category"]).lower()) for number, entry in listed.items()}
         first, last = min(tags), max(tags)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+    except (OSError, KeyError, TypeError, ValueError, AttributeError):
         raise _no_list(file, "it needs a tag and a category for each number") from None
     if first < 0 or last >= MOST_NUMBERS * len(tags):  # a list with a place for each number might fill the memory
         raise _no_list(file, f"it lists {len(tags)}, and numbers them from below 0 or far beyond that")
@@ -139,8 +142,8 @@ def read_tags(file: Path) -> list[Tag]:
     Raises Failure.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            tags = [_tag(row["name"], CATEGORIES.get(row["category"], "")) for row in csv.DictReader(stream)]
+        listed = io.TextIOWrapper(io.BytesIO(small_bytes(file, LARGEST_LIST)), "utf-8-sig", newline="")
+        tags = [_tag(row["name"], CATEGORIES.get(row["category"], "")) for row in csv.DictReader(listed)]
     except (OSError, KeyError, ValueError, csv.Error):
         raise _no_list(file, "it needs the columns name and category, filled in each row") from None
     if not tags:

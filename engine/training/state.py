@@ -22,7 +22,7 @@ from torch import Tensor
 from engine.disk import folder_written_whole
 from engine.failure import Failure
 from engine.models.weights_file import HEADER, bytes_in
-from engine.runs.saved_state import PROGRESS, Progress, find_state
+from engine.runs.saved_state import PROGRESS, Progress, find_state, read_progress
 
 
 def save_state(folder: Path, weights: dict[str, Tensor], optimizer: dict[str, Any], progress: Progress) -> None:
@@ -46,7 +46,7 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], Progres
             "resume",
         )
     try:
-        progress = Progress(**json.loads((found / PROGRESS).read_text(encoding="utf-8")))
+        progress = read_progress(found)
         weights = safetensors.torch.load_file(found / "weights.safetensors")
         optimizer = torch.load(found / "optimizer.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any of its formats' ways

@@ -154,7 +154,7 @@ def test_a_folder_is_known_by_its_lists(index: str | None, unet: dict[str, int],
 
 
 def test_what_only_torch_can_read_is_not_judged(tmp_path: Path):
-    (tmp_path / "m.ckpt").write_bytes(b"anything")
+    (tmp_path / "m.ckpt").write_bytes(b"PK\3\4 and nothing that is read here")
     assert recognise(str(tmp_path / "m.ckpt")) is None
     assert recognise(str(tmp_path)) is None
     assert recognise("nobody/has-this-here") is None

@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from engine.data.buckets import Placed
 from engine.data.items import Item
 from engine.data.steps import StepPlan
+from engine.models.header import read_metadata
 from engine.settings.from_metadata import from_metadata
 from engine.settings.kohya_json import to_kohya
 from engine.settings.sd_scripts import FAMILIES
 from engine.settings.training import TrainingSettings
-from engine.tools.lora_metadata import read_metadata
 from engine.training.metadata import RunMetadata
 
 OF_SD_SCRIPTS = {

@@ -16,6 +16,7 @@ from PIL import Image
 
 from engine.__main__ import main
 from engine.check.utility import check_utility
+from engine.data.opening import TooManyPixels
 from engine.jobs import UTILITIES
 from engine.runs import process
 from engine.runs.folder import RunFolder, all_runs
@@ -202,7 +203,7 @@ def test_a_folder_that_cannot_be_written_to_costs_no_work(folder: Path, run: Run
 def test_a_picture_of_too_many_pixels_is_refused_in_words(tmp_path: Path, monkeypatch):
     Image.new("1", (100, 100)).save(tmp_path / "huge.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
-    with pytest.raises(Image.DecompressionBombError) as refused:
+    with pytest.raises(TooManyPixels) as refused:
         upright(tmp_path / "huge.png")
     assert unreadable(refused.value).startswith("is too large")
 

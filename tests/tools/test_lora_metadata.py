@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine.tools.lora_metadata import read_metadata, unfolded
+from engine.models.header import read_metadata
+from engine.tools.lora_metadata import unfolded
 
 
 def test_the_metadata_are_the_files_text_and_are_shown_with_their_inner_json_unfolded(tmp_path: Path):

@@ -20,6 +20,7 @@ from engine.data.kept import InMemory
 from engine.data.placing import placed
 from engine.data.source import Source
 from engine.models.family import Reading
+from engine.models.header import read_metadata
 from engine.models.sd import StableDiffusion
 from engine.models.vae import to_latents
 from engine.runs import process
@@ -28,7 +29,6 @@ from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from engine.settings.from_metadata import from_metadata
 from engine.settings.training import TrainingSettings
-from engine.tools.lora_metadata import read_metadata
 from tests.models.small import SETTINGS, pipeline
 from tests.pictures import draw_pictures
 
