@@ -100,13 +100,7 @@ def _size(dataset: Dataset, step: int) -> Iterator[Problem]:
 
 def _together(settings: TrainingSettings) -> Iterator[Problem]:
     """Values that are sound alone and leave nothing to train beside each other."""
-    objective, network, optimizer = settings.objective, settings.network, settings.optimizer
-    if objective.min_timestep >= objective.max_timestep:
-        yield Problem(
-            "min_timestep",
-            f"Min Timestep {objective.min_timestep} is not below Max Timestep {objective.max_timestep}.",
-            "0 and 1000 train on all of them.",
-        )
+    network, optimizer = settings.network, settings.optimizer
     if optimizer.stop_text_encoder_training > 0 and settings.rates()[0] == 0:
         yield Problem(
             "stop_text_encoder_training",
@@ -121,12 +115,6 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
             "Turn off Shuffle caption and set the text encoder's learning rate to 0, or turn this off.",
             blocking=False,
         )
-    if (
-        objective.loss_type in ("huber", "smooth_l1")
-        and objective.huber_scale == 0
-        and objective.huber_schedule != "snr"
-    ):
-        yield Problem("huber_scale", "A Huber scale of 0 makes every error cost nothing.", "1 is usual.")
     if settings.captions.weighted_captions and settings.families.said() in TRANSFORMERS:
         yield Problem(
             "weighted_captions",

@@ -75,7 +75,6 @@ class StableDiffusion:
         unet = found["unet"]
         self.pipeline, concat = checkpoint.kind_of(unet, self.kinds, found, settings)
         vae = checkpoint.vae_of(settings, found, dtype)
-        prediction = checkpoint.prediction_of(found["scheduler"], settings)
         return checkpoint.frozen(
             Parts(
                 denoiser=unet,
@@ -83,10 +82,8 @@ class StableDiffusion:
                 concat=concat,
                 text_encoders=[found["text_encoder"]],
                 tokenizers=[found["tokenizer"]],
-                prediction=prediction,
-                alphas_cumprod=checkpoint.alphas_cumprod(found["scheduler"]),
-                scheduler=found["scheduler"] | {"prediction_type": prediction},
                 pipeline=found.get("pipeline", {}),
+                **checkpoint.noise_schedule(found["scheduler"], settings),
             )
         )
 
@@ -166,9 +163,9 @@ class StableDiffusion:
         return answer
 
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
-        assert parts.alphas_cumprod is not None
-        alphas = parts.alphas_cumprod.to(parts.device)
-        return NoisePrediction(settings.objective, alphas, of_velocity=parts.prediction == "v_prediction")
+        assert parts.alphas_cumprod is not None and parts.alphas_with_signal is not None
+        schedules = (alphas.to(parts.device) for alphas in (parts.alphas_cumprod, parts.alphas_with_signal))
+        return NoisePrediction(settings.objective, *schedules, of_velocity=parts.prediction == "v_prediction")
 
     def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         pipeline = StableDiffusionPipeline(

@@ -102,9 +102,12 @@ class Sampler:
 
     def _scheduler(self, name: str) -> Any:
         """None for a flow, which the family follows in its own way."""
-        if self._parts.alphas_cumprod is None:
+        # One that predicts noise cannot say what lies under nothing but noise.
+        of_velocity = self._parts.prediction == "v_prediction"
+        alphas = self._parts.alphas_cumprod if of_velocity else self._parts.alphas_with_signal
+        if alphas is None:
             return None
-        return make_sampler(name, self._parts.alphas_cumprod, self._parts.prediction)
+        return make_sampler(name, alphas, self._parts.prediction)
 
     def _draw_one(
         self, prompt: SamplePrompt, told: Encoded, index: int, report: Report, step: int, epoch: int | None
