@@ -13,10 +13,10 @@ READ_OTHERWISE = {
     "model_prediction_type": {"sigma_scaled": _VELOCITIES},
     "lumina_model_prediction_type": {
         "sigma_scaled": _VELOCITIES,
-        "additive": "the noisy picture is added here, but taken away in sd-scripts, so a {} model learns another answer",
+        "additive": "the noisy picture is added here, but taken away in sd-scripts; a {} model learns otherwise so",
     },
 }
-"""Ways to read a flow's answer that sd-scripts has otherwise, by option, in words that say what a family makes of it."""
+"""Ways to read a flow's answer that sd-scripts has otherwise, by option, and what follows for a family."""
 
 
 def check_objective(settings: TrainingSettings) -> Iterator[Problem]:

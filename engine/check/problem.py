@@ -10,7 +10,6 @@ from typing import Any
 from engine.data.folders import short
 from engine.data.steps import StepPlan
 
-
 CHOOSE = "Choose "
 """What a fix begins with that gives the option the value that follows."""
 

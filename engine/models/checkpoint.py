@@ -16,7 +16,6 @@ import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, DDPMScheduler
 from huggingface_hub import try_to_load_from_cache
-from torch import Tensor
 
 from engine.failure import Failure, Stopped
 from engine.models import hub

@@ -163,9 +163,14 @@ class StableDiffusion:
         return answer
 
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
-        assert parts.alphas_cumprod is not None and parts.alphas_with_signal is not None
-        schedules = (alphas.to(parts.device) for alphas in (parts.alphas_cumprod, parts.alphas_with_signal))
-        return NoisePrediction(settings.objective, *schedules, of_velocity=parts.prediction == "v_prediction")
+        assert parts.alphas_cumprod is not None
+        assert parts.alphas_with_signal is not None
+        return NoisePrediction(
+            settings.objective,
+            parts.alphas_cumprod.to(parts.device),
+            parts.alphas_with_signal.to(parts.device),
+            of_velocity=parts.prediction == "v_prediction",
+        )
 
     def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         pipeline = StableDiffusionPipeline(
