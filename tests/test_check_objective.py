@@ -86,3 +86,46 @@ def test_no_signal_at_the_end_is_for_models_that_predict_velocity(
     found = problems(of, zero_terminal_snr=True).get("zero_terminal_snr")
     assert (found is not None) == told
     assert found is None or not found.blocking
+
+
+class TestOneRate:
+    """Optimizers that take one learning rate for all that is trained end a run in its first step where there are two.
+
+    Which these are was found out by three steps of each with two groups of unlike rates.
+    """
+
+    @pytest.mark.shows("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
+    @pytest.mark.parametrize("name", ["Prodigy", "DAdaptAdam", "DAdaptLion", "DAdaptation"])
+    @pytest.mark.parametrize(
+        ("option", "rates"),
+        [
+            ("loraplus_lr_ratio", {}),
+            ("loraplus_unet_lr_ratio", {}),
+            ("loraplus_text_encoder_lr_ratio", {}),
+            ("loraplus_lr_ratio", {"text_encoder_lr": 0}),
+        ],
+    )
+    def test_lora_plus_is_refused_and_mended(self, settings: TrainingSettings, name: str, option: str, rates: dict):
+        told = {"optimizer": name, "unet_lr": 1, "text_encoder_lr": 1, **rates, option: 16}
+        found = problems(settings, **told)[option]
+        assert found.blocking
+        assert f"{name} takes one learning rate for all parts, and LoRA+ asks for 16 times as much" in found.what
+        assert option not in problems(mended(found, settings.with_values(told)))
+
+    @pytest.mark.parametrize("rates", [{"text_encoder_lr": 0.5}, {"unet_lr": 0.25}])
+    def test_so_are_unlike_rates(self, settings: TrainingSettings, rates: dict[str, float]):
+        told = {"optimizer": "Prodigy", "unet_lr": 1, "text_encoder_lr": 1, **rates}
+        assert problems(settings, **told)["text_encoder_lr"].blocking
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"loraplus_lr_ratio": 1},
+            {"loraplus_text_encoder_lr_ratio": 16, "text_encoder_lr": 0},  # which is not trained
+            {"loraplus_lr_ratio": 16, "optimizer": "prodigyplus.ProdigyPlusScheduleFree"},  # takes several
+            {"text_encoder_lr": 0.5, "optimizer": "prodigyplus.ProdigyPlusScheduleFree"},
+        ],
+    )
+    def test_what_these_can_do_is_not_refused(self, settings: TrainingSettings, changes: dict[str, Any]):
+        told = {"optimizer": "Prodigy", "unet_lr": 1, "text_encoder_lr": 1, **changes}
+        assert check(settings.with_values(told)).can_start

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from engine.check.problem import Problem, as_problem
+from engine.check.problem import CHOOSE, Problem, as_problem
 from engine.data.items import Item
 from engine.data.steps import StepPlan
 from engine.data.training_set import described_by
 from engine.runs.saved_state import saved_progress
 from engine.settings.dataset import Dataset
 from engine.settings.families import KEPT_CAPTIONS, TITLES, TRANSFORMERS
-from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TORCH_SCHEDULES
+from engine.settings.network import PARTS
+from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TAKES_ONE_RATE, TORCH_SCHEDULES
 from engine.settings.training import TrainingSettings
 
 SIDES, SIDES_OF_PATCHES = 8, 16
@@ -139,16 +140,21 @@ def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
     rates = {rate for rate in settings.rates() if rate}
     if not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         return
-    network = settings.network
-    ratios = (network.loraplus_lr_ratio, network.loraplus_unet_lr_ratio, network.loraplus_text_encoder_lr_ratio)
-    is_lora = settings.method == "lora"
-    if is_lora and optimizer.optimizer.startswith("DAdapt") and any(ratio not in (0, 1) for ratio in ratios):
+    is_lora, takes_one = settings.method == "lora", optimizer.optimizer.startswith(TAKES_ONE_RATE)
+    parts = zip(PARTS, settings.rates() if is_lora and takes_one else (), strict=False)
+    ratios = [settings.network.loraplus_ratio(part) for part, rate in parts if rate]
+    unlike = {option: ratio for option, ratio in ratios if ratio != 1}
+    for option, ratio in unlike.items():
         yield Problem(
-            "loraplus_lr_ratio",
-            f"{optimizer.optimizer} takes one learning rate for all parts.",
-            "Set the LoRA+ ratios to 0.",
+            option,
+            f"{optimizer.optimizer} takes one learning rate for all parts, and LoRA+ asks for {ratio:g} times as much "
+            "for some.",
+            "Set it to 0, for none.",
+            fix=f"{CHOOSE}0",
         )
-    elif len(rates) > 1 and optimizer.optimizer.startswith("DAdapt"):
+    if unlike:
+        return
+    if len(rates) > 1 and takes_one:
         yield Problem(
             "text_encoder_lr" if is_lora else "learning_rate",
             f"{optimizer.optimizer} takes one learning rate for all parts; {min(rates):g} and {max(rates):g} are set.",

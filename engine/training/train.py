@@ -51,7 +51,7 @@ from engine.training.read_ahead import Reader
 from engine.training.remembered import remember_t5
 from engine.training.report import Report
 from engine.training.samples import Sampler
-from engine.training.schedules import has_given_rates, learning_rates, make_schedule
+from engine.training.schedules import has_given_rates, learning_rates, make_schedule, take_up
 from engine.training.state import load_state
 from engine.training.training_pictures import training_pictures
 from engine.training.updates import AllAtOnce, Fused, Updates
@@ -302,6 +302,7 @@ def _take_up(saved: Saved, method: Method, memory: _Memory) -> None:
     try:
         method.load_state_dict(saved[0])
         memory.load(saved[1])
+        take_up(memory.schedule)
     except (KeyError, RuntimeError, ValueError) as error:
         raise Failure(
             "The training state is of another network or optimizer, so this run cannot go on from it.",
@@ -315,6 +316,7 @@ class _Memory:
 
     def __init__(self, optimizer: Any, schedule: Any, scaler: Any) -> None:
         self._owners = {"optimizer": optimizer, "schedule": schedule, "scaler": scaler}
+        self.schedule = schedule
 
     def state_dict(self) -> dict[str, Any]:
         return {name: owner.state_dict() for name, owner in self._owners.items() if owner is not None}
