@@ -92,6 +92,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
     captions = captions_of(items)
     held_out = pictures.held_out
     plan = plan_of(items, settings, places)
+    report.mean_over(plan.steps_per_epoch)
     start = saved[2].step if saved else 0
     if start >= plan.steps:
         raise Failure(
@@ -159,10 +160,11 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         if has_given_rates(optimizer.optimizer) and schedule.base_lrs != wanted:
             report.warn("The learning rates go on as they were in the saved state; those in the settings are not used.")
 
+    accumulation = settings.optimizer.gradient_accumulation_steps
     batches = Batches(
         [item.repeats for item in items],
         [item.subset.batch_size for item in items],
-        settings.optimizer.gradient_accumulation_steps,
+        accumulation,
         seed,
         accelerator.num_processes,
         accelerator.process_index,
@@ -264,7 +266,8 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
                 plan.steps,
                 epoch=batches.epoch_of(step - 1) + 1,
                 pictures=accelerator.num_processes * sum(len(batch.pictures) for batch in step_batches if batch.weight),
-                loss=accelerator.reduce(step_loss, "mean"),
+                # Of the mean over the batches, also where these are fewer than usual and count for less.
+                loss=accelerator.reduce(step_loss, "mean") * (accumulation / len(step_batches)),
                 grad_norm=grad_norm,
                 learning_rates=dict(zip(group_names, rates, strict=True)),
                 waited=ahead.waited,
