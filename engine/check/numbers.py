@@ -79,11 +79,14 @@ def _size(dataset: Dataset, step: int) -> Iterator[Problem]:
     yield from sized
     if not sized:
         width, height = dataset.size()
-        if width % step or height % step:
+        # With buckets it is only an area. Without, the VAE leaves out what is too little for one more latent, as it
+        # does for sd-scripts; but there must be whole patches of latents.
+        patch = step // SIDES
+        if not dataset.enable_bucket and (width // SIDES % patch or height // SIDES % patch):
             yield Problem(
                 "max_resolution",
-                f"Max resolution {width},{height} is not divisible by {step}.",
-                f"Use {multiple_of(width, step)},{multiple_of(height, step)}.",
+                f"Without buckets, Max resolution {width},{height} is not divisible by {step}.",
+                f"Use {multiple_of(width, step)},{multiple_of(height, step)}, or turn on Enable buckets.",
             )
         elif dataset.enable_bucket and dataset.bucket_reso_steps % step:
             yield Problem(

@@ -84,8 +84,7 @@ class Milestones:
             if keeps_state:
                 self._refuse_broken_weights(step)
             if by_step:
-                self._save(step_name(name, step), step, with_state=saving.save_state)
-                self._drop(partial(step_name, name), past_steps(step, saving))
+                self._save_step(step)
             elif asked:
                 # Nobody could foresee this name before the start, so nobody was asked about overwriting it.
                 self._save(free_stem(self.settings, step_name(name, step)), step, with_state=False)
@@ -106,9 +105,17 @@ class Milestones:
         saving, name = self.settings.saving, self.settings.folders.output_name
         at_end = saving.save_state or saving.save_state_on_train_end
         self._refuse_broken_weights(self.plan.steps)
+        if due(self.plan.steps, saving.save_every_n_steps):  # the same once more, as sd-scripts has it
+            self._save_step(self.plan.steps)
         self._save(name, self.plan.steps, with_state=at_end, final=True)
         if self.accelerator.is_main_process:
             delete_state(self.run.state_folder)
+
+    def _save_step(self, step: int) -> None:
+        """The file of a step that Save every N steps asks for, in whose place an older one goes."""
+        named, saving = partial(step_name, self.settings.folders.output_name), self.settings.saving
+        self._save(named(step), step, with_state=saving.save_state)
+        self._drop(named, past_steps(step, saving))
 
     def _save(self, stem: str, step: int, with_state: bool, final: bool = False) -> None:
         if not self.accelerator.is_main_process:

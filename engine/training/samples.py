@@ -13,6 +13,7 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from torch import nn
 
+from engine.check.numbers import step_of
 from engine.data.output_names import SAMPLES
 from engine.models.concat import Given
 from engine.models.family import Drawing, Encoded, Family, Parts, Reading
@@ -96,8 +97,9 @@ class Sampler:
         return given_by(prompt, *self._size(prompt)) if begins_from_pictures else Given()
 
     def _size(self, prompt: SamplePrompt) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        width, height = self._settings.dataset.size()
+        """(width, height) in pixels; where the prompt says none, of the training size what there are latents for."""
+        step = step_of(self._settings)
+        width, height = (side - side % step for side in self._settings.dataset.size())
         return prompt.width or width, prompt.height or height
 
     def _scheduler(self, name: str) -> Any:
