@@ -369,7 +369,7 @@ class TestNumbers:
     @pytest.mark.parametrize(
         ("option", "changes"),
         [
-            ("min_timestep", {"min_timestep": 500, "max_timestep": 500}),
+            ("min_timestep", {"min_timestep": 501, "max_timestep": 500}),
             ("stop_text_encoder_training", {"unet_lr": 0, "stop_text_encoder_training": 50}),
             ("rank_dropout", {"rank_dropout": 1}),
             ("huber_scale", {"loss_type": "huber", "huber_schedule": "constant", "huber_scale": 0}),

@@ -15,7 +15,7 @@ import gradio as gr
 from engine.begin import begin, busy_problem
 from engine.check.check import check
 from engine.check.mend import mended, with_free_name
-from engine.check.problem import Checked, Problem
+from engine.check.problem import Checked, Problem, mendable
 from engine.data.steps import plan_of
 from engine.data.training_set import training_set
 from engine.demo.demo import write_demo
@@ -291,12 +291,12 @@ class TrainingTab:
             return self._findings(bad_values(error))
 
     def _findings(self, checked: Checked) -> list[Any]:
-        fixes = [problem.fix for problem in checked.problems if problem.fix]
+        fixes = [problem.fix for problem in mendable(checked.problems)]
         button = gr.update(value=fixes[0] if fixes else "", visible=bool(fixes))
         return [[p.as_plain() for p in checked.problems], findings_html(checked, self.form), button]
 
     def _mend(self, problems: list[dict[str, Any]], base: TrainingSettings, *values: Any) -> list[Any]:
-        problem = next((Problem(**plain) for plain in problems if plain["fix"]), None)
+        problem = next(iter(mendable([Problem(**plain) for plain in problems])), None)
         if problem is None:
             return [*self._shown(None, NOTHING), gr.skip(), gr.skip(), gr.skip()]
         try:

@@ -11,6 +11,7 @@ from engine.check.choices import check_choices
 from engine.check.memory import check_memory
 from engine.check.model import check_model
 from engine.check.numbers import check_numbers, check_resume, check_sizes
+from engine.check.objective import check_objective
 from engine.check.output import check_output
 from engine.check.pictures import check_described, check_held_out, check_pictures, image_folder
 from engine.check.problem import Checked, Problem
@@ -59,6 +60,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *(check_held_out(found) if found else []),
         *check_output(settings, plan, resumed.own_files if resumed else ()),
         *check_numbers(settings),
+        *check_objective(settings),
         *check_memory(settings),
         *check_sizes(found.items if found else [], settings),
         *check_shown(found.items if found else [], settings),

@@ -10,7 +10,7 @@ from engine.check.choices import USE
 from engine.check.model import SET_FAMILY, switches_of
 from engine.check.output import NEW_NAME
 from engine.check.pictures import ADD_NUMBERS, MAKE_FOLDER, USE_PARENT, words_for
-from engine.check.problem import Problem
+from engine.check.problem import CHOOSE, Problem
 from engine.data.folders import add_number, move_into_concept, scan
 from engine.models.recognise import recognise
 from engine.settings.paths import typed_path
@@ -40,6 +40,8 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
     elif problem.fix == SET_FAMILY:
         found = recognise(settings.source_model.pretrained_model_name_or_path)
         return settings.with_values(switches_of(found)) if found else settings
+    elif problem.fix.startswith(CHOOSE):
+        return settings.with_values({problem.option: problem.fix.removeprefix(CHOOSE)})
     elif problem.fix.startswith(USE):
         return settings.model_copy(update={"kohya_extra": _without(problem.option, settings)})
     return settings

@@ -169,6 +169,18 @@ def _own_words(settings: TrainingSettings, found: Found) -> Iterator[Problem]:
             fix=SET_FAMILY,
             blocking=False,
         )
+    elif settings.objective.zero_terminal_snr and found.family in CHANNELS and not _predicts_velocity(settings, found):
+        yield Problem(
+            "zero_terminal_snr",
+            "Zero terminal SNR is on, but this model predicts noise: where a picture is nothing but noise, that "
+            "teaches it nothing.",
+            "Turn it off, unless the model predicts velocity: then turn v_param on.",
+            blocking=False,
+        )
+
+
+def _predicts_velocity(settings: TrainingSettings, found: Found) -> bool:
+    return settings.families.v_parameterization or found.prediction == "v_prediction"
 
 
 def _loses_depth(settings: TrainingSettings) -> bool:

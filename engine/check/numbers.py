@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from engine.check.problem import Problem, as_problem
+from engine.check.problem import CHOOSE, Problem, as_problem
 from engine.data.items import Item
 from engine.data.placing import bucket_bounds
 from engine.data.steps import StepPlan
@@ -14,7 +14,8 @@ from engine.data.training_set import described_by
 from engine.runs.saved_state import saved_progress
 from engine.settings.dataset import Dataset
 from engine.settings.families import KEPT_CAPTIONS, TITLES, TRANSFORMERS
-from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TORCH_SCHEDULES
+from engine.settings.network import PARTS
+from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TAKES_ONE_RATE, TORCH_SCHEDULES
 from engine.settings.training import TrainingSettings
 
 SIDES, SIDES_OF_PATCHES = 8, 16
@@ -79,11 +80,14 @@ def _size(dataset: Dataset, step: int) -> Iterator[Problem]:
     yield from sized
     if not sized:
         width, height = dataset.size()
-        if width % step or height % step:
+        # With buckets it is only an area. Without, the VAE leaves out what is too little for one more latent, as it
+        # does for sd-scripts; but there must be whole patches of latents.
+        patch = step // SIDES
+        if not dataset.enable_bucket and (width // SIDES % patch or height // SIDES % patch):
             yield Problem(
                 "max_resolution",
-                f"Max resolution {width},{height} is not divisible by {step}.",
-                f"Use {multiple_of(width, step)},{multiple_of(height, step)}.",
+                f"Without buckets, Max resolution {width},{height} is not divisible by {step}.",
+                f"Use {multiple_of(width, step)},{multiple_of(height, step)}, or turn on Enable buckets.",
             )
         elif dataset.enable_bucket and dataset.bucket_reso_steps % step:
             yield Problem(
@@ -120,13 +124,7 @@ def _bounds(dataset: Dataset) -> Iterator[Problem]:
 
 def _together(settings: TrainingSettings) -> Iterator[Problem]:
     """Values that are sound alone and leave nothing to train beside each other."""
-    objective, network, optimizer = settings.objective, settings.network, settings.optimizer
-    if objective.min_timestep >= objective.max_timestep:
-        yield Problem(
-            "min_timestep",
-            f"Min Timestep {objective.min_timestep} is not below Max Timestep {objective.max_timestep}.",
-            "0 and 1000 train on all of them.",
-        )
+    network, optimizer = settings.network, settings.optimizer
     if optimizer.stop_text_encoder_training > 0 and settings.rates()[0] == 0:
         yield Problem(
             "stop_text_encoder_training",
@@ -141,12 +139,6 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
             "Turn off Shuffle caption and set the text encoder's learning rate to 0, or turn this off.",
             blocking=False,
         )
-    if (
-        objective.loss_type in ("huber", "smooth_l1")
-        and objective.huber_scale == 0
-        and objective.huber_schedule != "snr"
-    ):
-        yield Problem("huber_scale", "A Huber scale of 0 makes every error cost nothing.", "1 is usual.")
     if settings.captions.weighted_captions and settings.families.said() in TRANSFORMERS:
         yield Problem(
             "weighted_captions",
@@ -171,16 +163,21 @@ def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
     rates = {rate for rate in settings.rates() if rate}
     if not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         return
-    network = settings.network
-    ratios = (network.loraplus_lr_ratio, network.loraplus_unet_lr_ratio, network.loraplus_text_encoder_lr_ratio)
-    is_lora = settings.method == "lora"
-    if is_lora and optimizer.optimizer.startswith("DAdapt") and any(ratio not in (0, 1) for ratio in ratios):
+    is_lora, takes_one = settings.method == "lora", optimizer.optimizer.startswith(TAKES_ONE_RATE)
+    parts = zip(PARTS, settings.rates() if is_lora and takes_one else (), strict=False)
+    ratios = [settings.network.loraplus_ratio(part) for part, rate in parts if rate]
+    unlike = {option: ratio for option, ratio in ratios if ratio != 1}
+    for option, ratio in unlike.items():
         yield Problem(
-            "loraplus_lr_ratio",
-            f"{optimizer.optimizer} takes one learning rate for all parts.",
-            "Set the LoRA+ ratios to 0.",
+            option,
+            f"{optimizer.optimizer} takes one learning rate for all parts, and LoRA+ asks for {ratio:g} times as much "
+            "for some.",
+            "Set it to 0, for none.",
+            fix=f"{CHOOSE}0",
         )
-    elif len(rates) > 1 and optimizer.optimizer.startswith("DAdapt"):
+    if unlike:
+        return
+    if len(rates) > 1 and takes_one:
         yield Problem(
             "text_encoder_lr" if is_lora else "learning_rate",
             f"{optimizer.optimizer} takes one learning rate for all parts; {min(rates):g} and {max(rates):g} are set.",

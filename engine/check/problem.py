@@ -10,6 +10,9 @@ from typing import Any
 from engine.data.folders import short
 from engine.data.steps import StepPlan
 
+CHOOSE = "Choose "
+"""What a fix begins with that gives the option the value that follows."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -44,6 +47,11 @@ class Checked:
     @property
     def can_start(self) -> bool:
         return not any(problem.blocking for problem in self.problems)
+
+
+def mendable(problems: list[Problem]) -> list[Problem]:
+    """Those that the program can mend itself, before all those that hinder a start."""
+    return sorted((problem for problem in problems if problem.fix), key=lambda problem: not problem.blocking)
 
 
 def as_problem(option: str, read: Callable[[], object]) -> Iterator[Problem]:

@@ -20,7 +20,8 @@ class MicroBatch:
 
     pictures: indices.  weight: its share in the step's mean loss, so that the gradient averaged over
     processes is the mean over all batches of the step; 0 for a filler, computed only because the other
-    processes still have a batch.  seed: of its noise, timesteps and captions.  epoch: counted from 1.
+    processes still have a batch. The last step of an epoch, for which fewer are left than are accumulated,
+    counts for as much less, as in accelerate and so in sd-scripts.  seed: of its noise, timesteps and captions.  epoch: counted from 1.
     step: optimizer steps behind it.
     """
 
@@ -57,7 +58,7 @@ class Batches:
             by_bucket.setdefault(bucket, []).extend([index] * count)
             sizes[bucket] = size
         self._buckets = tuple((tuple(pictures), sizes[bucket]) for bucket, pictures in by_bucket.items())
-        self._per_step = accumulation * processes
+        self._accumulation, self._per_step = accumulation, accumulation * processes
         self._processes, self._rank, self._seed = processes, rank, seed
         self.per_epoch = sum(math.ceil(len(pictures) / size) for pictures, size in self._buckets)
         self.steps_per_epoch = max(1, math.ceil(self.per_epoch / self._per_step))
@@ -72,13 +73,14 @@ class Batches:
         begin = step % self.steps_per_epoch * self._per_step
         of_step = epoch[begin : begin + self._per_step]
         rounds = math.ceil(len(of_step) / self._processes)
+        share = rounds / self._accumulation
         mine = []
         for position in range(self._rank, rounds * self._processes, self._processes):
             real = position < len(of_step)
             mine.append(
                 MicroBatch(
                     pictures=of_step[position if real else -1],
-                    weight=self._processes / len(of_step) if real else 0.0,
+                    weight=share * self._processes / len(of_step) if real else 0.0,
                     seed=derived_seed(self._seed, step, position),
                     epoch=self.epoch_of(step) + 1,
                     step=step,

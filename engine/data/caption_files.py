@@ -21,7 +21,7 @@ class CaptionFormat:
     """suffix: of the files.  names: of the arrays.  flags: arrays of one truth value that must be as they are here.
 
     lengths: first dimensions of arrays, where the settings may change them.  before: words that are read before each
-    caption.
+    caption.  revision: of how captions are encoded: files of ours that say another one are encoded anew.
     """
 
     suffix: str
@@ -29,6 +29,7 @@ class CaptionFormat:
     flags: Mapping[str, bool] = field(default_factory=dict)
     lengths: Mapping[str, int] = field(default_factory=dict)
     before: str = ""
+    revision: int = 0
 
 
 class CaptionFiles:

@@ -20,6 +20,7 @@ from engine.data.kept import Kept, of_latents
 from engine.data.pictures import UnreadablePicture, read_masked, read_picture
 from engine.data.source import Source
 from engine.data.views import View, view_of
+from engine.failure import Failure
 
 Encode = Callable[[Tensor, list[torch.Generator] | None], Tensor]
 """Pixels (B, 3, H, W) in [-1, 1] and each one's noise source for the VAE's draw → latents (B, C, h, w)."""
@@ -167,7 +168,7 @@ class Latents:
         latents = loaded.latents
         if latents is None:
             assert loaded.pixels is not None
-            latents = self._encode(loaded.pixels, None)
+            latents = self._encoded(loaded.pixels, None, loaded.pictures)
         mask = loaded.mask
         if mask is not None and mask.shape[-2:] != latents.shape[-2:]:
             mask = torch.stack([of_latents(one, latents) for one in mask])
@@ -211,18 +212,32 @@ class Latents:
         assert self._kept is not None
         pixels = torch.stack([image for _, image, _ in ready])
         encoded: list[Tensor | None] = [None, None]
-        for flipped in (False, True) if any(self._sources[index].flips for index, _, _ in ready) else (False,):
+        indices = [index for index, _, _ in ready]
+        for flipped in (False, True) if any(self._sources[index].flips for index in indices) else (False,):
             noise = [
                 torch.Generator().manual_seed(self._kept.draw_seed(seed, index, self._sources[index], flipped))
-                for index, _, _ in ready
+                for index in indices
             ]
-            encoded[flipped] = self._encode(pixels.flip(-1) if flipped else pixels, noise).cpu()
+            encoded[flipped] = self._encoded(pixels.flip(-1) if flipped else pixels, noise, indices).cpu()
         plain, mirrored = encoded
         assert plain is not None
         for place, (index, _, mask) in enumerate(ready):
             source = self._sources[index]
             flipped_too = mirrored[place] if mirrored is not None and source.flips else None
             self._kept.keep(source, plain[place], flipped_too, mask)
+
+    def _encoded(self, pixels: Tensor, noise: list[torch.Generator] | None, indices: Sequence[int]) -> Tensor:
+        """Raises Failure where the VAE answers with what are no numbers, which would never leave the weights again."""
+        latents = self._encode(pixels, noise)
+        for index, latent in zip(indices, latents, strict=True):
+            if not latent.isfinite().all():
+                raise Failure(
+                    f"The VAE gives no numbers for {self._sources[index].picture}: half precision is too narrow for "
+                    "it, as it is for SDXL's own.",
+                    "Set Mixed precision to bf16 or no; for SDXL, No half VAE will do.",
+                    "mixed_precision",
+                )
+        return latents
 
     def _read(self, index: int, view: View | None = None) -> tuple[Tensor, Tensor | None]:
         """Pixels, and the mask where masks are wanted."""

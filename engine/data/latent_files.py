@@ -61,7 +61,10 @@ class Wanted:
 
 
 class LatentFiles:
-    """foreign: of the files that are used, those of another program, which do not say which VAE made them."""
+    """foreign: of the files that are used, those of another program, which do not say which VAE made them.
+
+    without_numbers: pictures of which another program kept what are no numbers, so that they are lacking.
+    """
 
     def __init__(self, form: LatentFormat, wanted: Wanted) -> None:
         self._format, self._wanted = form, wanted
@@ -69,6 +72,7 @@ class LatentFiles:
         self._ways: dict[tuple[Path, str], Any] = {}
         self._found: dict[Source, Path] = {}
         self.foreign: set[Path] = set()
+        self.without_numbers: set[Path] = set()
 
     def lacking(self, sources: list[Source]) -> list[Source]:
         """Those of which there is no file that fits."""
@@ -111,6 +115,8 @@ class LatentFiles:
                 mask = opened.read(self._mask_key(source)) if source.masked else None
             except ValueError as error:
                 raise ValueError(f"its cache file {opened.file.name} is damaged; delete it") from error
+        if not np.isfinite(latents).all():
+            raise ValueError(f"its cache file {opened.file.name} holds what are no numbers (NaN); delete it")
         return latents, mask[:, ::-1] if mask is not None and flipped else mask
 
     def _usual(self, source: Source) -> Path:
@@ -166,15 +172,22 @@ class LatentFiles:
         return all(stamp.get(name) == value for name, value in expected.items())
 
     def _may_be_trusted(self, opened: Npz, source: Source) -> bool:
-        """Another program's: by its shape, which sd-scripts goes by too; if the picture was not changed since; and not
-        for photos that EXIF turns, which sd-scripts leaves lying.
+        """Another program's: by its shape, which sd-scripts goes by too; if the picture was not changed since; if it
+        holds numbers; and not for photos that EXIF turns, which sd-scripts leaves lying.
         """
         end, (width, height), stride = self._end(source), source.place.bucket, self._format.stride
-        return (
-            opened.shape(f"latents{end}")[-2:] == (height // stride, width // stride)
-            and opened.file.stat().st_mtime_ns >= source.picture.stat().st_mtime_ns
-            and not examine(source.picture, decode=False).turned
-        )
+        names = [f"latents{end}", f"latents_flipped{end}"][: 1 + source.flips]
+        if (
+            any(opened.shape(name)[-2:] != (height // stride, width // stride) for name in names)
+            or opened.file.stat().st_mtime_ns < source.picture.stat().st_mtime_ns
+            or examine(source.picture, decode=False).turned
+        ):
+            return False
+        # Our own files were looked at before they were written: see Latents.
+        if not all(np.isfinite(opened.read(name)).all() for name in names):
+            self.without_numbers.add(source.picture)
+            return False
+        return True
 
     def _stamp(self, source: Source) -> dict[str, Any]:
         stamp: dict[str, Any] = {

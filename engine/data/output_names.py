@@ -172,9 +172,10 @@ class OutputFiles:
         return epochs + steps + 1  # a new one, or the last one, is written before an old one goes
 
     def _on_the_way(self) -> tuple[int, int]:
-        last = self._plan.steps - 1
+        """Epochs that end before the run does, and steps, the last one too, as sd-scripts has it."""
+        total = self._plan.steps
         epochs, steps = self._saving.save_every_n_epochs, self._saving.save_every_n_steps
-        return last // (epochs * self._plan.steps_per_epoch) if epochs else 0, last // steps if steps else 0
+        return (total - 1) // (epochs * self._plan.steps_per_epoch) if epochs else 0, total // steps if steps else 0
 
     def existing(self) -> list[Path]:
         """What is in the output folder already under a name that the run will use: files, and states beside them."""
@@ -205,4 +206,4 @@ class OutputFiles:
     def _is_step(self, stem: str) -> bool:
         found, every = self._step.fullmatch(stem), self._saving.save_every_n_steps
         step = int(found[1]) if found else 0
-        return bool(step and every) and step % every == 0 and step < self._plan.steps
+        return bool(step and every) and step % every == 0 and step <= self._plan.steps

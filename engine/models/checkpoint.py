@@ -16,7 +16,6 @@ import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, DDPMScheduler
 from huggingface_hub import try_to_load_from_cache
-from torch import Tensor
 
 from engine.failure import Failure, Stopped
 from engine.models import hub
@@ -194,11 +193,22 @@ def prediction_of(scheduler: dict[str, Any], settings: TrainingSettings) -> Pred
     return "v_prediction" if settings.families.v_parameterization else said
 
 
-def alphas_cumprod(scheduler: dict[str, Any]) -> Tensor:
-    """(T,) ᾱ of the model's noise schedule, brought down to no signal at all at its end where its files say so."""
+def noise_schedule(scheduler: dict[str, Any], settings: TrainingSettings) -> dict[str, Any]:
+    """What Parts are told of the noise: the schedule of the model's files with what the settings say over it, what
+    the model answers, and ᾱ by timesteps as the schedule has it and before its end was brought down to no signal.
+    """
+    prediction = prediction_of(scheduler, settings)
+    without = bool(scheduler.get("rescale_betas_zero_snr") or settings.objective.zero_terminal_snr)
     names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
-    schedule = DDPMScheduler(**{name: scheduler[name] for name in names if name in scheduler}).alphas_cumprod.float()
-    return without_a_trace_of_signal(schedule) if scheduler.get("rescale_betas_zero_snr") else schedule
+    plain = DDPMScheduler(**{name: scheduler[name] for name in names if name in scheduler}).alphas_cumprod.float()
+    return {
+        "prediction": prediction,
+        "alphas_cumprod": without_a_trace_of_signal(plain) if without else plain,
+        "alphas_with_signal": plain,
+        "scheduler": scheduler
+        | {"prediction_type": prediction}
+        | ({"rescale_betas_zero_snr": True} if without else {}),
+    }
 
 
 def vae_of(settings: TrainingSettings, found: dict[str, Any], dtype: torch.dtype) -> Any:

@@ -30,7 +30,8 @@ class Parts:
 
     denoiser: the UNet or transformer.  text_encoders, tokenizers: in the order in which the family asks them.
     first_encoder: diffusers' number of the first of these; SDXL's refiner has the second alone.
-    alphas_cumprod: (T,) ᾱ of the noise schedule that it was trained with, None for a flow.
+    alphas_cumprod: (T,) ᾱ of the noise schedule that it is trained with, None for a flow.
+    alphas_with_signal: the same before its end was brought down to no signal at all, where it was.
     scheduler: the configuration of the sampler that goes with the model, its class under "_class_name".
     pipeline: what a diffusers folder says of the model as a whole, such as force_zeros_for_empty_prompt.
     concat: what the denoiser is shown beside the noisy latents, None for nothing.
@@ -44,6 +45,7 @@ class Parts:
     first_encoder: int = 1
     prediction: Prediction = "epsilon"
     alphas_cumprod: Tensor | None = None
+    alphas_with_signal: Tensor | None = None
     scheduler: dict[str, Any] = field(default_factory=dict)
     pipeline: dict[str, Any] = field(default_factory=dict)
     concat: Concat | None = None

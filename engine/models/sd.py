@@ -76,7 +76,6 @@ class StableDiffusion:
         unet = found["unet"]
         self.pipeline, concat = checkpoint.kind_of(unet, self.kinds, found, settings)
         vae = checkpoint.vae_of(settings, found, dtype)
-        prediction = checkpoint.prediction_of(found["scheduler"], settings)
         return checkpoint.frozen(
             Parts(
                 denoiser=unet,
@@ -84,10 +83,8 @@ class StableDiffusion:
                 concat=concat,
                 text_encoders=[found["text_encoder"]],
                 tokenizers=[found["tokenizer"]],
-                prediction=prediction,
-                alphas_cumprod=checkpoint.alphas_cumprod(found["scheduler"]),
-                scheduler=found["scheduler"] | {"prediction_type": prediction},
                 pipeline=found.get("pipeline", {}),
+                **checkpoint.noise_schedule(found["scheduler"], settings),
             )
         )
 
@@ -169,8 +166,13 @@ class StableDiffusion:
 
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
         assert parts.alphas_cumprod is not None
-        alphas = parts.alphas_cumprod.to(parts.device)
-        return NoisePrediction(settings.objective, alphas, of_velocity=parts.prediction == "v_prediction")
+        assert parts.alphas_with_signal is not None
+        return NoisePrediction(
+            settings.objective,
+            parts.alphas_cumprod.to(parts.device),
+            parts.alphas_with_signal.to(parts.device),
+            of_velocity=parts.prediction == "v_prediction",
+        )
 
     def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
         pipeline = StableDiffusionPipeline(

@@ -124,7 +124,7 @@ class StableDiffusion3:
         """Returns "states": (B, 77 + T5's tokens, channels): the CLIPs' last layer but one side by side, filled up with
         zeros to T5's width, then T5's last; and "pooled": (B, channels), both CLIPs' projections of a caption's end.
 
-        Without a T5, its places are zeros.
+        Without a T5, as many places as the CLIPs' are zeros behind them, as in sd-scripts.
         """
         clips = zip(parts.text_encoders[:2], parts.tokenizers[:2], (None, 0), strict=True)
         states, pooled = [], []
@@ -148,7 +148,11 @@ class StableDiffusion3:
         masks = {"clip_l_attn_mask", "clip_g_attn_mask", "t5_attn_mask"}
         flags = {"apply_lg_attn_mask": False, "apply_t5_attn_mask": self._masks}
         return CaptionFormat(
-            "_sd3_te.npz", frozenset({"lg_out", "lg_pooled", "t5_out", *masks}), flags, {"t5_out": self._t5_tokens}
+            "_sd3_te.npz",
+            frozenset({"lg_out", "lg_pooled", "t5_out", *masks}),
+            flags,
+            {"t5_out": self._t5_places(parts)},
+            revision=int(self._masks),  # T5's states behind the caption's end were zeros once
         )
 
     def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
@@ -159,7 +163,7 @@ class StableDiffusion3:
             "lg_out": states[:CLIP_TOKENS, :widths].numpy(),
             "lg_pooled": encoded["pooled"].float().numpy(),
             "t5_out": states[CLIP_TOKENS:].numpy(),
-            "t5_attn_mask": torch.zeros(self._t5_tokens, dtype=torch.int64).numpy(),
+            "t5_attn_mask": torch.zeros(self._t5_places(parts), dtype=torch.int64).numpy(),
         }
         lengths = (CLIP_TOKENS, CLIP_TOKENS, self._t5_tokens)
         for name, tokenizer, length in zip(MASKS, parts.tokenizers, lengths, strict=False):
@@ -174,9 +178,12 @@ class StableDiffusion3:
 
     def _t5_states(self, parts: Parts, captions: list[str], like: Tensor, width: int) -> Tensor:
         if len(parts.text_encoders) < 3:
-            return like.new_zeros(len(captions), self._t5_tokens, width)
-        states, mask = t5_states(parts.text_encoders[2], parts.tokenizers[2], captions, self._t5_tokens, self._masks)
-        return states * mask[:, :, None] if self._masks else states
+            return like.new_zeros(len(captions), self._t5_places(parts), width)
+        # apply_t5_attn_mask is for T5 alone: what it says of the filled-up places is shown to the transformer.
+        return t5_states(parts.text_encoders[2], parts.tokenizers[2], captions, self._t5_tokens, self._masks)[0]
+
+    def _t5_places(self, parts: Parts) -> int:
+        return self._t5_tokens if len(parts.text_encoders) > 2 else CLIP_TOKENS
 
     def latent_format(self, parts: Parts) -> LatentFormat:
         config = cast(Any, parts.vae).config
@@ -193,9 +200,10 @@ class StableDiffusion3:
         return answer
 
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
-        """As sd-scripts has it for this family: the noise is drawn in steps, and the picture is compared."""
+        """As sd-scripts has it for this family: whole timesteps are drawn, and the picture is compared."""
         s = settings.sd3
         recipe = FlowRecipe(
+            sampling="density",
             weighting=s.weighting_scheme,
             logit_mean=s.logit_mean,
             logit_std=s.logit_std,

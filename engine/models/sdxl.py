@@ -77,7 +77,6 @@ class StableDiffusionXL:
         found = checkpoint.components(kinds, source.pretrained_model_name_or_path, dtype, self._from_file)
         self.pipeline, concat = checkpoint.kind_of(found["unet"], self.kinds, found, settings)
         vae = checkpoint.vae_of(settings, found, torch.float32 if settings.sdxl.sdxl_no_half_vae else dtype)
-        prediction = checkpoint.prediction_of(found["scheduler"], settings)
         return checkpoint.frozen(
             Parts(
                 denoiser=found["unet"],
@@ -87,10 +86,8 @@ class StableDiffusionXL:
                 tokenizers=[found[name] for name in TOKENIZERS if found.get(name) is not None],
                 first_encoder=self.first_encoder,
                 refines=self.refines,
-                prediction=prediction,
-                alphas_cumprod=checkpoint.alphas_cumprod(found["scheduler"]),
-                scheduler=found["scheduler"] | {"prediction_type": prediction},
                 pipeline=found.get("pipeline", {}),
+                **checkpoint.noise_schedule(found["scheduler"], settings),
             )
         )
 

@@ -64,6 +64,15 @@ def discrete(sigmas: Tensor) -> Tensor:
     return 1 - (sigmas * TIMESTEPS).long().clamp(0, TIMESTEPS - 1) / TIMESTEPS
 
 
+def whole_timesteps(sigmas: Tensor) -> Tensor:
+    """⌊1000 σ⌋ / 1000, counted from the picture: σ as a model is told that knows whole timesteps only.
+
+    Never 0, where sd-scripts has it once in a thousand draws: the picture itself teaches nothing, and weights divide
+    by σ.  sigmas: (B,).  Returns (B,), of 0.001 … 1.
+    """
+    return (sigmas * TIMESTEPS).long().clamp(1, TIMESTEPS) / TIMESTEPS
+
+
 def signal_to_noise(sigmas: Tensor) -> Tensor:
     """((1 − σ) / σ)².  sigmas: (B,).  Returns (B,)."""
     return ((1 - sigmas) / sigmas).square()

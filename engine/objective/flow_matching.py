@@ -12,7 +12,7 @@ from engine.objective import flow, loss, noise
 from engine.objective.objective import Corrupted
 from engine.settings.objective import Objective
 
-Sampling = Literal["sigma", "uniform", "sigmoid", "shift", "flux_shift", "nextdit_shift"]
+Sampling = Literal["sigma", "density", "uniform", "sigmoid", "shift", "flux_shift", "nextdit_shift"]
 Weighting = Literal["logit_normal", "sigma_sqrt", "mode", "cosmap", "uniform"]
 
 
@@ -20,10 +20,12 @@ Weighting = Literal["logit_normal", "sigma_sqrt", "mode", "cosmap", "uniform"]
 class FlowRecipe:
     """How noisy the pictures are that the model learns from, and how its answer is read.
 
-    sampling: "sigma": as `weighting` says, then moved by `shift`. "uniform": evenly. "sigmoid": the middle more often.
-    "shift": so, moved by `shift`. "flux_shift": so, moved by what FLUX.1 has for the picture's size. "nextdit_shift":
-    evenly, moved by the same.
-    weighting: for "sigma": "logit_normal" and "mode" say what is drawn, "sigma_sqrt" and "cosmap" what it counts.
+    sampling: "sigma": as `weighting` says, counted from the noisy end, then moved by `shift`. "density": as
+    `weighting` says, counted from the picture, in whole timesteps. "uniform": evenly. "sigmoid": the middle more
+    often. "shift": so, moved by `shift`. "flux_shift": so, moved by what FLUX.1 has for the picture's size.
+    "nextdit_shift": evenly, moved by the same.
+    weighting: for "sigma" and "density": "logit_normal" and "mode" say what is drawn, "sigma_sqrt" and "cosmap" what
+    it counts.
     reading: "raw": the answer is the velocity. "sigma_scaled": it is turned into the picture x₀, and compared with it,
     weighted as `weighting` says. "additive": the noisy picture is added to it.
     """
@@ -67,6 +69,8 @@ class FlowMatching:
             return torch.rand(count)
         if recipe.sampling == "nextdit_shift":
             return flow.shifted(torch.rand(count), flow.shift_of_size(*latents.shape[2:]))
+        if recipe.sampling == "density":
+            return self._density(count)
         if recipe.sampling == "sigma":
             return flow.shifted(flow.discrete(self._density(count)), recipe.shift)
         sigmas = flow.logistic_sigmas(count, recipe.sigmoid_scale)
@@ -86,9 +90,9 @@ class FlowMatching:
 
     def _between(self, sigmas: Tensor) -> Tensor:
         """Brought from [0, 1] into what Min and Max Timestep leave."""
-        least = self._settings.min_timestep / flow.TIMESTEPS
-        most = self._settings.max_timestep / flow.TIMESTEPS
-        return least + sigmas * (most - least)
+        least, most = self._settings.min_timestep, self._settings.max_timestep
+        between = (least + sigmas * (most - least)) / flow.TIMESTEPS
+        return flow.whole_timesteps(between) if self.recipe.sampling == "density" else between
 
     def _read(self, prediction: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
         if self.recipe.reading == "additive":

@@ -12,19 +12,29 @@ from engine.settings.objective import Objective
 
 
 class NoisePrediction:
-    """alphas_cumprod: (T,).  of_velocity: the model answers with the velocity rather than with the noise."""
+    """alphas_cumprod: (T,), by which noise is put on.  weighed_by: (T,), by which timesteps are weighed, the same where
+    it is None.  of_velocity: the model answers with the velocity rather than with the noise.
 
-    def __init__(self, settings: Objective, alphas_cumprod: Tensor, of_velocity: bool = False) -> None:
+    A schedule that ends without any signal has a ratio of 0 there, by which weights would divide. sd-scripts takes the
+    ratios of the schedule as it was before its end was brought down, and so they are taken here.
+    """
+
+    def __init__(
+        self, settings: Objective, alphas_cumprod: Tensor, weighed_by: Tensor | None = None, of_velocity: bool = False
+    ) -> None:
         self._settings, self._alphas_cumprod, self._of_velocity = settings, alphas_cumprod, of_velocity
+        self._weighed_by = alphas_cumprod if weighed_by is None else weighed_by
 
     def corrupt(self, latents: Tensor, at: float | None = None) -> Corrupted:
         drawn = self._noise(latents)
         total = len(self._alphas_cumprod)
         s = self._settings
-        least, most = s.min_timestep, min(s.max_timestep, total)
+        most = min(s.max_timestep, total)
+        least = min(s.min_timestep, most)
         timesteps = uniform_timesteps(len(latents), least, most, latents.device)
         if at is not None:
             timesteps = torch.full_like(timesteps, least + int(at * (most - least)))
+        timesteps = timesteps.clamp(max=total - 1)
         put_on = noise.perturbed(drawn, s.ip_noise_gamma, s.ip_noise_gamma_random_strength)
         noisy = noise.add_noise(latents, put_on, timesteps, self._alphas_cumprod)
         target = noise.velocity(latents, drawn, timesteps, self._alphas_cumprod) if self._of_velocity else drawn
@@ -61,7 +71,7 @@ class NoisePrediction:
         return loss.snr_threshold(weights.signal_to_noise(timesteps, self._alphas_cumprod), s.huber_c)
 
     def _weight(self, timesteps: Tensor) -> Tensor:
-        snr = weights.signal_to_noise(timesteps, self._alphas_cumprod)
+        snr = weights.signal_to_noise(timesteps, self._weighed_by)
         weight = torch.ones_like(snr)
         s = self._settings
         if s.min_snr_gamma:

@@ -73,7 +73,7 @@ class Stage(Event):
 class Step(Event):
     """One optimizer step.  step counts from 1.
 
-    loss: this step's, None where it was not a finite number.  smoothed_loss: exponential average.
+    loss: this step's, None where it was not a finite number.  smoothed_loss: the mean, of late steps above all.
     learning_rates: by parameter group.  images_per_second: over the last seconds.  memory: bytes in use.
     eta: seconds left.  waiting: share of the time over the last steps that went into waiting for pictures.
     """

@@ -22,9 +22,6 @@ class Captions(Group):
     keep_tokens: int = option(
         0,
         ge=0,
-        le=32,
-        step=1,
-        widget="slider",
         label="Keep n tokens",
         section=ADVANCED,
         help="So many of the first parts of a caption stay in front when it is shuffled; 1 keeps a trigger word there.",

@@ -16,8 +16,8 @@ class Dataset(Group):
         "512,512",
         label="Max resolution",
         section=BASIC,
-        help="Width,height in pixels, both divisible by 8. Pictures are scaled to cover it and cropped "
-        "around the centre. 512,512 suits SD 1 models.",
+        help="Width,height in pixels. With buckets it says how large pictures are, whatever their shape; without, they "
+        "are scaled to cover it and cropped around the centre. 512,512 suits SD 1 models.",
         also=("Resolution", "Training resolution"),
     )
     caption_extension: str = option(

@@ -22,6 +22,11 @@ OF_ONE_FAMILY: Mapping[LoraType, tuple[FamilyName, ...]] = {"Flux1": ("flux", "c
 """What kohya_ss calls the standard LoRA of some families, and of which."""
 
 
+Part = Literal["unet", "text_encoder"]
+PARTS: tuple[Part, ...] = ("unet", "text_encoder")
+"""What a LoRA attaches to, each with a learning rate of its own: the denoiser, and the text encoders together."""
+
+
 class Network(Group):
     lora_type: LoraType = option(
         "Standard",
@@ -205,3 +210,9 @@ class Network(Group):
         standing=GGPO,
         methods=("lora",),
     )
+
+    def loraplus_ratio(self, part: Part) -> tuple[str, float]:
+        """How many times faster a part's up matrices learn, 1 for no faster, and the option that says so."""
+        own = f"loraplus_{part}_lr_ratio"
+        option = own if getattr(self, own) else "loraplus_lr_ratio"
+        return option, getattr(self, option) or 1.0

@@ -81,6 +81,16 @@ class Objective(Group):
         help="For models that predict noise: add this share of the loss that a model that predicts velocity would "
         "have.",
     )
+    zero_terminal_snr: bool = option(
+        False,
+        label="Zero terminal SNR",
+        section=ADVANCED,
+        help="Stretch the noise schedule so that its last timestep is nothing but noise, for models that predict "
+        "velocity and were trained so. What timesteps weigh still follows the schedule as it was.",
+        source="Lin et al. 2023, arXiv:2305.08891",
+        also=("ZTSNR", "rescale_betas_zero_snr"),
+        ours=True,
+    )
     min_timestep: int = option(
         0,
         ge=0,

@@ -27,6 +27,12 @@ Schedule = Literal[
 TORCH_SCHEDULES = "torch.optim.lr_scheduler."
 """What may stand before the name of a schedule of PyTorch's."""
 
+SCHEDULE_FREE = "schedulefree"
+"""What the names of optimizers end with, in small letters, that hold their learning rate whatever the schedule."""
+
+TAKES_ONE_RATE = ("DAdapt", "Prodigy")
+"""What the names of optimizers begin with that take one learning rate for all that is trained."""
+
 FINDS_ITS_OWN_RATE = ("DAdapt", "Prodigy", "prodigyplus")
 """What the names of optimizers begin with whose learning rates are factors, usually 1, on a rate of their own."""
 
@@ -80,8 +86,8 @@ class Optimizer(Group):
         label="Optimizer",
         section=BASIC,
         help="AdamW8bit keeps its memory of past steps in 8 bits: half as large or less, and as good. Prodigy and the "
-        "DAdapt optimizers find their own learning rate: set all rates to 1. The schedule-free ones want the LR "
-        "Scheduler constant.",
+        "DAdapt optimizers find their own learning rate: set all rates to 1. The schedule-free ones hold their "
+        "rate, whatever the LR Scheduler.",
         source="Loshchilov & Hutter 2017, arXiv:1711.05101; Dettmers et al. 2021, arXiv:2110.02861",
         also=("Use 8bit adam", "Optimizer type", "优化器类型"),
     )
@@ -150,8 +156,9 @@ class Optimizer(Group):
         ge=1,
         label="LR # cycles",
         section=BASIC,
-        help="How often cosine_with_restarts starts again from the full rate.",
-        applies_when={"lr_scheduler": ("cosine_with_restarts",)},
+        help="How often cosine_with_restarts starts again from the full rate; for the others half waves, of which the "
+        "second leads up again.",
+        applies_when={"lr_scheduler": ("cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay")},
         also=("LR number of cycles", "LR Num Cycles"),
         methods=("dreambooth", "lora", "textual_inversion"),
     )
@@ -195,7 +202,8 @@ class Optimizer(Group):
         "",
         label="LR scheduler extra arguments",
         section=BASIC,
-        help="For the schedule itself, as name=value with spaces between, such as T_max=100.",
+        help="For the schedule itself, as name=value with spaces between, such as T_max=100, or num_decay_steps=200, "
+        "without which warmup_stable_decay does not fall.",
     )
     stop_text_encoder_training: int = option(
         0,

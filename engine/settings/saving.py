@@ -20,7 +20,7 @@ class Saving(Group):
         ge=0,
         label="Save every N steps",
         section=ADVANCED,
-        help="A numbered file after every N steps; 0 for none.",
+        help="A numbered file after every N steps, also where the run ends with one; 0 for none.",
     )
     save_state: bool = option(
         False,

@@ -121,7 +121,7 @@ class Sd3(Group):
         0.0,
         label="Logit Mean",
         section=SECTION,
-        help="For logit_normal: above 0 favours less noise, below 0 more.",
+        help="For logit_normal: above 0 favours more noise, below 0 less.",
         applies_when={"sd3_checkbox": (True,), "weighting_scheme": ("logit_normal",)},
         methods=("dreambooth", "lora", "finetune"),
     )

@@ -148,7 +148,7 @@ ONLY_THERE = frozenset(
         "save_n_epoch_ratio", "self_attn_lr", "skip_until_initial_step", "skip_latents_validity_check",
         "stop_text_encoder_training", "text_encoder_batch_size", "tokenizer_cache_dir", "torch_compile",
         "training_shift", "use_safetensors", "use_t5xxl_cache_only", "zero3_init_flag", "zero3_save_16bit_model",
-        "zero_stage", "zero_terminal_snr", "apply_lg_attn_mask",
+        "zero_stage", "apply_lg_attn_mask",
     )
 )  # fmt: skip
 """Arguments of sd-scripts that no option stands for; they go into Additional parameters."""

@@ -50,6 +50,7 @@ class KeptCaptions:
         self.captions = only_wordings(captions, variations)
         encoders = f"{fingerprint(parts.text_encoders)} {reading.clip_skip} {reading.tokens} {form.before}"
         encoders += settings.memory.encoder_format() or ""
+        encoders += f" revision {form.revision}" if form.revision else ""
         self._files = CaptionFiles(form, encoders, settings.dataset.caption_ending())
         self._in_memory: dict[int, Encoded] = {}
         for folder in {picture.parent for picture in pictures}:

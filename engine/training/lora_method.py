@@ -14,6 +14,7 @@ from engine.networks.dropout import Dropouts
 from engine.networks.kohya_format import load_lora, save_lora
 from engine.networks.lora import LoraNetwork, rank_and_alpha
 from engine.networks.network import Network
+from engine.settings.network import PARTS
 from engine.settings.network import Network as NetworkSettings
 from engine.settings.training import TrainingSettings
 from engine.training.metadata import DTYPES
@@ -30,10 +31,7 @@ class LoraMethod:
         targets = family.lora_targets(parts)
         there = {target.group for target in targets}  # of some families no text encoder is trained
         self.rates = {"unet": unet_lr, "text_encoder": text_encoder_lr if "text_encoder" in there else 0.0}
-        self._ratios = {
-            "unet": s.loraplus_unet_lr_ratio or s.loraplus_lr_ratio or 1.0,
-            "text_encoder": s.loraplus_text_encoder_lr_ratio or s.loraplus_lr_ratio or 1.0,
-        }
+        self._ratios = {part: s.loraplus_ratio(part)[1] for part in PARTS}
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
         self._largest_norm = s.scale_weight_norms
         targets = [target for target in targets if self.rates[target.group] > 0]

@@ -36,7 +36,7 @@ _NOT_USED: dict[str, Any] = {
     ),
     **dict.fromkeys(
         (
-            "ss_color_aug", "ss_lowram", "ss_random_crop", "ss_v2", "ss_zero_terminal_snr",
+            "ss_color_aug", "ss_lowram", "ss_random_crop", "ss_v2",
         ),
         False,
     ),
@@ -157,6 +157,7 @@ def _objective(o: Objective) -> dict[str, Any]:
     offset, multires = o.noise_offset_type == "Original", o.noise_offset_type == "Multires"
     return {
         "ss_min_snr_gamma": o.min_snr_gamma or None,
+        "ss_zero_terminal_snr": o.zero_terminal_snr,
         "ss_debiased_estimation": o.debiased_estimation_loss,
         "ss_noise_offset": (o.noise_offset or None) if offset else None,
         "ss_noise_offset_random_strength": o.noise_offset_random_strength,

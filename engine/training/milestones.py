@@ -103,6 +103,7 @@ class Milestones:
         saving, name = self.settings.saving, self.settings.folders.output_name
         at_end = saving.save_state or saving.save_state_on_train_end
         self._refuse_broken_weights(self.plan.steps)
+        self._save_due(self.plan.steps)
         self._save(name, self.plan.steps, with_state=at_end, final=True)
         if self.accelerator.is_main_process:
             delete_state(self.run.state_folder)
@@ -121,11 +122,14 @@ class Milestones:
             self._save(free_stem(self.settings, stem), step, with_state=False)
 
     def _numbered(self, step: int) -> Iterator[tuple[Callable[[int], str], int, Past]]:
-        """Of the files that are due after `step` steps: what names them, by which number, and what goes for them."""
+        """Of the files that are due after `step` steps: what names them, by which number, and what goes for them.
+
+        After the last step that of its number is the final one once more, and its epoch has none, as in sd-scripts.
+        """
         name, saving, epoch = self.settings.folders.output_name, self.settings.saving, self._epoch(step)
         if due(step, saving.save_every_n_steps):
             yield partial(step_name, name), step, past_steps(step, saving)
-        if epoch and due(epoch, saving.save_every_n_epochs):
+        if epoch and due(epoch, saving.save_every_n_epochs) and step < self.plan.steps:
             yield partial(epoch_name, name), epoch, past_epochs(epoch, saving)
 
     def _save_due(self, step: int, but: Sequence[str] = ()) -> None:

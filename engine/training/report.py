@@ -21,8 +21,8 @@ from engine.runs.folder import RunFolder
 from engine.runs.report import FLUSH_EVERY
 from engine.settings.training import TrainingSettings
 
-SMOOTHING = 0.98
-"""Weight of the past in the smoothed loss."""
+FEWEST_SMOOTHED = 50
+"""Steps whose mean the smoothed loss has at least behind it: of shorter epochs it would still jump about."""
 
 
 class Report(report.Report):
@@ -36,6 +36,7 @@ class Report(report.Report):
         self._has_spilled = False
         self._waiting: list[tuple[Step, Tensor, Tensor | None]] = []
         self._smoothed: float | None = None
+        self._window = FEWEST_SMOOTHED
         self._recent: deque[tuple[float, int, int, float]] = deque(maxlen=50)
         self._board = _tensorboard(logging_dir, name) if writer and logging_dir else None
 
@@ -108,7 +109,7 @@ class Report(report.Report):
             finite = math.isfinite(loss)
             if finite:
                 past = loss if self._smoothed is None else self._smoothed
-                self._smoothed = SMOOTHING * past + (1 - SMOOTHING) * loss
+                self._smoothed = past + (loss - past) / min(event.step, self._window)
             grad_norm = None if norm is None or not math.isfinite(norm) else float(norm)
             events.append(
                 event.model_copy(
@@ -140,6 +141,12 @@ class Report(report.Report):
     @property
     def smoothed_loss(self) -> float | None:
         return self._smoothed
+
+    def mean_over(self, steps_per_epoch: int) -> None:
+        """The smoothed loss is the mean of all steps through the first epoch, as sd-scripts' average is, and from then
+        on a mean in which steps an epoch ago weigh 1/e.
+        """
+        self._window = max(FEWEST_SMOOTHED, steps_per_epoch)
 
     def resume(self, smoothed_loss: float | None) -> None:
         self._smoothed = smoothed_loss

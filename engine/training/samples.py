@@ -12,6 +12,7 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from torch import nn
 
+from engine.check.numbers import step_of
 from engine.data.output_names import SAMPLES
 from engine.disk import written_whole
 from engine.models.concat import Given
@@ -98,15 +99,19 @@ class Sampler:
         return given_by(prompt, *self._size(prompt)) if begins_from_pictures else Given()
 
     def _size(self, prompt: SamplePrompt) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        width, height = self._settings.dataset.size()
+        """(width, height) in pixels; where the prompt says none, of the training size what there are latents for."""
+        step = step_of(self._settings)
+        width, height = (side - side % step for side in self._settings.dataset.size())
         return prompt.width or width, prompt.height or height
 
     def _scheduler(self, name: str) -> Any:
         """None for a flow, which the family follows in its own way."""
-        if self._parts.alphas_cumprod is None:
+        # One that predicts noise cannot say what lies under nothing but noise.
+        of_velocity = self._parts.prediction == "v_prediction"
+        alphas = self._parts.alphas_cumprod if of_velocity else self._parts.alphas_with_signal
+        if alphas is None:
             return None
-        return make_sampler(name, self._parts.alphas_cumprod, self._parts.prediction)
+        return make_sampler(name, alphas, self._parts.prediction)
 
     def _draw_one(
         self, prompt: SamplePrompt, told: Encoded, index: int, report: Report, step: int, epoch: int | None

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import diffusers.optimization
+import torch
 import transformers.optimization
-from torch.optim import Optimizer, lr_scheduler
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim import SGD, Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from engine.failure import Failure
-from engine.settings.optimizer import TORCH_SCHEDULES
+from engine.settings.optimizer import SCHEDULE_FREE, TORCH_SCHEDULES
 from engine.settings.optimizer import Optimizer as OptimizerSettings
 
-STABLE_SHARE = 0.8
-"""Of the steps after the warmup, where warmup_stable_decay is not told its num_decay_steps."""
+LEAST_RATE_OF_POLYNOMIAL = 1e-7
+"""Where it is not told its lr_end, as in transformers."""
+
+LEAST_SHARE = 0.1
+"""Of the rate, where cosine_with_min_lr is told neither min_lr nor min_lr_rate."""
 
 
 def make_schedule(optimizer: Optimizer, settings: OptimizerSettings, total_steps: int) -> LRScheduler:
     """One schedule for all parameter groups; step it once per optimizer step.
 
-    Raises Failure where the schedule refuses its extra arguments.
+    Schedule-free optimizers hold their rate whatever is chosen, as in sd-scripts: falling is what their mean of the
+    weights stands in for (Defazio et al. 2024, arXiv:2405.15682).  Raises Failure where the schedule refuses its extra
+    arguments.
     """
     try:
         if not has_given_rates(optimizer):
             return transformers.optimization.AdafactorSchedule(optimizer)
+        if settings.optimizer.lower().endswith(SCHEDULE_FREE):
+            return transformers.optimization.get_constant_schedule(optimizer)
         arguments = settings.schedule_arguments()
         if settings.lr_scheduler_type:
             return _class_named(settings.lr_scheduler_type)(optimizer, **arguments)
@@ -54,40 +64,83 @@ def learning_rates(optimizer: Optimizer, schedule: LRScheduler) -> list[float]:
 
 
 def warmup_steps(settings: OptimizerSettings, total_steps: int) -> int:
-    """Steps of warmup: the number given, else the percentage of the run, rounded; none for constant."""
+    """Steps of warmup: the number given, else the whole steps in the percentage of the run; none for constant.
+
+    The product is rounded down as sd-scripts does it, of the same share: 3 of 70 steps at 5 %, 28 of 100 at 29 %.
+    """
     if settings.lr_scheduler == "constant":
         return 0
-    return settings.lr_warmup_steps or round(settings.lr_warmup * total_steps / 100)
+    return settings.lr_warmup_steps or int(settings.lr_warmup / 100 * total_steps)
+
+
+def take_up(schedule: LRScheduler) -> None:
+    """Give the optimizer the rates that the schedule has for the next step, after both have taken up a state.
+
+    The state's own rates are those of the schedule that wrote it, which may have been a shorter one: a cosine that had
+    come to its end left a rate of 0.  Only for schedules that know a step's rate without those before it.
+    """
+    if type(schedule) is not LambdaLR:  # Adafactor's own is one of another kind
+        return
+    factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
+    rates = [base * factor for base, factor in zip(schedule.base_lrs, factors, strict=True)]
+    for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule._last_lr = rates
 
 
 def _by_name(
     optimizer: Optimizer, settings: OptimizerSettings, total_steps: int, arguments: dict[str, Any]
 ) -> LRScheduler:
-    warmup = warmup_steps(settings, total_steps)
-    if settings.lr_scheduler == "piecewise_constant":
-        rules = str(arguments.pop("step_rules", "1"))
-        return diffusers.optimization.get_piecewise_constant_schedule(optimizer, rules, **arguments)
-    if settings.lr_scheduler == "cosine_with_min_lr":
-        least = {"min_lr_rate": 0.1} if "min_lr" not in arguments else {}
-        return transformers.optimization.get_cosine_with_min_lr_schedule_with_warmup(
-            optimizer, warmup, total_steps, **{**least, **arguments}
-        )
-    if settings.lr_scheduler == "inverse_sqrt":
-        return transformers.optimization.get_inverse_sqrt_schedule(optimizer, warmup, **arguments)
-    if settings.lr_scheduler == "warmup_stable_decay":
-        decay = arguments.pop("num_decay_steps", round((total_steps - warmup) * (1 - STABLE_SHARE)))
-        return transformers.optimization.get_wsd_schedule(optimizer, warmup, decay, total_steps, **arguments)
+    """The extra arguments go over all that the settings say."""
     # The schedule "adafactor" belongs to an optimizer without rates of its own, which was served above.
     name = "constant_with_warmup" if settings.lr_scheduler == "adafactor" else settings.lr_scheduler
-    return diffusers.optimization.get_scheduler(
-        name,
-        optimizer,
-        num_warmup_steps=warmup,
-        num_training_steps=total_steps,
-        num_cycles=settings.lr_scheduler_num_cycles,
-        power=settings.lr_scheduler_power,
-        **arguments,
-    )
+    make = _makers().get(name)
+    warmup = {"num_warmup_steps": warmup_steps(settings, total_steps)}
+    run = {**warmup, "num_training_steps": total_steps}
+    half_waves = {"num_cycles": settings.lr_scheduler_num_cycles / 2}
+    if make is None:
+        rules = str(arguments.pop("step_rules", "1"))
+        return diffusers.optimization.get_piecewise_constant_schedule(optimizer, rules, **arguments)
+    of_name: dict[str, dict[str, Any]] = {
+        "constant": {},
+        "constant_with_warmup": warmup,
+        "inverse_sqrt": warmup,
+        "cosine_with_restarts": run | {"num_cycles": settings.lr_scheduler_num_cycles},
+        "polynomial": run | {"power": settings.lr_scheduler_power},
+        "cosine_with_min_lr": run | half_waves,
+        "warmup_stable_decay": run | half_waves | {"num_decay_steps": 0},
+    }
+    told = {**of_name.get(name, run), **arguments}
+    if name == "polynomial":
+        return _with_floors(optimizer, partial(make, **told), "lr_end", told.get("lr_end"))
+    if name == "cosine_with_min_lr" and "min_lr" in told:
+        return _with_floors(optimizer, partial(make, **told), "min_lr", told["min_lr"])
+    if name == "cosine_with_min_lr":
+        told = {"min_lr_rate": LEAST_SHARE, **told}
+    made: LRScheduler = make(optimizer, **told)
+    return made
+
+
+def _with_floors(optimizer: Optimizer, make: Callable[..., LambdaLR], name: str, floor: Any) -> LRScheduler:
+    """A schedule in which every group falls to the same rate, by the factor that its own rate has for it.
+
+    transformers reckons the floor's share from one rate and applies it to those of all groups.
+    floor: under the name that `make` has for it; None for its usual one.  Raises ValueError where no group could fall.
+    """
+    factors = []
+    for group in optimizer.param_groups:
+        rate = group["lr"]
+        if floor is not None and not 0 <= floor < rate:
+            raise ValueError(f"{name} is {floor:g}, which is not below the learning rate {rate:g}")
+        least = floor if floor is not None else LEAST_RATE_OF_POLYNOMIAL * (rate > LEAST_RATE_OF_POLYNOMIAL)
+        alone = SGD([torch.zeros(1, requires_grad=True)], lr=rate)
+        factors.append(make(alone, **{name: least}).lr_lambdas[0])
+    return LambdaLR(optimizer, factors)
+
+
+def _makers() -> dict[str, Any]:
+    """transformers' schedules by the names that sd-scripts has for them too."""
+    return {kind.value: make for kind, make in transformers.optimization.TYPE_TO_SCHEDULER_FUNCTION.items()}
 
 
 def _class_named(name: str) -> Any:

@@ -53,7 +53,7 @@ from engine.training.read_ahead import Reader
 from engine.training.remembered import remember_t5
 from engine.training.report import Report
 from engine.training.samples import Sampler
-from engine.training.schedules import has_given_rates, learning_rates, make_schedule
+from engine.training.schedules import has_given_rates, learning_rates, make_schedule, take_up
 from engine.training.state import load_state
 from engine.training.training_pictures import training_pictures
 from engine.training.updates import AllAtOnce, Fused, Updates
@@ -100,6 +100,7 @@ def _train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[
     captions = captions_of(items)
     held_out = pictures.held_out
     plan = plan_of(items, settings, places)
+    report.mean_over(plan.steps_per_epoch)
     start = saved[2].step if saved else 0
     if start >= plan.steps:
         raise Failure(
@@ -167,10 +168,11 @@ def _train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[
         if has_given_rates(optimizer.optimizer) and schedule.base_lrs != wanted:
             report.warn("The learning rates go on as they were in the saved state; those in the settings are not used.")
 
+    accumulation = settings.optimizer.gradient_accumulation_steps
     batches = Batches(
         [item.repeats for item in items],
         [item.subset.batch_size for item in items],
-        settings.optimizer.gradient_accumulation_steps,
+        accumulation,
         seed,
         accelerator.num_processes,
         accelerator.process_index,
@@ -272,7 +274,8 @@ def _train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[
                 plan.steps,
                 epoch=batches.epoch_of(step - 1) + 1,
                 pictures=accelerator.num_processes * sum(len(batch.pictures) for batch in step_batches if batch.weight),
-                loss=accelerator.reduce(step_loss, "mean"),
+                # Of the mean over the batches, also where these are fewer than usual and count for less.
+                loss=accelerator.reduce(step_loss, "mean") * (accumulation / len(step_batches)),
                 grad_norm=grad_norm,
                 learning_rates=dict(zip(group_names, rates, strict=True)),
                 waited=ahead.waited,
@@ -310,6 +313,7 @@ def _take_up(saved: Saved, method: Method, memory: _Memory) -> None:
     try:
         method.load_state_dict(saved[0])
         memory.load(saved[1])
+        take_up(memory.schedule)
     except (KeyError, RuntimeError, ValueError) as error:
         raise Failure(
             "The training state is of another network or optimizer, so this run cannot go on from it.",
@@ -323,6 +327,7 @@ class _Memory:
 
     def __init__(self, optimizer: Any, schedule: Any, scaler: Any) -> None:
         self._owners = {"optimizer": optimizer, "schedule": schedule, "scaler": scaler}
+        self.schedule = schedule
 
     def state_dict(self) -> dict[str, Any]:
         return {name: owner.state_dict() for name, owner in self._owners.items() if owner is not None}

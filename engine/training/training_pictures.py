@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from engine.check.problem import listed
 from engine.data.buckets import Placed
 from engine.data.dataset import Latents, Progress
 from engine.data.examining import Examined, examined, told
@@ -154,6 +155,10 @@ def _encode_all(
     encode()  # of several processes: what another could not read; stopped, it is not gone through again
     for module in parts.of_pictures():
         module.to("cpu")
+    if isinstance(kept, OnDisk) and (anew := sorted(kept.files.without_numbers)):
+        report.warn(
+            f"The latents that another program kept of {listed(anew)} were no numbers (NaN), and were encoded anew."
+        )
     if isinstance(kept, OnDisk) and kept.files.foreign:
         report.warn(
             f"The latents of {len(kept.files.foreign)} pictures come from files of another program, which do not say "
@@ -208,11 +213,4 @@ def _encode(parts: Parts, device: torch.device, pixels: Tensor, generator: list[
     """The VAE goes to the device when it is first asked."""
     if next(parts.vae.parameters()).device != device:
         parts.vae.to(device)
-    latents = parts.encode(pixels, generator).float()
-    if not latents.isfinite().all():
-        raise Failure(
-            "The VAE gives no numbers for a picture: half precision is too narrow for it, as it is for SDXL's own.",
-            "Set Mixed precision to bf16 or no; for SDXL, No half VAE will do.",
-            "mixed_precision",
-        )
-    return latents
+    return parts.encode(pixels, generator).float()

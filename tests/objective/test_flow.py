@@ -164,7 +164,7 @@ def test_lumina_follows_its_options():
 @pytest.mark.shows("weighting_scheme", "logit_mean", "logit_std", "mode_scale")
 def test_sd3_follows_its_options_and_compares_the_picture():
     recipe = recipe_of(StableDiffusion3, weighting_scheme="mode", logit_mean=0.2, logit_std=0.7, mode_scale=0.9)
-    assert recipe == FlowRecipe(sampling="sigma", shift=1.0, weighting="mode", logit_mean=0.2, logit_std=0.7,
+    assert recipe == FlowRecipe(sampling="density", shift=1.0, weighting="mode", logit_mean=0.2, logit_std=0.7,
                                 mode_scale=0.9, reading="sigma_scaled")  # fmt: skip
 
 

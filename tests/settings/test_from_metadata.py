@@ -158,10 +158,11 @@ def test_what_only_flux_has_is_read():
 def test_arguments_that_no_option_says_are_kept():
     said = {
         "ss_caption_tag_dropout_rate": "0.1", "ss_zero_terminal_snr": "True", "ss_face_crop_aug_range": "(1.0, 2.0)",
-        "ss_lowram": "False", "ss_validation_split": "0.0",
+        "ss_lowram": "True", "ss_validation_split": "0.0",
     }  # fmt: skip
     loaded, _ = from_metadata(said, TrainingSettings())
-    assert loaded.settings.hardware.additional_parameters == "--zero_terminal_snr"
+    assert loaded.settings.hardware.additional_parameters == "--lowram"
+    assert loaded.settings.objective.zero_terminal_snr
     assert loaded.settings.dataset.face_crop_aug_range == "1.0,2.0"
     assert loaded.settings.captions.caption_tag_dropout_rate == 0.1
 
