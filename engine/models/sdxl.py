@@ -19,8 +19,8 @@ from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.unet import original_name, unet_entries
 from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
-from engine.models.sd import GUIDANCE, StableDiffusion
-from engine.models.single_file import Piece, Weights, modules_from, weights_from
+from engine.models.sd import GUIDANCE, StableDiffusion, of_open_clip
+from engine.models.single_file import Piece, Weights, modules_from, unread_by, weights_from
 from engine.settings.training import TrainingSettings
 
 CONFIGS = checkpoint.CONFIGS / "sdxl"
@@ -59,6 +59,7 @@ class StableDiffusionXL:
 
     def __init__(self, settings: TrainingSettings | None = None) -> None:
         """Every family is made with the run's settings; this one asks nothing of them."""
+        self._unread: dict[str, Tensor] = {}
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         return {
@@ -99,11 +100,17 @@ class StableDiffusionXL:
         if "ztsnr" in weights:
             scheduler["rescale_betas_zero_snr"] = True
         return {
-            **modules_from(weights, self._pieces(checkpoint.unet_channels(weights)), dtype, f"{self.name} model"),
+            **self._modules_from(weights, dtype),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_2": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "scheduler": scheduler,
         }
+
+    def _modules_from(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
+        pieces = self._pieces(checkpoint.unet_channels(weights))
+        modules = modules_from(weights, pieces, dtype, f"{self.name} model")
+        self._unread = unread_by(weights, modules, of_open_clip(pieces))
+        return modules
 
     def _pieces(self, channels: int = 4) -> list[Piece]:
         """What the original single file holds.  channels: of the UNet's input."""
@@ -126,7 +133,7 @@ class StableDiffusionXL:
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
         first, second = parts.text_encoders
         modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder": first, "text_encoder_2": second}
-        weights = weights_from(modules, self._pieces())
+        weights = weights_from(modules, self._pieces()) | self._unread
         if parts.prediction == "v_prediction":
             weights["v_pred"] = torch.empty(0)
         if parts.alphas_cumprod is not None and parts.alphas_cumprod[-1] == 0:
