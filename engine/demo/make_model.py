@@ -49,6 +49,10 @@ from engine.demo.shapes import (
     random_caption,
     random_scene,
 )
+from engine.models.checkpoint import config_of
+from engine.models.classic import save_tokenizer
+from engine.models.diffusers_folder import save_folder
+from engine.models.family import Parts
 
 MODEL_FOLDER = Path(__file__).parent / "model"
 
@@ -276,7 +280,14 @@ def corners_cut(points: Outline) -> Outline:
 
 
 def save_in_half(pipeline: StableDiffusionPipeline, folder: Path) -> None:
-    copy.deepcopy(pipeline).to(dtype=torch.float16).save_pretrained(folder)
+    parts = Parts(
+        denoiser=pipeline.unet,
+        vae=pipeline.vae,
+        text_encoders=[pipeline.text_encoder],
+        tokenizers=[pipeline.tokenizer],
+        scheduler=config_of(pipeline.scheduler),
+    )
+    save_folder(folder, StableDiffusionPipeline, parts, torch.float16, safe=True)
 
 
 def load(folder: Path) -> StableDiffusionPipeline:
@@ -338,7 +349,7 @@ def main(folder: Path = MODEL_FOLDER) -> None:
         pipeline.set_progress_bar_config(disable=True)
         pipeline = train_unet(pipeline, first, SHAPES_LESSON)
     pipeline = train_unet(pipeline, folder, OUTLINES_LESSON)
-    tokenizer.save_pretrained(folder / "tokenizer")
+    save_tokenizer(tokenizer, folder / "tokenizer")  # anew: it has been used since, and remembers how
     forget_origin(folder)
     shutil.rmtree(first)
     print(f"written to {folder}: {describe(score(pipeline))}")

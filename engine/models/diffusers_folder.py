@@ -14,7 +14,9 @@ import torch
 from accelerate import init_empty_weights
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
+from engine.models import classic
 from engine.models.concat import Depth
 from engine.models.family import Parts
 
@@ -45,12 +47,20 @@ def save_folder(folder: Path, pipeline_class: Any, parts: Parts, dtype: torch.dt
             **without | modules | others | {name: value for name, value in said.items() if name in asked}
         )
     pipeline.save_config(folder)
+    classic.name_classes(folder / "model_index.json")
     for name, module in modules.items():
-        _in_dtype(module, dtype).save_pretrained(folder / name, max_shard_size=ONE_FILE)
+        own = _in_dtype(module, dtype)
+        if isinstance(own, PreTrainedModel):
+            classic.save_module(own, folder / name, ONE_FILE)
+        else:
+            own.save_pretrained(folder / name, max_shard_size=ONE_FILE)
         if not safe:
             _as_torch_file(folder / name)
     for name, other in others.items():
-        other.save_pretrained(folder / name)
+        if name.startswith("tokenizer"):
+            classic.save_tokenizer(other, folder / name)
+        else:
+            other.save_pretrained(folder / name)
 
 
 def folder_bytes(parts: Parts, dtype: torch.dtype) -> int:

@@ -19,7 +19,7 @@ from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
 from engine.models.sd import GUIDANCE
 from engine.models.sdxl import StableDiffusionXL, encoded_by
-from engine.models.single_file import Piece, Weights, modules_from, weights_from
+from engine.models.single_file import Piece, Weights, weights_from
 from engine.models.vae import to_latents
 from engine.settings.training import TrainingSettings
 
@@ -47,10 +47,8 @@ class StableDiffusionXLRefiner(StableDiffusionXL):
         }
 
     def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
-        pieces = [piece for piece in self._pieces(checkpoint.unet_channels(weights)) if piece.name != "vae"]
         return {
-            **modules_from(weights, pieces, dtype, f"{self.name} model"),
-            "vae": checkpoint.vae_within(weights, BASE / "vae", dtype, self._settings),
+            **self._modules_from(weights, dtype),
             "tokenizer_2": checkpoint.clip_tokenizer(weights.file, BASE, "tokenizer_2"),
             "scheduler": checkpoint.scheduler_told(BASE, weights),
             "pipeline": {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False},
@@ -71,7 +69,7 @@ class StableDiffusionXLRefiner(StableDiffusionXL):
 
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
         modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder_2": parts.text_encoders[0]}
-        return weights_from(modules, self._pieces())
+        return weights_from(modules, self._pieces()) | self._unread
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
         """As the base model's second text encoder reads them; returns "states" and "pooled" of it alone."""

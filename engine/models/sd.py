@@ -23,7 +23,7 @@ from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.unet import unet_entries
 from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
-from engine.models.single_file import Piece, Weights, modules_from, weights_from
+from engine.models.single_file import Piece, Weights, modules_from, unread_by, weights_from
 from engine.objective.noise_prediction import NoisePrediction
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
@@ -56,6 +56,7 @@ class StableDiffusion:
         """Of the settings, only whether they name a VAE is asked."""
         self._file: Path | None = None
         self._settings = settings
+        self._unread: dict[str, Tensor] = {}
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         of_velocity = parts.prediction == "v_prediction"
@@ -93,8 +94,10 @@ class StableDiffusion:
         configs, bare = CONFIGS[self.version], weights.has(f"{CLIP}embeddings.")
         channels = checkpoint.unet_channels(weights)
         pieces = [piece for piece in self._pieces(channels, bare) if piece.name != "vae"]
+        modules = modules_from(weights, pieces, dtype, f"{self.name} model")
+        self._unread = unread_by(weights, modules, of_open_clip(pieces))
         return {
-            **modules_from(weights, pieces, dtype, f"{self.name} model"),
+            **modules,
             "vae": checkpoint.vae_within(weights, configs / "vae", dtype, self._settings),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, configs),
             "scheduler": checkpoint.scheduler_told(configs, weights),
@@ -122,7 +125,7 @@ class StableDiffusion:
         modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder": parts.text_encoders[0]}
         weights = weights_from(modules, self._pieces())
         if self.version == 2:
-            weights |= _unused_layer(weights)
+            weights |= _unused_layer(weights) | self._unread
         return weights | depth_of(self._file) if isinstance(parts.concat, Depth) and self._file else weights
 
     def encoder_files(self, parts: Parts) -> dict[str, dict[str, Tensor]]:
@@ -206,13 +209,18 @@ class StableDiffusion:
         ]
 
 
+def of_open_clip(pieces: list[Piece]) -> list[Piece]:
+    """The text encoders under OpenCLIP's names, which learned beside a vision model and know more than is read here."""
+    return [piece for piece in pieces if piece.entries is open_clip_entries]
+
+
 class StableDiffusion2(StableDiffusion):
     version = 2
     name = "Stable Diffusion 2"
 
 
 def _unused_layer(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Stable Diffusion 2 reads its text encoder without the last layer, which is not kept; its files have one."""
+    """Stable Diffusion 2 reads its text encoder without the last layer, which no folder has; its files have one."""
     layers = "cond_stage_model.model.transformer.resblocks."
     last = max(int(name.removeprefix(layers).partition(".")[0]) for name in weights if name.startswith(layers))
     return {

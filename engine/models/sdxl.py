@@ -19,8 +19,8 @@ from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.unet import original_name, unet_entries
 from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
-from engine.models.sd import GUIDANCE, StableDiffusion
-from engine.models.single_file import Piece, Weights, modules_from, weights_from
+from engine.models.sd import GUIDANCE, StableDiffusion, of_open_clip
+from engine.models.single_file import Piece, Weights, modules_from, unread_by, weights_from
 from engine.models.told import NO_TRACE, VELOCITY
 from engine.settings.training import TrainingSettings
 
@@ -61,6 +61,7 @@ class StableDiffusionXL:
     def __init__(self, settings: TrainingSettings | None = None) -> None:
         """Of the settings, only whether they name a VAE is asked."""
         self._settings = settings
+        self._unread: dict[str, Tensor] = {}
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         return {
@@ -92,14 +93,18 @@ class StableDiffusionXL:
         )
 
     def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
-        pieces = [piece for piece in self._pieces(checkpoint.unet_channels(weights)) if piece.name != "vae"]
         return {
-            **modules_from(weights, pieces, dtype, f"{self.name} model"),
-            "vae": checkpoint.vae_within(weights, CONFIGS / "vae", dtype, self._settings),
+            **self._modules_from(weights, dtype),
             "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_2": checkpoint.clip_tokenizer(weights.file, CONFIGS),
             "scheduler": checkpoint.scheduler_told(CONFIGS, weights),
         }
+
+    def _modules_from(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
+        pieces = [piece for piece in self._pieces(checkpoint.unet_channels(weights)) if piece.name != "vae"]
+        modules = modules_from(weights, pieces, dtype, f"{self.name} model")
+        self._unread = unread_by(weights, modules, of_open_clip(pieces))
+        return modules | {"vae": checkpoint.vae_within(weights, CONFIGS / "vae", dtype, self._settings)}
 
     def _pieces(self, channels: int = 4) -> list[Piece]:
         """What the original single file holds.  channels: of the UNet's input."""
@@ -122,7 +127,7 @@ class StableDiffusionXL:
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
         first, second = parts.text_encoders
         modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder": first, "text_encoder_2": second}
-        weights = weights_from(modules, self._pieces())
+        weights = weights_from(modules, self._pieces()) | self._unread
         if parts.prediction == "v_prediction":
             weights[VELOCITY] = torch.empty(0)
         if parts.alphas_cumprod is not None and parts.alphas_cumprod[-1] == 0:

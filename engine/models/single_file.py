@@ -152,6 +152,17 @@ def weights_from(modules: Mapping[str, nn.Module], pieces: Iterable[Piece]) -> d
     }
 
 
+def unread_by(weights: Weights, modules: Mapping[str, nn.Module], pieces: Iterable[Piece]) -> dict[str, Tensor]:
+    """What a whole model's file has below the pieces' prefixes that no module here reads, such as OpenCLIP's
+    logit_scale: copied as it is, for it belongs into the file that is saved.
+    """
+    found: dict[str, Tensor] = {}
+    for piece in pieces:
+        read = {entry.original for entry in piece.entries(modules[piece.name], piece.prefix)}
+        found |= {n: weights[n].clone() for n in weights if n.startswith(piece.prefix) and n not in read}
+    return found
+
+
 def config_from(
     weights: Weights, shape_of: Callable[[Weights, str], dict[str, Any]], prefix: str, what: str
 ) -> dict[str, Any]:

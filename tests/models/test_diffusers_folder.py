@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.models import flux, recognise, refiner, sd, sd3, sdxl
+from engine.models.classic import name_classes
 from engine.models.diffusers_folder import save_folder, scheduler_from
 from engine.models.family import Family, Parts
 from tests.models.files import write_files
@@ -112,6 +113,7 @@ def test_a_model_from_single_files_becomes_a_whole_folder(family: str, tmp_path:
     of_files, parts = loaded(files.pop("pretrained_model_name_or_path"), **files)
     _, again = loaded(saved(of_files, parts, tmp_path / "model"))
     assert_equal(tensors(again), tensors(parts))
+    name_classes(tmp_path / "small" / "model_index.json")
     ours, theirs = (json.loads((tmp_path / place / "model_index.json").read_text()) for place in ("model", "small"))
     assert ours == theirs
     ours, theirs = (
