@@ -18,7 +18,7 @@ EVERYONE = "--allow_everyone_without_password"
 
 @dataclass(frozen=True)
 class Access:
-    """address: to listen on.  opened_by: the options by which others reach the page, "" where only this machine does."""
+    """address: to listen on.  opened_by: the option by which others reach the page; "" where only this machine does."""
 
     address: str
     hosts: Hosts
@@ -69,7 +69,7 @@ def asked_for(
         )
     if opened_by and not password and not everyone:
         raise Failure(
-            f"{opened_by} opens the page to other computers, and whoever reaches it can read and change files as you can.",
+            f"{opened_by} opens the page to other computers: whoever reaches it can read and change files as you can.",
             f"Give --username with --password_file FILE, or with the password in {PASSWORD_VARIABLE}. "
             f"Where something in front of the page asks for one already, or everyone may: {EVERYONE}.",
         )
@@ -85,13 +85,14 @@ def asked_for(
 
 
 def _named(allowed_hosts: tuple[str, ...], root_path: str) -> list[str]:
-    """Names that were told: those of --allowed_hosts, with blanks or commas between, and that of a whole --root_path."""
+    """Those of --allowed_hosts, with blanks or commas between, and that in --root_path where it is a whole address."""
     named = [name for told in allowed_hosts for name in told.replace(",", " ").split()]
     for name in named:
         if authority(name) is None:
             raise Failure(
                 f"--allowed_hosts: {name!r} is no name of a host.",
-                "Give names as browsers show them, without https:// and path: train.example.org, *.example.org, 10.0.0.7:8443.",
+                "Give names as browsers show them, without https:// and path: train.example.org, *.example.org, "
+                "10.0.0.7:8443.",
             )
     if "://" in root_path:
         name = root_path.partition("://")[2].partition("/")[0]

@@ -59,7 +59,7 @@ class Refusal:
 
 
 class Guard:
-    """An ASGI application around another.  root_path: the path under which a proxy passes requests on, if it keeps it."""
+    """An ASGI application around another.  root_path: what a proxy may leave before the path of what it passes on."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts, root_path: str = "") -> None:
         self._app, self._hosts = app, hosts
@@ -80,7 +80,9 @@ class Guard:
             CLIENT.set((scope.get("client") or ("?",))[0])
             refusal = await Body(receive, _most(path)).passed_to(self._app, scope, answer)
         if refusal is not None:
-            await PlainTextResponse(refusal.sentence, refusal.status)(scope, receive, answer)
+            # Whatever else its sender has to say is not waited for.
+            response = PlainTextResponse(refusal.sentence, refusal.status, {"Connection": "close"})
+            await response(scope, receive, answer)
 
     def _path(self, scope: Scope) -> str:
         path: str = scope["path"]
@@ -98,7 +100,7 @@ class Guard:
 
     def _by_name(self, headers: Headers) -> Refusal | None:
         hosts = headers.getlist("host")
-        passed_on = [name for told in headers.getlist("x-forwarded-host") for name in told.split(",")]
+        passed_on = [name.strip() for told in headers.getlist("x-forwarded-host") for name in told.split(",")]
         if len(hosts) != 1:
             return Refusal(400, "A request has one Host.")
         for name in (*hosts, *passed_on):
@@ -118,7 +120,7 @@ class Guard:
         """
         host = headers.getlist("x-forwarded-host") or headers.getlist("host")
         origins = headers.getlist("origin")
-        foreign = any(not self._hosts.own(origin, host[0].split(",")[0]) for origin in origins)
+        foreign = any(not self._hosts.own(origin, host[0].partition(",")[0].strip()) for origin in origins)
         led_here = (
             path == "/"
             and scope["method"] in ("GET", "HEAD")
@@ -194,7 +196,7 @@ def _with_headers(send: Send, policy: str) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             # Nobody else's page reads here, so nobody is told that it may.
-            for name in [name for name in headers.keys() if name.startswith("access-control-")]:
+            for name in [name for name in headers if name.startswith("access-control-")]:
                 del headers[name]
             for name, value in (HEADERS | {"Content-Security-Policy": policy}).items():
                 headers[name] = value

@@ -37,7 +37,7 @@ class Authority:
 
 def authority(text: str) -> Authority | None:
     """`name`, `name:port`, `[IPv6]:port`; None where it is nothing of these, such as a name with a dot at its end."""
-    found = _AUTHORITY.fullmatch(text.strip().lower())
+    found = _AUTHORITY.fullmatch(text.lower())
     if not found:
         return None
     name = found["name"]
@@ -81,7 +81,7 @@ class Hosts:
 
         Another port is another program's. `null` is the origin of sandboxed frames and files, which anyone can make.
         """
-        found = _ORIGIN.fullmatch(origin.strip().lower())
+        found = _ORIGIN.fullmatch(origin.lower())
         asking, asked = authority(found["authority"]) if found else None, authority(host)
         if not found or asking is None or asked is None:
             return False

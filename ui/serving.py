@@ -72,9 +72,9 @@ def _sockets(address: str, port: int) -> list[socket.socket]:
 
 
 def guarded(page: gr.Blocks, access: Access, root_path: str = "", **launch: Any) -> Guard:
-    """The page as an application that answers those whom `access` lets in.  launch: theme, styles, folders it may show.
+    """The page as an application that answers whom `access` lets in.  launch: theme, styles, folders that it may show.
 
-    Gradio's own launch() has no place for a guard around all it answers, and asks itself through whatever proxy is named.
+    Gradio's own launch() has no place for a guard around all that it answers, and asks itself through any proxy.
     """
     logins = Logins(access.username, access.password)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
@@ -133,9 +133,7 @@ def serve(
     logging.basicConfig(format="%(asctime)s %(message)s")
     sockets = listening(access.address, port)
     local = f"http://{_shown(access.address)}:{sockets[0].getsockname()[1]}"
-    told = [f"Running on local URL: {local}"]
-    if access.notice:
-        told.append(access.notice)
+    told = [*filter(None, [access.notice]), f"Running on local URL: {local}"]
     if share:
         public = _public_url(page, access.address, sockets[0].getsockname()[1])
         told.append(f"Running on public URL: {public}")
