@@ -4,20 +4,49 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
+
+from engine.failure import Failure
+from ui.access import EVERYONE, PASSWORD_VARIABLE, asked_for
+from ui.proxies import no_proxies
+
+
+def port(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is no port: they go from 1 to 65535")
+    return number
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="gui", description="Darkroom: train diffusion models in the browser.")
     parser.add_argument("--listen", default="127.0.0.1", help="address to listen on; 0.0.0.0 for the whole network")
-    parser.add_argument("--server_port", type=int, default=None, help="port; the first free one from 7860 by default")
+    parser.add_argument("--server_port", type=port, help="port; the first free one from 7860 by default")
     parser.add_argument("--inbrowser", action="store_true", help="open the browser even where none seems to be")
     parser.add_argument("--share", action="store_true", help="also make a public link through Gradio's servers")
     parser.add_argument("--headless", action="store_true", help="do not open a browser")
     parser.add_argument("--username", default="", help="ask for this user name")
-    parser.add_argument("--password", default="", help="and this password")
-    parser.add_argument("--root_path", default=None, help="path under which a reverse proxy serves the page")
+    parser.add_argument("--password", default="", help="and this password, which the list of processes shows to others")
+    parser.add_argument(
+        "--password_file",
+        type=Path,
+        help=f"file with the password; it may also stand in the variable {PASSWORD_VARIABLE}",
+    )
+    parser.add_argument(
+        EVERYONE,
+        action="store_true",
+        help="with --listen, --share or --allowed_hosts: everyone who reaches the page may use it",
+    )
+    parser.add_argument(
+        "--allowed_hosts",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="further names of the page, such as a reverse proxy's",
+    )
+    parser.add_argument("--root_path", default="", help="path under which a reverse proxy serves the page")
     parser.add_argument("--language", default="en-US", help="language of the page (English only so far)")
     parser.add_argument("--config", type=Path, default=None, help="settings file to begin with")
     return parser.parse_args(arguments)
@@ -28,41 +57,48 @@ def has_browser() -> bool:
     return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def main() -> None:
-    options = parse()
-    if bool(options.username) != bool(options.password):
-        sys.exit("--username and --password go together: give both or neither.")
+def run(options: argparse.Namespace) -> None:
+    """Raises Failure where the page cannot be served as it is asked."""
+    access = asked_for(
+        options.listen,
+        options.share,
+        options.root_path,
+        tuple(options.allowed_hosts),
+        options.username,
+        options.password,
+        options.password_file,
+        options.allow_everyone_without_password,
+    )
     if not options.language.lower().startswith("en"):
         print(f"The page speaks English only so far, not {options.language}.")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-
     from engine.data.thumbnails import thumbnails_root
     from engine.runs.folder import runs_root
-    from ui.page import build, looks
+    from ui.uploads import uploads_folder
 
     runs_root().mkdir(parents=True, exist_ok=True)
-    page = build(options.config)
-    try:
-        _, url, public_url = page.launch(
-            server_name=options.listen,
-            server_port=options.server_port,
+    with uploads_folder():
+        with no_proxies():
+            from ui.page import build, looks
+            from ui.serving import serve
+        serve(
+            build(options.config, access.notice),
+            access,
+            options.server_port,
             share=options.share,
-            auth=(options.username, options.password) if options.username else None,
+            opens=options.inbrowser or (has_browser() and not options.headless),
             root_path=options.root_path,
             allowed_paths=[str(runs_root()), str(thumbnails_root())],
-            inbrowser=options.inbrowser or (has_browser() and not options.headless),
-            prevent_thread_lock=True,
-            quiet=True,
-            footer_links=[],
-            ssr_mode=False,
             **looks(),
         )
-    except OSError as error:
-        sys.exit(f"The page cannot be served: {error}")
-    print(f"Running on local URL: {url.rstrip('/')}", flush=True)
-    if public_url:
-        print(f"Running on public URL: {public_url}", flush=True)
-    page.block_thread()
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was uploaded is removed first
+    try:
+        run(parse())
+    except Failure as failure:
+        sys.exit(f"{failure.what} {failure.mend}".strip())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,14 @@ class Page(gr.Blocks):
         return config
 
 
-def build(start_file: Path | None = None) -> gr.Blocks:
-    """The whole page.  start_file: settings that the form begins with."""
+def build(start_file: Path | None = None, notice: str = "") -> gr.Blocks:
+    """The whole page.  start_file: settings that the form begins with.  notice: what everyone shall see of it."""
     with Page(title="Darkroom", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
             '<header class="masthead"><b>Darkroom</b><span>train diffusion models, and watch them learn</span></header>'
         )
+        if notice:
+            gr.HTML(f'<p class="notice" role="note">{escape(notice)}</p>', elem_id="notice", padding=False)
         training = TrainingTab(start_file)
         training.draw()
         training.connect(page)

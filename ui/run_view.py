@@ -142,7 +142,10 @@ def _figures(history: History) -> str:
         return ""
     return (
         '<dl class="figures">'
-        + "".join(f'<div><dt>{name}</dt><dd data-figure="{name}">{escape(value)}</dd></div>' for name, value in figures)
+        + "".join(
+            f'<div><dt>{escape(name)}</dt><dd data-figure="{escape(name)}">{escape(value)}</dd></div>'
+            for name, value in figures
+        )
         + "</dl>"
     )
 

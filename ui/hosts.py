@@ -1,0 +1,119 @@
+"""The names under which the page answers, as browsers tell them in Host, X-Forwarded-Host and Origin.
+
+A foreign page can make a browser send it almost anything, but not another of these: by them alone a request of a page
+that someone else serves is known, also where its name leads to this machine (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import psutil
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+PORTS = {"http": 80, "https": 443}
+"""What a browser does not tell in Host and Origin."""
+
+_AUTHORITY = re.compile(r"(?P<name>(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#@\\]+)")
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A name or address in lower case, IPv6 in brackets, and the port where it is told."""
+
+    name: str
+    port: int | None = None
+
+    def matches(self, name: str) -> bool:
+        """Whether the name is this one, or below it where this is such as *.example.org."""
+        return name == self.name or (self.name.startswith("*.") and name.endswith(self.name[1:]))
+
+
+def authority(text: str) -> Authority | None:
+    """`name`, `name:port`, `[IPv6]:port`; None where it is nothing of these, such as a name with a dot at its end."""
+    found = _AUTHORITY.fullmatch(text.lower())
+    if not found:
+        return None
+    name = found["name"]
+    if name.startswith("["):
+        try:
+            name = f"[{ipaddress.IPv6Address(name[1:-1]).compressed}]"
+        except ValueError:
+            return None
+    port = int(found["port"]) if found["port"] else None
+    return Authority(name, port) if port is None or 0 < port < 65536 else None
+
+
+def in_brackets(address: str) -> str:
+    """An address as it stands in a URL: an IPv6 one in brackets, without the name of the network card behind it."""
+    address = address.strip().strip("[]").partition("%")[0]
+    return f"[{address}]" if ":" in address else address
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """answered: names under which the page is here itself.
+
+    named: names that someone else passes on to it, such as a reverse proxy, which may tell its own in Host.
+    """
+
+    answered: tuple[Authority, ...]
+    named: tuple[Authority, ...] = ()
+
+    @staticmethod
+    def of(answered: Iterable[str], named: Iterable[str] = ()) -> Hosts:
+        """Of names as people write them.  Raises ValueError with the one that is none."""
+        return Hosts(tuple(map(_named, answered)), tuple(map(_named, named)))
+
+    def know(self, told: str) -> bool:
+        """Whether Host or X-Forwarded-Host tells one of them, on whatever port: a tunnel has a port of its own."""
+        one = authority(told)
+        return one is not None and any(known.matches(one.name) for known in (*self.answered, *self.named))
+
+    def own(self, origin: str, host: str) -> bool:
+        """Whether the page that asks, by its Origin, is this one, which is asked under `host`.
+
+        Another port is another program's. `null` is the origin of sandboxed frames and files, which anyone can make.
+        """
+        found = _ORIGIN.fullmatch(origin.lower())
+        asking, asked = authority(found["authority"]) if found else None, authority(host)
+        if not found or asking is None or asked is None:
+            return False
+        usual = PORTS[found["scheme"]]
+        port = asking.port or usual
+        return (asking.name, port) == (asked.name, asked.port or usual) or any(
+            known.matches(asking.name) and port == (known.port or usual) for known in self.named
+        )
+
+
+def _named(text: str) -> Authority:
+    one = authority(text)
+    if one is None:
+        raise ValueError(text)
+    return one
+
+
+def machine_names() -> list[str]:
+    """What this machine calls itself, and the addresses of its network cards."""
+    name = socket.gethostname().lower()
+    short = name.partition(".")[0]
+    addresses = [
+        in_brackets(address.address)
+        for card in psutil.net_if_addrs().values()
+        for address in card
+        if address.family in (socket.AF_INET, socket.AF_INET6)
+    ]
+    # Home networks find machines under .local, where no server knows their names.
+    return [one for one in dict.fromkeys([name, short, f"{short}.local", *addresses]) if authority(one)]
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only programs on this machine reach what listens there.  Raises OSError for a name that leads nowhere."""
+    found = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
+    return all(ipaddress.ip_address(str(told[4][0]).partition("%")[0]).is_loopback for told in found)
