@@ -46,7 +46,7 @@ class DiskFull(OSError):
     def __init__(self, path: Path, needs: int, free: int) -> None:
         why = f"needs about {amount(needs)}, and {amount(free)} are free" if needs else "cannot be written"
         if free > max(needs, NEXT_TO_NOTHING):  # a quota, or as many files as a disk can have
-            why = f"cannot be written, though {amount(free)} seem to be free: there may be a limit on what you may use"
+            why = f"cannot be written although {amount(free)} appear to be free: you may have reached a quota"
         words = f'The disk is full: "{path.name}" in "{path.parent}" {why}.'
         super().__init__(errno.ENOSPC, words, str(path))
         self.words = words

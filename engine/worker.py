@@ -114,7 +114,7 @@ def _without_room(error: BaseException, run: RunFolder) -> Problem:
         is_own = run.path in Path(error.filename).parents
         return Problem(what=error.words, mend=mend, option="" if is_own else "output_dir")
     file = getattr(error, "filename", None)
-    where = f'"{file}" cannot be written' if file else f'what is told of the run, in "{run.path}", may lack its end'
+    where = f'"{file}" cannot be written' if file else f'nothing more can be written to "{run.path}"'
     return Problem(what=f"The disk is full: {where}.", mend=mend)
 
 

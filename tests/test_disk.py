@@ -179,7 +179,7 @@ class TestAFullDisk:
                 new.touch()
                 raise error
 
-        with pytest.raises(DiskFull, match=r'The disk is full: "cat.safetensors" in ".*" cannot be written, though'):
+        with pytest.raises(DiskFull, match=r'The disk is full: "cat.safetensors" in ".*" cannot be written although'):
             full()
         assert not list(tmp_path.iterdir())
         wrapped = KeyError("weights")

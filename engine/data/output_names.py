@@ -118,9 +118,9 @@ def why_no_name(name: str) -> str:
     if not name.strip() or any(character in name for character in '/\\:*?"<>|') or not name.isprintable():
         return 'cannot be a file name: leave out / \\ : * ? " < > |'
     if not name.strip(". "):
-        return "is no name, but a folder that is there already"
+        return "names a folder, not a file"
     if os.name == "nt" and (name[-1] in ". " or name.partition(".")[0].rstrip().upper() in DEVICES):
-        return "is a name that Windows does not keep"
+        return "is not a file name that Windows allows"
     return ""
 
 

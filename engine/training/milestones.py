@@ -163,7 +163,8 @@ class Milestones:
             return stem
         free = free_stem(self.settings, stem, with_state)
         self.report.warn(
-            f'"{others[0].name}" came into the output folder while the run went on: this result is saved as "{free}".'
+            f'"{others[0].name}" appeared in the output folder while this run was going on, so the result is saved '
+            f'as "{free}" instead.'
         )
         return free
 

@@ -29,8 +29,8 @@ def name_claimed(folders: Folders) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise Failure(
-            f'Another run, which is going on, writes files named "{folders.output_name}" into "{folders.output_dir}".',
-            "Choose another name, or wait until it is done, then press Resume.",
+            f'Another run is still writing files named "{folders.output_name}" to "{folders.output_dir}".',
+            "Choose another name, or wait until it is done and press Resume.",
             "output_name",
         ) from None
     except (OSError, NotImplementedError):

@@ -136,8 +136,8 @@ class TestWords:
         ("error", "words"),
         [
             (OSError(28, "No space left on device", "/x/sample.png"), '"/x/sample.png" cannot be written'),
-            (OSError(28, os.strerror(28)), "what is told of the run"),
-            (RuntimeError("I/O error: No space left on device (os error 28)"), "what is told of the run"),
+            (OSError(28, os.strerror(28)), "nothing more can be written"),
+            (RuntimeError("I/O error: No space left on device (os error 28)"), "nothing more can be written"),
         ],
     )
     def test_whatever_else(self, run: RunFolder, error: Exception, words: str):

@@ -214,7 +214,8 @@ class TestWhatOthersPutIntoTheOutputFolderMeanwhile:
         assert path.with_stem(f"{path.stem}-2").read_text() == f"{path.stem}-2.safetensors"
         (warning,) = History(milestones.run).update().warnings
         assert warning == (
-            f'"{there}" came into the output folder while the run went on: this result is saved as "{path.stem}-2".'
+            f'"{there}" appeared in the output folder while this run was going on, so the result is saved '
+            f'as "{path.stem}-2" instead.'
         )
 
     def test_is_replaced_where_that_was_asked_for(self, told):

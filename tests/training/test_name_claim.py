@@ -31,7 +31,7 @@ def another_process_may(output: Path, name: str) -> bool:
         "with name_claimed(Folders(output_dir=sys.argv[1], output_name=sys.argv[2])): pass"
     )
     told = subprocess.run([sys.executable, "-c", code, str(output), name], cwd=ROOT, capture_output=True, text=True)
-    assert told.returncode == 0 or "Another run, which is going on, writes files named" in told.stderr, told.stderr
+    assert told.returncode == 0 or "Another run is still writing files named" in told.stderr, told.stderr
     return told.returncode == 0
 
 
@@ -55,7 +55,7 @@ def test_of_two_runs_that_are_started_at_once_one_is_refused_and_can_be_resumed(
         told.append(History(run).update())
     assert sorted(history.status for history in told) == ["done", "failed"]
     refused = next(history for history in told if history.status == "failed")
-    assert "Another run, which is going on, writes files" in refused.problem.what
+    assert "Another run is still writing files" in refused.problem.what
     assert refused.problem.option == "output_name"
 
 
@@ -65,7 +65,7 @@ def test_what_is_no_name_is_refused_by_check_and_engine(settings: TrainingSettin
     (problem,) = check_output(told, None, ())
     assert (problem.option, problem.blocking) == ("output_name", True)
     with (
-        pytest.raises(Failure, match=r"cannot be a file name|is no name"),
+        pytest.raises(Failure, match=r"cannot be a file name|names a folder"),
         name_claimed(told.folders),
     ):
         raise AssertionError
