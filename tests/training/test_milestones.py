@@ -23,7 +23,7 @@ from engine.training.milestones import Milestones, Past
 from engine.training.report import Report
 from engine.training.state import save_state
 
-PLAN = StepPlan(pictures=4, batch=(1,), accumulation=1, epochs=3, processes=1, batches=4, steps=12, decided_by="epoch")
+PLAN = StepPlan(pictures=4, batch=(1,), accumulation=1, epochs=3, processes=1, batches=4, steps=14, decided_by="epoch")
 
 
 class Killed(BaseException):
@@ -76,7 +76,7 @@ def engine(told: TrainingSettings, run: RunFolder, method: Method | None = None,
     """Of a run that goes on from the state that it has."""
     report, behind = Report(run.writer()), saved_progress(run.state_folder)
     report.event(
-        Planned(total_steps=12, steps_per_epoch=4, seed=7, device="cpu", first_step=behind.step if behind else 0)
+        Planned(total_steps=14, steps_per_epoch=4, seed=7, device="cpu", first_step=behind.step if behind else 0)
     )
     metadata: Any = SimpleNamespace(at=lambda *_: {}, seed=7)
     return Milestones(
@@ -85,11 +85,11 @@ def engine(told: TrainingSettings, run: RunFolder, method: Method | None = None,
     )  # fmt: skip
 
 
-def trained(milestones: Milestones, first: int = 1, last: int = 12) -> None:
+def trained(milestones: Milestones, first: int = 1, last: int = 14) -> None:
     assert not milestones.before_step(first)
     for step in range(first, last + 1):
         assert not milestones.after(step)
-    if last == 12:
+    if last == 14:
         milestones.after_last_step()
 
 
@@ -97,7 +97,7 @@ def files(told: TrainingSettings) -> list[str]:
     return sorted(path.name for path in Path(told.folders.output_dir).iterdir())
 
 
-ALL = ["shapes-step00000004.safetensors", "shapes-step00000008.safetensors", "shapes.safetensors"]
+ALL = [*(f"shapes-step{step:08d}.safetensors" for step in (4, 8, 12)), "shapes.safetensors"]
 
 
 class TestWhereTheRunEndsAmongWhatIsDue:
@@ -146,11 +146,11 @@ class TestWhereTheRunEndsAmongWhatIsDue:
         assert "shapes-step00000004-state" in files(told)
         trained(engine(told, run), first=9)
         assert files(told) == [
-            "shapes-state", "shapes-step00000008-state", "shapes-step00000008.safetensors", "shapes.safetensors",
+            "shapes-state", "shapes-step00000012-state", "shapes-step00000012.safetensors", "shapes.safetensors",
         ]  # fmt: skip
 
     def test_another_runs_state_makes_nothing_due(self, told, tmp_path: Path):
-        save_state(tmp_path / "state", {"weight": torch.ones(2)}, {}, Progress(4, 12, 7))
+        save_state(tmp_path / "state", {"weight": torch.ones(2)}, {}, Progress(4, 14, 7))
         run, method, sampler = begun(told), Method(), Sampler()
         trained(engine(told, run, method, sampler), first=5)
         assert ALL[0] not in method.saved
@@ -178,7 +178,7 @@ class TestWhatCanBeResumed:
     def test_one_that_was_killed_after_its_final_file_is_done(self, told):
         run = begun(told)
         trained(engine(told, run))
-        save_state(run.state_folder, {"weight": torch.ones(2)}, {}, Progress(8, 12, 7))  # as a kill leaves it
+        save_state(run.state_folder, {"weight": torch.ones(2)}, {}, Progress(8, 14, 7))  # as a kill leaves it
         run.keep_reserve()
         assert run.status_now() == "done"
         with pytest.raises(CannotResume, match="is done"):
@@ -189,7 +189,7 @@ class TestWhatCanBeResumed:
 
     def test_of_others_nothing_is_tidied(self, told):
         run = begun(told)
-        save_state(run.state_folder, {"weight": torch.ones(2)}, {}, Progress(8, 12, 7))
+        save_state(run.state_folder, {"weight": torch.ones(2)}, {}, Progress(8, 14, 7))
         run.writer().write(StateSaved(step=8))
         tidy_done_runs()
         assert saved_progress(run.state_folder).step == 8
@@ -219,9 +219,9 @@ class TestWhatOthersPutIntoTheOutputFolderMeanwhile:
         )
 
     def test_is_replaced_where_that_was_asked_for(self, told):
-        milestones, path = self.milestones(told.with_values({"overwrite": True}), ALL[2])
+        milestones, path = self.milestones(told.with_values({"overwrite": True}), ALL[3])
         trained(milestones)
-        assert path.read_text() == ALL[2]
+        assert path.read_text() == ALL[3]
 
     @pytest.mark.parametrize("overwrite", [False, True])
     def test_a_folder_that_is_no_state_is_never_replaced_by_one(self, told, overwrite: bool):
@@ -229,7 +229,7 @@ class TestWhatOthersPutIntoTheOutputFolderMeanwhile:
         milestones, path = self.milestones(told.with_values(changes), "shapes-step00000004-state", is_folder=True)
         trained(milestones)
         assert (path / "holiday.jpg").read_text() == "mine"
-        assert saved_progress(path.with_name("shapes-step00000008-state")).step == 8
+        assert saved_progress(path.with_name("shapes-step00000012-state")).step == 12
 
     def test_what_the_run_wrote_itself_is_its_own(self, told):
         run = begun(told)
