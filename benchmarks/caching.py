@@ -28,9 +28,11 @@ from torch import Tensor
 
 from engine.data import examining
 from engine.data.batches import MicroBatch
+from engine.data.buckets import Size
 from engine.data.dataset import Latents
 from engine.data.kept import InMemory, Kept, OnDisk
 from engine.data.latent_files import LatentFormat, Wanted
+from engine.data.opening import read_for_a_look, read_upright
 from engine.data.placing import placed
 from engine.data.source import Source
 from engine.settings.dataset import Dataset
@@ -79,6 +81,11 @@ def engine(sources: list[Source], kept: Kept) -> None:
     latents.cache(latents.lacking(), 4, 7, lambda done, total: None)
 
 
+def each_read(way: Callable[[Path, Size], Image.Image], sources: list[Source]) -> None:
+    for source in sources:
+        way(source.picture, source.place.resized)
+
+
 def look_through(files: list[Path], unless_whole: bool) -> None:
     for remembered in (examining._header, examining._decoded, examining._whole):
         remembered.cache_clear()
@@ -101,7 +108,8 @@ class Times:
 
 def compare(photos: int, rounds: int, kind: str) -> dict[str, Times]:
     """All ways in turn in every round."""
-    times = {name: Times() for name in ("plain", "memory", "disk", "decoded before", "looked at before")}
+    ways = ("plain", "memory", "disk", "decoded before", "looked at before", "quickly", "by area")
+    times = {name: Times() for name in ways}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = make_photos(folder, photos, kind)
@@ -112,6 +120,8 @@ def compare(photos: int, rounds: int, kind: str) -> dict[str, Times]:
             times["disk"].add(lambda: engine(sources, OnDisk(FORM, Wanted("a"))))
             times["decoded before"].add(lambda: look_through(files, unless_whole=False))
             times["looked at before"].add(lambda: look_through(files, unless_whole=True))
+            times["quickly"].add(lambda: each_read(read_for_a_look, sources))
+            times["by area"].add(lambda: each_read(read_upright, sources))
             for file in folder.glob("*.npz"):
                 file.unlink()
     return times

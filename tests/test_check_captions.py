@@ -54,6 +54,17 @@ class TestCaptionsOfAnotherEnding:
         assert about_captions(settings) == []
         assert about_captions(settings, caption_extension=".caption")[0].blocking
 
+    def test_a_caption_is_no_other_pictures_of_a_like_name(self, settings: TrainingSettings, folder: Path):
+        for file in folder.glob("0[1-4].*"):
+            file.unlink()
+        (folder / "00.png").rename(folder / "a.png")
+        (folder / "00.txt").unlink()
+        draw_pictures(folder / "more", 1)
+        (folder / "more" / "00.png").rename(folder / "a.b.png")
+        (folder / "more" / "00.txt").rename(folder / "a.b.caption")
+        (problem,) = about_captions(settings)
+        assert problem.what.endswith('captions that end in ".caption": "2_shapes/a.b.png".')
+
     def test_an_ending_that_no_caption_has_is_taken_as_meant(self, settings: TrainingSettings):
         (problem,) = about_captions(settings, caption_extension=".none")
         assert not problem.blocking

@@ -115,12 +115,18 @@ def other_endings(pictures: Iterable[Path]) -> dict[Path, str]:
 
 
 def _by_beginning(folder: Path) -> dict[str, str]:
-    """The ending of each caption file by all that may be its picture's name: a.b.txt is of a.b, or of a."""
+    """The ending of each caption file by what its picture's name may be without its own: a.b.txt is of a.b, if there is
+    such a picture, else of a.
+    """
+    files = [file for file in sorted(os.listdir(folder)) if not file.startswith(".")]
+    captions = [file for file in files if file.casefold().endswith(USUAL_ENDINGS)]
+    others = {file.rpartition(".")[0] for file in set(files).difference(captions)}
     found: dict[str, str] = {}
-    for file in sorted(os.listdir(folder)):
-        if file.casefold().endswith(USUAL_ENDINGS) and not file.startswith("."):
-            dots = [place for place, sign in enumerate(file) if sign == "."]
-            found |= {file[:place]: file[place:] for place in dots if file[:place] not in found or place == dots[-1]}
+    for file in captions:
+        beginnings = [file[:place] for place in range(len(file) - 1, 0, -1) if file[place] == "."]
+        owner = next((name for name in beginnings if name in others), None)
+        for name in [owner] if owner else beginnings:
+            found.setdefault(name, file[len(name) :])
     return found
 
 

@@ -49,9 +49,10 @@ def read_prompt_file(file: Path) -> str:
 def _tables(text: str) -> list[Any]:
     from engine.settings.toml_files import parse_toml  # whose arguments may name such a file
 
-    common = parse_toml(text, "it").get("prompt")
-    own = common.get("subset") if isinstance(common, dict) else None
-    if common is None or not isinstance(own, list) or not all(isinstance(table, dict) for table in own):
+    found = parse_toml(text, "it").get("prompt")
+    common: dict[str, Any] = found if isinstance(found, dict) else {}
+    own = common.get("subset")
+    if not isinstance(own, list) or not all(isinstance(table, dict) for table in own):
         raise ValueError("it has no [[prompt.subset]], as sd-scripts' TOML files of prompts have")
     return [{**common, **table} for table in own]
 
