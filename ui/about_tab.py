@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from html import escape
 from importlib.metadata import PackageNotFoundError, version
 
 import gradio as gr
@@ -15,14 +16,16 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "bitsan
 def draw() -> None:
     rows = "\n".join(f"| {name} | {_version(name)} |" for name in LIBRARIES)
     gr.Markdown(
-        f"""## Darkroom
-
-Trains diffusion models on your own machine. Tabs, words and settings files are those of kohya_ss.
-
-Runs are kept in `{runs_root()}`. A run goes on when this page is closed, reloaded or stopped;
-open it again to see the run with its whole history.
-
-| part | version |
+        "## Darkroom\n\n"
+        "Trains diffusion models on your own machine. Tabs, words and settings files are those of kohya_ss."
+    )
+    gr.HTML(
+        f"<p>Runs are kept in <code>{escape(str(runs_root()))}</code>. A run goes on when this page is closed, "
+        "reloaded or stopped; open it again to see the run with its whole history.</p>",
+        padding=False,
+    )
+    gr.Markdown(
+        f"""| part | version |
 |---|---|
 | Python | {platform.python_version()} on {platform.system()} {platform.machine()} |
 {rows}
