@@ -46,10 +46,8 @@ def test_its_notes_do_not_hinder_the_start(settings: TrainingSettings, tmp_path:
 
 
 def test_the_sizes_of_every_dataset_are_looked_at(settings: TrainingSettings, tmp_path: Path):
-    found = checked(settings, tmp_path, SIMPLE + SIMPLE.replace("64", "[100, 64]"), max_resolution="33")
-    assert [problem.what for problem in about(found, "dataset_config")] == [
-        "Max resolution 100,64 is not divisible by 8."
-    ]
+    found = checked(settings, tmp_path, SIMPLE + SIMPLE.replace("64", "[100, 40]"), max_resolution="33")
+    assert [problem.what for problem in about(found, "dataset_config")] == ["Max resolution 100,40 is too small."]
     assert about(found, "max_resolution") == []
 
 

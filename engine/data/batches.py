@@ -21,8 +21,8 @@ class MicroBatch:
     pictures: indices.  weight: its share in the step's mean loss, so that the gradient averaged over
     processes is the mean over all batches of the step; 0 for a filler, computed only because the other
     processes still have a batch. The last step of an epoch, for which fewer are left than are accumulated,
-    counts for as much less, as in accelerate and so in sd-scripts.  seed: of its noise, timesteps and captions.  epoch: counted from 1.
-    step: optimizer steps behind it.
+    counts for as much less, as in accelerate and so in sd-scripts.  seed: of its noise, timesteps and
+    captions.  epoch: counted from 1.  step: optimizer steps behind it.
     """
 
     pictures: tuple[int, ...]

@@ -112,10 +112,11 @@ def test_what_the_vae_itself_makes_no_numbers_of_is_named(folder: Path, on_disk:
 
     sources = [Source.of(picture, PLACE, Dataset()) for picture in sorted(folder.glob("*.png"))]
     latents = Latents(sources, overflows, OnDisk(SD, Wanted("vae")) if on_disk else None)
+
+    def show() -> object:
+        return encode(latents) if on_disk else latents.shown(latents.read(MicroBatch((0, 1), 1.0, 7, 1, 0)))
+
     with pytest.raises(Failure, match=r"The VAE gives no numbers for .*01\.png") as failed:
-        if on_disk:
-            encode(latents)
-        else:
-            latents.shown(latents.read(MicroBatch((0, 1), 1.0, 7, 1, 0)))
+        show()
     assert failed.value.option == "mixed_precision"
     assert not list(folder.glob("*.npz"))
