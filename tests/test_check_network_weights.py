@@ -1,4 +1,4 @@
-"""What the check says of the file in Network weights, by its header alone: its kind, its family, and what would be lost."""
+"""What the check says of the file in Network weights, by its header: kind, family, and what would be lost."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -140,14 +139,11 @@ class LoraNetwork:
                 weight.mul_(shortening)
 
     def metadata(self) -> dict[str, Any]:
-        arguments = {"rank_dropout": self.dropouts.rank, "module_dropout": self.dropouts.module}
-        used = {name: str(value) for name, value in arguments.items() if value}
         return {
             "ss_network_module": self._module,
             "ss_network_dim": self.rank,
             "ss_network_alpha": float(self.alpha),
             "ss_network_dropout": self.dropouts.network or None,
-            **({"ss_network_args": json.dumps(used)} if used else {}),
         }
 
     def _all_pairs(self) -> dict[str, Pair]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from engine.networks.network import Network
 from engine.networks.refusals import Refusal
 from engine.settings.network import PARTS
 from engine.settings.network import Network as NetworkSettings
+from engine.settings.sd_networks import network_arguments
 from engine.settings.training import TrainingSettings
 from engine.training.metadata import DTYPES
 
@@ -47,6 +49,7 @@ class LoraMethod:
         self._ratios = {part: s.loraplus_ratio(part)[1] for part in PARTS}
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
         self._largest_norm = s.scale_weight_norms
+        self._network_args = network_arguments(settings)
         trained = [target for target in targets if self.rates[target.group] > 0]
         begun = None if goes_on else _begun_from(s, targets, trained, family.name)
         rank, alpha = s.network_dim, s.network_alpha
@@ -97,7 +100,12 @@ class LoraMethod:
             self.network.limit_norms(self._largest_norm)
 
     def metadata(self) -> dict[str, Any]:
-        return {**self.network.metadata(), "ss_scale_weight_norms": self._largest_norm or None}
+        said = self.network.metadata()
+        if self._network_args:
+            # sd-scripts tells the network its dropout among them, as a number.
+            arguments = self._network_args | {"dropout": said["ss_network_dropout"]}
+            said["ss_network_args"] = json.dumps(arguments)
+        return {**said, "ss_scale_weight_norms": self._largest_norm or None}
 
     def save(self, file: Path, metadata: dict[str, str]) -> None:
         save_lora(self.network.state_dict(), metadata, file, self._dtype)
