@@ -27,28 +27,34 @@ from tests.models.small import pipeline as small
 
 OF_EVERY_RUN = {
     f"ss_{name}"
-    for name in """
-    session_id training_started_at output_name learning_rate text_encoder_lr unet_lr num_train_images
-    num_validation_images num_reg_images num_batches_per_epoch num_epochs gradient_checkpointing
-    gradient_accumulation_steps max_train_steps lr_warmup_steps lr_scheduler network_module network_dim network_alpha
-    network_dropout mixed_precision full_fp16 v2 base_model_version clip_skip max_token_length cache_latents seed lowram
-    noise_offset multires_noise_iterations multires_noise_discount adaptive_noise_scale zero_terminal_snr
-    training_comment sd_scripts_commit_hash optimizer max_grad_norm caption_dropout_rate
-    caption_dropout_every_n_epochs caption_tag_dropout_rate face_crop_aug_range prior_loss_weight min_snr_gamma
-    scale_weight_norms ip_noise_gamma debiased_estimation noise_offset_random_strength ip_noise_gamma_random_strength
-    loss_type huber_schedule huber_scale huber_c fp8_base fp8_base_unet validation_seed validation_split
-    max_validation_steps validate_every_n_epochs validate_every_n_steps resize_interpolation
-    batch_size_per_device total_batch_size resolution color_aug flip_aug random_crop shuffle_caption enable_bucket
-    bucket_no_upscale min_bucket_reso max_bucket_reso keep_tokens dataset_dirs reg_dataset_dirs tag_frequency
-    bucket_info sd_model_name sd_model_hash new_sd_model_hash training_finished_at steps epoch
-    """.split()
-}
+    for name in (
+        "session_id", "training_started_at", "output_name", "learning_rate", "text_encoder_lr", "unet_lr",
+        "num_train_images", "num_validation_images", "num_reg_images", "num_batches_per_epoch", "num_epochs",
+        "gradient_checkpointing", "gradient_accumulation_steps", "max_train_steps", "lr_warmup_steps",
+        "lr_scheduler", "network_module", "network_dim", "network_alpha", "network_dropout", "mixed_precision",
+        "full_fp16", "v2", "base_model_version", "clip_skip", "max_token_length", "cache_latents", "seed",
+        "lowram", "noise_offset", "multires_noise_iterations", "multires_noise_discount",
+        "adaptive_noise_scale", "zero_terminal_snr", "training_comment", "sd_scripts_commit_hash", "optimizer",
+        "max_grad_norm", "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate",
+        "face_crop_aug_range", "prior_loss_weight", "min_snr_gamma", "scale_weight_norms", "ip_noise_gamma",
+        "debiased_estimation", "noise_offset_random_strength", "ip_noise_gamma_random_strength", "loss_type",
+        "huber_schedule", "huber_scale", "huber_c", "fp8_base", "fp8_base_unet", "validation_seed",
+        "validation_split", "max_validation_steps", "validate_every_n_epochs", "validate_every_n_steps",
+        "resize_interpolation", "batch_size_per_device", "total_batch_size", "resolution", "color_aug",
+        "flip_aug", "random_crop", "shuffle_caption", "enable_bucket", "bucket_no_upscale", "min_bucket_reso",
+        "max_bucket_reso", "keep_tokens", "dataset_dirs", "reg_dataset_dirs", "tag_frequency", "bucket_info",
+        "sd_model_name", "sd_model_hash", "new_sd_model_hash", "training_finished_at", "steps", "epoch",
+    )
+}  # fmt: skip
 """Of a run on folders whose model is on the disk."""
 
 MODELSPEC = {
     f"modelspec.{name}"
-    for name in "sai_model_spec architecture implementation implementation_version title date resolution".split()
-}
+    for name in (
+        "sai_model_spec", "architecture", "implementation", "implementation_version", "title", "date",
+        "resolution",
+    )
+}  # fmt: skip
 
 OF_A_FLOW = {"ss_weighting_scheme", "ss_logit_mean", "ss_logit_std", "ss_mode_scale"}
 OF_FLUX = {"ss_timestep_sampling", "ss_sigmoid_scale", "ss_model_prediction_type", "ss_discrete_flow_shift"}
@@ -138,7 +144,8 @@ def test_every_family_has_the_keys_that_sd_scripts_writes(name: str, base: Train
         ({"optimizer": "AdamW", "optimizer_args": "weight_decay=0.1"},
          {"optimizer": "torch.optim.adamw.AdamW(weight_decay=0.1)"}),
         ({"optimizer": "SGDNesterov"}, {"optimizer": "torch.optim.sgd.SGD(momentum=0.9)"}),
-        ({"optimizer": "SGDNesterov", "optimizer_args": "momentum=0.5"}, {"optimizer": "torch.optim.sgd.SGD(momentum=0.5)"}),
+        ({"optimizer": "SGDNesterov", "optimizer_args": "momentum=0.5"},
+         {"optimizer": "torch.optim.sgd.SGD(momentum=0.5)"}),
         ({"optimizer": "Adafactor", "unet_lr": 1e-3},
          {"optimizer": "transformers.optimization.Adafactor(relative_step=True)", "learning_rate": "None",
           "unet_lr": "None", "text_encoder_lr": "None", "lr_scheduler": "adafactor:0.0001"}),

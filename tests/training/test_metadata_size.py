@@ -58,7 +58,8 @@ def test_long_captions_leave_the_tags_out_and_say_so(tmp_path: Path):
     assert "ss_tag_frequency" not in written
     assert json.loads(written["ss_dataset_dirs"]) == {"0_cat": {"n_repeats": 1, "img_count": 35_000}}
     (note,) = made.notes
-    assert note.startswith("The file's metadata would be longer than 10 MB") and "not say ss_tag_frequency." in note
+    assert note.startswith("The file's metadata would be longer than 10 MB")
+    assert "not say ss_tag_frequency." in note
     made.at(2, 1)
     assert made.notes == [note]  # once for a run, not for each of its files
     assert (made.new_notes(), made.new_notes()) == ([note], [])
@@ -132,12 +133,14 @@ def test_counting_captions_takes_no_more_memory_than_the_file_could_hold(count: 
 @pytest.mark.parametrize("title", ["", "mine"])
 def test_no_metadata_leaves_what_programs_need_and_what_its_maker_said(title: str):
     """sd-scripts' list under --no_metadata: version, kind, rank and alpha, beside modelspec's."""
-    made = metadata(["a secret place"] * 2, network={"ss_network_module": "networks.lora", "ss_network_dim": 8,
-                    "ss_network_alpha": 4.0}, no_metadata=True, metadata_title=title, train_data_dir="/home/me")  # fmt: skip
+    network = {"ss_network_module": "networks.lora", "ss_network_dim": 8, "ss_network_alpha": 4.0}
+    told = {"no_metadata": True, "metadata_title": title, "train_data_dir": "/home/me"}
+    made = metadata(["a secret place"] * 2, network=network, **told)
     written = made.at(2, 1)
     assert {key for key in written if key.startswith("ss_")} == set(LEAST) - {"ss_network_args"}
     assert written["modelspec.title"] == (title or "cat")
-    assert "secret" not in json.dumps(written) and "/home/me" not in json.dumps(written)
+    assert "secret" not in json.dumps(written)
+    assert "/home/me" not in json.dumps(written)
     assert made.notes == []
 
 
