@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from engine.check.mend import mended
 from engine.check.network_weights import TAKE_RANK, check_network_weights
@@ -223,7 +225,7 @@ def test_the_button_takes_the_rank_from_the_file(tmp_path: Path, settings: Train
     ("name", "content", "words"),
     [
         ("old.txt", b"", "old.txt is no LoRA file: those end in .safetensors"),
-        ("old.safetensors", b"<html>", "old.safetensors is no safetensors file"),
+        ("old.safetensors", b"<html>", "old.safetensors is a web page"),
         ("passwd", b"root", "passwd is no LoRA file"),
     ],
 )
@@ -247,9 +249,41 @@ def test_another_kind_of_model(shapes: dict[str, tuple[int, ...]], words: str, t
     assert words in only(problems(tmp_path, shapes)).what
 
 
-def test_files_that_only_torch_reads_wait_for_the_engine(tmp_path: Path):
-    for name in ("old.ckpt", "old.PT"):
-        assert problems(tmp_path, lora(UNET), name) == []
+@pytest.mark.parametrize(
+    ("name", "more", "words"),
+    [
+        ("old.ckpt", {}, ""),
+        ("OLD.PT", {f"{UNET}.dora_scale": (320, 1)}, "OLD.PT is of the kind DoRA"),
+        ("old.pth", {f"{UNET}.mystery": (3,)}, "1 tensor that no standard LoRA has"),
+        ("old.bin", {"lora_unet_conv_in.lora_down.weight": (4, 8)}, "one of the two matrices alone"),
+    ],
+)
+def test_what_torch_wrote_is_looked_into_as_well(
+    name: str, more: dict[str, tuple[int, ...]], words: str, tmp_path: Path
+):
+    torch.save({key: torch.zeros(shape) for key, shape in {**lora(UNET), **more}.items()}, tmp_path / name)
+    told = {"network_weights": str(tmp_path / name), "network_dim": 8}
+    found = list(check_network_weights(TrainingSettings().for_method("lora").with_values(told)))
+    assert [problem for problem in found if words not in problem.what] == []
+    assert len(found) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "its"),
+    [
+        ({"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"}, "SDXL"),
+        ({"ss_base_model_version": "sd_v2"}, "Stable Diffusion 2"),
+        ({"ss_base_model_version": "sdxl_base_v1-0"}, "SDXL"),
+    ],
+)
+def test_where_names_do_not_say_the_family_what_the_file_says_of_itself_does(
+    metadata: dict[str, str], its: str, tmp_path: Path
+):
+    weights = {key: torch.zeros(shape) for key, shape in lora(UNET).items()}
+    save_file(weights, tmp_path / "old.safetensors", metadata)
+    told = {"network_weights": str(tmp_path / "old.safetensors"), "network_dim": 8}
+    (problem,) = check_network_weights(TrainingSettings().for_method("lora").with_values(told))
+    assert problem.what == f"old.safetensors was trained for {its}, and this run trains Stable Diffusion 1."
 
 
 def test_a_method_without_a_network_asks_nothing(tmp_path: Path):

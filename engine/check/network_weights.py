@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from engine.check.problem import Problem
-from engine.models.recognise import NoModel, by_shapes, header
+from engine.models.file_kind import file_kind
+from engine.models.header import Header, NoModel, read_header
+from engine.models.pickled import Harmful, read_checkpoint
+from engine.models.recognise import by_shapes
 from engine.networks import refusals
 from engine.networks.dialects import NetworkFile, Place, dialect_of
 from engine.networks.refusals import ENDINGS, Refusal
 from engine.networks.trained_names import OWN_BLOCKS, families_of, has_parts_apart, trains
-from engine.settings.families import TITLES
+from engine.settings.families import TITLES, FamilyName
 from engine.settings.training import TrainingSettings
 
 OPTION = "network_weights"
@@ -32,25 +35,43 @@ def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
             f"{file.name} is no LoRA file: those end in .safetensors, seldom in .ckpt or .pt.",
             "Choose another file, or empty the field.",
         )
-    elif file.suffix.lower() in (".safetensors", ".sft"):  # others tell nothing before they are loaded
+    else:
         try:
-            shapes = header(file)
+            header = _header(file)
         except NoModel as error:
-            yield Problem(OPTION, str(error), "Get the file again, or choose another one.")
+            yield Problem(OPTION, str(error), error.mend)
             return
-        found = dialect_of(shapes)
-        if not found.is_network and (known := by_shapes(shapes)).kind != "unknown":
+        if header is None:  # only torch may know what it is
+            return
+        found, known = dialect_of(header.shapes), by_shapes(header.shapes, header.metadata)
+        if not found.is_network and known.kind != "unknown":
             yield Problem(OPTION, f"{file.name} is {known.title}, not a LoRA.", "Choose a LoRA, or empty the field.")
-        elif refusal := _refusal(file.name, found, settings):
+        elif refusal := _refusal(file.name, found, known.family, settings):
             fix = TAKE_RANK if refusal.option == "network_dim" else ""
             yield Problem(refusal.option, refusal.what, refusal.mend, fix=fix)
 
 
-def _refusal(name: str, file: NetworkFile, settings: TrainingSettings) -> Refusal | None:
+def _header(file: Path) -> Header | None:
+    """None where it cannot be known without loading it.  Raises NoModel."""
+    if file_kind(file) == "safetensors":
+        return read_header(file)
+    try:
+        tensors = read_checkpoint(file).tensors
+    except Harmful:
+        raise
+    except NoModel:
+        return None
+    return Header({name: tensor.shape for name, tensor in tensors.items()})
+
+
+def _refusal(name: str, file: NetworkFile, told: FamilyName | None, settings: TrainingSettings) -> Refusal | None:
+    """told: the family that the file says it is for."""
     if refusal := refusals.not_a_standard_lora(name, file):
         return refusal
     family, modules = settings.family(), file.modules
-    if (its := families_of(modules)) and family not in its:
+    its = families_of(modules)
+    its = [told] if told in its else its
+    if its and family not in its:
         *others, last = (TITLES[one] for one in its)
         return refusals.another_family(name, f"{', '.join(others)} or {last}" if others else last, TITLES[family])
     if rateless := _without_rate(modules, settings):

@@ -113,11 +113,6 @@ class Weights(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._names)
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What a safetensors file says of itself; nothing of other files."""
-        return (self._open.metadata() or {}) if self._open is not None else {}
-
     def has(self, prefix: str) -> bool:
         return any(name.startswith(prefix) for name in self._names)
 

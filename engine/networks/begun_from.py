@@ -6,7 +6,6 @@ has one pair are put together exactly.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,10 @@ from torch import Tensor
 from engine.models.family import Attachment, Target
 from engine.models.single_file import Weights
 from engine.networks.dialects import NetworkFile, Place, dialect_of, flattened, place_named
+from engine.reading import parse_json, small_json
+
+LARGEST_CONFIG = 1_000_000
+"""Bytes of an adapter_config.json; usual ones have one thousand."""
 
 
 class Matrices(NamedTuple):
@@ -50,9 +53,9 @@ def strengths_told(file: Path, metadata: Mapping[str, str]) -> dict[str, float]:
     beside = file.with_name("adapter_config.json")
     try:
         if "lora_adapter_metadata" in metadata:
-            told = json.loads(metadata["lora_adapter_metadata"])
+            told = parse_json(metadata["lora_adapter_metadata"].encode())
         elif file.stem == "adapter_model" and beside.is_file():
-            told = json.loads(beside.read_text(encoding="utf-8"))
+            told = small_json(beside, LARGEST_CONFIG)
     except (OSError, ValueError):
         return {}
     parts = {"transformer": "unet", "unet": "unet", "text_encoder": "te1", "text_encoder_2": "te2", "": ""}

@@ -46,7 +46,7 @@ class LoraMethod:
         targets = family.lora_targets(parts)
         there = {target.group for target in targets}  # of some families no text encoder is trained
         self.rates = {"unet": unet_lr, "text_encoder": text_encoder_lr if "text_encoder" in there else 0.0}
-        self._ratios = {part: s.loraplus_ratio(part)[1] for part in PARTS}
+        self._ratios: dict[str, float] = {part: s.loraplus_ratio(part)[1] for part in PARTS}
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
         self._largest_norm = s.scale_weight_norms
         self._network_args = network_arguments(settings)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from engine.data.buckets import Placed
 from engine.data.items import Item, Subset
 from engine.data.steps import StepPlan
-from engine.models.recognise import header
+from engine.models.header import read_header
 from engine.networks.kohya_format import save_lora
 from engine.settings.training import TrainingSettings
 from engine.training.metadata import LEAST, RunMetadata
@@ -46,7 +46,7 @@ def metadata(
 
 def saved(said: dict[str, str], file: Path) -> dict[str, str]:
     save_lora({"a.lora_down.weight": torch.ones(4, 4)}, said, file, torch.float16)
-    assert header(file)
+    assert read_header(file)
     with safe_open(file, "pt") as opened:
         return opened.metadata()
 
