@@ -10,6 +10,7 @@ from engine.check.captions import check_captions
 from engine.check.choices import check_choices
 from engine.check.memory import check_memory
 from engine.check.model import check_model
+from engine.check.network_weights import check_network_weights
 from engine.check.numbers import check_numbers, check_resume, check_sizes
 from engine.check.objective import check_objective
 from engine.check.output import check_output
@@ -25,8 +26,8 @@ from engine.failure import Failure
 from engine.settings.paths import why_unusable, with_whole_paths
 from engine.settings.training import TrainingSettings, training_options
 
-ONLY_AT_THE_BEGINNING = ("resume", "network_weights")
-"""What a run that has a state of its own looks at no more."""
+ONLY_AT_THE_BEGINNING = ("resume",)
+"""What a run that has a state of its own looks at no more, beside Network weights."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *check_output(settings, plan, resumed.own_files if resumed else ()),
         *check_numbers(settings),
         *check_objective(settings),
+        *([] if resumed and resumed.has_state else check_network_weights(settings)),
         *check_memory(settings),
         *check_sizes(found.items if found else [], settings),
         *check_shown(found.items if found else [], settings),

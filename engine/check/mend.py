@@ -8,6 +8,7 @@ from engine.check.captions import LOOK_FOR
 from engine.check.check import check
 from engine.check.choices import USE
 from engine.check.model import SET_FAMILY, switches_of
+from engine.check.network_weights import TAKE_RANK
 from engine.check.output import NEW_NAME
 from engine.check.pictures import ADD_NUMBERS, MAKE_FOLDER, USE_PARENT, words_for
 from engine.check.problem import CHOOSE, Problem
@@ -35,6 +36,8 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
         return settings.with_values({problem.option: str(folder.parent)})
     elif problem.fix.startswith(LOOK_FOR):
         return settings.with_values({problem.option: problem.fix.removeprefix(LOOK_FOR)})
+    elif problem.fix == TAKE_RANK:
+        return settings.with_values({"dim_from_weights": True})
     elif problem.fix.startswith(NEW_NAME):
         return settings.with_values({"output_name": problem.fix.removeprefix(NEW_NAME).strip('"')})
     elif problem.fix == SET_FAMILY:

@@ -124,7 +124,7 @@ def _bounds(dataset: Dataset) -> Iterator[Problem]:
 
 def _together(settings: TrainingSettings) -> Iterator[Problem]:
     """Values that are sound alone and leave nothing to train beside each other."""
-    network, optimizer = settings.network, settings.optimizer
+    optimizer = settings.optimizer
     if optimizer.stop_text_encoder_training > 0 and settings.rates()[0] == 0:
         yield Problem(
             "stop_text_encoder_training",
@@ -152,10 +152,6 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
     for name in ("network_dropout", "rank_dropout", "module_dropout"):
         if settings.values()[name] == 1:
             yield Problem(name, "A dropout of 1 leaves nothing to learn.", "0.1 to 0.3 is usual; 0 for none.")
-    if network.network_weights and not Path(network.network_weights).is_file():
-        yield Problem(
-            "network_weights", f'There is no file "{network.network_weights}".', "Correct the path, or empty the field."
-        )
 
 
 def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:

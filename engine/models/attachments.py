@@ -20,9 +20,17 @@ def linears_within(module: nn.Module, classes: tuple[str, ...]) -> Iterator[str]
                     yield f"{path}.{name}"
 
 
-def each_alone(paths: Iterable[str], prefix: str, named: Callable[[str], str] = str) -> tuple[Attachment, ...]:
-    """One attachment a module: the prefix, then what `named` calls its path, with _ for every dot."""
-    return tuple(Attachment(f"{prefix}_{named(path).replace('.', '_')}", (path,)) for path in paths)
+def each_alone(
+    paths: Iterable[str], prefix: str, named: Callable[[str], str] = str, also: Callable[[str], str] | None = None
+) -> tuple[Attachment, ...]:
+    """One attachment a module: the prefix, then what `named` calls its path, with _ for every dot.
+
+    also: what other programs call it.
+    """
+    return tuple(
+        Attachment(f"{prefix}_{named(path).replace('.', '_')}", (path,), also=(also(path),) if also else ())
+        for path in paths
+    )
 
 
 def clip_attachments(encoder: nn.Module, prefix: str) -> tuple[Attachment, ...]:

@@ -162,11 +162,13 @@ class Attachment:
 
     name: as in the files.  paths: the module that it is on; several where the original model has one matrix for what
     stands apart here, stacked in this order.  swapped: the original has the two halves of its rows the other way round.
+    also: what files of other programs call it beside name and path, without what begins such names.
     """
 
     name: str
     paths: tuple[str, ...]
     swapped: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -50,12 +50,15 @@ class Flux:
         self._settings = settings.flux
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
-        s = settings.flux
+        s, recipe = settings.flux, FlowRecipe()
         return {
             "ss_base_model_version": "flux1",
             "ss_model_type": s.flux_model_type,
             "ss_apply_t5_attn_mask": s.apply_t5_attn_mask,
-            "ss_weighting_scheme": "uniform",
+            "ss_weighting_scheme": recipe.weighting,
+            "ss_logit_mean": recipe.logit_mean,
+            "ss_logit_std": recipe.logit_std,
+            "ss_mode_scale": recipe.mode_scale,
             "ss_guidance_scale": s.flux_guidance_scale,
             "ss_timestep_sampling": s.timestep_sampling,
             "ss_sigmoid_scale": 1.0,

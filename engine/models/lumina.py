@@ -64,6 +64,7 @@ class LuminaImage2:
             "ss_discrete_flow_shift": s.lumina_discrete_flow_shift,
             "modelspec.architecture": "lumina-2",
             "modelspec.implementation": "https://github.com/Alpha-VLLM/Lumina-Image-2.0",
+            "modelspec.prediction_type": "epsilon",  # sd-scripts' word for all that is neither velocity nor FLUX.1
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ from engine.models.depth import depth_beside, depth_of
 from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
 from engine.models.layouts.clip import bare_clip_entries, clip_entries, open_clip_entries
 from engine.models.layouts.unet import PREFIX as UNET
-from engine.models.layouts.unet import unet_entries
+from engine.models.layouts.unet import original_name, unet_entries
 from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
 from engine.models.single_file import Piece, Weights, modules_from, unread_by, weights_from
@@ -205,7 +206,14 @@ class StableDiffusion:
         encoder, unet = parts.text_encoders[0], parts.denoiser
         return [
             Target(encoder, "text_encoder", clip_attachments(encoder, "lora_te")),
-            Target(unet, "unet", each_alone(linears_within(unet, ("Transformer2DModel",)), "lora_unet")),
+            Target(
+                unet,
+                "unet",
+                # sd-scripts names them as diffusers does, ComfyUI as the original file.
+                each_alone(
+                    linears_within(unet, ("Transformer2DModel",)), "lora_unet", also=partial(original_name, unet)
+                ),
+            ),
         ]
 
 

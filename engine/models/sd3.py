@@ -67,6 +67,7 @@ class StableDiffusion3:
         s, size = settings.sd3, _size_of(parts)
         return {
             "ss_base_model_version": size,
+            "ss_apply_lg_attn_mask": False,
             "ss_apply_t5_attn_mask": self._masks,
             "ss_weighting_scheme": s.weighting_scheme,
             "ss_logit_mean": s.logit_mean,
@@ -74,6 +75,7 @@ class StableDiffusion3:
             "ss_mode_scale": s.mode_scale,
             "modelspec.architecture": f"stable-diffusion-3-{size}",
             "modelspec.implementation": "diffusers",
+            "modelspec.prediction_type": "epsilon",  # sd-scripts' word for all that is neither velocity nor FLUX.1
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:

@@ -26,32 +26,71 @@ class Dropouts:
     module: float = 0.0
 
 
-def attach(down: nn.Module, ups: Iterable[nn.Module], dropouts: Dropouts) -> None:
-    """Make the projections drop out while they are in training mode."""
+def attach(layers: Iterable[nn.Module], down: nn.Module, ups: Iterable[nn.Module], dropouts: Dropouts) -> None:
+    """Make the projections drop out while they are in training mode.
+
+    layers: the modules that down and ups belong to.  Where they are several, they are one matrix of the original model,
+    and what is left out is drawn once for all of them, as it is for that one.
+    """
+    if not (dropouts.network or dropouts.rank or dropouts.module):
+        return
+    drawn = _Drawn(dropouts)
+    for number, layer in enumerate(layers):
+        layer.register_forward_pre_hook(drawn.hook(number))
     if dropouts.network or dropouts.rank:
-
-        def between(module: nn.Module, _: Any, output: Tensor) -> Tensor:
-            return _without_some(output, dropouts) if module.training else output
-
-        down.register_forward_hook(between)
+        down.register_forward_hook(drawn.between)
     if dropouts.module:
-
-        def whole(module: nn.Module, _: Any, output: Tensor) -> Tensor:
-            return output * 0 if module.training and torch.rand(()) < dropouts.module else output
-
         for up in ups:
-            up.register_forward_hook(whole)
+            up.register_forward_hook(drawn.whole)
 
 
-def _without_some(output: Tensor, dropouts: Dropouts) -> Tensor:
-    """output: of down, (B, rank, h, w) of a convolution, else (B, …, rank).
+class _Drawn:
+    """What is left out in one pass through the modules of one matrix.
+
+    A module that is called again begins the next pass. So a block that is computed a second time for its gradients, by
+    the same random numbers, draws the same again.
+    """
+
+    def __init__(self, dropouts: Dropouts) -> None:
+        self._dropouts = dropouts
+        self._called: set[int] = set()
+        self._mask: Tensor | None = None
+        self._leaves_out = False
+
+    def hook(self, number: int) -> Any:
+        """Called before the module of this number."""
+
+        def before(module: nn.Module, _: Any) -> None:
+            if not module.training:
+                return
+            if not self._called or number in self._called:
+                self._called.clear()
+                self._mask = None
+                self._leaves_out = bool(self._dropouts.module and torch.rand(()) < self._dropouts.module)
+            self._called.add(number)
+
+        return before
+
+    def between(self, down: nn.Module, _: Any, output: Tensor) -> Tensor:
+        if not down.training:
+            return output
+        if self._mask is None:
+            self._mask = _mask(output, self._dropouts)
+        return output * self._mask
+
+    def whole(self, up: nn.Module, _: Any, output: Tensor) -> Tensor:
+        return output * 0 if up.training and self._leaves_out else output
+
+
+def _mask(output: Tensor, dropouts: Dropouts) -> Tensor:
+    """output: of down, (B, rank, h, w) of a convolution, else (B, …, rank).  Returns what it is to be multiplied by.
 
     What stays is scaled up by 1/(1 − p), so that the mean stays.  Source: Srivastava et al. 2014.
     """
-    output = F.dropout(output, dropouts.network)
+    mask = F.dropout(torch.ones_like(output), dropouts.network)
     if not dropouts.rank:
-        return output
+        return mask
     is_convolution = output.dim() == 4
     ranks = output.shape[1] if is_convolution else output.shape[-1]
     shape = (len(output), ranks, 1, 1) if is_convolution else (len(output), *[1] * (output.dim() - 2), ranks)
-    return output * F.dropout(torch.ones(shape, device=output.device, dtype=output.dtype), dropouts.rank)
+    return mask * F.dropout(torch.ones(shape, device=output.device, dtype=output.dtype), dropouts.rank)

@@ -39,15 +39,6 @@ def with_hashes(weights: dict[str, Tensor], metadata: Mapping[str, str]) -> dict
     }
 
 
-def load_lora(file: Path) -> dict[str, Tensor]:
-    """The weights of a LoRA file by name, in float32 on the CPU; .ckpt and .pt through the weights-only loader."""
-    if file.suffix == ".safetensors":
-        weights = safetensors.torch.load_file(file)
-    else:
-        weights = torch.load(file, map_location="cpu", weights_only=True)
-    return {name: tensor.float() for name, tensor in weights.items()}
-
-
 def save_lora(weights: dict[str, Tensor], metadata: Mapping[str, str], file: Path, dtype: torch.dtype) -> None:
     """Write the file in the given number format; it appears whole or not at all.
 

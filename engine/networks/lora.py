@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from engine.models.family import Attachment, Target
 from engine.networks import dropout
+from engine.networks.begun_from import Matrices
 from engine.networks.dropout import Dropouts
 
 ADAPTER = "default"
@@ -27,6 +29,7 @@ class Pair:
     def __init__(self, attachment: Attachment, layers: list[LoraLayer], dtype: torch.dtype) -> None:
         self._swapped = attachment.swapped
         self._rows = [layer.lora_B[ADAPTER].weight.shape[0] for layer in layers]
+        self.alpha, self.scale = float(layers[0].lora_alpha[ADAPTER]), float(layers[0].scaling[ADAPTER])
         self.down = layers[0].lora_A[ADAPTER].to(dtype)
         self.ups = [layer.lora_B[ADAPTER].to(dtype) for layer in layers]
         for layer in layers[1:]:
@@ -56,7 +59,8 @@ class LoraNetwork:
     """Attached on construction: down begins as Kaiming-uniform (a = √5), up as zeros.
 
     dtype: of both; the base may be in half precision, what is trained had better not be.
-    rank: the width of down and up.  alpha: strength times rank.  module: sd-scripts' name for the kind of network.
+    rank: the width of down and up.  alpha: strength times rank.  given: both of single attachments, by name, where they
+    differ.  module: sd-scripts' name for the kind of network.
     """
 
     def __init__(
@@ -67,14 +71,23 @@ class LoraNetwork:
         dropouts: Dropouts | None = None,
         module: str = "networks.lora",
         dtype: torch.dtype = torch.float32,
+        given: Mapping[str, tuple[int, float]] | None = None,
     ) -> None:
         self.rank, self.alpha, self.dropouts, self._module = rank, alpha, dropouts or Dropouts(), module
         self._pairs: dict[str, dict[str, Pair]] = {}
         for target in targets:
             paths = tuple(path for attachment in target.attachments for path in attachment.paths)
+            others = {
+                "^" + re.escape(path): (given or {})[attachment.name]
+                for attachment in target.attachments
+                if (given or {}).get(attachment.name, (rank, alpha)) != (rank, alpha)
+                for path in attachment.paths
+            }
             config = LoraConfig(
                 r=rank,
                 lora_alpha=alpha,
+                rank_pattern={path: one for path, (one, _) in others.items()},
+                alpha_pattern={path: one for path, (_, one) in others.items()},
                 target_modules=_exactly(paths),
                 lora_dropout=0.0,  # peft's acts on the input of down; kohya's are hooks of ours
                 bias="none",
@@ -82,8 +95,9 @@ class LoraNetwork:
             inject_adapter_in_model(config, target.module, ADAPTER)
             pairs = self._pairs.setdefault(target.group, {})
             for attachment in target.attachments:
-                pair = Pair(attachment, [target.module.get_submodule(path) for path in attachment.paths], dtype)
-                dropout.attach(pair.down, pair.ups, self.dropouts)
+                layers: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
+                pair = Pair(attachment, layers, dtype)
+                dropout.attach(layers, pair.down, pair.ups, self.dropouts)
                 pairs[attachment.name] = pair
 
     def parameters(self, group: str) -> list[nn.Parameter]:
@@ -97,7 +111,7 @@ class LoraNetwork:
         for name, pair in self._all_pairs().items():
             weights[f"{name}.lora_down.weight"] = pair.down.weight.detach()
             weights[f"{name}.lora_up.weight"] = pair.up()
-            weights[f"{name}.alpha"] = torch.tensor(float(self.alpha))
+            weights[f"{name}.alpha"] = torch.tensor(pair.alpha)
         return weights
 
     @torch.no_grad()
@@ -106,37 +120,30 @@ class LoraNetwork:
             pair.fill(name, weights[f"{name}.lora_down.weight"], weights[f"{name}.lora_up.weight"])
 
     @torch.no_grad()
-    def begin_from(self, weights: dict[str, Tensor]) -> int:
-        begun = 0
+    def begin_from(self, matrices: Mapping[str, Matrices]) -> None:
         for name, pair in self._all_pairs().items():
-            down, up = weights.get(f"{name}.lora_down.weight"), weights.get(f"{name}.lora_up.weight")
-            if down is None or up is None:
-                continue
-            # The file's strength, where it differs from this network's, goes into up: the picture stays the same.
-            strength = _alpha_of(name, weights) / len(down) / (self.alpha / self.rank)
-            pair.fill(name, down, up * strength)
-            begun += 1
-        return begun
+            if found := matrices.get(name):
+                # The file's strength, where it differs from this network's, goes into up: the picture stays the same.
+                strength = found.alpha / found.rank / pair.scale
+                pair.fill(
+                    name, _as_wide(found.down, pair.down.weight), _as_wide(found.up * strength, pair.ups[0].weight)
+                )
 
     @torch.no_grad()
     def limit_norms(self, most: float) -> None:
-        scale = self.alpha / self.rank
         for pair in self._all_pairs().values():
-            norm = (scale * pair.up().flatten(1) @ pair.down.weight.flatten(1)).norm().clamp(min=most / 2)
+            norm = (pair.scale * pair.up().flatten(1) @ pair.down.weight.flatten(1)).norm().clamp(min=most / 2)
             # Both factors share the shortening, hence the root; 1 where the norm is small enough.
             shortening = (most / norm).clamp(max=1).sqrt()
             for weight in pair.parameters():
                 weight.mul_(shortening)
 
     def metadata(self) -> dict[str, Any]:
-        arguments = {"rank_dropout": self.dropouts.rank, "module_dropout": self.dropouts.module}
-        used = {name: str(value) for name, value in arguments.items() if value}
         return {
             "ss_network_module": self._module,
             "ss_network_dim": self.rank,
             "ss_network_alpha": float(self.alpha),
             "ss_network_dropout": self.dropouts.network or None,
-            **({"ss_network_args": json.dumps(used)} if used else {}),
         }
 
     def _all_pairs(self) -> dict[str, Pair]:
@@ -150,19 +157,20 @@ def _fill(name: str, parameter: nn.Parameter, weights: Tensor) -> None:
     parameter.copy_(weights)
 
 
-def rank_and_alpha(weights: dict[str, Tensor]) -> tuple[int, float] | None:
-    """Rank and alpha of the first module in a LoRA file, None where it holds none."""
-    for key, down in weights.items():
-        if key.endswith(".lora_down.weight"):
-            return len(down), _alpha_of(key.removesuffix(".lora_down.weight"), weights)
-    return None
+def _as_wide(matrix: Tensor, like: Tensor) -> Tensor:
+    """A matrix, as a 1×1 convolution where the other is one."""
+    return matrix[:, :, None, None] if like.dim() == 4 else matrix
 
 
-def _alpha_of(module: str, weights: dict[str, Tensor]) -> float:
-    """A module's alpha in a file; one that is missing or 0 means the rank."""
-    return float(weights.get(f"{module}.alpha", 0.0)) or float(len(weights[f"{module}.lora_down.weight"]))
+def ranks_and_alphas(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, float]]:
+    """Of what state_dict() gave, by the attachments' names."""
+    return {
+        name.removesuffix(".alpha"): (len(weights[f"{name.removesuffix('.alpha')}.lora_down.weight"]), float(alpha))
+        for name, alpha in weights.items()
+        if name.endswith(".alpha")
+    }
 
 
 def _exactly(paths: tuple[str, ...]) -> str:
     """A pattern that matches these module paths and no others; a list would match by their endings too."""
-    return "(" + "|".join(path.replace(".", r"\.") for path in paths) + ")"
+    return "(" + "|".join(re.escape(path) for path in paths) + ")"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from torch import Tensor, nn
+
+from engine.networks.begun_from import Matrices
 
 
 class Network(Protocol):
@@ -20,10 +23,10 @@ class Network(Protocol):
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
         """Take over what state_dict() gave, exactly.  Raises KeyError or RuntimeError where it is another network's."""
 
-    def begin_from(self, weights: dict[str, Tensor]) -> int:
-        """Take over what fits of a trained file; returns how many modules it had something for.
+    def begin_from(self, matrices: Mapping[str, Matrices]) -> None:
+        """Take over a trained file's matrices, by the attachments' names; the others begin anew.
 
-        Raises RuntimeError where a module's rank is another.
+        Raises RuntimeError where a module's rank or size is another.
         """
 
     def limit_norms(self, most: float) -> None:

@@ -89,6 +89,8 @@ def _arguments(said: Mapping[str, str], family: str) -> dict[str, Any]:
         item = option_for(name, family, "lora")
         if item and not is_users_own(item):
             found[item.kohya] = _plain(text) if text.startswith("(") else text
+    if ":" in said.get("lr_scheduler", ""):
+        found["lr_scheduler"] = said["lr_scheduler"].partition(":")[0]
     if "multires_noise_iterations" in said and said["multires_noise_iterations"] != "0":
         found["noise_offset_type"] = "Multires"
     return found
@@ -151,7 +153,8 @@ def _families(said: Mapping[str, str], family: str | None, prediction: str, note
 
 def _rates(said: Mapping[str, str], family: str | None, further: dict[str, Any]) -> dict[str, Any]:
     """A part without a rate of its own has the common one; T5's is the last where each text encoder has one."""
-    common = said.get("learning_rate", "")
+    # Where Adafactor makes its own rates, sd-scripts keeps the common one with the schedule: adafactor:0.0001.
+    common = said.get("learning_rate", "") or said.get("lr_scheduler", "").partition(":")[2]
     texts = [part.strip() for part in said.get("text_encoder_lr", "").strip("[]() ").split(",")]
     texts = [rate for part in texts if (rate := common if part in ("", "None") else part)] or [""]
     t5 = ""
@@ -212,6 +215,7 @@ def _count(said: Mapping[str, str], name: str) -> int:
 def _network(said: Mapping[str, str], data: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """LoRA type and its own options by kohya_ss's keys, and what no option stands for."""
     arguments = _json(said.get("network_args"), dict)
+    arguments.pop("dropout", None)  # which ss_network_dropout says too
     module = said.get("network_module", "networks.lora")
     return read_network(module, [f"{name}={value}" for name, value in arguments.items()], data)
 

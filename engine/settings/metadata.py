@@ -26,3 +26,11 @@ class Metadata(Group):
     metadata_tags: str = option(
         "", label="Metadata tags", section=SECTION, source=SOURCE, help="Words to find it by, with commas."
     )
+    no_metadata: bool = option(
+        False,
+        label="No metadata",
+        section=SECTION,
+        help="Leave out of the file how it was trained: folders, tags, rates and all else. Only what programs need to "
+        "use it stays, and what stands in the fields here.",
+        ours=True,
+    )

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.settings.option import Option
-from engine.settings.sd_scripts import place_of
-from engine.settings.training import training_options
+from engine.settings.sd_scripts import family_of_values, place_of
+from engine.settings.training import TrainingSettings, training_options
 
 LYCORIS = "lycoris.kohya"
 
@@ -104,6 +104,14 @@ def write_network(values: Mapping[str, Any], family: str) -> tuple[str, list[str
         if value != _absent(item, module) or item.name in _ALWAYS:
             parts.append(f"{_key(item, module)}={_text(value)}")
     return module, parts
+
+
+def network_arguments(settings: TrainingSettings) -> dict[str, str]:
+    """network_args by name, of the options that training follows."""
+    waits = {item.name: item.default for item in training_options() if not item.acts}
+    values = settings.values() | waits
+    parts = write_network(values, family_of_values(values))[1]
+    return {name: value for name, _, value in (part.partition("=") for part in parts)}
 
 
 def read_network(module: str, parts: Sequence[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -143,7 +143,7 @@ ONLY_THERE = frozenset(
         "llm_adapter_lr", "log_prefix", "lowram", "lr_decay_steps", "lr_scheduler_min_lr_ratio",
         "lr_scheduler_timescale", "metadata_is_negative_embedding", "metadata_merged_from",
         "metadata_preprocessor", "metadata_thumbnail", "metadata_trigger_phrase", "metadata_usage_hint", "mlp_lr",
-        "mod_lr", "no_metadata", "num_last_block_to_freeze", "offload_optimizer_device", "offload_optimizer_nvme_path",
+        "mod_lr", "num_last_block_to_freeze", "offload_optimizer_device", "offload_optimizer_nvme_path",
         "offload_param_device", "offload_param_nvme_path", "resize_interpolation", "sample_batch_size",
         "save_n_epoch_ratio", "self_attn_lr", "skip_until_initial_step", "skip_latents_validity_check",
         "stop_text_encoder_training", "text_encoder_batch_size", "tokenizer_cache_dir", "torch_compile",

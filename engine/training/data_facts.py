@@ -14,6 +14,7 @@ from engine.data.steps import StepPlan
 from engine.data.training_set import described_by
 from engine.settings.dataset import Dataset
 from engine.settings.training import TrainingSettings
+from engine.training.metadata_size import MOST
 
 Shown = tuple[Item, str, Placed]
 """A picture with its caption and its place."""
@@ -22,19 +23,23 @@ Shown = tuple[Item, str, Placed]
 def data_facts(
     settings: TrainingSettings, plan: StepPlan, items: list[Item], captions: list[str], places: list[Placed]
 ) -> dict[str, Any]:
-    """Of a dataset config's datasets each by itself, in ss_datasets; else of all pictures together."""
+    """Of a dataset config's datasets each by itself, in ss_datasets; else of all pictures together.
+
+    Without the tags' frequency where that is more than a file may say.
+    """
     shown = list(zip(items, captions, places, strict=True))
     own = [item for item in items if not item.is_regularisation]
+    tags = _tags(shown)
     facts = {
         "ss_num_train_images": sum(item.repeats for item in own),
         "ss_num_reg_images": sum(item.repeats for item in items) - sum(item.repeats for item in own),
         "ss_num_batches_per_epoch": plan.batches,
-        "ss_tag_frequency": json.dumps(_tags(shown), ensure_ascii=False),
+        **({"ss_tag_frequency": json.dumps(tags, ensure_ascii=False)} if tags is not None else {}),
         "ss_dataset_dirs": json.dumps(_folders(own)),
         "ss_prior_loss_weight": settings.objective.prior_loss_weight,
     }
     if described_by(settings) == "dataset_config":
-        return facts | {"ss_datasets": json.dumps(list(_datasets(shown)), ensure_ascii=False)}
+        return facts | {"ss_datasets": json.dumps(list(_datasets(shown, tags is not None)), ensure_ascii=False)}
     data, batch = settings.dataset, settings.optimizer.train_batch_size
     least, most = _bounds(data)
     return {
@@ -57,7 +62,7 @@ def data_facts(
     }
 
 
-def _datasets(shown: list[Shown]) -> Iterator[dict[str, Any]]:
+def _datasets(shown: list[Shown], with_tags: bool) -> Iterator[dict[str, Any]]:
     for number in dict.fromkeys(item.subset.dataset for item, _, _ in shown):
         within = [one for one in shown if one[0].subset.dataset == number]
         items = [item for item, _, _ in within]
@@ -72,8 +77,9 @@ def _datasets(shown: list[Shown]) -> Iterator[dict[str, Any]]:
             "enable_bucket": reading.pictures.enable_bucket,
             "min_bucket_reso": least,
             "max_bucket_reso": most,
-            "tag_frequency": _tags(within),
+            **({"tag_frequency": _tags(within)} if with_tags else {}),
             "bucket_info": _bucket_info(within, reading.pictures),
+            "resize_interpolation": None,
             "subsets": [_subset(together) for together in _by_subset(items)],
         }
 
@@ -101,19 +107,31 @@ def _subset(items: list[Item]) -> dict[str, Any]:
         "enable_wildcard": captions.enable_wildcard,
         "caption_prefix": captions.caption_prefix or None,
         "caption_suffix": captions.caption_suffix or None,
+        "resize_interpolation": None,
         "image_dir": first.picture.parent.name,
         "class_tokens": first.words or None,
         "is_reg": first.is_regularisation,
     }
 
 
-def _tags(shown: list[Shown]) -> dict[str, Counter[str]]:
-    """How often each part of a caption occurs, by folder; regularisation pictures are left out."""
+def _tags(shown: list[Shown]) -> dict[str, Counter[str]] | None:
+    """How often each part of a caption occurs, by folder; regularisation pictures are left out.
+
+    None where it is more than a file may say: captions that are whole sentences repeat so little of each other that
+    the list would be as long as they are.
+    """
     tags: dict[str, Counter[str]] = {}
+    total = 0
     for item, caption, _ in shown:
-        if not item.is_regularisation:
-            words = (word.strip() for word in caption.replace("\n", ",").split(","))
-            tags.setdefault(item.picture.parent.name, Counter()).update(word for word in words if word)
+        if item.is_regularisation:
+            continue
+        counts = tags.setdefault(item.picture.parent.name, Counter())
+        for part in caption.replace("\n", ",").split(","):
+            if word := part.strip():
+                total += 0 if word in counts else len(word)
+                counts[word] += 1
+        if total > MOST:
+            return None
     return tags
 
 
@@ -132,13 +150,16 @@ def _bounds(pictures: Dataset) -> tuple[int | None, int | None]:
 
 
 def _bucket_info(shown: list[Shown], pictures: Dataset) -> dict[str, Any] | None:
-    """Every bucket's size with the pictures times repeats in it, and how far aspects are off in the mean."""
+    """Every bucket's size with the pictures times repeats in it, and how far it is in the mean of the pictures from
+    their own aspects.
+    """
     if not pictures.enable_bucket:
         return None
     counts = Counter[Size]()
     for item, _, place in shown:
         counts[place.bucket] += item.repeats
-    errors = [abs(p.resized[0] / p.resized[1] - p.bucket[0] / p.bucket[1]) for _, _, p in shown]
+    places = {item.picture: place for item, _, place in shown}.values()
+    errors = [abs(p.bucket[0] / p.bucket[1] - _aspect(p)) for p in places]
     return {
         "buckets": {
             str(number): {"resolution": list(size), "count": count}
@@ -146,3 +167,9 @@ def _bucket_info(shown: list[Shown], pictures: Dataset) -> dict[str, Any] | None
         },
         "mean_img_ar_error": sum(errors) / len(errors),
     }
+
+
+def _aspect(place: Placed) -> float:
+    """Of the picture as it is on the disk."""
+    width, height = place.original if place.original != (0, 0) else place.resized
+    return width / height

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +11,36 @@ import torch
 from torch import Tensor
 
 from engine.failure import Failure
-from engine.models.family import Family, Parts
+from engine.models.family import Family, Parts, Target
+from engine.networks import refusals
+from engine.networks.begun_from import Matrices, fitted, read, unplaced, usual
 from engine.networks.dropout import Dropouts
-from engine.networks.kohya_format import load_lora, save_lora
-from engine.networks.lora import LoraNetwork, rank_and_alpha
+from engine.networks.kohya_format import save_lora
+from engine.networks.lora import LoraNetwork, ranks_and_alphas
 from engine.networks.network import Network
+from engine.networks.refusals import Refusal
 from engine.settings.network import PARTS
 from engine.settings.network import Network as NetworkSettings
+from engine.settings.sd_networks import network_arguments
 from engine.settings.training import TrainingSettings
 from engine.training.metadata import DTYPES
+
+OPTION = "network_weights"
 
 
 class LoraMethod:
     adapter = "lora"
 
     def __init__(
-        self, family: Family, parts: Parts, settings: TrainingSettings, total_steps: int, dtype: torch.dtype
+        self,
+        family: Family,
+        parts: Parts,
+        settings: TrainingSettings,
+        total_steps: int,
+        dtype: torch.dtype,
+        goes_on: Mapping[str, Tensor] | None = None,
     ) -> None:
+        """goes_on: the weights of the state that the run goes on from, which needs no file any more."""
         s = settings.network
         unet_lr, text_encoder_lr = settings.optimizer.rates()
         targets = family.lora_targets(parts)
@@ -34,13 +49,24 @@ class LoraMethod:
         self._ratios: dict[str, float] = {part: s.loraplus_ratio(part)[1] for part in PARTS}
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
         self._largest_norm = s.scale_weight_norms
-        targets = [target for target in targets if self.rates[target.group] > 0]
-        weights = _weights_to_begin_from(s)
-        rank, alpha = (s.dim_from_weights and rank_and_alpha(weights)) or (s.network_dim, s.network_alpha)
+        self._network_args = network_arguments(settings)
+        trained = [target for target in targets if self.rates[target.group] > 0]
+        begun = None if goes_on else _begun_from(s, targets, trained, family.name)
+        rank, alpha = s.network_dim, s.network_alpha
+        given: dict[str, tuple[int, float]] = {}
+        if s.dim_from_weights and s.network_weights:
+            if goes_on:
+                given = ranks_and_alphas(goes_on)
+            elif begun:
+                given = {name: (found.rank, found.alpha) for name, found in begun.items()}
+            rank, alpha = usual(given.values()) or (rank, alpha)
         dropouts = Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout)
-        self.network: Network = LoraNetwork(targets, rank, alpha, dropouts, family.network_module, dtype)
-        if weights:
-            _begin_from(self.network, weights, s)
+        self.network: Network = LoraNetwork(trained, rank, alpha, dropouts, family.network_module, dtype, given)
+        if begun:
+            try:
+                self.network.begin_from(begun)
+            except RuntimeError as error:
+                raise _of_another_size(Path(s.network_weights), error) from error
         self._dtype = DTYPES[settings.source_model.save_precision]
 
     @property
@@ -74,7 +100,12 @@ class LoraMethod:
             self.network.limit_norms(self._largest_norm)
 
     def metadata(self) -> dict[str, Any]:
-        return {**self.network.metadata(), "ss_scale_weight_norms": self._largest_norm or None}
+        said = self.network.metadata()
+        if self._network_args:
+            # sd-scripts tells the network its dropout among them, as a number.
+            arguments = self._network_args | {"dropout": said["ss_network_dropout"]}
+            said["ss_network_args"] = json.dumps(arguments)
+        return {**said, "ss_scale_weight_norms": self._largest_norm or None}
 
     def save(self, file: Path, metadata: dict[str, str]) -> None:
         save_lora(self.network.state_dict(), metadata, file, self._dtype)
@@ -86,37 +117,48 @@ class LoraMethod:
         self.network.load_state_dict(weights)
 
 
-def _weights_to_begin_from(settings: NetworkSettings) -> dict[str, Tensor]:
+def _begun_from(
+    settings: NetworkSettings, targets: list[Target], trained: list[Target], family: str
+) -> dict[str, Matrices] | None:
+    """What the file to begin from has for the targets that are trained.  targets: all that the family has.
+
+    Raises Failure where something of the file would be lost.
+    """
+    file = Path(settings.network_weights)
     if not settings.network_weights:
-        return {}
-    try:
-        weights = load_lora(Path(settings.network_weights))
-    except Exception as error:  # a damaged file can fail in any of its format's ways
-        raise Failure(f"{settings.network_weights} cannot be read: {error}.", option="network_weights") from error
-    if rank_and_alpha(weights) is None:
-        raise Failure(f"{settings.network_weights} is no LoRA file.", "Choose one.", "network_weights")
-    return weights
-
-
-def _begin_from(network: Network, weights: dict[str, Tensor], settings: NetworkSettings) -> None:
-    try:
-        begun = network.begin_from(weights)
-    except RuntimeError as error:
-        found = rank_and_alpha(weights)
-        if found and not settings.dim_from_weights and found[0] != settings.network_dim:
-            raise Failure(
-                f"{settings.network_weights} has rank {found[0]}, not {settings.network_dim}.",
-                "Turn on DIM from weights, or set Network Rank to it.",
-                "network_dim",
-            ) from error
+        return None
+    if not file.is_file():
+        raise Failure(f'There is no file "{file}".', "Correct the path, or empty the field.", OPTION)
+    weights, network_file, told = read(file)
+    if refusal := refusals.not_a_standard_lora(file.name, network_file):
+        raise _refused(refusal)
+    count, foreign = len(network_file.modules), unplaced(network_file, targets)
+    if len(foreign) == count:
         raise Failure(
-            f"{settings.network_weights} does not fit this model: {error}.",
-            "It has several ranks, or was trained on a model of another size. Choose another file.",
-            "network_weights",
-        ) from error
-    if not begun:
-        raise Failure(
-            f"{settings.network_weights} has nothing for this model: it was trained for another family.",
-            "Choose another file.",
-            "network_weights",
+            f"{file.name} has nothing for {family}: it was trained for another family.", "Choose another file.", OPTION
         )
+    if foreign:
+        raise _refused(refusals.not_trained(file.name, foreign, count))
+    if rateless := unplaced(network_file, trained):
+        part = "UNet" if any(place.part == "unet" for place in rateless) else "text encoder"
+        raise _refused(refusals.not_trained(file.name, rateless, count, part))
+    try:
+        begun = fitted(weights, network_file, trained, told)
+    except RuntimeError as error:
+        raise _of_another_size(file, error) from error
+    ranks = {matrices.rank for matrices in begun.values()}
+    if not settings.dim_from_weights and ranks != {settings.network_dim}:
+        raise _refused(refusals.another_rank(file.name, ranks, settings.network_dim))
+    return begun
+
+
+def _refused(refusal: Refusal) -> Failure:
+    return Failure(refusal.what, refusal.mend, refusal.option)
+
+
+def _of_another_size(file: Path, error: RuntimeError) -> Failure:
+    return Failure(
+        f"{file.name} does not fit this model: {error}.",
+        "It was trained on a model of another size. Choose another file.",
+        OPTION,
+    )

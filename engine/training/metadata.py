@@ -19,11 +19,18 @@ from engine.data.buckets import Placed
 from engine.data.items import Item
 from engine.data.steps import StepPlan
 from engine.networks.kohya_format import LEGACY_HASH_LENGTH, LEGACY_HASH_OFFSET, as_text
+from engine.settings.families import TRANSFORMERS
 from engine.settings.objective import Objective
+from engine.settings.optimizer import Optimizer
 from engine.settings.training import TrainingSettings
 from engine.settings.validation import Validation
 from engine.training.data_facts import data_facts
-from engine.training.schedules import warmup_steps
+from engine.training.metadata_size import sentence, within
+
+LEAST = (
+    "ss_v2", "ss_base_model_version", "ss_network_module", "ss_network_dim", "ss_network_alpha", "ss_network_args",
+)  # fmt: skip
+"""What sd-scripts writes under --no_metadata, so that programs know what to do with the file."""
 
 DTYPES = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -63,43 +70,64 @@ class RunMetadata:
     held_out: int = 0
     began: float = field(default_factory=time.time)
     session: int = field(default_factory=lambda: random.SystemRandom().randrange(2**32))
+    notes: list[str] = field(default_factory=list)
+    """Sentences on what the files do not say because it would be too long, each once."""
+    _told: int = 0
 
     @cached_property
     def _base(self) -> dict[str, Any]:
         """Found out when the first file is saved, and only by the process that saves: it reads the whole model."""
-        return base_model_facts(self.settings.source_model.pretrained_model_name_or_path)
+        source = self.settings.source_model
+        return file_facts("sd_model", source.pretrained_model_name_or_path) | file_facts("vae", source.vae)
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        return data_facts(self.settings, self.plan, self.items, self.captions, self.places)
 
     def at(self, step: int, epoch: int) -> dict[str, str]:
         """All metadata of a file saved after `step` steps in epoch `epoch`, as text."""
-        values = {
-            **_NOT_USED,
-            **self._base,
-            **self._run(),
-            **data_facts(self.settings, self.plan, self.items, self.captions, self.places),
+        said = {
             **self.network,
             **{key: value for key, value in self.family.items() if key.startswith("ss_")},
-            "ss_steps": step,
-            "ss_epoch": epoch,
         }
-        values["ss_training_finished_at"] = time.time()
-        return {**{key: as_text(value) for key, value in sorted(values.items())}, **self._modelspec()}
+        if self.settings.metadata.no_metadata:
+            values = {key: value for key, value in ({"ss_v2": False} | said).items() if key in LEAST}
+        else:
+            values = {
+                **_NOT_USED,
+                **self._base,
+                **self._run(),
+                **self._data,
+                **said,
+                "ss_steps": step,
+                "ss_epoch": epoch,
+                "ss_training_finished_at": time.time(),
+            }
+        whole = {**{key: as_text(value) for key, value in sorted(values.items())}, **self._modelspec()}
+        written, left_out = within(whole)
+        if not self.settings.metadata.no_metadata and "ss_tag_frequency" not in whole:
+            left_out.insert(0, "ss_tag_frequency")
+        if left_out and (note := sentence(left_out)) not in self.notes:
+            self.notes.append(note)
+        return written
+
+    def new_notes(self) -> list[str]:
+        """Those that were not asked for yet."""
+        new, self._told = self.notes[self._told :], len(self.notes)
+        return new
 
     def _run(self) -> dict[str, Any]:
         s = self.settings
-        unet_lr, text_encoder_lr = s.optimizer.rates() if s.method == "lora" else (None, None)
         return {
             "ss_session_id": self.session,
             "ss_training_started_at": self.began,
             "ss_output_name": s.folders.output_name,
-            "ss_learning_rate": s.optimizer.learning_rate,
-            "ss_text_encoder_lr": text_encoder_lr,
-            "ss_unet_lr": unet_lr,
+            **_rates(s, self.optimizer),
             "ss_num_epochs": self.plan.epochs_run,
             "ss_gradient_checkpointing": s.hardware.gradient_checkpointing,
             "ss_gradient_accumulation_steps": s.optimizer.gradient_accumulation_steps,
             "ss_max_train_steps": self.plan.steps,
-            "ss_lr_warmup_steps": warmup_steps(s.optimizer, self.plan.steps),
-            "ss_lr_scheduler": s.optimizer.lr_scheduler,
+            "ss_lr_warmup_steps": _warmup(s.optimizer),
             "ss_optimizer": self.optimizer,
             "ss_max_grad_norm": s.optimizer.max_grad_norm,
             "ss_mixed_precision": self.precision,
@@ -107,7 +135,7 @@ class RunMetadata:
             "ss_fp8_base_unet": s.memory.fp8_base_unet,
             "ss_full_fp16": s.memory.full_fp16,
             "ss_seed": self.seed,
-            "ss_clip_skip": s.objective.clip_skip,
+            "ss_clip_skip": _clip_skip(s.objective),
             "ss_cache_latents": s.dataset.cache_latents,
             "ss_face_crop_aug_range": s.dataset.face_range(),
             "ss_training_comment": s.folders.training_comment or None,
@@ -132,9 +160,47 @@ class RunMetadata:
             **{key: value for key, value in self.family.items() if key.startswith("modelspec.")},
             "modelspec.implementation_version": f"darkroom/{VERSION}",
             "modelspec.resolution": f"{width}x{height}",
+            **_reading_and_noise(s.objective),
             "modelspec.date": datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None).isoformat(),
             **{f"modelspec.{key}": value for key, value in given.items() if value},
         }
+
+
+def _rates(s: TrainingSettings, optimizer: str) -> dict[str, Any]:
+    """As sd-scripts' arguments would say them: None is a rate that is not given, of a part that follows the common one;
+    0 is that of a part that is not trained. Where several text encoders may have rates of their own they are a list.
+
+    Where Adafactor makes its own rates, there are none, and the common one stands with the schedule.
+    """
+    o = s.optimizer
+    if "Adafactor(" in optimizer and "relative_step=True" in optimizer:
+        own = dict.fromkeys(("ss_learning_rate", "ss_unet_lr", "ss_text_encoder_lr"))
+        return own | {"ss_lr_scheduler": f"adafactor:{o.learning_rate}"}
+    said: dict[str, Any] = {"ss_learning_rate": o.learning_rate, "ss_lr_scheduler": o.lr_scheduler}
+    if s.method != "lora" or not (o.unet_lr or o.text_encoder_lr):
+        return said | {"ss_unet_lr": None, "ss_text_encoder_lr": None}
+    unet, text = o.rates()
+    return said | {"ss_unet_lr": unet, "ss_text_encoder_lr": [text] if s.family() in TRANSFORMERS else text}
+
+
+def _warmup(o: Optimizer) -> int | float:
+    """In steps, or as a share of the run; none for constant."""
+    return 0 if o.lr_scheduler == "constant" else o.lr_warmup_steps or round(o.lr_warmup / 100, 9) or 0
+
+
+def _clip_skip(o: Objective) -> int | None:
+    """None for the layer that is read anyway."""
+    return o.clip_skip if o.clip_skip > 1 else None
+
+
+def _reading_and_noise(o: Objective) -> dict[str, str]:
+    """Where they are not as usual."""
+    said = {}
+    if (o.min_timestep, o.max_timestep) != (0, 1000):
+        said["modelspec.timestep_range"] = f"{o.min_timestep},{o.max_timestep}"
+    if (layer := _clip_skip(o)) is not None:
+        said["modelspec.encoder_layer"] = str(layer)
+    return said
 
 
 def _validation(v: Validation, held_out: int) -> dict[str, Any]:
@@ -173,25 +239,26 @@ def _objective(o: Objective) -> dict[str, Any]:
     }
 
 
-def base_model_facts(source: str) -> dict[str, Any]:
-    """What the file says of the model that it was trained on: its name, and of a single file both its hashes."""
+def file_facts(kind: str, source: str) -> dict[str, Any]:
+    """What the file says of a model that was read: its name, and of a single file both its hashes; nothing of none.
+
+    kind: as sd-scripts calls it, sd_model or vae.
+    """
     path = Path(source)
+    if not source:
+        return {}
     if path.is_dir():
-        return {
-            "ss_sd_model_name": path.name,
-            "ss_sd_model_hash": "IsADirectory",
-            "ss_new_sd_model_hash": "IsADirectory",
-        }
+        return _named(kind, path.name, "IsADirectory", "IsADirectory")
     if not path.is_file():
-        return {"ss_sd_model_name": source}
+        return {f"ss_{kind}_name": source}
     with path.open("rb") as stream:
         whole = hashlib.sha256()
         while piece := stream.read(2**22):
             whole.update(piece)
         stream.seek(LEGACY_HASH_OFFSET)
         legacy = hashlib.sha256(stream.read(LEGACY_HASH_LENGTH))
-    return {
-        "ss_sd_model_name": path.name,
-        "ss_sd_model_hash": legacy.hexdigest()[:8],
-        "ss_new_sd_model_hash": whole.hexdigest(),
-    }
+    return _named(kind, path.name, legacy.hexdigest()[:8], whole.hexdigest())
+
+
+def _named(kind: str, name: str, old: str, new: str) -> dict[str, Any]:
+    return {f"ss_{kind}_name": name, f"ss_{kind}_hash": old, f"ss_new_{kind}_hash": new}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
 
 from engine.models.family import Family, Parts
 from engine.settings.training import TrainingSettings
@@ -11,10 +14,19 @@ from engine.training.method import Method
 from engine.training.whole_model_method import WholeModelMethod
 
 
-def method_of(family: Family, parts: Parts, settings: TrainingSettings, total_steps: int, dtype: torch.dtype) -> Method:
+def method_of(
+    family: Family,
+    parts: Parts,
+    settings: TrainingSettings,
+    total_steps: int,
+    dtype: torch.dtype,
+    goes_on: Mapping[str, Tensor] | None = None,
+) -> Method:
     """The one that the settings say, attached to the model or with the model's weights set free.
 
-    total_steps: of the run, which Stop TE is a share of.  dtype: of what learns.
+    total_steps: of the run, which Stop TE is a share of.  dtype: of what learns.  goes_on: the weights of the state
+    that the run goes on from.
     """
-    kind = LoraMethod if settings.method == "lora" else WholeModelMethod
-    return kind(family, parts, settings, total_steps, dtype)
+    if settings.method == "lora":
+        return LoraMethod(family, parts, settings, total_steps, dtype, goes_on)
+    return WholeModelMethod(family, parts, settings, total_steps, dtype)

@@ -149,8 +149,11 @@ class Milestones:
         self.report.stage("saving", detail=file.name)
         if with_state:
             self._keep_state(file.with_name(state_name(stem)), step)
+        metadata = self.metadata.at(step, -(-step // self.plan.steps_per_epoch))
+        for note in self.metadata.new_notes():
+            self.report.warn(note)
         with self.resting():
-            self.method.save(file, self.metadata.at(step, -(-step // self.plan.steps_per_epoch)))
+            self.method.save(file, metadata)
         self.report.event(Checkpoint(file=str(file), step=step, final=final))
         self._go_on(step)
 

@@ -93,9 +93,12 @@ def resting_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
 
 
 def full_name(optimizer: torch.optim.Optimizer, settings: OptimizerSettings) -> str:
-    """Module, class and extra arguments, as trained files name their optimizer."""
-    kind = type(optimizer)
-    arguments = ",".join(f"{name}={value}" for name, value in settings.extra_arguments().items())
+    """Module, class and extra arguments, as trained files name their optimizer: sd-scripts adds those that it sets
+    itself behind the user's, but for the one that makes SGD Nesterov's.
+    """
+    kind, given = type(optimizer), settings.extra_arguments()
+    implied = {name: value for name, value in _CLASSES[settings.optimizer][1].items() if name != "nesterov"}
+    arguments = ",".join(f"{name}={value}" for name, value in {**given, **(implied | given)}.items())
     return f"{kind.__module__}.{kind.__name__}" + (f"({arguments})" if arguments else "")
 
 

@@ -119,7 +119,7 @@ def _train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[
     )
 
     torch.manual_seed(seed)
-    method = method_of(family, parts, settings, plan.steps, learned_as)
+    method = method_of(family, parts, settings, plan.steps, learned_as, saved[0] if saved else None)
     if settings.hardware.gradient_checkpointing:
         save_memory(parts.denoiser, *parts.text_encoders)
 

@@ -95,12 +95,15 @@ def test_rank_and_alpha_come_from_the_file_to_begin_from(settings: TrainingSetti
     other = tmp_path / "other.safetensors"
     for content, words in (
         ({"a": torch.ones(2)}, "is no LoRA file"),
-        ({"lora_unet_double_blocks_0.lora_down.weight": torch.ones(4, 4)}, "another family"),
+        (
+            {f"lora_unet_double_blocks_0.lora_{side}.weight": torch.ones(4, 4) for side in ("up", "down")},
+            "another family",
+        ),
     ):
         save_lora(content, {}, other, torch.float32)
         with pytest.raises(Failure, match=words):
             method_of(settings, network_weights=str(other))
-    with pytest.raises(Failure, match="cannot be read"):
+    with pytest.raises(Failure, match="There is no file"):
         method_of(settings, network_weights=str(tmp_path / "gone.safetensors"))
 
 

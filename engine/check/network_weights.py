@@ -1,0 +1,108 @@
+"""Can a run begin from the file in Network weights without losing some of what it holds? By its header alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from engine.check.problem import Problem
+from engine.models.file_kind import file_kind
+from engine.models.header import Header, NoModel, read_header
+from engine.models.pickled import Harmful, read_checkpoint
+from engine.models.recognise import by_shapes
+from engine.networks import refusals
+from engine.networks.dialects import NetworkFile, Place, dialect_of
+from engine.networks.refusals import ENDINGS, Refusal
+from engine.networks.trained_names import OWN_BLOCKS, families_of, has_parts_apart, trains
+from engine.settings.families import TITLES, FamilyName
+from engine.settings.training import TrainingSettings
+
+OPTION = "network_weights"
+
+TAKE_RANK = "Take rank and alpha from the file"
+
+
+def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
+    given = settings.network.network_weights
+    if settings.method != "lora" or not given:
+        return
+    file = Path(given)
+    if not file.is_file():
+        yield Problem(OPTION, f'There is no file "{given}".', "Correct the path, or empty the field.")
+    elif file.suffix.lower() not in ENDINGS:
+        yield Problem(
+            OPTION,
+            f"{file.name} is no LoRA file: those end in .safetensors, seldom in .ckpt or .pt.",
+            "Choose another file, or empty the field.",
+        )
+    else:
+        try:
+            header = _header(file)
+        except NoModel as error:
+            yield Problem(OPTION, str(error), error.mend)
+            return
+        if header is None:  # only torch may know what it is
+            return
+        found, known = dialect_of(header.shapes), by_shapes(header.shapes, header.metadata)
+        if not found.is_network and known.kind != "unknown":
+            yield Problem(OPTION, f"{file.name} is {known.title}, not a LoRA.", "Choose a LoRA, or empty the field.")
+        elif refusal := _refusal(file.name, found, known.family, settings):
+            fix = TAKE_RANK if refusal.option == "network_dim" else ""
+            yield Problem(refusal.option, refusal.what, refusal.mend, fix=fix)
+
+
+def _header(file: Path) -> Header | None:
+    """None where it cannot be known without loading it.  Raises NoModel."""
+    if file_kind(file) == "safetensors":
+        return read_header(file)
+    try:
+        tensors = read_checkpoint(file).tensors
+    except Harmful:
+        raise
+    except NoModel:
+        return None
+    return Header({name: tensor.shape for name, tensor in tensors.items()})
+
+
+def _refusal(name: str, file: NetworkFile, told: FamilyName | None, settings: TrainingSettings) -> Refusal | None:
+    """told: the family that the file says it is for."""
+    if refusal := refusals.not_a_standard_lora(name, file):
+        return refusal
+    family, modules = settings.family(), file.modules
+    its = families_of(modules)
+    its = [told] if told in its else its
+    if its and family not in its:
+        *others, last = (TITLES[one] for one in its)
+        return refusals.another_family(name, f"{', '.join(others)} or {last}" if others else last, TITLES[family])
+    if rateless := _without_rate(modules, settings):
+        part = "text encoder" if all(place.part != "unet" for place in rateless) else "UNet"
+        return refusals.not_trained(name, rateless, len(modules), part)
+    if lost := [place for place in modules if not _is_trained(place, settings)]:
+        return refusals.not_trained(name, lost, len(modules))
+    network = settings.network
+    if network.dim_from_weights:
+        return None
+    if family not in ("sd1", "sd2", "sdxl", "sdxl-refiner") and has_parts_apart(modules):
+        return refusals.parts_apart(name, file.naming)
+    ranks = file.ranks()
+    if set(ranks) != {network.network_dim}:
+        return refusals.another_rank(name, [rank for rank, _ in ranks.most_common()], network.network_dim)
+    return None
+
+
+def _is_trained(place: Place, settings: TrainingSettings) -> bool:
+    family = settings.family()
+    blocks, own = settings.flux.train_blocks, OWN_BLOCKS.match(place.path)
+    if family in ("flux", "chroma") and place.part == "unet" and blocks != "all" and own and own.lastgroup != blocks:
+        return False
+    return trains(family, place)
+
+
+def _without_rate(modules: Iterable[Place], settings: TrainingSettings) -> list[Place]:
+    """Places that the family trains, in a part whose learning rate is 0; those of one part."""
+    unet, text_encoder = settings.optimizer.rates()
+    places = [place for place in modules if trains(settings.family(), place)]
+    encoders = [place for place in places if place.part != "unet"]
+    if encoders and not text_encoder:
+        return encoders
+    return [place for place in places if place.part == "unet"] if not unet else []

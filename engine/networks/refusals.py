@@ -1,0 +1,92 @@
+"""Why a file cannot be begun from without losing some of it: sentences that the checks and the engine share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from engine.networks.dialects import NetworkFile, Place, shortened
+
+ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin")
+"""Of files with weights, in capitals or not."""
+
+
+class Refusal(NamedTuple):
+    """what: the sentence.  mend: the next move.  option: the field that it is about."""
+
+    what: str
+    mend: str
+    option: str = "network_weights"
+
+
+ANOTHER = "Choose a standard LoRA, or empty the field."
+
+
+def not_a_standard_lora(name: str, file: NetworkFile) -> Refusal | None:
+    """name: of the file."""
+    if not file.is_network:
+        return Refusal(f"{name} is no LoRA file.", ANOTHER)
+    if file.kind:
+        return Refusal(
+            f"{name} is of the kind {file.kind}; a run here begins from a standard LoRA alone, and what this one "
+            "learned would be lost.",
+            "Choose a standard LoRA; or merge this file into the base model with the program that made it, and train "
+            "on that model.",
+        )
+    if halves := file.halves:
+        return Refusal(
+            f"{name} has one of the two matrices alone at {len(halves)} of its {len(file.modules)} places, such as "
+            f"{shortened(halves)}: it was cut off or changed.",
+            "Get the file again, or choose another one.",
+        )
+    if file.unknown:
+        count = len(file.unknown)
+        return Refusal(
+            f"{name} holds {count} tensor{'s' * (count > 1)} that no standard LoRA has, such as {file.unknown[0]}: "
+            "what was learned there would be lost.",
+            ANOTHER,
+        )
+    return None
+
+
+def another_family(name: str, its: str, this: str) -> Refusal:
+    """its, this: the families, for people."""
+    return Refusal(
+        f"{name} was trained for {its}, and this run trains {this}.",
+        "Choose a LoRA of this family, or the base model that the file was made for.",
+    )
+
+
+def not_trained(name: str, places: Collection[Place], of: int, part: str = "") -> Refusal:
+    """places: those of the file that the run does not train, of so many.  part: the one whose learning rate is 0."""
+    if part:
+        return Refusal(
+            f"{name} has {len(places)} of its {of} places in the {part}, whose learning rate is 0: what was learned "
+            "there would be lost.",
+            f"Give the {part} a learning rate, or choose a file without them.",
+        )
+    return Refusal(
+        f"{name} has {len(places)} of its {of} places where this run trains nothing, such as {shortened(places)}: what "
+        "was learned there would be lost.",
+        "Choose a file that a run like this one made; for FLUX.1, Train Blocks says which blocks are trained.",
+    )
+
+
+def another_rank(name: str, ranks: Collection[int], rank: int) -> Refusal:
+    """ranks: of the file, those that most places have first.  rank: in the settings."""
+    least, most = min(ranks), max(ranks)
+    has = f"rank {least}" if least == most else f"ranks from {least} to {most}"
+    return Refusal(
+        f"{name} has {has}, not {rank}.",
+        "Turn on DIM from weights" + (", or set Network Rank to it." if least == most else "."),
+        "network_dim",
+    )
+
+
+def parts_apart(name: str, naming: str) -> Refusal:
+    return Refusal(
+        f"{name} has the queries, keys and values of a layer apart, as {naming} writes them; together, as they are "
+        "trained here, they have a larger rank than Network Rank.",
+        "Turn on DIM from weights.",
+        "network_dim",
+    )

@@ -1,0 +1,90 @@
+"""Which places of a model a LoRA is put on, family by family: what the families' lora_targets() say of a loaded model,
+as patterns that the checks can ask before there is one. Of each place the original's name counts and diffusers'.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from engine.networks.dialects import Found, Place
+from engine.settings.families import FamilyName
+
+_CLIP = r"(text_model_)?encoder_layers_\d+_(self_attn_([qkv]|out)_proj|mlp_fc[12])"
+_ATTENTION = r"(proj_in|proj_out|transformer_blocks_\d+_(attn[12]_to_([qkv]|out_0)|ff_net_(0_proj|2)))"
+_UNET = (
+    rf"(down_blocks_\d+|mid_block|up_blocks_\d+)_attentions_\d+_{_ATTENTION}",
+    rf"((input|output)_blocks_\d+|middle_block)_1_{_ATTENTION}",
+)
+_OF_STREAMS = r"attn_(to_[qkv]|to_out_0|add_[qkv]_proj|to_add_out)|ff(_context)?_net_(0_proj|2)"
+_FLUX = (
+    r"double_blocks_\d+_(img|txt)_(attn_(qkv|proj)|mlp_[02])",
+    r"single_blocks_\d+_linear[12]",
+    rf"transformer_blocks_\d+_({_OF_STREAMS})",
+    r"single_transformer_blocks_\d+_(attn_to_[qkv]|proj_mlp|proj_out)",
+)
+_FLUXS_MODULATION = (
+    r"double_blocks_\d+_(img|txt)_mod_lin",
+    r"single_blocks_\d+_modulation_lin",
+    r"transformer_blocks_\d+_norm1(_context)?_linear",
+    r"single_transformer_blocks_\d+_norm_linear",
+)
+_SD3 = (
+    r"joint_blocks_\d+_(x|context)_block_(attn2?_(qkv|proj)|mlp_fc[12]|adaLN_modulation_1)",
+    rf"transformer_blocks_\d+_({_OF_STREAMS}|attn2_to_([qkv]|out_0)|norm1(_context)?_linear)",
+)
+_LUMINA = (
+    r"(layers|noise_refiner|context_refiner)_\d+_(attention_(qkv|out)|feed_forward_w[123]|adaLN_modulation_1)",
+    r"final_layer_(linear|adaLN_modulation_1)",
+    r"(layers|noise_refiner|context_refiner)_\d+_(attn_to_([qkv]|out_0)|feed_forward_linear_[123]|norm1_linear)",
+    r"norm_out_linear_[12]",
+)
+_GEMMA = r"(model_)?layers_\d+_(self_attn_[qkvo]_proj|mlp_(gate|up|down)_proj)"
+
+_TRAINED: Mapping[FamilyName, Mapping[str, tuple[str, ...]]] = {
+    "sd1": {"unet": _UNET, "te1": (_CLIP,)},
+    "sd2": {"unet": _UNET, "te1": (_CLIP,)},
+    "sdxl": {"unet": _UNET, "te1": (_CLIP,), "te2": (_CLIP,)},
+    "sdxl-refiner": {"unet": _UNET, "te1": (_CLIP,)},
+    "sd3": {"unet": _SD3, "te1": (_CLIP,), "te2": (_CLIP,)},
+    "flux": {"unet": (*_FLUX, *_FLUXS_MODULATION), "te1": (_CLIP,)},
+    "chroma": {"unet": _FLUX},
+    "lumina": {"unet": _LUMINA, "te1": (_GEMMA,)},
+}
+_PATTERNS = {
+    family: {part: re.compile("|".join(f"(?:{one})" for one in patterns)) for part, patterns in parts.items()}
+    for family, parts in _TRAINED.items()
+}
+
+OWN_BLOCKS = re.compile(r"(?P<double>double_blocks|transformer_blocks)_|(?P<single>single_)(transformer_)?blocks_")
+"""FLUX.1's two kinds of blocks, of which one alone may be trained."""
+
+_CROSS_ATTENTION: Mapping[FamilyName, int] = {"sd1": 768, "sd2": 1024, "sdxl": 2048, "sdxl-refiner": 1280}
+"""Numbers to a token of what a UNet is told: by them alone files of Stable Diffusion 1 and 2 differ."""
+
+_APART = re.compile(r"(single_)?transformer_blocks_\d+_attn2?_(to_[qkv]|add_[qkv]_proj)|.*_attn_to_[qkv]|.*_proj_mlp")
+"""Names for a part of what is one matrix in the original transformers."""
+
+
+def trains(family: FamilyName, place: Place) -> bool:
+    """Whether a LoRA of this family may have something there."""
+    pattern = _PATTERNS.get(family, {}).get(place.part)
+    return bool(pattern and pattern.fullmatch(place.path))
+
+
+def families_of(modules: Mapping[Place, Found]) -> list[FamilyName]:
+    """The families that train most of these places, all that are as likely."""
+    fitting = {family: sum(trains(family, place) for place in modules) for family in _PATTERNS}
+    most = max(fitting.values(), default=0)
+    likely = [family for family, count in fitting.items() if count == most > 0]
+    told = next(
+        (found.down_shape[1] for place, found in modules.items()
+         if place.path.endswith("attn2_to_k") and place.part == "unet" and len(found.down_shape) > 1), 0
+    )  # fmt: skip
+    by_width = [family for family in likely if _CROSS_ATTENTION.get(family) == told]
+    return by_width if told in _CROSS_ATTENTION.values() and by_width else likely
+
+
+def has_parts_apart(places: Iterable[Place]) -> bool:
+    """Whether queries, keys and values have matrices of their own where the original has one for all."""
+    return any(place.part == "unet" and _APART.fullmatch(place.path) for place in places)

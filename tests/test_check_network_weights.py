@@ -1,0 +1,291 @@
+"""What the check says of the file in Network weights, by its header: kind, family, and what would be lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from engine.check.mend import mended
+from engine.check.network_weights import TAKE_RANK, check_network_weights
+from engine.check.problem import Problem
+from engine.settings.training import TrainingSettings
+from tests.models.small import SETTINGS
+
+FAMILIES: dict[str, dict[str, Any]] = {"sd1": {}, **SETTINGS}
+
+UNET = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+CROSS = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+TEXT = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
+RESNET = "lora_unet_down_blocks_0_resnets_0_conv1"
+
+
+def header_only(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
+    """A file of the right length whose weights are a hole in it: nothing but the header may be read."""
+    listed, at = {}, 0
+    for name, shape in shapes.items():
+        count = 2
+        for side in shape:
+            count *= side
+        listed[name] = {"dtype": "F16", "shape": list(shape), "data_offsets": [at, at + count]}
+        at += count
+    text = json.dumps(listed).encode()
+    with file.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        stream.truncate(8 + len(text) + at)
+    return file
+
+
+def pair(name: str, rank: int = 8, wide: int = 320, kernel: int = 0, down: str = "lora_down", up: str = "lora_up"):
+    ends: tuple[int, ...] = (kernel, kernel) if kernel else ()
+    return {f"{name}.{down}.weight": (rank, wide, *ends), f"{name}.{up}.weight": (320, rank, *ends[:0])}
+
+
+def problems(tmp_path: Path, shapes: Mapping[str, tuple[int, ...]], name: str = "old.safetensors", **changes: Any):
+    file = header_only(tmp_path / name, shapes)
+    told = {"unet_lr": 1e-4, "text_encoder_lr": 1e-4, "network_dim": 8, "network_weights": str(file)}
+    settings = TrainingSettings().for_method("lora").with_values(told | changes)
+    return list(check_network_weights(settings))
+
+
+def only(found: list[Problem]) -> Problem:
+    assert len(found) == 1, found
+    assert found[0].blocking
+    assert found[0].mend
+    return found[0]
+
+
+def lora(*names: str, rank: int = 8) -> dict[str, tuple[int, ...]]:
+    return {key: shape for name in names for key, shape in pair(name, rank).items()}
+
+
+PLAIN: dict[str, tuple[str, dict[str, tuple[int, ...]]]] = {
+    "kohya": ("sd1", lora(UNET, TEXT)),
+    "kohya with alphas": ("sd1", {**lora(UNET, TEXT), f"{UNET}.alpha": (), f"{TEXT}.alpha": ()}),
+    "kohya, cross attention of Stable Diffusion 2": ("sd2", pair(CROSS, wide=1024)),
+    "kohya's SDXL": (
+        "sdxl",
+        lora("lora_unet_input_blocks_4_1_transformer_blocks_0_ff_net_0_proj", TEXT.replace("te_", "te1_"),
+             TEXT.replace("te_", "te2_")),
+    ),
+    "SDXL with diffusers' names": ("sdxl", lora("lora_unet_down_blocks_1_attentions_0_proj_in")),
+    "diffusers and peft": (
+        "sd1",
+        pair("unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0", down="lora_A", up="lora_B")
+        | pair("text_encoder.text_model.encoder.layers.3.mlp.fc1", down="lora_A", up="lora_B"),
+    ),
+    "peft alone": (
+        "sd1", pair("base_model.model.mid_block.attentions.0.proj_in", down="lora_A.default", up="lora_B.default")
+    ),
+    "diffusers' oldest": (
+        "sd1", pair("unet.up_blocks.1.attentions.0.transformer_blocks.0.attn1.processor.to_out_lora", down="down",
+                    up="up")
+    ),
+    "ComfyUI's FLUX": (
+        "flux", pair("diffusion_model.double_blocks.3.img_attn.qkv", down="lora_A", up="lora_B")
+        | pair("diffusion_model.single_blocks.3.linear1", down="lora_A", up="lora_B"),
+    ),
+    "Chroma": ("chroma", lora("lora_unet_double_blocks_0_txt_mlp_2", "lora_unet_single_blocks_37_linear2")),
+    "SD 3": ("sd3", lora("lora_unet_joint_blocks_23_x_block_attn_qkv", "lora_te2_text_model_encoder_layers_9_mlp_fc2")),
+    "Lumina": ("lumina", lora("lora_unet_layers_3_attention_qkv", "lora_te_layers_0_self_attn_o_proj")),
+    "in capitals": ("sd1", lora(UNET)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.shows("network_weights")
+def test_a_standard_lora_is_taken_whoever_wrote_it(name: str, tmp_path: Path):
+    family, shapes = PLAIN[name]
+    file = "OLD.SAFETENSORS" if name == "in capitals" else "old.safetensors"
+    assert problems(tmp_path, shapes, file, **FAMILIES[family]) == []
+
+
+KINDS: dict[str, dict[str, tuple[int, ...]]] = {
+    "LoCon, with 2 convolutions": {**lora(UNET), **pair(RESNET, kernel=3), **pair(f"{RESNET[:-1]}2", kernel=3)},
+    "LoCon with Tucker decomposition": {**lora(UNET), f"{RESNET}.lora_mid.weight": (8, 8, 3, 3)},
+    "DoRA": {**lora(UNET), f"{UNET}.dora_scale": (320, 1)},
+    "DoRA ": {**pair("unet.x", down="lora_A", up="lora_B"), "unet.x.lora_magnitude_vector": (320,)},
+    "LoHa": {f"{UNET}.hada_w{n}_{side}": (8, 8) for n in (1, 2) for side in "ab"},
+    "LoHa ": {f"{UNET}.hada_t1": (8, 8, 3, 3), f"{UNET}.alpha": ()},
+    "LoKr": {
+        f"{UNET}.lokr_w1": (4, 4),
+        f"{UNET}.lokr_w2_a": (80, 8),
+        f"{UNET}.lokr_w2_b": (8, 80),
+        f"{UNET}.alpha": (),
+    },
+    "GLoRA": {f"{UNET}.{one}.weight": (8, 320) for one in ("a1", "a2", "b1", "b2")} | {f"{UNET}.alpha": ()},
+    "(IA)³": {f"{UNET}.weight": (320, 1), f"{UNET}.on_input": ()},
+    "(IA)³ ": {"base_model.model.down.0.to_k.ia3_l": (320, 1)},
+    "OFT": {f"{UNET}.oft_blocks": (4, 80, 80), f"{UNET}.alpha": ()},
+    "OFT ": {"base_model.model.down.0.to_k.oft_R.default.weight": (4, 80)},
+    "OFT  ": {f"{UNET}.oft_diag": (4, 80, 80)},
+    "BOFT": {f"{UNET}.oft_blocks": (3, 4, 80, 80)},
+    "BOFT ": {"base_model.model.down.0.to_k.boft_R": (4, 80, 80)},
+    "VeRA": {"base_model.model.down.0.to_k.vera_lambda_b": (320,)},
+    "file of whole weights": {f"{UNET}.diff": (320, 320), f"{UNET}.diff_b": (320,)},
+    "LoRA with trained norms": {**lora(UNET), "lora_unet_down_blocks_0_resnets_0_norm1.w_norm": (320,)},
+    "LoRA with biases": {**lora(UNET), f"{UNET}.lora_up.bias": (320,)},
+    "LoRA of XLabs": {f"double_blocks.0.processor.qkv_lora1.{side}.weight": (16, 3072) for side in ("down", "up")},
+    "LoRA with embeddings": {**lora(UNET), "bundle_emb.cat.clip_l": (1, 768)},
+    "ControlNet-LLLite": {"lllite_unet_input_blocks_1_1_x_attn1_to_q.down.0.weight": (32, 320)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", ["sd1", "flux"])
+def test_every_other_kind_is_called_by_its_name(kind: str, family: str, tmp_path: Path):
+    problem = only(problems(tmp_path, KINDS[kind], **FAMILIES[family]))
+    assert problem.option == "network_weights"
+    assert f"old.safetensors is of the kind {kind.strip()}" in problem.what
+    assert "would be lost" in problem.what
+    assert "merge this file into the base model" in problem.mend
+
+
+@pytest.mark.parametrize(
+    ("family", "shapes", "its", "this"),
+    [
+        ("sd1", PLAIN["kohya's SDXL"][1], "SDXL", "Stable Diffusion 1"),
+        ("sdxl", PLAIN["ComfyUI's FLUX"][1], "FLUX.1 or Chroma", "SDXL"),
+        ("chroma", lora("lora_unet_double_blocks_0_img_mod_lin", "lora_unet_single_blocks_0_linear1"), "FLUX.1",
+         "Chroma"),
+        ("flux", lora(UNET, TEXT), "Stable Diffusion 1, Stable Diffusion 2, SDXL or SDXL refiner", "FLUX.1"),
+        ("flux", pair(CROSS, wide=768), "Stable Diffusion 1", "FLUX.1"),
+        ("sd1", pair(CROSS, wide=2048), "SDXL", "Stable Diffusion 1"),
+        ("sd2", pair(CROSS, wide=768), "Stable Diffusion 1", "Stable Diffusion 2"),
+        ("sdxl", pair(CROSS, wide=1280), "SDXL refiner", "SDXL"),
+        ("lumina", PLAIN["SD 3"][1], "Stable Diffusion 3", "Lumina Image 2.0"),
+        ("sd3", PLAIN["Lumina"][1], "Lumina Image 2.0", "Stable Diffusion 3"),
+    ],
+)  # fmt: skip
+def test_a_file_for_another_family_is_told_so(
+    family: str, shapes: dict[str, tuple[int, ...]], its: str, this: str, tmp_path: Path
+):
+    found = problems(tmp_path, shapes, **FAMILIES[family])
+    assert only(found).what == f"old.safetensors was trained for {its}, and this run trains {this}."
+
+
+@pytest.mark.parametrize(
+    ("family", "shapes", "changes", "words"),
+    [
+        ("sd1", lora(UNET, TEXT), {"text_encoder_lr": 0}, "1 of its 2 places in the text encoder, whose learning rate"),
+        ("sd1", lora(UNET, TEXT), {"unet_lr": 0}, "1 of its 2 places in the UNet, whose learning rate is 0"),
+        ("sd1", lora(UNET, "lora_unet_time_embedding_linear_1"), {}, "1 of its 2 places .* such as time_embedding"),
+        ("flux", lora("lora_unet_img_in", "lora_unet_single_blocks_0_linear1"), {}, "1 of its 2 places .* img_in"),
+        ("flux", lora("lora_unet_single_blocks_0_linear1", "lora_unet_double_blocks_0_img_attn_qkv"),
+         {"train_blocks": "double"}, "1 of its 2 places .* such as single_blocks_0_linear1"),
+        ("flux", lora("lora_unet_single_blocks_0_linear1", "lora_te3_encoder_block_0_layer_0_SelfAttention_k"), {},
+         "1 of its 2 places .* such as te3_encoder_block_0"),
+        ("sd1", {**lora(UNET), f"{UNET}.mystery": (3,)}, {}, "1 tensor that no standard LoRA has, such as .*mystery"),
+        ("sd1", {**lora(UNET), f"{TEXT}.lora_down.weight": (8, 320)}, {}, "two matrices alone at 1 of its 2"),
+        ("sd1", {**lora(UNET), f"{TEXT}.alpha": ()}, {}, "1 tensor that no standard LoRA has"),
+    ],
+)  # fmt: skip
+def test_what_would_be_lost_is_counted(
+    family: str, shapes: dict[str, tuple[int, ...]], changes: dict[str, Any], words: str, tmp_path: Path
+):
+    problem = only(problems(tmp_path, shapes, **FAMILIES[family] | changes))
+    assert re.search(words, problem.what), problem.what
+
+
+@pytest.mark.parametrize(
+    ("family", "shapes", "words"),
+    [
+        ("sd1", lora(UNET, rank=16), "has rank 16, not 8."),
+        ("sd1", lora(UNET, rank=4) | lora(TEXT, rank=32), "has ranks from 4 to 32, not 8."),
+        ("flux", pair("transformer.transformer_blocks.0.attn.to_q", down="lora_A", up="lora_B"),
+         "has the queries, keys and values of a layer apart, as diffusers writes them"),
+        ("flux", lora("lora_transformer_single_transformer_blocks_0_proj_mlp"), "apart, as OneTrainer writes them"),
+        ("sd3", pair("transformer.transformer_blocks.0.attn.add_k_proj", down="lora_A", up="lora_B"), "apart"),
+    ],
+)  # fmt: skip
+@pytest.mark.shows("dim_from_weights")
+def test_another_rank_is_mended_by_taking_the_files(
+    family: str, shapes: dict[str, tuple[int, ...]], words: str, tmp_path: Path
+):
+    problem = only(problems(tmp_path, shapes, **FAMILIES[family]))
+    assert words in problem.what
+    assert (problem.option, problem.fix) == ("network_dim", TAKE_RANK)
+    assert problems(tmp_path, shapes, dim_from_weights=True, **FAMILIES[family]) == []
+
+
+def test_the_button_takes_the_rank_from_the_file(tmp_path: Path, settings: TrainingSettings):
+    file = header_only(tmp_path / "old.safetensors", lora(UNET, rank=16))
+    asked = settings.with_values({"network_weights": str(file)})
+    (problem,) = check_network_weights(asked)
+    assert mended(problem, asked).network.dim_from_weights
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("old.txt", b"", "old.txt is no LoRA file: those end in .safetensors"),
+        ("old.safetensors", b"<html>", "old.safetensors is a web page"),
+        ("passwd", b"root", "passwd is no LoRA file"),
+    ],
+)
+def test_what_is_no_such_file_at_all(name: str, content: bytes, words: str, tmp_path: Path):
+    (tmp_path / name).write_bytes(content)
+    settings = TrainingSettings().for_method("lora").with_values({"network_weights": str(tmp_path / name)})
+    assert words in only(list(check_network_weights(settings))).what
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({"model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3), "first_stage_model.x": (1,)},
+         "is a Stable Diffusion 1 model, not a LoRA."),
+        ({"emb_params": (4, 768)}, "is a textual inversion, not a LoRA."),
+        ({"decoder.conv_in.weight": (4, 4, 3, 3)}, "is a VAE, not a LoRA."),
+        ({"a": (2,)}, "is no LoRA file."),
+    ],
+)  # fmt: skip
+def test_another_kind_of_model(shapes: dict[str, tuple[int, ...]], words: str, tmp_path: Path):
+    assert words in only(problems(tmp_path, shapes)).what
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "words"),
+    [
+        ("old.ckpt", {}, ""),
+        ("OLD.PT", {f"{UNET}.dora_scale": (320, 1)}, "OLD.PT is of the kind DoRA"),
+        ("old.pth", {f"{UNET}.mystery": (3,)}, "1 tensor that no standard LoRA has"),
+        ("old.bin", {"lora_unet_conv_in.lora_down.weight": (4, 8)}, "one of the two matrices alone"),
+    ],
+)
+def test_what_torch_wrote_is_looked_into_as_well(
+    name: str, more: dict[str, tuple[int, ...]], words: str, tmp_path: Path
+):
+    torch.save({key: torch.zeros(shape) for key, shape in {**lora(UNET), **more}.items()}, tmp_path / name)
+    told = {"network_weights": str(tmp_path / name), "network_dim": 8}
+    found = list(check_network_weights(TrainingSettings().for_method("lora").with_values(told)))
+    assert [problem for problem in found if words not in problem.what] == []
+    assert len(found) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "its"),
+    [
+        ({"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"}, "SDXL"),
+        ({"ss_base_model_version": "sd_v2"}, "Stable Diffusion 2"),
+        ({"ss_base_model_version": "sdxl_base_v1-0"}, "SDXL"),
+    ],
+)
+def test_where_names_do_not_say_the_family_what_the_file_says_of_itself_does(
+    metadata: dict[str, str], its: str, tmp_path: Path
+):
+    weights = {key: torch.zeros(shape) for key, shape in lora(UNET).items()}
+    save_file(weights, tmp_path / "old.safetensors", metadata)
+    told = {"network_weights": str(tmp_path / "old.safetensors"), "network_dim": 8}
+    (problem,) = check_network_weights(TrainingSettings().for_method("lora").with_values(told))
+    assert problem.what == f"old.safetensors was trained for {its}, and this run trains Stable Diffusion 1."
+
+
+def test_a_method_without_a_network_asks_nothing(tmp_path: Path):
+    settings = TrainingSettings().for_method("dreambooth").with_values({"network_weights": str(tmp_path / "gone")})
+    assert list(check_network_weights(settings)) == []
