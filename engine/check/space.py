@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.check.problem import Problem
 from engine.data.output_names import OutputFiles, is_folder
 from engine.data.steps import StepPlan
+from engine.disk import amount
 from engine.models.sizes import Sizes, sizes_of
 from engine.runs.folder import runs_root
 from engine.settings.families import TRANSFORMERS
@@ -41,16 +42,16 @@ def check_space(
         count, kind = files.at_once(), "folders" if is_folder(settings) else "files"
         yield Problem(
             "output_dir",
-            f"About {_gigabytes(needed)} are needed for {count} {kind if count > 1 else kind[:-1]} and what resuming "
-            f'needs; "{output}" has {_gigabytes(free)} free.',
+            f"About {amount(needed)} are needed for {count} {kind if count > 1 else kind[:-1]} and what resuming "
+            f'needs; "{output}" has {amount(free)} free.',
             "Free some space, choose another disk, save less often, or keep only the last ones (Save last N epochs).",
         )
     free = shutil.disk_usage(runs).free
     if not together and free < own:
         yield Problem(
             "",
-            f'About {_gigabytes(own)} are needed for the state from which the run can be resumed; "{runs}" has '
-            f"{_gigabytes(free)} free.",
+            f'About {amount(own)} are needed for the state from which the run can be resumed; "{runs}" has '
+            f"{amount(free)} free.",
             "Free some space there, or start the program with DARKROOM_RUNS set to a folder on another disk.",
         )
 
@@ -105,7 +106,3 @@ def _bytes_of(path: Path) -> int:
 
 def _nearest(folder: Path) -> Path:
     return next(parent for parent in (folder, *folder.parents) if os.path.isdir(parent))
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"

@@ -22,7 +22,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from engine.worker import explain
 
-MEGABYTES = 48
+MEGABYTES = 256
 LONG = {"epoch": 4, "save_precision": "float", "save_every_n_epochs": 0, "save_every_n_steps": 10}
 
 
