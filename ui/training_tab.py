@@ -24,6 +24,7 @@ from engine.runs.folder import runs_root
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings, read_settings, save_kohya
 from engine.settings.paths import typed_path, with_whole_paths
+from engine.settings.secrets import left_out
 from engine.settings.training import Method, TrainingSettings
 from engine.settings.values import BadValues
 from ui import about_tab, model_switches, search
@@ -235,10 +236,11 @@ class TrainingTab:
         if not path.strip():
             return refused("Not saved.", "Write the file's path into Settings file.")
         try:
-            file = save_kohya(self.form.settings(values, base), typed_path(path))
+            settings = self.form.settings(values, base)
+            file = save_kohya(settings, typed_path(path))
         except (BadValues, SettingsFileError) as error:
             return refused("Not saved.", error)
-        return said(f"Saved {file}.")
+        return said(f"Saved {file}.", left_out(settings.parted_from_secrets()[1]))
 
     def _download(self, base: TrainingSettings, *values: Any) -> Any:
         """The file that the browser is given, in a new folder of the system's for such files."""
@@ -268,7 +270,7 @@ class TrainingTab:
         settings = self.form.readable(values, base)
         return [
             self._steps_line(base, values),
-            settings.model_dump(mode="json"),
+            settings.parted_from_secrets()[0].model_dump(mode="json"),
             changed_table(settings),
             preview(preset, settings),
         ]

@@ -17,6 +17,7 @@ from engine.settings.sd_scripts import ELSEWHERE, LAUNCH
 from engine.settings.sd_scripts_read import Read, from_arguments
 from engine.settings.sd_scripts_together import NOT_FROM_TEXT
 from engine.settings.sd_scripts_write import Written, to_arguments
+from engine.settings.secrets import shown
 from engine.settings.shell_words import Sign, arguments_in, lines_of_words, quoted, words_from
 from engine.settings.text_files import small_text
 from engine.settings.toml_files import flat, is_dataset, parse_toml
@@ -62,7 +63,7 @@ def read_command(text: str, folder: Path | None = None) -> tuple[Read, str]:
         file = ""
     others = [line for line in lines if line is not commands[0] and not _is_remark(line)]
     if others:
-        read.notes.append(f"Not read, for they are other commands: {listed([' '.join(line)[:60] for line in others])}.")
+        read.notes.append(f"Not read, for they are other commands: {listed([shown(line)[:60] for line in others])}.")
     variables = sorted({match for word in commands[0] for match in _VARIABLE.findall(word)})
     if variables:
         read.notes.append(f"Variables of the shell are not filled in: {', '.join(variables)}.")
@@ -187,11 +188,11 @@ def _read_theirs(words: list[str], folder: Path | None) -> Read:
         if pair[1] == "CUDA_VISIBLE_DEVICES" and "gpu_ids" not in launch:
             read.data["gpu_ids"] = pair[2]
         else:
-            read.notes.append(f"{pair[0]} is the shell's to set, and was not read.")
+            read.notes.append(f"{shown([word])} is the shell's to set, and was not read.")
     if strays:
         read.keep(quoted(strays))
     if any(word.startswith("--") for word in words[len(command) :]):
-        read.notes.append(f"Not read, for the shell takes it for something else: {' '.join(words[len(command) :])}")
+        read.notes.append(f"Not read, for the shell takes it for something else: {shown(words[len(command) :])}")
     _lay_dataset_over(read, folder)
     return read
 

@@ -24,6 +24,7 @@ from engine.settings.kohya_arguments import as_arguments
 from engine.settings.option import Option
 from engine.settings.sd_scripts import place_of
 from engine.settings.sd_scripts_write import said_in_one_way, to_arguments
+from engine.settings.secrets import left_out
 from engine.settings.text_files import small_text
 from engine.settings.toml_files import config_text, flat, is_dataset, parse_toml, read_config, without_none
 from engine.settings.training import TrainingSettings, training_options
@@ -56,9 +57,12 @@ def convert(settings: TrainingSettings, target: Target, output: Path | None = No
         raise SettingsFileError(f"{output} is a folder; give the file's name too.")
     if target in FOR_A_LORA and settings.method != "lora":
         raise SettingsFileError("sd-scripts' arguments are written for a LoRA alone, and this trains the whole model.")
+    settings, secrets = settings.parted_from_secrets()
     prompts = settings.samples.sample_prompts.strip()
     beside = output.with_name(f"{output.stem}-prompts.txt").absolute() if output and prompts else None
-    return _WRITERS[target](settings, beside)
+    converted = _WRITERS[target](settings, beside)
+    converted.notes += left_out(secrets)
+    return converted
 
 
 def save(converted: Converted, target: Target, output: Path) -> None:
@@ -139,7 +143,7 @@ def _command(settings: TrainingSettings, _: Path | None) -> Converted:
     back = _read_back(text)
     lost = [item for item in training_options() if item.value_in(settings) != item.value_in(back)]
     notes = _no_options(list(settings.kohya_extra)) + _unsaid("Not said by a command", lost, settings)
-    return Converted(text + "\n", notes + _secrets(settings))
+    return Converted(text + "\n", notes)
 
 
 def _sd_scripts_command(settings: TrainingSettings, prompts_file: Path | None) -> Converted:
@@ -154,7 +158,7 @@ def _sd_scripts_command(settings: TrainingSettings, prompts_file: Path | None) -
     notes += _no_options([key for key in settings.kohya_extra if key != "network_args"])
     if any(item.name == "sample_prompts" for item in unsaid):
         notes.append("sd-scripts reads sample prompts from a file; with --output, one is written beside it.")
-    return Converted(text + "\n", notes + _secrets(settings), _prompts(prompts_file, settings))
+    return Converted(text + "\n", notes, _prompts(prompts_file, settings))
 
 
 def _no_options(keys: list[str]) -> list[str]:
@@ -196,13 +200,8 @@ def _unsaid(lead: str, items: Iterable[Option], settings: TrainingSettings) -> l
 
 
 def _shown(item: Option, value: Any) -> str:
-    text = "…" if item.widget == "secret" else str(value).replace(os.linesep, " ").replace("\n", " ")
+    text = str(value).replace(os.linesep, " ").replace("\n", " ")
     return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _secrets(settings: TrainingSettings) -> list[str]:
-    held = [item.label for item in training_options() if item.widget == "secret" and item.value_in(settings)]
-    return [f"It holds a secret: {', '.join(held)}. Take it out before you show the command to others."] if held else []
 
 
 def _prompts(file: Path | None, settings: TrainingSettings) -> tuple[Path, str] | None:
