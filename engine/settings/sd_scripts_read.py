@@ -11,6 +11,7 @@ from engine.settings.errors import listed
 from engine.settings.option import Option
 from engine.settings.sd_networks import FAMILY_OF_MODULE
 from engine.settings.sd_scripts import (
+    COMPILES_NOT,
     FAMILIES,
     ONLY_THERE,
     OTHER_VALUES,
@@ -62,6 +63,8 @@ def from_arguments(
     keys; else they are kept as arguments.
     """
     given = {name: value for name, value in given.items() if value not in ("", None)}
+    if given.get("dynamo_backend") == COMPILES_NOT:
+        del given["dynamo_backend"]
     method, family, notes = _purpose(given, script, kept)
     read = Read(_flag(family, method), notes)
     if method != "lora":

@@ -8,37 +8,43 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 TABLE = Path(__file__).with_name("sd_scripts_arguments.tsv")
-"""A line an argument: name, kind, nargs, choices, whether required, families whose script has it ("*" for all).
+"""A line an argument: name, kind, nargs, choices, whether required, default, families whose script has it.
 
-"sd" is the script whose name has no family; "(none)" among the choices is what no command line can say.
+"sd" is the script whose name has no family, "*" all of them; "(none)" among the choices is what no command line can
+say. What kohya_ss of July 2026 gives a newer sd-scripts is there too: train_inpainting, show_timesteps, compile and
+their like.
 """
 
 FAMILIES = ("sd", "sdxl", "flux", "sd3", "lumina", "hunyuan_image", "anima")
 
 
 class Argument(NamedTuple):
-    """kind: of its value, "switch" for none.  several: it takes any number of values.  choices: none for any value."""
+    """kind: of its value, "switch" for none.  several: it takes any number of values.  choices: none for any value.
+
+    default: as text, empty for None and for a switch.
+    """
 
     kind: str
     several: bool
     choices: tuple[str, ...]
     required: bool
+    default: str
 
 
 def _read() -> dict[str, dict[str, Argument]]:
     found: dict[str, dict[str, Argument]] = {family: {} for family in FAMILIES}
     for line in TABLE.read_text(encoding="utf-8").splitlines():
-        name, kind, nargs, choices, required, families = line.split("\t")
+        name, kind, nargs, choices, required, default, families = line.split("\t")
         allowed = tuple(choice for choice in choices.split(",") if choice and choice != "(none)")
         for family in FAMILIES if families == "*" else families.split():
-            found[family][name] = Argument(kind, nargs == "*", allowed, bool(required))
+            found[family][name] = Argument(kind, nargs == "*", allowed, bool(required), default)
     return found
 
 
 ARGUMENTS: Mapping[str, Mapping[str, Argument]] = _read()
 
-IN_EVERY_CASE = ("pretrained_model_name_or_path", "resolution", "network_module", "output_dir", "output_name")
-"""Without these the programs begin and then refuse, or write under a name of their own."""
+IN_EVERY_CASE = ("pretrained_model_name_or_path", "resolution", "network_module", "output_dir", "train_data_dir")
+"""Without these the programs begin and then refuse, though their command line does not ask for them."""
 
 
 def family_of_script(script: str) -> str:
