@@ -15,10 +15,11 @@ from engine.begin import CannotResume, begin, begin_utility, resume
 from engine.check.check import check
 from engine.check.mend import with_free_name
 from engine.check.problem import Checked
+from engine.data.training_set import plan_here
 from engine.free_memory import room
 from engine.jobs import UTILITIES, Job
 from engine.runs.folder import RunFolder, all_runs
-from engine.settings.convert import TARGETS, convert, save
+from engine.settings.convert import FOR_A_LORA, TARGETS, convert, save
 from engine.settings.files import Loaded, SettingsFileError, read_settings
 from engine.settings.option import Option, sections_of
 from engine.settings.paths import with_whole_paths
@@ -253,7 +254,8 @@ def _estimate(given: argparse.Namespace) -> int:
 
 def _convert(given: argparse.Namespace) -> int:
     loaded = read_settings(given.file)
-    converted = convert(loaded.settings, given.to, given.output)
+    plan = plan_here(loaded.settings) if given.to in FOR_A_LORA else None
+    converted = convert(loaded.settings, given.to, given.output, plan.steps if plan else None)
     if given.output:
         save(converted, given.to, given.output)
     else:

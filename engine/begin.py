@@ -20,7 +20,7 @@ from engine.runs.history import History
 from engine.runs.saved_state import saved_progress
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import read_settings, read_text
-from engine.settings.paths import Some, with_whole_paths
+from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings
 from engine.settings.values import JobSettings
 
@@ -31,7 +31,7 @@ class CannotResume(RuntimeError):
 
 def begin(settings: TrainingSettings) -> tuple[Checked, RunFolder | None]:
     """Check, and start a new run where nothing speaks against it; None where something does."""
-    settings = without_secrets(with_whole_paths(settings))
+    settings = with_whole_paths(settings)
     checked = check(settings)
     if checked.can_start and (rival := _rival(settings)):
         checked = Checked([*checked.problems, rival], checked.plan)
@@ -44,10 +44,12 @@ def begin_utility(job: str, settings: JobSettings) -> tuple[Checked, RunFolder |
     """The same for a utility, by the name that it has among the jobs."""
     settings = with_whole_paths(settings)
     checked = check_utility(settings)
-    return _started(job, without_secrets(settings), checked) if checked.can_start else (checked, None)
+    return _started(job, settings, checked) if checked.can_start else (checked, None)
 
 
 def _started(job: str, settings: JobSettings, checked: Checked) -> tuple[Checked, RunFolder | None]:
+    """Without secrets: the page shows what is in a run's folder to everyone who can open it."""
+    settings, _ = settings.parted_from_secrets()
     run = None
     try:
         run = RunFolder.create(job, settings.model_dump_json(indent=2), settings.title() or job, to_start=True)
@@ -63,11 +65,6 @@ def _cannot_be_written(error: OSError) -> Problem:
     if isinstance(error, DiskFull):
         return Problem("", error.words, f"Free some space on the disk of {runs_root()}.")
     return Problem("", f"The run cannot be started: {why_not(error)}.", f"Allow writing to {runs_root()}.")
-
-
-def without_secrets(settings: Some) -> Some:
-    """Tokens and keys are not written into a run's folder, which the page shows to everyone who can open it."""
-    return settings.with_values({item.name: "" for item in settings.options() if item.widget == "secret"})
 
 
 def going_on() -> RunFolder | None:

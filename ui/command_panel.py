@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from engine.data.training_set import plan_here
 from engine.settings.convert import Converted, convert
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings
@@ -68,7 +69,8 @@ class CommandPanel:
             return [gr.update(visible=True), hidden, hidden, refused("Not printed.", error)]
         ours = convert(settings, "command")
         try:
-            theirs = convert(settings, "sd-scripts-command")
+            plan = plan_here(settings)
+            theirs = convert(settings, "sd-scripts-command", steps=plan.steps if plan else None)
         except SettingsFileError as error:
             theirs = Converted("", [str(error)])
         printed = [gr.update(value=one.text.strip(), visible=bool(one.text)) for one in (ours, theirs)]

@@ -99,7 +99,7 @@ def asked(settings: TrainingSettings) -> Iterator[dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "settings.json"
-        file.write_text(settings.model_dump_json(), encoding="utf-8")
+        file.write_text(settings.parted_from_secrets()[0].model_dump_json(), encoding="utf-8")
         command = [sys.executable, "-m", "engine", "estimate", str(file), "--json"]
         found: dict[str, Any] = {}
         with subprocess.Popen(

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from engine.settings.values import writable
 from ui.form import SILENT
 from ui.utility_form import UtilityForm
 
@@ -38,7 +39,7 @@ class Remembered:
             form.job: {
                 name: value
                 for name, item in form.form.options.items()
-                if (value := rest.pop(0)) != item.default and item.widget != "secret"
+                if (value := writable(item, rest.pop(0))[0]) != item.default
             }
             for form in self._forms
         }

@@ -16,14 +16,13 @@ from engine.begin import begin, busy_problem
 from engine.check.check import check
 from engine.check.mend import mended, with_free_name
 from engine.check.problem import Checked, Problem, mendable
-from engine.data.steps import plan_of
-from engine.data.training_set import training_set
+from engine.data.training_set import plan_here
 from engine.demo.demo import write_demo
-from engine.failure import Failure
 from engine.runs.folder import runs_root
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings, read_settings, save_kohya
-from engine.settings.paths import typed_path, with_whole_paths
+from engine.settings.paths import typed_path
+from engine.settings.secrets import left_out
 from engine.settings.training import Method, TrainingSettings
 from engine.settings.values import BadValues
 from ui import about_tab, model_switches, search
@@ -235,10 +234,11 @@ class TrainingTab:
         if not path.strip():
             return refused("Not saved.", "Write the file's path into Settings file.")
         try:
-            file = save_kohya(self.form.settings(values, base), typed_path(path))
+            settings = self.form.settings(values, base)
+            file = save_kohya(settings, typed_path(path))
         except (BadValues, SettingsFileError) as error:
             return refused("Not saved.", error)
-        return said(f"Saved {file}.")
+        return said(f"Saved {file}.", left_out(settings.parted_from_secrets()[1]))
 
     def _download(self, base: TrainingSettings, *values: Any) -> Any:
         """The file that the browser is given, in a new folder of the system's for such files."""
@@ -268,7 +268,7 @@ class TrainingTab:
         settings = self.form.readable(values, base)
         return [
             self._steps_line(base, values),
-            settings.model_dump(mode="json"),
+            settings.parted_from_secrets()[0].model_dump(mode="json"),
             changed_table(settings),
             preview(preset, settings),
         ]
@@ -276,11 +276,10 @@ class TrainingTab:
     def _steps_line(self, base: TrainingSettings, values: Values) -> Sentences:
         """The arithmetic of the steps, or nothing where the pictures cannot be counted yet."""
         try:
-            settings = self.form.settings(values, base)
-            plan = plan_of(training_set(with_whole_paths(settings)).items, settings)
-        except (BadValues, Failure, OSError, ValueError):
+            plan = plan_here(self.form.settings(values, base))
+        except BadValues:
             return NOTHING
-        return said(plan.arithmetic()) if plan.pictures else NOTHING
+        return said(plan.arithmetic()) if plan else NOTHING
 
     # ── check, mend, start ────────────────────────────────────────────────────────────────────────
 

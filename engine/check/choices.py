@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.check.problem import Problem
+from engine.settings.errors import listed
 from engine.settings.option import Option
 from engine.settings.training import TrainingSettings, training_options
 from engine.settings.values import BadValues
@@ -15,6 +16,7 @@ USE = "Use "
 def check_choices(settings: TrainingSettings) -> Iterator[Problem]:
     """kohya_ss has choices that wait here, and files hold others: better no run than another one than was asked for."""
     values = {**settings.values(), "method": settings.method}
+    yield from _secrets(settings)
     for item in training_options():
         value = item.value_in(settings)
         if not item.applies(values):
@@ -33,6 +35,18 @@ def check_choices(settings: TrainingSettings) -> Iterator[Problem]:
                 f'"{value}" waits for {item.not_yet[value]}, which this version does not have.',
                 f"Choose {ready[0]}." if len(ready) == 1 else f"Choose one of {', '.join(ready)}.",
             )
+
+
+def _secrets(settings: TrainingSettings) -> Iterator[Problem]:
+    _, names = settings.parted_from_secrets()
+    if names:
+        yield Problem(
+            "",
+            f"The settings hold secrets, and the run is not told them: {listed(names)}.",
+            "For models of the hub that ask for a token, set the environment variable HF_TOKEN before you start "
+            "Darkroom.",
+            blocking=False,
+        )
 
 
 def _unread(item: Option, settings: TrainingSettings) -> str:

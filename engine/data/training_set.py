@@ -12,7 +12,9 @@ from engine.data.dataset_config import read_dataset_config
 from engine.data.folders import Concept, ImageFolder, pictures_in, scan
 from engine.data.items import Subset, TrainingSet, items_of
 from engine.data.metadata_list import listed_items
+from engine.data.steps import StepPlan, plan_of
 from engine.failure import Failure
+from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings
 
 MOST_SHOWN = 20_000_000
@@ -57,6 +59,15 @@ def training_set(settings: TrainingSettings) -> TrainingSet:
             by if by == "dataset_config" else "validation_split",
         )
     return found
+
+
+def plan_here(settings: TrainingSettings) -> StepPlan | None:
+    """How many steps a run has, where its pictures can be counted on this machine."""
+    try:
+        plan = plan_of(training_set(with_whole_paths(settings)).items, settings)
+    except (Failure, OSError, ValueError):
+        return None
+    return plan if plan.pictures else None
 
 
 def _described(settings: TrainingSettings) -> TrainingSet:

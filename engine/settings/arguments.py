@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+from engine.settings.secrets import hidden
+
 Value = bool | int | float | str | tuple[float, ...] | None
 
 _WORDS: dict[str, Value] = {"true": True, "false": False, "none": None}
@@ -17,12 +19,12 @@ def read_arguments(label: str, text: str) -> dict[str, Value]:
     try:
         parts = shlex.split(text)
     except ValueError:
-        raise ValueError(f"{label}: a quotation mark is missing in {text!r}.") from None
+        raise ValueError(f"{label}: a quotation mark is missing in {hidden(text)!r}.") from None
     arguments: dict[str, Value] = {}
     for part in parts:
         name, equals, value = part.partition("=")
         if not equals or not name.isidentifier() or not value:
-            raise ValueError(f"{label}: {part!r} is not of the form name=value, such as weight_decay=0.01.")
+            raise ValueError(f"{label}: {hidden(part)!r} is not of the form name=value, such as weight_decay=0.01.")
         arguments[name] = _value(label, name, value.strip("()[]"))
     return arguments
 

@@ -17,7 +17,8 @@ from engine.settings.sd_scripts import ELSEWHERE, LAUNCH
 from engine.settings.sd_scripts_read import Read, from_arguments
 from engine.settings.sd_scripts_together import NOT_FROM_TEXT
 from engine.settings.sd_scripts_write import Written, to_arguments
-from engine.settings.shell_words import Sign, arguments_in, lines_of_words, quoted, words_from
+from engine.settings.secrets import shown
+from engine.settings.shell_words import Script, Sign, arguments_in, quoted, script_of, words_from
 from engine.settings.text_files import small_text
 from engine.settings.toml_files import flat, is_dataset, parse_toml
 from engine.settings.training import Method, TrainingSettings, training_options
@@ -35,22 +36,23 @@ _SET = re.compile(r"(?:\$env:)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 def looks_like_command(text: str) -> bool:
     """Whether a line of the text starts a script or our engine, or gives nothing but arguments."""
-    return len(text) <= LARGEST_COMMAND and any(_is_command(line) for line in _lines(text))
+    return len(text) <= LARGEST_COMMAND and any(_is_command(line) for line in _script(text).lines)
 
 
 def is_only_command(text: str) -> bool:
     """Whether the text holds one command and nothing else."""
-    lines = _lines(text)
+    lines = _script(text).lines
     return len(lines) == 1 and _is_command(lines[0])
 
 
 def is_our_command(text: str) -> bool:
-    return any(_is_ours(line) for line in _lines(text))
+    return any(_is_ours(line) for line in _script(text).lines)
 
 
 def read_command(text: str, folder: Path | None = None) -> tuple[Read, str]:
     """(kohya_ss's keys and values, the settings file that our command names or nothing).  Raises SettingsFileError."""
-    lines = _lines(text)
+    script = _script(text)
+    lines = script.lines
     commands = [line for line in lines if _is_command(line)]
     if not commands:
         raise SettingsFileError(
@@ -60,9 +62,19 @@ def read_command(text: str, folder: Path | None = None) -> tuple[Read, str]:
     if file and folder is None:
         read.notes.insert(0, f"What stands in {file} is missing, for {NOT_FROM_TEXT}; load that file instead.")
         file = ""
+    if script.strays:
+        read.notes.append(
+            "A line ends in two backslashes, or in a blank behind one, where a shell would end the command: it was "
+            "read as going on in the next line."
+        )
+    devices = script.variables.get("CUDA_VISIBLE_DEVICES")
+    if devices and "gpu_ids" not in read.data:
+        read.data["gpu_ids"] = devices
     others = [line for line in lines if line is not commands[0] and not _is_remark(line)]
     if others:
-        read.notes.append(f"Not read, for they are other commands: {listed([' '.join(line)[:60] for line in others])}.")
+        read.notes.append(f"Not read, for they are other commands: {listed([shown(line)[:60] for line in others])}.")
+    if script.variables.unused:
+        read.notes.append(f"Set by the script and not used in the command: {listed(list(script.variables.unused))}.")
     variables = sorted({match for word in commands[0] for match in _VARIABLE.findall(word)})
     if variables:
         read.notes.append(f"Variables of the shell are not filled in: {', '.join(variables)}.")
@@ -82,10 +94,10 @@ def write_command(settings: TrainingSettings, windows: bool = os.name == "nt") -
 
 
 def write_sd_scripts_command(
-    settings: TrainingSettings, prompts_file: str = "", windows: bool = os.name == "nt"
+    settings: TrainingSettings, prompts_file: str = "", windows: bool = os.name == "nt", steps: int | None = None
 ) -> tuple[str, Written]:
-    """(sd-scripts' command, what it was made of)."""
-    written = to_arguments(settings, prompts_file)
+    """(sd-scripts' command, what it was made of).  prompts_file, steps: see to_arguments()."""
+    written = to_arguments(settings, prompts_file, steps)
     if written.arguments.get("lr_warmup_steps") == 1.0 and not settings.optimizer.lr_warmup_steps:
         written.arguments["lr_warmup_steps"] = "100%"  # on a command line 1 and 1.0 are one step
     launch = [*written.launch_words, *words_from(_sayable(written.launch, windows))]
@@ -98,17 +110,19 @@ def _sayable(arguments: dict[str, Any], windows: bool) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if not windows or len(str(value).splitlines()) <= 1}
 
 
-def _lines(text: str) -> list[list[str]]:
-    """The words by line; a line of nothing but arguments belongs to the one before, whose sign for that was lost."""
+def _script(text: str) -> Script:
+    """A script; a line of nothing but arguments belongs to the one before, whose sign for that was lost."""
+    script = script_of(text)
     lines: list[list[str]] = []
     after_command = False
-    for words in lines_of_words(text):
+    for words in script.lines:
         if words[0].startswith("--") and after_command:
             lines[-1] += words
         else:
             lines.append(words)
             after_command = _is_command(words)
-    return lines
+    script.lines = lines
+    return script
 
 
 def _is_command(words: list[str]) -> bool:
@@ -187,11 +201,11 @@ def _read_theirs(words: list[str], folder: Path | None) -> Read:
         if pair[1] == "CUDA_VISIBLE_DEVICES" and "gpu_ids" not in launch:
             read.data["gpu_ids"] = pair[2]
         else:
-            read.notes.append(f"{pair[0]} is the shell's to set, and was not read.")
+            read.notes.append(f"{shown([word])} is the shell's to set, and was not read.")
     if strays:
         read.keep(quoted(strays))
     if any(word.startswith("--") for word in words[len(command) :]):
-        read.notes.append(f"Not read, for the shell takes it for something else: {' '.join(words[len(command) :])}")
+        read.notes.append(f"Not read, for the shell takes it for something else: {shown(words[len(command) :])}")
     _lay_dataset_over(read, folder)
     return read
 

@@ -23,7 +23,8 @@ from engine.settings.files import LARGEST_FILE, dialect, from_kohya, parse_setti
 from engine.settings.kohya_arguments import as_arguments
 from engine.settings.option import Option
 from engine.settings.sd_scripts import place_of
-from engine.settings.sd_scripts_write import said_in_one_way, to_arguments
+from engine.settings.sd_scripts_write import Written, said_in_one_way, to_arguments
+from engine.settings.secrets import left_out
 from engine.settings.text_files import small_text
 from engine.settings.toml_files import config_text, flat, is_dataset, parse_toml, read_config, without_none
 from engine.settings.training import TrainingSettings, training_options
@@ -47,8 +48,13 @@ class Converted:
     prompts: tuple[Path, str] | None = None
 
 
-def convert(settings: TrainingSettings, target: Target, output: Path | None = None) -> Converted:
-    """The settings as a target has them.  output: where they will lie, for a file of sample prompts beside it.
+def convert(
+    settings: TrainingSettings, target: Target, output: Path | None = None, steps: int | None = None
+) -> Converted:
+    """The settings as a target has them.
+
+    output: where they will lie, for a file of sample prompts beside it.  steps: of the run, where its pictures could
+    be counted, for a target of those FOR_A_LORA.
 
     Raises SettingsFileError.
     """
@@ -56,9 +62,12 @@ def convert(settings: TrainingSettings, target: Target, output: Path | None = No
         raise SettingsFileError(f"{output} is a folder; give the file's name too.")
     if target in FOR_A_LORA and settings.method != "lora":
         raise SettingsFileError("sd-scripts' arguments are written for a LoRA alone, and this trains the whole model.")
+    settings, secrets = settings.parted_from_secrets()
     prompts = settings.samples.sample_prompts.strip()
     beside = output.with_name(f"{output.stem}-prompts.txt").absolute() if output and prompts else None
-    return _WRITERS[target](settings, beside)
+    converted = _WRITERS[target](settings, beside, steps)
+    converted.notes += left_out(secrets)
+    return converted
 
 
 def save(converted: Converted, target: Target, output: Path) -> None:
@@ -98,17 +107,17 @@ def kind_of(path: Path) -> Target | None:
     return "kohya-toml" if (known | set(to_arguments(TrainingSettings()).arguments)) & set(flat(data)) else None
 
 
-def _kohya_json(settings: TrainingSettings, _: Path | None) -> Converted:
+def _kohya_json(settings: TrainingSettings, *_: object) -> Converted:
     notes = [] if settings.method == "lora" else ["kohya_ss's files do not say what is trained: open it on its tab."]
     return Converted(json.dumps(as_arguments(to_kohya(settings)), indent=2, ensure_ascii=False) + "\n", notes)
 
 
-def _darkroom(settings: TrainingSettings, _: Path | None) -> Converted:
+def _darkroom(settings: TrainingSettings, *_: object) -> Converted:
     return Converted(settings.model_dump_json(indent=2) + "\n")
 
 
-def _kohya_toml(settings: TrainingSettings, prompts_file: Path | None) -> Converted:
-    written = to_arguments(settings, str(prompts_file or ""))
+def _kohya_toml(settings: TrainingSettings, prompts_file: Path | None, steps: int | None) -> Converted:
+    written = to_arguments(settings, str(prompts_file or ""), steps)
     whole = to_kohya(settings)
     # What is read back in another way is what the arguments do not say.
     back = from_kohya(read_config({**written.arguments, "darkroom": {"script": written.script}}).data).settings
@@ -118,13 +127,14 @@ def _kohya_toml(settings: TrainingSettings, prompts_file: Path | None) -> Conver
         kept.pop("sample_prompts", None)
     lost = [key for key, value in kept.items() if without_none({key: value}) != {key: value}]
     notes = [f"TOML has no word for the nothing in {', '.join(lost)}."] if lost else []
-    said = {"sample_prompts"} if prompts_file else set()
+    said = ({"sample_prompts"} if prompts_file else set()) | _said_by_steps(written)
     unread = _read_otherwise(settings, back, said)
     notes += _unsaid("sd-scripts does not read, and Darkroom does", unread, settings)
+    notes += _wanting(written, settings)
     return Converted(config_text(written.arguments, written.script, kept), notes, _prompts(prompts_file, settings))
 
 
-def _dataset_toml(settings: TrainingSettings, _: Path | None) -> Converted:
+def _dataset_toml(settings: TrainingSettings, *_: object) -> Converted:
     try:
         text, notes = write_dataset(settings)
     except ValueError as error:
@@ -134,17 +144,17 @@ def _dataset_toml(settings: TrainingSettings, _: Path | None) -> Converted:
     return Converted(text, notes + _unsaid("Not said by a dataset config", others, settings))
 
 
-def _command(settings: TrainingSettings, _: Path | None) -> Converted:
+def _command(settings: TrainingSettings, *_: object) -> Converted:
     text = write_command(settings)
     back = _read_back(text)
     lost = [item for item in training_options() if item.value_in(settings) != item.value_in(back)]
     notes = _no_options(list(settings.kohya_extra)) + _unsaid("Not said by a command", lost, settings)
-    return Converted(text + "\n", notes + _secrets(settings))
+    return Converted(text + "\n", notes)
 
 
-def _sd_scripts_command(settings: TrainingSettings, prompts_file: Path | None) -> Converted:
-    text, written = write_sd_scripts_command(settings, str(prompts_file or ""))
-    said = {"sample_prompts"} if prompts_file else set()
+def _sd_scripts_command(settings: TrainingSettings, prompts_file: Path | None, steps: int | None) -> Converted:
+    text, written = write_sd_scripts_command(settings, str(prompts_file or ""), steps=steps)
+    said = ({"sample_prompts"} if prompts_file else set()) | _said_by_steps(written)
     # Additional parameters count before what the options say, so that these are not to be missed.
     said |= {item.name for item in training_options() if place_of(item).name in written.overridden}
     unsaid = _read_otherwise(settings, _read_back(text), said)
@@ -154,7 +164,31 @@ def _sd_scripts_command(settings: TrainingSettings, prompts_file: Path | None) -
     notes += _no_options([key for key in settings.kohya_extra if key != "network_args"])
     if any(item.name == "sample_prompts" for item in unsaid):
         notes.append("sd-scripts reads sample prompts from a file; with --output, one is written beside it.")
-    return Converted(text + "\n", notes + _secrets(settings), _prompts(prompts_file, settings))
+    notes += _wanting(written, settings)
+    return Converted(text + "\n", notes, _prompts(prompts_file, settings))
+
+
+def _said_by_steps(written: Written) -> set[str]:
+    """The options of a run's length, where the arguments give its steps."""
+    return {"epoch", "max_train_epochs", "max_train_steps"} if "max_train_steps" in written.arguments else set()
+
+
+def _wanting(written: Written, settings: TrainingSettings) -> list[str]:
+    """What sd-scripts asks for and these settings do not say, and what it may take otherwise."""
+    needed = ("pretrained_model_name_or_path", "resolution", "output_dir", "train_data_dir")
+    others = {"train_data_dir": ("dataset_config", "in_json")}
+    empty = [
+        f"--{name}" for name in needed if not any(known in written.arguments for known in (name, *others.get(name, ())))
+    ]
+    notes = [f"sd-scripts needs {' and '.join(empty)} too, for which there is no value here."] if empty else []
+    optimizer = settings.optimizer
+    parts = optimizer.train_batch_size * optimizer.gradient_accumulation_steps * settings.hardware.num_processes
+    if parts > 1 and "max_train_epochs" in written.arguments and not optimizer.max_train_epochs:
+        notes.append(
+            "The pictures cannot be counted here, so Epoch became --max_train_epochs, by which sd-scripts may take "
+            "some steps more than kohya_ss, which divides the pictures of all epochs by the batch size."
+        )
+    return notes
 
 
 def _no_options(keys: list[str]) -> list[str]:
@@ -176,7 +210,7 @@ def _read_otherwise(settings: TrainingSettings, back: TrainingSettings, said: se
     ]
 
 
-_WRITERS: dict[Target, Callable[[TrainingSettings, Path | None], Converted]] = {
+_WRITERS: dict[Target, Callable[[TrainingSettings, Path | None, int | None], Converted]] = {
     "kohya-json": _kohya_json,
     "kohya-toml": _kohya_toml,
     "dataset-toml": _dataset_toml,
@@ -196,13 +230,8 @@ def _unsaid(lead: str, items: Iterable[Option], settings: TrainingSettings) -> l
 
 
 def _shown(item: Option, value: Any) -> str:
-    text = "…" if item.widget == "secret" else str(value).replace(os.linesep, " ").replace("\n", " ")
+    text = str(value).replace(os.linesep, " ").replace("\n", " ")
     return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _secrets(settings: TrainingSettings) -> list[str]:
-    held = [item.label for item in training_options() if item.widget == "secret" and item.value_in(settings)]
-    return [f"It holds a secret: {', '.join(held)}. Take it out before you show the command to others."] if held else []
 
 
 def _prompts(file: Path | None, settings: TrainingSettings) -> tuple[Path, str] | None:

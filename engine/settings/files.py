@@ -73,9 +73,18 @@ def dialect(text: str, name: str) -> Literal["json", "toml", "command"]:
         return "json"
     if ending == ".toml":
         return "toml"
-    if looks_like_toml(text):
-        return "toml"
-    return "command" if looks_like_command(text) else "json"
+    if not looks_like_command(text):
+        return "toml" if looks_like_toml(text) else "json"
+    # A shell sets its variables as TOML does its keys, and a TOML file may name a script.
+    return "toml" if looks_like_toml(text) and _is_toml(text) else "command"
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        parse_toml(text)
+    except SettingsFileError:
+        return False
+    return True
 
 
 def _laid_over(file: Path, command: Read) -> Loaded:
@@ -190,10 +199,11 @@ def _leaves(
 
 
 def save_kohya(settings: TrainingSettings, path: Path) -> Path:
-    """Write kohya_ss's JSON, with .json behind the name where it lacks it; returns the file's path.
+    """Write kohya_ss's JSON without secrets, with .json behind the name where it lacks it; returns the file's path.
 
     The old file stays whole until the new one is. Raises SettingsFileError, also where the old one is no settings file.
     """
+    settings, _ = settings.parted_from_secrets()
     file = path if path.suffix.lower() == ".json" else path.with_name(f"{path.name}.json")
     if file.exists():
         try:

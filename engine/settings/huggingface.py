@@ -20,7 +20,7 @@ class HuggingFace(Group):
         "",
         label="Huggingface token",
         section=SECTION,
-        help="Your access token with the right to write. It is stored in the settings file as it is.",
+        help="Your access token with the right to write. It is never written into a file.",
         standing=HUB,
         widget="secret",
     )

@@ -13,6 +13,7 @@ from typing import Any
 from engine.settings.errors import listed
 from engine.settings.kohya_arguments import as_keys
 from engine.settings.option import Option
+from engine.settings.secrets import HIDDEN, hidden, is_secret, without_secrets
 from engine.settings.training import USUAL, Method, TrainingSettings, training_options
 from engine.settings.values import BadValues
 
@@ -53,16 +54,19 @@ class Loaded:
         for why, options in self._by_reason(self.idle).items():
             sentences.append(f"Kept, but without meaning here: {options}. {why}")
         if self.unknown:
-            unknown = [f"{_shown(key)[1:-1]} ({_shown(value)})" for key, value in sorted(self.unknown.items())]
+            unknown = [
+                f"{_shown(key)[1:-1]} ({HIDDEN if is_secret(key) else _shown(value)})"
+                for key, value in sorted(self.unknown.items())
+            ]
             sentences.append(f"Kept, but unknown to this version: {listed(unknown)}.")
-        return sentences
+        return [hidden(sentence) for sentence in sentences]
 
     def _by_reason(self, options: list[Option]) -> dict[str, str]:
         """The options with their values, as one text for each reason."""
         groups: dict[str, list[str]] = {}
         for item in options:
             value = item.value_in(self.settings)
-            text = "…" if item.widget == "secret" else _shown(_as_kohya_writes(item, value))
+            text = HIDDEN if item.widget == "secret" else _shown(_as_kohya_writes(item, value))
             groups.setdefault(item.standing_of(value).why, []).append(f"{item.label} ({text})")
         return {why: ", ".join(labels) for why, labels in groups.items()}
 
@@ -191,5 +195,5 @@ def _truthy(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     """A value as a file has it, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(without_secrets(value)[0], ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:57] + "…"

@@ -24,7 +24,7 @@ class Logging(Group):
         "",
         label="WANDB API Key",
         section=SECTION,
-        help="Your key of Weights & Biases. It is stored in the settings file as it is.",
+        help="Your key of Weights & Biases. It is never written into a file.",
         applies_when={"log_with": ("wandb", "all")},
         standing=WANDB,
         widget="secret",

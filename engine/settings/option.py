@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from engine.settings.secrets import ARGUMENT_FIELDS, HIDDEN, arguments_without_secrets, hidden
+
 T = TypeVar("T")
 
 Widget = Literal["auto", "folder", "file", "path", "lines", "slider", "secret", "none"]
@@ -171,7 +173,10 @@ class Option:
             return "(none)"
         if isinstance(value, float):
             return f"{value:.10f}".rstrip("0").rstrip(".") if 1e-8 <= abs(value) < 1e8 else f"{value:g}"
-        return "…" if self.widget == "secret" else str(value)
+        if self.name in ARGUMENT_FIELDS:
+            kept, secrets = arguments_without_secrets(str(value))
+            return " ".join(filter(None, [kept, *(f"{name}={HIDDEN}" for name in secrets)]))
+        return HIDDEN if self.widget == "secret" else hidden(str(value))
 
     def range_text(self) -> str:
         """What is allowed, for people: "1 to 512", "one of a, b", or nothing."""

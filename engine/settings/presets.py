@@ -19,6 +19,7 @@ from engine.settings.families import SWITCHES
 from engine.settings.files import read_settings
 from engine.settings.kohya_json import RETIRED, Loaded, to_kohya
 from engine.settings.option import Option
+from engine.settings.secrets import hidden
 from engine.settings.training import TrainingSettings, training_options
 
 OURS = Path(__file__).parents[2] / "presets"
@@ -199,12 +200,15 @@ def changed(settings: TrainingSettings) -> list[Option]:
 
 
 def as_preset(settings: TrainingSettings, description: str = "") -> dict[str, Any]:
-    """The settings' recipe: kohya's keys of what differs from the defaults, and keys that no option stands for."""
+    """The settings' recipe, without secrets: kohya's keys of what differs from the defaults, and keys that no option
+    stands for.
+    """
+    settings, _ = settings.parted_from_secrets()
     written = to_kohya(settings)
     known = {item.kohya for item in training_options()}
     recipe = {item.kohya for item in changed(settings) if not is_users_own(item)}
     kept = {key for key in settings.kohya_extra if key not in known and key not in RETIRED}
-    sentence = {DESCRIPTION: description.strip()} if description.strip() else {}
+    sentence = {DESCRIPTION: hidden(description.strip())} if description.strip() else {}
     return sentence | {key: value for key, value in written.items() if key in recipe | kept}
 
 

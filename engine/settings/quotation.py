@@ -6,6 +6,8 @@ import re
 
 DOUBLE = "“”„″‟"
 SINGLE = "‘’‚′"
+SINGLE_MARKS = f"'{SINGLE}"
+"""Those within which a shell takes everything as it stands."""
 
 _FOLDER_ENDS = re.compile(r"\s+(?:--|[–—−^`|>&])|[ \t]*(?:\r?\n|$)")
 """What follows a quote that closes though one backslash stands before it, which is a folder's."""

@@ -81,7 +81,8 @@ ELSEWHERE: Mapping[str, Place] = {
     ),
     **dict.fromkeys(
         (
-            "overwrite", "model_list", "lowvram", "stop_text_encoder_training", "stop_text_encoder_training_pct",
+            "overwrite", "model_list", "lowvram", "mask_dir", "mem_eff_save", "single_blocks_to_swap",
+            "double_blocks_to_swap", "stop_text_encoder_training", "stop_text_encoder_training_pct",
             "train_dir", "preparation_batch_size", "generate_caption_database", "generate_image_buckets",
             "use_latent_files", "caption_metadata_filename", "latent_metadata_filename", "metadata_full_path",
         ),
@@ -93,6 +94,7 @@ ABSENT: Mapping[str, Any] = {
     # What sd-scripts does where the argument is missing, by option, where that is not the default here; None where it
     # hangs on something else, so that the argument is always to be written.
     "pretrained_model_name_or_path": "",
+    "max_resolution": None,
     "caption_extension": ".caption",
     "cache_latents": False,
     "enable_bucket": False,
@@ -115,6 +117,7 @@ ABSENT: Mapping[str, Any] = {
 ABSENT_IN: Mapping[str, Mapping[str, Any]] = {
     # The same where it is a family's own.
     "sd3": {"t5xxl_max_token_length": 256},
+    "flux": {"t5xxl_max_token_length": None},  # 512, and 256 for FLUX.1-schnell
 }
 
 SHARED_BY: Mapping[str, tuple[str, ...]] = {
@@ -124,6 +127,9 @@ SHARED_BY: Mapping[str, tuple[str, ...]] = {
     "t5xxl": ("flux", "sd3"),
     "t5xxl_max_token_length": ("flux", "sd3"),
     "apply_t5_attn_mask": ("flux", "sd3"),
+    "train_inpainting": ("", "sdxl"),
+    "show_timesteps": ("flux", "sd3"),
+    "show_timesteps_resolution": ("flux", "sd3"),
 }
 
 OTHER_VALUES: Mapping[str, Mapping[str, str]] = {
@@ -132,6 +138,9 @@ OTHER_VALUES: Mapping[str, Mapping[str, str]] = {
     "save_model_as": {"pt": "ckpt"},
     "weighting_scheme": {"none": "uniform"},
 }
+
+COMPILES_NOT = "no"
+"""kohya_ss's dynamo_backend where nothing is compiled, which is no choice of the scripts' own argument."""
 
 ONLY_THERE = frozenset(
     (

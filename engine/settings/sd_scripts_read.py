@@ -11,6 +11,7 @@ from engine.settings.errors import listed
 from engine.settings.option import Option
 from engine.settings.sd_networks import FAMILY_OF_MODULE
 from engine.settings.sd_scripts import (
+    COMPILES_NOT,
     FAMILIES,
     ONLY_THERE,
     OTHER_VALUES,
@@ -22,6 +23,7 @@ from engine.settings.sd_scripts import (
     place_of,
 )
 from engine.settings.sd_scripts_together import NOTHING_TOLD, TOGETHER, resolution, together
+from engine.settings.secrets import shown as shown_words
 from engine.settings.shell_words import arguments_in, quoted, words_from, words_of
 from engine.settings.training import Method, training_options
 
@@ -42,7 +44,8 @@ class Read:
     def keep(self, line: str) -> None:
         """Arguments that no option says go where kohya_ss passes them on too."""
         self.data["additional_parameters"] = f"{self.data.get('additional_parameters', '')} {line}".strip()
-        shown = line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}…"
+        shown = shown_words(words_of(line))
+        shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
         self.notes.append(f"Kept in Additional parameters, for no option for such a model says it: {shown}")
 
 
@@ -60,6 +63,8 @@ def from_arguments(
     keys; else they are kept as arguments.
     """
     given = {name: value for name, value in given.items() if value not in ("", None)}
+    if given.get("dynamo_backend") == COMPILES_NOT:
+        del given["dynamo_backend"]
     method, family, notes = _purpose(given, script, kept)
     read = Read(_flag(family, method), notes)
     if method != "lora":

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.settings.option import Option
 from engine.settings.sd_networks import write_network
-from engine.settings.sd_scripts import absent, family_of_values, option_for, place_of
+from engine.settings.sd_scripts import COMPILES_NOT, absent, family_of_values, option_for, place_of
 from engine.settings.shell_words import arguments_in, words_of
 from engine.settings.source_model import lora_form
 from engine.settings.training import TrainingSettings, training_options
@@ -30,14 +30,21 @@ class Written:
     launch_words: list[str] = field(default_factory=list)
 
 
-def to_arguments(settings: TrainingSettings, prompts_file: str = "") -> Written:
-    """What sd-scripts is to be told.  prompts_file: where Sample prompts stand, for it reads them from a file."""
+def to_arguments(settings: TrainingSettings, prompts_file: str = "", steps: int | None = None) -> Written:
+    """What sd-scripts is to be told.
+
+    prompts_file: where Sample prompts stand, for it reads them from a file.  steps: of the run, where its pictures
+    could be counted: kohya_ss counts them too and tells sd-scripts steps, unless Max train epoch says otherwise.
+    """
     values = settings.values()
     values["save_model_as"] = lora_form(values["save_model_as"])
     family = family_of_values(values)
     written = Written(f"{family}_train_network.py".removeprefix("_"))
     written.launch = {"mixed_precision": values["mixed_precision"]}
     together = _together(values, family, settings.kohya_extra.get("network_args"))
+    if steps and together.get("max_train_epochs") and not values["max_train_epochs"]:
+        del together["max_train_epochs"]
+        together["max_train_steps"] = steps
     if values["sample_prompts"].strip() and prompts_file:
         together["sample_prompts"] = prompts_file
     for item in training_options():
@@ -55,6 +62,8 @@ def to_arguments(settings: TrainingSettings, prompts_file: str = "") -> Written:
     launch, written.launch_words = arguments_in(words_of(values["extra_accelerate_launch_args"]))
     written.launch |= launch
     further, written.words = arguments_in(words_of(values["additional_parameters"]))
+    if further.get("dynamo_backend") == COMPILES_NOT:
+        del further["dynamo_backend"]
     written.overridden = frozenset(further)
     written.arguments = dict(sorted({**written.arguments, **together, **further}.items()))
     return written

@@ -5,23 +5,35 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from engine.settings.quotation import Quotation
+from engine.settings.quotation import SINGLE_MARKS, Quotation
+from engine.settings.shell_variables import Variables, shell_of
 
-_LOOKS_LIKE_WINDOWS = re.compile(r"""[A-Za-z]:\\|\w\\\w|\\\\\w|[\^`][ \t]*\r?\n|\^["&|<>^%]""")
+_LOOKS_LIKE_WINDOWS = re.compile(r"""[A-Za-z]:\\|\w\\\w|\\\\\w|[\^`][ \t]*\r?\n|\^["&|<>^%]|\s\^(?=\s|--)""")
 
+# A stray was meant as a line's end that goes on, and is none: two backslashes, or a blank behind one.
 _COMMON = r"""
-    (?P<goes_on>[\\^`][ \t]*\r?\n)
+    (?P<stray>(?<=\s)\\{2,}[ \t]*(?:\r?\n|\Z)|(?<=\s)\\[ \t]+\r?\n)
+  | (?P<goes_on>[\\^`][ \t]*\r?\n|(?<=\s)[\\^`]\Z)
   | (?P<quote>["“”„″‟'‘’‚′])
   | (?P<blank>\s)
   | (?P<sign>(?<!\S)&?[12]?>{1,2}(?:&[12])?|\|(?!\|))
 """
 _OTHER = r"(?P<other>[^\s\"“”„″‟'‘’‚′\\^`;|&]+|.)"
+_ENDS_ON_WINDOWS = r"(?P<ends>&&|\|\||&|;(?=\s|$))"
 _POSIX = re.compile(rf"{_COMMON} | \\(?P<escaped>.) | (?P<ends>&&|\|\||[;&]) | {_OTHER}", re.X | re.S)
 _WINDOWS = re.compile(
-    rf'(?P<caret>\^") | {_COMMON} | \^(?P<escaped>[&|<>^%]) | (?P<ends>&&|\|\||&|;(?=\s|$)) | {_OTHER}', re.X | re.S
+    rf'(?P<caret>\^") | {_COMMON} | \^(?P<escaped>[&|<>^%]) | {_ENDS_ON_WINDOWS} | {_OTHER}', re.X | re.S
 )
+_CMD = re.compile(
+    rf'(?P<caret>\^") | {_COMMON} | (?P<nothing>\^(?=\s|$)) | \^(?P<escaped>.) | {_ENDS_ON_WINDOWS} | {_OTHER}',
+    re.X | re.S,
+)
+"""Outside quotes cmd.exe drops a caret before any sign; what a caret keeps a blank from, a program does not see."""
+
 _WRITTEN_DASHES = re.compile(r"^(?:[–—−]{1,2}-?|-[–—−])(?=[A-Za-z])")
 _PLAIN_ON_WINDOWS = re.compile(r"[\w@+=:,./-]+", re.ASCII)
 
@@ -30,15 +42,25 @@ class Sign(str):
     """A word that is the shell's own: what follows is another program, where to write to, or a remark."""
 
 
-def lines_of_words(text: str) -> list[list[str]]:
-    """The words of each command; a line that ends in \\, ^ or ` goes on in the next.
+@dataclass
+class Script:
+    """lines: the words of each command.  variables: that the script sets.  strays: line ends that go on by mistake."""
+
+    lines: list[list[str]]
+    variables: Variables
+    strays: int = 0
+
+
+def script_of(text: str) -> Script:
+    """A script's commands, its own variables filled in; a line that ends in \\, ^ or ` goes on in the next.
 
     Backslashes are parts of paths where the text looks like one of Windows, else they escape as in POSIX shells.
     Quotes and dashes may be those that web pages make of them.
     """
-    lines: list[list[str]] = [[]]
+    variables = Variables(shell_of(text, bool(_LOOKS_LIKE_WINDOWS.search(text))), words_of)
+    script = Script([[]], variables)
     word: list[tuple[str, bool]] = []
-    for kind, piece in [*_pieces(text), ("ends", "")]:
+    for kind, piece in chain(_pieces(text, variables), [("ends", "")]):
         if kind in ("bare", "quoted"):
             word.append((piece, kind == "bare"))
             continue
@@ -46,13 +68,17 @@ def lines_of_words(text: str) -> list[list[str]]:
             whole = "".join(part for part, _ in word)
             whole = _WRITTEN_DASHES.sub("--", whole) if word[0][1] else whole
             is_remark = whole.startswith("#") and all(bare for _, bare in word)
-            lines[-1].append(Sign(whole) if is_remark else whole)
+            script.lines[-1].append(Sign(whole) if is_remark else whole)
             word = []
         if kind == "sign":
-            lines[-1].append(Sign(piece))
+            script.lines[-1].append(Sign(piece))
         elif kind == "ends":
-            lines.append([])
-    return [line for line in lines if line]
+            if script.lines[-1] and variables.set_by(script.lines[-1]):
+                script.lines.pop()
+            script.lines.append([])
+        script.strays += kind == "stray"
+    script.lines = [line for line in script.lines if line]
+    return script
 
 
 def words_of(text: str) -> list[str]:
@@ -60,7 +86,7 @@ def words_of(text: str) -> list[str]:
     found: list[str] = []
     word: list[str] = []
     for kind, piece in [*_pieces(text), ("blank", "")]:
-        if kind != "blank" and piece != "\n":
+        if kind not in ("blank", "stray") and piece != "\n":
             word.append(piece)
         elif word:
             found.append("".join(word))
@@ -68,22 +94,65 @@ def words_of(text: str) -> list[str]:
     return found
 
 
-def _pieces(text: str) -> Iterator[tuple[str, str]]:
-    """(kind, text): "bare" and "quoted" are parts of a word, "blank" parts words, a "sign" is one, "ends" a command."""
-    windows = bool(_LOOKS_LIKE_WINDOWS.search(text))
-    pattern, quotation = _WINDOWS if windows else _POSIX, Quotation(text, windows)
-    at = 0
-    while match := pattern.match(text, at):
+def _pieces(text: str, variables: Variables | None = None) -> Iterator[tuple[str, str]]:
+    """(kind, text): "bare" and "quoted" are parts of a word, "blank" and "stray" part words, a "sign" is one, "ends" a
+    command.  variables: of a script, which are set and put in on the way; None for a text that is none.
+    """
+    windows = bool(_LOOKS_LIKE_WINDOWS.search(text)) or (variables is not None and variables.shell != "posix")
+    pattern = _POSIX if not windows else _CMD if variables and variables.shell == "cmd" else _WINDOWS
+    quotation = Quotation(text, windows)
+    at, begins = 0, True
+    while at < len(text):
+        if begins and variables and (behind := variables.set_at(text, at)) > at:
+            at = behind
+            continue
+        match = pattern.match(text, at)
+        if match is None:
+            return
         kind, at = str(match.lastgroup), match.end()
         piece = match[kind]
         if kind in ("quote", "caret"):
             closed = quotation.opened_by(piece, at)
-            yield ("bare", piece.lstrip("^")) if closed is None else ("quoted", closed[0])
-            at = at if closed is None else closed[1]
+            if closed is None:
+                yield "bare", piece.lstrip("^")
+            else:
+                yield from _filled("quoted", closed[0], variables if piece not in SINGLE_MARKS else None)
+                at = closed[1]
         elif kind == "blank":
             yield "ends" if piece == "\n" else "blank", piece
+        elif kind == "other":
+            yield from _filled("bare", piece, variables)
+        elif kind != "nothing":
+            yield {"goes_on": "blank", "escaped": "quoted"}.get(kind, kind), piece
+        begins = (kind == "blank" and (begins or piece == "\n")) or kind == "ends"
+
+
+def _filled(kind: str, piece: str, variables: Variables | None) -> Iterator[tuple[str, str]]:
+    """A part of a word with the script's variables in it, as its shell puts them in."""
+    if variables is None or not any(sign in piece for sign in "$%!@"):
+        yield kind, piece
+        return
+    if kind == "quoted":
+        yield kind, ""  # a word, be it that of an empty variable
+    for part, is_value in variables.parts(piece):
+        if isinstance(part, list):
+            yield from _spaced("quoted", part)
+        elif not is_value or kind == "quoted":
+            yield from (
+                [(kind, part.replace('"', "") if is_value and variables.shell == "cmd" else part)] if part else []
+            )
+        elif variables.shell == "powershell":
+            yield "quoted", part
+        elif variables.shell == "cmd":
+            yield from _pieces(part)
         else:
-            yield {"goes_on": "blank", "escaped": "quoted", "other": "bare"}.get(kind, kind), piece
+            yield from _spaced("bare", part.split())
+
+
+def _spaced(kind: str, words: list[str]) -> Iterator[tuple[str, str]]:
+    for number, word in enumerate(words):
+        yield from [("blank", " ")] if number else []
+        yield kind, word
 
 
 def arguments_in(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -32,6 +32,7 @@ from engine.settings.samples import Samples
 from engine.settings.saving import Saving
 from engine.settings.sd3 import Sd3
 from engine.settings.sdxl import Sdxl
+from engine.settings.secrets import without_secrets
 from engine.settings.source_model import SourceModel
 from engine.settings.textual_inversion import TextualInversion
 from engine.settings.validation import Validation
@@ -141,6 +142,12 @@ class TrainingSettings(JobSettings):
         set_anew = {item.kohya for item in self.options() if item.name in values}
         extra = {key: value for key, value in self.kohya_extra.items() if key not in set_anew}
         return changed.model_copy(update={"kohya_extra": extra})
+
+    def parted_from_secrets(self) -> tuple[Self, list[str]]:
+        """As all settings do; what a file said beside the options is looked through too."""
+        copy, names = super().parted_from_secrets()
+        extra, more = without_secrets(copy.kohya_extra)
+        return copy.model_copy(update={"kohya_extra": extra}), [*names, *more]
 
     def machine(self) -> Hardware:
         return self.hardware

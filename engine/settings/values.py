@@ -15,6 +15,13 @@ from typing_extensions import Self
 from engine.failure import Failure
 from engine.settings.hardware import Hardware
 from engine.settings.option import Group, Option, options_of
+from engine.settings.secrets import (
+    ARGUMENT_FIELDS,
+    HIDDEN,
+    arguments_without_secrets,
+    hidden,
+    without_secrets,
+)
 
 MOST_CHOICES_SHOWN = 12
 """In a sentence; the page and docs/options.md list all."""
@@ -50,6 +57,13 @@ class JobSettings(Group):
         except ValidationError as error:
             raise BadValues({str(e["loc"][-1]): e["input"] for e in error.errors()}, known) from None
 
+    def parted_from_secrets(self) -> tuple[Self, list[str]]:
+        """(A copy that may be written, the names of what it lacks).  Whoever writes settings anywhere asks for it."""
+        own = self.values()
+        cleaned = {item.name: writable(item, own[item.name]) for item in self.options()}
+        changed = {name: value for name, (value, _) in cleaned.items() if value != own[name]}
+        return self.with_values(changed), [name for _, names in cleaned.values() for name in names]
+
     def machine(self) -> Hardware:
         """What the job computes on: one process with every core, unless the settings have a say in it."""
         return Hardware(num_cpu_threads_per_process=psutil.cpu_count(logical=False) or 1)
@@ -77,6 +91,16 @@ class BadValues(ValueError):
     def __init__(self, given: Mapping[str, Any], known: Mapping[str, Option]) -> None:
         self.problems = {name: _sentence(known[name], value) for name, value in given.items() if name in known}
         super().__init__(" ".join(self.problems.values()))
+
+
+def writable(item: Option, value: Any) -> tuple[Any, list[str]]:
+    """(An option's value as files, logs and browsers may hold it, the names of the secrets that it lacks then)."""
+    if item.widget == "secret":
+        return item.default, [item.label] if value != item.default else []
+    if item.name in ARGUMENT_FIELDS:
+        return arguments_without_secrets(str(value))
+    is_text = item.kind is str and not item.choices and item.widget not in ("path", "folder", "file")
+    return (hidden(value) if is_text and isinstance(value, str) else value), []
 
 
 @cache
@@ -121,7 +145,8 @@ def _whole_number(text: str) -> Any:
 
 def _sentence(item: Option, value: Any) -> str:
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "…"
+    shown = HIDDEN if item.widget == "secret" else hidden(repr(without_secrets(value)[0]))
+    shown = shown if len(shown) <= 80 else shown[:77] + "…"
     expected = item.range_text()
     wanted = expected if item.choices else " ".join(filter(None, [kinds[item.kind], expected and f"({expected})"]))
     if len(item.choices) > MOST_CHOICES_SHOWN:

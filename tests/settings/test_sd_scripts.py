@@ -340,11 +340,12 @@ def test_a_lora_is_saved_in_a_form_that_its_script_has():
 
 
 def test_what_has_no_argument_is_listed():
-    s = TrainingSettings().with_values({"overwrite": True, "stop_text_encoder_training": 20, "num_processes": 2})
+    folders = TrainingSettings().with_values({"train_data_dir": "img", "output_dir": "out", "max_train_epochs": 1})
+    s = folders.with_values({"overwrite": True, "stop_text_encoder_training": 20, "num_processes": 2})
     assert convert(s, "sd-scripts-command").notes == [
         "sd-scripts has no argument for: Overwrite files of the same name (True), Stop TE (% of total steps) (20)."
     ]
-    other = TrainingSettings().with_values({"dataset_repeats": 3, "fused_backward_pass": True})
+    other = folders.with_values({"dataset_repeats": 3, "fused_backward_pass": True})
     assert convert(other, "sd-scripts-command").notes == [
         "Not said, for it is for other kinds of training: Dataset repeats (3), Fused backward pass (True)."
     ]

@@ -253,11 +253,22 @@ def test_two_runs_never_write_the_same_files(start_run, settings: TrainingSettin
     ended(first)
 
 
-def test_keys_are_not_written_into_a_runs_folder(settings: TrainingSettings):
-    checked, run = begin.begin(settings.with_values({"huggingface_token": "hf_x", "max_train_steps": 1}))
+def test_no_file_of_a_run_holds_a_secret(settings: TrainingSettings):
+    said = {
+        "huggingface_token": "S3CRET", "additional_parameters": "--wandb_api_key S3CRET --hub_token=S3CRET",
+        "training_comment": "made with --wandb_api_key=S3CRET", "max_train_steps": 1,
+    }  # fmt: skip
+    held = settings.with_values(said).model_copy(
+        update={"kohya_extra": {"hf_token": "S3CRET", "x": {"password": "S3CRET"}}}
+    )
+    checked, run = begin.begin(held)
     assert run is not None, checked.problems
-    assert "hf_x" not in run.settings_file.read_text()
     ended(run)
+    written = [
+        file for top in (run.path, Path(settings.folders.output_dir)) for file in top.rglob("*") if file.is_file()
+    ]
+    assert any(file.suffix == ".safetensors" for file in written)
+    assert not [file for file in written if b"S3CRET" in file.read_bytes()]
 
 
 def test_a_state_of_another_network_is_refused_in_words(start_run, tmp_path: Path):
