@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from engine.failure import Failure
@@ -77,7 +77,7 @@ def guarded(page: gr.Blocks, access: Access, root_path: str = "", **launch: Any)
     Gradio's own launch() has no place for a guard around all that it answers, and asks itself through any proxy.
     """
     logins = Logins(access.username, access.password)
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app = Starlette()
     gr.mount_gradio_app(
         app,
         page,
@@ -135,10 +135,8 @@ def serve(
     local = f"http://{_shown(access.address)}:{sockets[0].getsockname()[1]}"
     told = [*filter(None, [access.notice]), f"Running on local URL: {local}"]
     if share:
-        public = _public_url(page, access.address, sockets[0].getsockname()[1])
+        public, access = shared(page, access, sockets[0].getsockname()[1])
         told.append(f"Running on public URL: {public}")
-        named = (*access.hosts.named, *Hosts.of([urlsplit(public).netloc]).answered)
-        access = replace(access, hosts=replace(access.hosts, named=named))
     app = guarded(page, access, root_path, **launch)
     with suppress(KeyboardInterrupt):
         Server(app, page, told, local if opens else "").run(sockets)
@@ -149,14 +147,17 @@ def _shown(address: str) -> str:
     return {"0.0.0.0": "localhost", "::": "localhost"}.get(address, in_brackets(address))
 
 
-def _public_url(page: gr.Blocks, address: str, port: int) -> str:
+def shared(page: gr.Blocks, access: Access, port: int) -> tuple[str, Access]:
+    """The public address of what will be served at the port, and who may connect with it.  Raises Failure."""
     from gradio.networking import setup_tunnel
 
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(access.address, access.address)
     try:
-        return str(setup_tunnel(local, port, page.share_token, None, None)).replace("http://", "https://")
+        url = str(setup_tunnel(local, port, page.share_token, None, None)).replace("http://", "https://")
+        name = Hosts.of([urlsplit(url).netloc]).answered
     except Exception as error:  # whatever: a download, another program's output, and the proxies between
         raise Failure(
             f"--share: no public link could be made: {error}",
             "Look at the connection and its proxies, or leave --share out.",
         ) from error
+    return url, replace(access, hosts=replace(access.hosts, named=(*access.hosts.named, *name)))

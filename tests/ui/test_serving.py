@@ -14,8 +14,9 @@ import pytest
 
 from engine.failure import Failure
 from tests.launched import ROOT, LaunchedPage, free_port
+from ui.access import asked_for
 from ui.proxies import no_proxies
-from ui.serving import PORTS, listening
+from ui.serving import PORTS, listening, shared
 
 PROXIES = {
     "dead": dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9"),
@@ -91,6 +92,31 @@ def test_what_is_started_later_has_the_proxies_as_they_were(kind: str, more: dic
     assert after == told
     assert {name: environment.get(name) for name in before} == before
     assert "no_proxy" not in set(environment) - set(before)
+
+
+ASKS_THE_HUB = """
+from engine.failure import Failure
+from engine.models.hub import fetched
+from ui.proxies import no_proxies
+with no_proxies():
+    import ui.serving
+try:
+    fetched("an/unknown-model", {"StableDiffusionPipeline": ["unet"]}, "pretrained_model_name_or_path")
+except Failure as failure:
+    print(failure.what)
+"""
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""], ids=["with scheme", "without"])
+def test_the_hub_is_asked_through_the_proxy(refusing: tuple[str, list[bytes]], scheme: str):
+    address, asked = refusing
+    names = ("https_proxy", "HTTPS_PROXY", "all_proxy")
+    environment = os.environ | dict.fromkeys(names, scheme + address) | {"HF_HUB_OFFLINE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", ASKS_THE_HUB], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert asked[0].startswith(b"CONNECT huggingface.co:443")
+    assert "the Hugging Face hub cannot be reached" in done.stdout
 
 
 def test_where_it_raises_the_proxies_are_back_too(monkeypatch: pytest.MonkeyPatch):
@@ -170,3 +196,33 @@ def test_a_name_of_several_addresses_is_answered_on_all_of_them_at_one_port():
     assert {one.getsockname() for one in opened} == addresses
     for one in opened:
         one.close()
+
+
+class Shared:
+    """As much of a page as a tunnel asks for."""
+
+    share_token = "token"
+
+
+def test_a_public_link_is_answered_under_its_own_name_alone(monkeypatch: pytest.MonkeyPatch):
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr("gradio.networking.setup_tunnel", lambda *told: asked.append(told) or "http://ab12.gradio.live")
+    for listen, local in (("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1")):
+        url, access = shared(Shared(), asked_for(listen, share=True, everyone=True), 7860)  # type: ignore[arg-type]
+        assert url == "https://ab12.gradio.live"
+        assert asked[-1][:2] == (local, 7860)
+        assert access.hosts.know("ab12.gradio.live")
+        assert access.hosts.own("https://ab12.gradio.live", "127.0.0.1:7860")
+        for other in ("cd34.gradio.live", "gradio.live", "x.ab12.gradio.live"):
+            assert not access.hosts.know(other)
+            assert not access.hosts.own(f"https://{other}", "127.0.0.1:7860")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no link"), OSError("no file"), ValueError("Unknown scheme")])
+def test_a_public_link_that_cannot_be_made_is_a_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception):
+    def fails(*_: object) -> str:
+        raise error
+
+    monkeypatch.setattr("gradio.networking.setup_tunnel", fails)
+    with pytest.raises(Failure, match=f"--share: no public link could be made: {error}"):
+        shared(Shared(), asked_for("127.0.0.1", share=True, everyone=True), 7860)  # type: ignore[arg-type]
