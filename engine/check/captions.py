@@ -99,7 +99,8 @@ def _read(looked: list[_Looked]) -> Iterator[Problem]:
         elif any(more) and not are_read:
             (further if first else late).append(file)
     if garbled:
-        yield Problem(OPTION, f"Captions that are not UTF-8 text: {listed(garbled)}.", "Save them as UTF-8.")
+        what = f"Captions that cannot be read: {listed(garbled)}."
+        yield Problem(OPTION, what, "Save them as UTF-8 text, each of 1 MB at most.")
     if empty:
         yield Problem(
             OPTION,
