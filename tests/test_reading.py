@@ -136,6 +136,7 @@ def test_files_that_people_name_are_opened_by_the_bounded_reader() -> None:
         "engine/disk.py": "what is being written",
         "engine/install.py": "the program's own",
         "engine/models/checkpoint.py": "the program's own configurations",
+        "engine/models/classic.py": "what the run has just written",
         "engine/models/mapped.py": "a checkpoint, after pickled.py had it",
         "engine/runs/events.py": "the run's own, to write",
         "engine/runs/folder.py": "the run's own, to write",
@@ -145,6 +146,7 @@ def test_files_that_people_name_are_opened_by_the_bounded_reader() -> None:
         "engine/tools/compare_copies.py": "the run's own",
         "engine/training/metadata.py": "what the run has just written",
         "engine/reading.py": "the bounded reader",
+        "ui/access.py": "a password, of which a kilobyte is read, and which a shell may hand over through a pipe",
         "ui/page.py": "the program's own",
     }
     found = set()

@@ -17,6 +17,10 @@ from typing import Any
 import numpy as np
 
 from engine.disk import written_whole
+from engine.reading import opened, parse_json
+
+LARGEST_ARRAY = 2**28
+"""Bytes: the latents of a picture of 4096 × 4096 in 16 channels have a sixteenth of it."""
 
 STAMP = "darkroom"
 """The stamp's key: a line of JSON."""
@@ -31,9 +35,11 @@ class Npz:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._stamps: dict[str, dict[str, Any] | None] = {}
+        self._stream = opened(file)
         try:
-            self._zip = zipfile.ZipFile(file)
+            self._zip = zipfile.ZipFile(self._stream)
         except (zipfile.BadZipFile, NotImplementedError) as error:
+            self._stream.close()
             raise ValueError(f"{file.name} is no whole .npz file") from error
 
     def __enter__(self) -> Npz:
@@ -41,6 +47,7 @@ class Npz:
 
     def __exit__(self, *_: object) -> None:
         self._zip.close()
+        self._stream.close()
 
     def names(self) -> list[str]:
         return [name.removesuffix(".npy") for name in self._zip.namelist()]
@@ -54,11 +61,14 @@ class Npz:
 
     def read(self, name: str) -> np.ndarray[Any, Any]:
         try:
-            return np.lib.format.read_array(io.BytesIO(self._zip.read(f"{name}.npy")), allow_pickle=False)
+            return np.lib.format.read_array(io.BytesIO(self.bytes_of(name)), allow_pickle=False)
         except (zipfile.BadZipFile, KeyError) as error:
             raise ValueError(f"{name} is missing or garbled") from error
 
     def bytes_of(self, name: str) -> bytes:
+        """Raises ValueError where there are more than such a file has, which a small one can swell to."""
+        if self._zip.getinfo(f"{name}.npy").file_size > LARGEST_ARRAY:
+            raise ValueError(f"{name} is larger than any that is kept")
         return self._zip.read(f"{name}.npy")
 
     def stamp(self, suffix: str = "") -> dict[str, Any] | None:
@@ -69,7 +79,7 @@ class Npz:
 
     def _read_stamp(self, suffix: str) -> dict[str, Any] | None:
         try:
-            stamp: dict[str, Any] = json.loads(_text(self._zip.read(f"{STAMP}{suffix}.npy")))
+            stamp: dict[str, Any] = parse_json(_text(self.bytes_of(f"{STAMP}{suffix}")).encode())
             sums = stamp.pop("sums")
             return stamp if sums == {name: self._zip.getinfo(f"{name}.npy").CRC for name in sums} else None
         except (ValueError, KeyError, TypeError, AttributeError, struct.error, zipfile.BadZipFile):

@@ -36,6 +36,9 @@ PREDICTING: tuple[FamilyName, ...] = ("sd1", "sd2", "sdxl", "sdxl-refiner")
 LARGEST_LIST = 2**20
 """Bytes of one of LISTS, which have some two thousand."""
 
+LARGEST_JSON = 2**27
+"""Bytes of any other list in a model's folder: tokenizers of large languages have 40 MB."""
+
 VARIANTS = {9: "inpainting", 5: "depth"}
 """Of UNets, by the channels of their input; ordinary ones have the 4 of a latent."""
 
@@ -176,7 +179,18 @@ _PIPELINES: dict[str, FamilyName] = {
 
 def _folder(folder: Path) -> Found | None:
     index = _read(folder / INDEX)
+    if index is not None:
+        _refuse_endless(folder)
     return None if index is None else _by_lists(index, _read(folder / UNET), _read(folder / SCHEDULER))
+
+
+def _refuse_endless(folder: Path) -> None:
+    """The libraries that load a folder open whatever has the right name in it, and wait for what has no end."""
+    for file in (*folder.glob("*"), *folder.glob("*/*")):
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise NoModel(f"{file} is a device or a pipe and no file.", "Remove it, or choose another folder.")
+        if file.suffix == ".json" and file.is_file() and file.stat().st_size > LARGEST_JSON:
+            raise NoModel(f"{file} is larger than a model's list is.", "Download the model again.")
 
 
 def _hub(name: str) -> Found | None:

@@ -30,6 +30,10 @@ def foreign(names: Iterable[str]) -> str:
     return next((name for name in names if name.endswith(OF_FOUR_BITS)), "")
 
 
+LONGEST_FORMAT = 2**12
+"""Bytes of what is told of a weight's format, which is one word or two."""
+
+
 def by_weight(names: Iterable[str]) -> dict[str, str]:
     """Names of scales by the weights that they are of."""
     return {f"{name.removesuffix(end)}.weight": name for name in names for end in ENDINGS if name.endswith(end)}
@@ -41,6 +45,8 @@ def without_scales(names: Iterable[str]) -> list[str]:
 
 def check_format(told: Tensor) -> None:
     """Raises ValueError where what is told of a weight's format is not one of w = q · scale."""
+    if told.numel() > LONGEST_FORMAT:
+        raise ValueError("says its format in more words than that takes")
     try:
         name = json.loads(bytes(told.flatten().tolist()))["format"]
     except (ValueError, KeyError, TypeError) as error:

@@ -168,3 +168,24 @@ def test_lists_of_a_folder_that_say_odd_things_are_passed_over(content: str, tmp
     assert (found.family, found.channels, found.prediction) == ("sd1", 4, None)
     (tmp_path / "scheduler" / "scheduler_config.json").write_text('{"prediction_type": ["epsilon"]}')
     assert recognise(str(tmp_path)) == found
+
+
+@pytest.mark.parametrize("name", ["unet/diffusion_pytorch_model.safetensors", "tokenizer/merges.txt", "odd.json"])
+@pytest.mark.parametrize("to", ["/dev/zero", "a pipe", "a large file"])
+def test_what_has_no_end_in_a_models_folder_is_named_before_a_library_opens_it(
+    name: str, to: str, tmp_path: Path
+) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    if to == "a pipe":
+        os.mkfifo(file)
+    elif to == "/dev/zero":
+        file.symlink_to(to)
+    else:
+        file.touch()
+        os.truncate(file, 3 * 2**30)
+        if file.suffix != ".json":
+            return  # weights may be large
+    with pytest.raises(NoModel, match=file.name):
+        recognise(str(tmp_path))
