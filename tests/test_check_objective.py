@@ -91,7 +91,7 @@ def test_no_signal_at_the_end_is_for_models_that_predict_velocity(
 class TestOneRate:
     """Optimizers that take one learning rate for all that is trained end a run in its first step where there are two.
 
-    Which these are was found out by three steps of each with two groups of unlike rates.
+    Which these are was found out by three steps of each with two groups of unlike rates; some take the first for both.
     """
 
     @pytest.mark.shows("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")

@@ -171,6 +171,36 @@ class Optimizer(Group):
         applies_when={"lr_scheduler": ("polynomial",)},
         methods=("dreambooth", "lora", "textual_inversion"),
     )
+    lr_decay_steps: float = option(
+        0,
+        ge=0,
+        label="LR decay steps",
+        section=BASIC,
+        help="Over how many of the last steps warmup_stable_decay falls; below 1 it is a share of all steps, and 0 is "
+        "for not at all.",
+        applies_when={"lr_scheduler": ("warmup_stable_decay",)},
+        ours=True,
+    )
+    lr_scheduler_min_lr_ratio: float = option(
+        0,
+        ge=0,
+        le=1,
+        label="LR min ratio",
+        section=BASIC,
+        help="The share of the learning rate to which it falls; for cosine_with_min_lr 0 means 0.1.",
+        applies_when={"lr_scheduler": ("cosine_with_min_lr", "warmup_stable_decay")},
+        ours=True,
+    )
+    lr_scheduler_timescale: int = option(
+        0,
+        ge=0,
+        label="LR timescale",
+        section=BASIC,
+        help="So many steps after the warmup inverse_sqrt has fallen by the root of 2; 0 for as many as the warmup "
+        "has.",
+        applies_when={"lr_scheduler": ("inverse_sqrt",)},
+        ours=True,
+    )
     max_grad_norm: float = option(
         1.0,
         ge=0,
@@ -202,8 +232,7 @@ class Optimizer(Group):
         "",
         label="LR scheduler extra arguments",
         section=BASIC,
-        help="For the schedule itself, as name=value with spaces between, such as T_max=100, or num_decay_steps=200, "
-        "without which warmup_stable_decay does not fall.",
+        help="For the schedule itself, as name=value with spaces between, such as T_max=100.",
     )
     stop_text_encoder_training: int = option(
         0,

@@ -73,6 +73,12 @@ def warmup_steps(settings: OptimizerSettings, total_steps: int) -> int:
     return settings.lr_warmup_steps or int(settings.lr_warmup / 100 * total_steps)
 
 
+def _decay_steps(settings: OptimizerSettings, total_steps: int) -> int:
+    """Of the run's last steps: a number, or below 1 a share, rounded down as sd-scripts does it."""
+    asked = settings.lr_decay_steps
+    return int(asked * total_steps) if asked < 1 else int(asked)
+
+
 def take_up(schedule: LRScheduler) -> None:
     """Give the optimizer the rates that the schedule has for the next step, after both have taken up a state.
 
@@ -101,14 +107,17 @@ def _by_name(
     if make is None:
         rules = str(arguments.pop("step_rules", "1"))
         return diffusers.optimization.get_piecewise_constant_schedule(optimizer, rules, **arguments)
+    timescale, least = settings.lr_scheduler_timescale, settings.lr_scheduler_min_lr_ratio
     of_name: dict[str, dict[str, Any]] = {
         "constant": {},
         "constant_with_warmup": warmup,
-        "inverse_sqrt": warmup,
+        "inverse_sqrt": warmup | ({"timescale": timescale} if timescale else {}),
         "cosine_with_restarts": run | {"num_cycles": settings.lr_scheduler_num_cycles},
         "polynomial": run | {"power": settings.lr_scheduler_power},
         "cosine_with_min_lr": run | half_waves,
-        "warmup_stable_decay": run | half_waves | {"num_decay_steps": 0},
+        "warmup_stable_decay": run
+        | half_waves
+        | {"num_decay_steps": _decay_steps(settings, total_steps), "min_lr_ratio": least},
     }
     told = {**of_name.get(name, run), **arguments}
     if name == "polynomial":
@@ -116,7 +125,7 @@ def _by_name(
     if name == "cosine_with_min_lr" and "min_lr" in told:
         return _with_floors(optimizer, partial(make, **told), "min_lr", told["min_lr"])
     if name == "cosine_with_min_lr":
-        told = {"min_lr_rate": LEAST_SHARE, **told}
+        told = {"min_lr_rate": least or LEAST_SHARE, **told}
     made: LRScheduler = make(optimizer, **told)
     return made
 

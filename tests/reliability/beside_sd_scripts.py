@@ -3,8 +3,8 @@
     python -m tests.reliability.beside_sd_scripts FOLDER [--many N] [--seed N]
 
 FOLDER: where sd-scripts' files lie (github.com/kohya-ss/sd-scripts). Its functions are run as they stand there, without
-the rest of it, which asks for libraries of its own. Says how many settings were compared, how far apart they are at most,
-and every one whose numbers differ; ends with 1 where any does.
+the rest of it, which asks for libraries of its own. Says how many settings were compared, how far apart they are at
+most, and every one whose numbers differ; ends with 1 where any does.
 """
 
 from __future__ import annotations
@@ -121,18 +121,25 @@ def rates_of(theirs: Any, rng: random.Random) -> tuple[str, list[float], list[fl
     optimizer_name = rng.choice(["AdamW"] * 4 + ["AdamWScheduleFree"])
     total, percent = rng.randrange(2, 120), rng.choice([0, 1, 5, 7, 10, 29, 33, 50])
     percent *= name not in ("constant", "piecewise_constant")  # for which it refuses a warmup, or has none
-    extra = rng.choice(["", *EXTRA.get(name, [])]) if name not in ("cosine_with_min_lr", "piecewise_constant") else ""
-    extra = extra or rng.choice(EXTRA.get(name, [""]))
+    extra = rng.choice([*EXTRA.get(name, []), *[""] * (name != "piecewise_constant")])
     told: dict[str, Any] = {
         "lr_scheduler": name,
         "lr_scheduler_num_cycles": rng.choice([1, 2, 3]),
         "lr_scheduler_power": rng.choice([0.5, 1.0, 2.0]),
     }
+    further: dict[str, Any] = {
+        "lr_decay_steps": rng.choice([0, 0.2, 0.29, 1, 7]),
+        # One of the two, for a cosine that has a floor: sd-scripts refuses both, and none.
+        "lr_scheduler_min_lr_ratio": 0
+        if "min_lr=" in extra
+        else rng.choice([0.05, 0.5] if name == "cosine_with_min_lr" else [0, 0.05, 0.5]),
+        "lr_scheduler_timescale": rng.choice([0, 3, 20]),
+    }
     rate = rng.choice([1e-4, 5e-4, 1.0])
     args = argparse.Namespace(
         **told, lr_scheduler_type="", lr_scheduler_args=[extra] if extra else None, optimizer_type=optimizer_name,
-        max_train_steps=total, lr_warmup_steps=percent / 100 if percent else 0, lr_decay_steps=0,
-        lr_scheduler_timescale=None, lr_scheduler_min_lr_ratio=None,
+        max_train_steps=total, lr_warmup_steps=percent / 100 if percent else 0,
+        **{key: value or None for key, value in further.items()} | {"lr_decay_steps": further["lr_decay_steps"]},
     )  # fmt: skip
 
     def followed(make: Any) -> list[float]:
@@ -147,10 +154,10 @@ def rates_of(theirs: Any, rng: random.Random) -> tuple[str, list[float], list[fl
 
     expected = followed(lambda optimizer: theirs.get_scheduler_fix(args, optimizer, 1))
     settings = Optimizer(
-        **told, optimizer=optimizer_name, lr_warmup=percent, lr_scheduler_args=extra, max_train_steps=total
+        **told, **further, optimizer=optimizer_name, lr_warmup=percent, lr_scheduler_args=extra, max_train_steps=total
     )
     found = followed(lambda optimizer: make_schedule(optimizer, settings, total))
-    return f"{told} {extra} {optimizer_name} warmup {percent} % of {total} at {rate}", found, expected
+    return f"{told} {further} {extra} {optimizer_name} warmup {percent} % of {total} at {rate}", found, expected
 
 
 def main() -> int:

@@ -96,6 +96,32 @@ def test_warmup_stable_decay_falls_only_where_it_is_told_how_long():
     assert twice[80:] == pytest.approx([(1 + math.cos(2 * math.pi * n / 20)) / 2 for n in range(20)])
 
 
+@pytest.mark.shows("lr_decay_steps", "lr_scheduler_min_lr_ratio")
+@pytest.mark.parametrize(("asked", "steps"), [(20, 20), (0.2, 20), (0.29, 28), (0.005, 0)])
+@pytest.mark.parametrize("least", [0, 0.25])
+def test_warmup_stable_decay_may_be_told_so_by_its_fields(asked: float, steps: int, least: float):
+    """m + (1 − m)(1 + cos(π n/N))/2 over the last N steps, a share of all rounded down."""
+    found = factors(
+        lr_scheduler="warmup_stable_decay", lr_decay_steps=asked, lr_scheduler_min_lr_ratio=least, lr_warmup=0
+    )
+    fall = [least + (1 - least) * (1 + math.cos(math.pi * n / steps)) / 2 for n in range(steps)]
+    assert found == pytest.approx([1.0] * (100 - steps) + fall)
+
+
+@pytest.mark.shows("lr_scheduler_min_lr_ratio")
+@pytest.mark.parametrize(("asked", "least"), [(0, 0.1), (0.4, 0.4)])
+def test_a_cosine_with_a_floor_has_the_share_that_is_asked_for(asked: float, least: float):
+    found = factors(lr_scheduler="cosine_with_min_lr", lr_scheduler_min_lr_ratio=asked)
+    assert found[50] == pytest.approx(least + (1 - least) / 2)
+
+
+@pytest.mark.shows("lr_scheduler_timescale")
+@pytest.mark.parametrize("timescale", [5, 30])
+def test_inverse_sqrt_falls_by_the_root_of_2_in_its_timescale(timescale: int):
+    found = factors(lr_scheduler="inverse_sqrt", lr_scheduler_timescale=timescale, lr_warmup=10)
+    assert found[10 + timescale] == pytest.approx(0.5**0.5)
+
+
 @pytest.mark.parametrize(
     ("changes", "floor"),
     [
