@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 
 from tests.launched import UPLOAD, LaunchedPage, upload_body
+from tests.reliability.foreign_requests import search
 
 JOIN = "/gradio_api/queue/join"
 
@@ -209,3 +210,10 @@ def test_no_file_but_those_of_runs_and_uploads_is_given_or_taken(page: LaunchedP
     page.ask("POST", "/gradio_api/run/predict", {"Content-Type": "application/json"}, sent)
     assert not list(page.temporary.rglob("outside.txt")) + list(page.temporary.rglob("passwd"))
     assert not list(page.temporary.rglob("README.md"))
+
+
+def test_a_short_search_finds_no_foreign_request_that_is_answered(page: LaunchedPage):
+    """python -m tests.reliability.foreign_requests searches for longer."""
+    counted = search(page, 150, seed=7)
+    assert sum(count for words, count in counted.items() if words.startswith("foreign")) > 80
+    assert counted["own: 200"] > 5
