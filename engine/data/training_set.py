@@ -24,8 +24,8 @@ Description = Literal["dataset_config", "in_json", "image_folder", "train_data_d
 
 
 def described_by(settings: TrainingSettings) -> Description:
-    """The option that says which pictures there are.  Fine-tuning's folder counts where that is the method, its list for
-    a LoRA too.
+    """The option that says which pictures there are.  Fine-tuning's folder counts where that is the method, its list
+    for a LoRA too.
     """
     if settings.folders.dataset_config:
         return "dataset_config"
