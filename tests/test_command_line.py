@@ -132,7 +132,7 @@ def test_check_and_train_take_toml_and_a_command_too(file: Path, tmp_path: Path,
         assert main(["convert", str(file), "--to", target, "--output", str(tmp_path / name)]) == 0
         capsys.readouterr()
         assert main(["check", str(tmp_path / name)]) == 0
-        assert "= 10 steps" in capsys.readouterr().out
+        assert "10 steps" in capsys.readouterr().out
     assert main(["train", str(tmp_path / "a.toml"), "--train_data_dir", "/gone"]) == CANNOT_START
     assert '"/gone" does not exist' in capsys.readouterr().err
 

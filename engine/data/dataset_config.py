@@ -18,7 +18,7 @@ from engine.data.items import Item, Subset, TrainingSet, items_of
 from engine.data.metadata_list import listed_items
 from engine.failure import Failure
 from engine.reading import parse_json
-from engine.settings.dataset_toml import MASKS, OF_DATASET, OPTIONS
+from engine.settings.dataset_toml import ALPHA, MASKS, OF_DATASET, OPTIONS
 from engine.settings.errors import SettingsFileError
 from engine.settings.paths import typed_path
 from engine.settings.text_files import TooLarge, small_text
@@ -32,16 +32,16 @@ LARGEST = 2**20
 MOST_REPEATS = 1_000_000
 
 NOT_FOLLOWED = (
-    "alpha_mask", "cache_info", "custom_attributes", "network_multiplier",
+    "cache_info", "custom_attributes", "network_multiplier",
     "resize_interpolation",
 )  # fmt: skip
 """Keys that sd-scripts knows and nothing here acts on."""
 
-_ANYWHERE = {*OPTIONS, "num_repeats", "class_tokens", *NOT_FOLLOWED} - {"alpha_mask"}
+_ANYWHERE = {*OPTIONS, "num_repeats", "class_tokens", *NOT_FOLLOWED}
 _OF_EITHER = {"validation_split", "validation_seed"}
 """sd-scripts' documentation puts them into a subset, its parser into a dataset."""
 _IN_SUBSET = (_ANYWHERE - (set(OF_DATASET) - _OF_EITHER)) | {
-    "image_dir", "metadata_file", "is_reg", "alpha_mask", MASKS,
+    "image_dir", "metadata_file", "is_reg", ALPHA, MASKS,
 }  # fmt: skip
 
 
@@ -117,9 +117,11 @@ def _items(table: _Table, beside: Path, settings: TrainingSettings) -> list[Item
 def _subset(table: _Table, settings: TrainingSettings, beside: Path) -> Subset:
     """As the settings have it with the table's values in their place.
 
-    Its masks count where masked loss is on.
+    Its masks count where masked loss is on, which its transparency turns on for it alone.
     """
     values = {OPTIONS[key]: _plain(value) for key, value in table.values.items() if key in OPTIONS}
+    if _switch(table, ALPHA):
+        values["masked_loss"] = True
     if masks := table.text(MASKS):
         folder = beside / typed_path(masks)
         if not folder.is_dir():

@@ -24,10 +24,12 @@ Description = Literal["dataset_config", "in_json", "image_folder", "train_data_d
 
 
 def described_by(settings: TrainingSettings) -> Description:
-    """The option that says which pictures there are.  Those for fine-tuning count where that is the method."""
+    """The option that says which pictures there are.  Fine-tuning's folder counts where that is the method, its list
+    for a LoRA too.
+    """
     if settings.folders.dataset_config:
         return "dataset_config"
-    if settings.method == "finetune" and settings.whole_model.in_json:
+    if settings.method in ("lora", "finetune") and settings.whole_model.in_json:
         return "in_json"
     if settings.method == "finetune" and settings.whole_model.image_folder:
         return "image_folder"
@@ -76,8 +78,9 @@ def _described(settings: TrainingSettings) -> TrainingSet:
     if by == "dataset_config":
         return read_dataset_config(Path(folders.dataset_config), settings)
     if by == "in_json":
-        around = Path(fine.image_folder) if fine.image_folder else None
-        return TrainingSet.of(listed_items(Path(fine.in_json), around, fine.dataset_repeats, subset))
+        is_lora = settings.method == "lora"
+        around, repeats = (folders.train_data_dir, 1) if is_lora else (fine.image_folder, fine.dataset_repeats)
+        return TrainingSet.of(listed_items(Path(fine.in_json), Path(around) if around else None, repeats, subset))
     if by == "image_folder":
         folder = Path(fine.image_folder)
         if not folder.is_dir():

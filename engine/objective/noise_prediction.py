@@ -50,16 +50,15 @@ class NoisePrediction:
     def _noise(self, latents: Tensor) -> Tensor:
         drawn = torch.randn_like(latents)
         s = self._settings
-        if s.noise_offset_type == "Multires":
-            if s.multires_noise_iterations:
-                drawn = noise.multires_noise(drawn, s.multires_noise_iterations, s.multires_noise_discount)
-        elif s.noise_offset:
+        if s.noise_offset and s.noise_offset_type != "Multires":
             strength: float | Tensor = s.noise_offset
             if s.noise_offset_random_strength:
                 strength = strength * torch.rand(()).to(latents.device)
             if s.adaptive_noise_scale:
                 strength = noise.adaptive_strength(strength, s.adaptive_noise_scale, latents)
             drawn = noise.offset_noise(drawn, strength)
+        if s.multires_noise_iterations and s.noise_offset_type != "Original":
+            drawn = noise.multires_noise(drawn, s.multires_noise_iterations, s.multires_noise_discount)
         return drawn
 
     def _threshold(self, timesteps: Tensor) -> Tensor:

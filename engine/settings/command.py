@@ -17,7 +17,7 @@ from engine.settings.sd_scripts import ELSEWHERE, LAUNCH
 from engine.settings.sd_scripts_read import Read, from_arguments
 from engine.settings.sd_scripts_together import NOT_FROM_TEXT
 from engine.settings.sd_scripts_write import Written, to_arguments
-from engine.settings.secrets import shown
+from engine.settings.secrets import shown, words_without_secrets
 from engine.settings.shell_words import Script, Sign, arguments_in, quoted, script_of, words_from
 from engine.settings.text_files import small_text
 from engine.settings.toml_files import flat, is_dataset, parse_toml
@@ -175,7 +175,8 @@ def _read_theirs(words: list[str], folder: Path | None) -> Read:
     at = _script_at(command)
     before, after = ([], command) if at is None else (command[:at], command[at + 1 :])
     script = "" if at is None else re.split(r"[\\/]", command[at])[-1].lower()
-    given, strays = arguments_in(after)
+    given, _ = arguments_in(after)
+    strays = arguments_in(words_without_secrets(after)[0])[1]
     named = str(given.pop("config_file", ""))
     config, notes = _tables(named if named.endswith(".toml") or not named else f"{named}.toml", folder)
     if is_dataset(config):

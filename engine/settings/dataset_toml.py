@@ -42,7 +42,10 @@ OF_DATASET = tuple(OPTIONS)[:9]
 MASKS = "conditioning_data_dir"
 """A subset's folder of masks, for training with masked loss."""
 
-_PLACE = {"image_dir", "num_repeats", "class_tokens", "is_reg", MASKS}
+ALPHA = "alpha_mask"
+"""Whether a subset's pictures are learned as far as they are opaque, which is masked loss without masks of its own."""
+
+_PLACE = {"image_dir", "num_repeats", "class_tokens", "is_reg", MASKS, ALPHA}
 _FOLDER_NAME = re.compile(r"(\d{1,9})(?:_|\Z)(.*)", re.DOTALL)
 
 
@@ -69,6 +72,12 @@ def read_dataset(data: Mapping[str, Any]) -> Read:
         read.data["mask_dir"] = masks
     if unlike:
         read.notes.append(unlike)
+        lost = True
+    transparent = {bool(subset.get(ALPHA)) for subset in training}
+    if transparent == {True}:
+        read.data["masked_loss"] = True
+    elif True in transparent:
+        read.notes.append(f"{ALPHA} differs between the image folders, and is one for all here: not set.")
         lost = True
     further: dict[str, Any] = {}
     for key in sorted({key for subset in training for key in subset} - _PLACE):
@@ -101,6 +110,7 @@ def write_dataset(settings: TrainingSettings) -> tuple[str, list[str]]:
     said["resolution"] = [width, height] if width != height else width
     faces = settings.dataset.face_range()
     said["face_crop_aug_range"] = list(faces) if faces else None
+    by_alpha = {ALPHA: True} if values["masked_loss"] and not values["mask_dir"] else {}
     subsets = []
     for option, is_reg in (("train_data_dir", False), ("reg_data_dir", True)):
         folder = Path(os.path.expanduser(values[option].strip().strip('"')))
@@ -115,7 +125,7 @@ def write_dataset(settings: TrainingSettings) -> tuple[str, list[str]]:
             if repeats := _repeats(child.name):
                 words = child.name.partition("_")[2].strip()
                 subset = {"image_dir": str(child), "num_repeats": repeats, "class_tokens": words}
-                subsets.append(subset | ({"is_reg": True} if is_reg else {}))
+                subsets.append(subset | ({"is_reg": True} if is_reg else {}) | by_alpha)
     if not subsets:
         notes.append("No image folder is listed: a sub-folder named REPEATS_WORDS is needed.")
     of_dataset = {key: value for key, value in said.items() if key in OF_DATASET}

@@ -17,6 +17,7 @@ from engine.settings.optimizer import OptimizerName
 from engine.settings.presets import is_users_own
 from engine.settings.sd_networks import FAMILY_OF_MODULE, read_network
 from engine.settings.sd_scripts import FAMILIES, ONLY_THERE, option_for
+from engine.settings.sd_scripts_together import noise_offset_type
 from engine.settings.shell_words import quoted, words_from
 from engine.settings.training import TrainingSettings, training_options
 
@@ -33,7 +34,7 @@ OF_DATASETS = (
     "flip_aug", "random_crop", "face_crop_aug_range", "shuffle_caption", "keep_tokens", "keep_tokens_separator",
     "secondary_separator", "caption_separator", "caption_prefix", "caption_suffix", "enable_wildcard",
     "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate", "token_warmup_min",
-    "token_warmup_step",
+    "token_warmup_step", "alpha_mask",
 )  # fmt: skip
 """What each dataset, or each of its folders, says for itself where the run had a dataset config."""
 
@@ -91,8 +92,9 @@ def _arguments(said: Mapping[str, str], family: str) -> dict[str, Any]:
             found[item.kohya] = _plain(text) if text.startswith("(") else text
     if ":" in said.get("lr_scheduler", ""):
         found["lr_scheduler"] = said["lr_scheduler"].partition(":")[0]
-    if "multires_noise_iterations" in said and said["multires_noise_iterations"] != "0":
-        found["noise_offset_type"] = "Multires"
+    found["noise_offset_type"] = noise_offset_type(said)
+    if said.get("alpha_mask") == "True":
+        found["masked_loss"] = True
     return found
 
 

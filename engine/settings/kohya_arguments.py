@@ -1,4 +1,7 @@
-"""Options that kohya_ss has no field for, in its files: arguments among Additional parameters, which it passes on."""
+"""sd-scripts' arguments among kohya_ss's Additional parameters, which it hands on behind what its own fields say.
+
+So options that kohya_ss has no field for are written there, and what stands there counts as on a command line.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,16 @@ from functools import cache
 from typing import Any
 
 from engine.settings.option import Option
-from engine.settings.sd_scripts import place_of
+from engine.settings.sd_scripts import COMPILES_NOT, family_of_values, option_for, place_of
+from engine.settings.sd_scripts_read import from_arguments
+from engine.settings.sd_scripts_together import TOGETHER
+from engine.settings.sd_scripts_write import to_arguments
 from engine.settings.shell_words import arguments_in, quoted, words_from, words_of
-from engine.settings.training import training_options
+from engine.settings.training import TrainingSettings, training_options
 
 FIELD = "additional_parameters"
+
+MULTIRES = ("multires_noise_iterations", "multires_noise_discount")
 
 
 @cache
@@ -31,32 +39,59 @@ def as_arguments(data: Mapping[str, Any]) -> dict[str, Any]:
         for name, item in _ours().items()
         if item.kohya in data and data[item.kohya] not in (item.default, "", None)
     }
+    data = dict(data)
+    if data.get("noise_offset_type") == "Both":  # kohya_ss hands on one of the two
+        data["noise_offset_type"] = "Original"
+        said |= {name: data[name] for name in MULTIRES if name in data}
     typed = str(data.get(FIELD) or "").strip()
     line = quoted(words_from(said))
     # Words that belong to no argument stay before the first one, or they would become a part of ours.
     parts = (line, typed) if typed.startswith("--") else (typed, line)
-    return {**data, FIELD: " ".join(filter(None, parts))} if said else dict(data)
+    return {**data, FIELD: " ".join(filter(None, parts))} if said else data
 
 
-def as_keys(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with such arguments under the options' keys, and not among Additional parameters any more.
+def followed(settings: TrainingSettings) -> dict[str, Any]:
+    """kohya_ss's keys as they are once the arguments among Additional parameters are followed; those alone that change.
 
-    Where both stand and differ, the arguments count: kohya_ss followed those.
+    What no option says stays there.
     """
-    typed = data.get(FIELD)
-    if not isinstance(typed, str) or not any(f"--{name}" in typed for name in _ours()):
-        return dict(data)
+    typed = settings.hardware.additional_parameters
+    if "--" not in typed:
+        return {}
     arguments, strays = arguments_in(words_of(typed))
-    found = {
-        name: _one(value)
-        for name, value in arguments.items()
-        if name in _ours() and (value is True) == (_ours()[name].kind is bool)
-    }
-    if not found:
-        return dict(data)
-    others = {name: value for name, value in arguments.items() if name not in found}
-    moved = {_ours()[name].kohya: value for name, value in found.items()}
-    return {**data, **moved, FIELD: quoted([*strays, *words_from(others)])}
+    family = family_of_values(settings.values())
+    taken = {name: value for name, value in arguments.items() if _says_it(name, value, family)}
+    if arguments.get("dynamo_backend") == COMPILES_NOT:
+        taken["dynamo_backend"] = COMPILES_NOT
+    if not taken:
+        return {}
+    # kohya_ss reckons steps, whatever they come to, so that only an argument of its own makes them epochs.
+    plain = to_arguments(settings.with_values({FIELD: ""}), steps=1)
+    before, after = (
+        from_arguments(given, plain.script, kept={}).data for given in (plain.arguments, {**plain.arguments, **taken})
+    )
+    changed = {key: value for key, value in after.items() if key != FIELD and value != before.get(key)}
+    # An argument of a whole model's program is none for a LoRA: it goes to its option as it stands.
+    of_whole = {name: item for name in taken if (item := _of_a_whole_model(name, family))}
+    whole = {item.kohya: _one(taken[name]) for name, item in of_whole.items()}
+    left = arguments_in(words_of(str(after.get(FIELD, ""))))[0].keys() - of_whole.keys()
+    others = {name: value for name, value in arguments.items() if name not in taken or name in left}
+    stays = typed if len(others) == len(arguments) else quoted([*strays, *words_from(others)])
+    return {**changed, **whole, FIELD: stays} if changed or whole or stays != typed else {}
+
+
+def _says_it(name: str, value: Any, family: str) -> bool:
+    """Whether an option says an argument of this value: a switch has none, and everything else has one."""
+    item = option_for(name, family, "lora") or _of_a_whole_model(name, family)
+    if item:
+        return (value is True) == (item.kind is bool)
+    return name in TOGETHER - {FIELD}
+
+
+def _of_a_whole_model(name: str, family: str) -> Option | None:
+    if name in TOGETHER or option_for(name, family, "lora"):
+        return None
+    return option_for(name, family, "dreambooth") or option_for(name, family, "finetune")
 
 
 def _one(value: Any) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.settings.errors import listed
-from engine.settings.kohya_arguments import as_keys
+from engine.settings.kohya_arguments import followed
 from engine.settings.option import Option
 from engine.settings.secrets import HIDDEN, hidden, is_secret, without_secrets
 from engine.settings.training import USUAL, Method, TrainingSettings, training_options
@@ -96,9 +96,15 @@ ZERO_IS_UNSET = ("huber_c", "max_timestep")
 def from_kohya(data: Mapping[str, Any]) -> Loaded:
     """Read kohya_ss's dictionary; what is missing has its default, what is wrong is reported.
 
-    Arguments among its Additional parameters that options say become theirs.
+    Arguments among its Additional parameters that options say become theirs, as sd-scripts follows those.
     """
-    data = as_keys(data)
+    loaded = _as_told(data)
+    changed = followed(loaded.settings)
+    return _as_told({**data, **changed}) if changed else loaded
+
+
+def _as_told(data: Mapping[str, Any]) -> Loaded:
+    """As the keys say."""
     options = {item.kohya: item for item in training_options()}
     given: dict[str, Any] = {}
     for key, value in data.items():

@@ -113,11 +113,12 @@ class Objective(Group):
         help="The most noise that is trained on, up to 1000 (nothing but noise).",
         also=("Maximum timestep",),
     )
-    noise_offset_type: Literal["Original", "Multires"] = option(
+    noise_offset_type: Literal["Original", "Multires", "Both"] = option(
         "Original",
         label="Noise offset type",
         section=ADVANCED,
-        help="Original uses Noise offset, Multires the multires options.",
+        help="Original uses Noise offset, Multires the multires options, Both shifts the noise and adds coarser noise "
+        "to that, as sd-scripts does where it is told both.",
     )
     noise_offset: float = option(
         0,
@@ -130,14 +131,14 @@ class Objective(Group):
         help="Shifts the noise of each picture and channel as a whole by this much at random, which teaches very dark "
         "and very bright pictures. 0.05 to 0.1 is usual; 0 for none.",
         source="Guttenberg 2023, crosslabs.org/blog/diffusion-with-offset-noise",
-        applies_when={"noise_offset_type": ("Original",)},
+        applies_when={"noise_offset_type": ("Original", "Both")},
     )
     noise_offset_random_strength: bool = option(
         False,
         label="Noise offset random strength",
         section=ADVANCED,
         help="Draw the strength anew each time, between 0 and Noise offset.",
-        applies_when={"noise_offset_type": ("Original",)},
+        applies_when={"noise_offset_type": ("Original", "Both")},
     )
     adaptive_noise_scale: float = option(
         0,
@@ -148,7 +149,7 @@ class Objective(Group):
         label="Adaptive noise scale",
         section=ADVANCED,
         help="Add this times the mean of the picture's latent to Noise offset, which it needs above 0.",
-        applies_when={"noise_offset_type": ("Original",)},
+        applies_when={"noise_offset_type": ("Original", "Both")},
     )
     multires_noise_iterations: int = option(
         0,
@@ -160,7 +161,7 @@ class Objective(Group):
         section=ADVANCED,
         help="Add noise at so many coarser sizes too. 6 to 10 is usual; 0 for none.",
         source="Whitaker 2023, wandb.ai/johnowhitaker/multires_noise",
-        applies_when={"noise_offset_type": ("Multires",)},
+        applies_when={"noise_offset_type": ("Multires", "Both")},
         also=("Multires Iterations", "Pyramid noise"),
     )
     multires_noise_discount: float = option(
@@ -173,7 +174,7 @@ class Objective(Group):
         section=ADVANCED,
         help="Each coarser size counts this times the one before. 0.1 to 0.3 for a LoRA is usual, more for large sets "
         "of pictures.",
-        applies_when={"noise_offset_type": ("Multires",)},
+        applies_when={"noise_offset_type": ("Multires", "Both")},
         also=("Multires Discounts",),
     )
     ip_noise_gamma: float = option(

@@ -144,7 +144,7 @@ COMPILES_NOT = "no"
 
 ONLY_THERE = frozenset(
     (
-        "alpha_mask", "base_weights", "base_weights_multiplier", "cache_info", "cache_text_encoder_outputs_to_disk",
+        "base_weights", "base_weights_multiplier", "cache_info", "cache_text_encoder_outputs_to_disk",
         "conditioning_data_dir", "console_log_file", "console_log_level", "console_log_simple", "control_net_lr",
         "cond_emb_dim", "cross_attn_lr", "dataset_class", "ddp_gradient_as_bucket_view", "ddp_static_graph",
         "ddp_timeout", "debug_dataset", "deepspeed", "diffusers_xformers",

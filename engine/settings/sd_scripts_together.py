@@ -25,7 +25,7 @@ TOGETHER = {
     "lr_scheduler_args", "resume", "resume_from_huggingface", "xformers", "sdpa", "use_object_template",
     "use_style_template", "learning_rate", "unet_lr", "text_encoder_lr", "network_train_unet_only",
     "network_train_text_encoder_only", "sample_prompts", "use_8bit_adam", "use_lion_optimizer", "caption_extention",
-    "resolution", "mixed_precision", "additional_parameters",
+    "resolution", "mixed_precision", "additional_parameters", "alpha_mask",
 }  # fmt: skip
 """Arguments that are read by together()."""
 
@@ -41,7 +41,7 @@ def together(
         "xformers": "xformers" if _is_on(given.get("xformers")) else "sdpa" if _is_on(given.get("sdpa")) else "none",
         "optimizer_args": _as_text(given.get("optimizer_args", "")),
         "lr_scheduler_args": _as_text(given.get("lr_scheduler_args", "")),
-        "noise_offset_type": "Multires" if _number(given.get("multires_noise_iterations", 0)) else "Original",
+        "noise_offset_type": noise_offset_type(given),
         "mixed_precision": given.get("mixed_precision", "no"),
         "additional_parameters": given.get("additional_parameters", ""),
         "max_train_epochs": given.get("max_train_epochs", 0),
@@ -51,6 +51,8 @@ def together(
         **_prompts(given.get("sample_prompts"), folder, notes, further),
         **_network(given),
     }
+    if _is_on(given.get("alpha_mask")):
+        data["masked_loss"] = True
     if "resolution" in given:
         data["max_resolution"] = resolution(given["resolution"])
     if family == "sd3" and "text_encoder_batch_size" not in given:
@@ -64,6 +66,13 @@ def together(
         if _is_on(given.get(f"use_{name}_template")):
             data["template"] = f"{name} template"
     return data
+
+
+def noise_offset_type(given: Mapping[str, Any]) -> str:
+    """sd-scripts shifts the noise where it is told to, and then adds coarser noise where it is told to."""
+    if not _number(given.get("multires_noise_iterations", 0)):
+        return "Original"
+    return "Both" if _number(given.get("noise_offset", 0)) else "Multires"
 
 
 def _network(given: Mapping[str, Any]) -> dict[str, Any]:

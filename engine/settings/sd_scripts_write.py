@@ -76,8 +76,10 @@ def said_in_one_way(values: Mapping[str, Any]) -> dict[str, Any]:
     epochs = values["max_train_epochs"] or (0 if values["max_train_steps"] else values["epoch"])
     said |= {"max_train_epochs": epochs, "epoch": 1, "max_train_steps": 0 if epochs else values["max_train_steps"]}
     said["lr_warmup"] = 0 if values["lr_warmup_steps"] else round(values["lr_warmup"], 9)
-    if not values["multires_noise_iterations"]:
+    if values["noise_offset_type"] != "Original" and not values["multires_noise_iterations"]:
         said["noise_offset_type"] = "Original"
+    elif values["noise_offset_type"] == "Both" and not values["noise_offset"]:
+        said["noise_offset_type"] = "Multires"
     if values["split_mode"]:
         said["train_blocks"] = "single"
     for item in training_options():
@@ -109,6 +111,7 @@ def _together(values: Mapping[str, Any], family: str, further_network_args: Any)
         "sdpa": values["cross_attention"] == "sdpa",
         "use_object_template": template == "object template",
         "use_style_template": template == "style template",
+        "alpha_mask": values["masked_loss"] and not values["mask_dir"],
         "mixed_precision": values["mixed_precision"] if values["mixed_precision"] in ("fp16", "bf16") else "",
         "learning_rate": values["learning_rate"],
         **_rates(values, family),

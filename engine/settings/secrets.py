@@ -29,6 +29,8 @@ _SHORTENED = ("huggingfacet", "wandba")
 _DASH = "[-–—−]"
 """Typed, or made of two of them by a web page."""
 
+_ARGUMENT = re.compile(rf"(?P<dash>{_DASH}{{0,3}})(?P<name>[A-Za-z_$%][\w.:-]*)(?P<sign>=|$)")
+_LONG = re.compile(rf"(?:{_DASH}{{2,3}}|[–—−])[A-Za-z]")
 _HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
 _NAMED = re.compile(r"""(?P<name>(?<![\w.-])[-–—−]{0,3}[A-Za-z_][\w.-]*)(?P<sign>\s*=\s*|["']\s*[:=]\s*|["']?\s+)""")
 _VALUE = re.compile(r"""\[[^\]]*(?:\]|$)|"(?:\\.|[^"\\])*(?:"|$)|'[^']*(?:'|$)|“[^”]*(?:”|$)|[^\s,;)\]}]+""")
@@ -85,16 +87,19 @@ def words_without_secrets(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """(A command's words, the names of the arguments that were taken out with their values)."""
     kept: list[str] = []
     names: list[str] = []
-    within = False  # the values of an argument that was taken out
+    within = ""  # the argument that was taken out, whose values these are; "first" right behind its name
     for word in words:
-        name, equals, _ = word.partition("=")
-        begins = bool(re.match(rf"{_DASH}{{1,3}}[A-Za-z]", word))
-        if (begins or equals) and is_secret(name):
-            names.append(name)
-            within = begins
-        elif not within or begins:
-            kept.append(_HUB_TOKEN.sub(HIDDEN, word))
-            within = False
+        named = _ARGUMENT.match(word)
+        if named and is_secret(named["name"]) and (named["dash"] or named["sign"]):
+            names.append(f"{named['dash']}{named['name']}")
+            within = "" if not named["dash"] else "more" if named["sign"] else "first"
+        elif within and not _LONG.match(word) and (within == "first" or not named or not named["dash"]):
+            within = "more"
+        else:
+            within = ""
+            inner = arguments_without_secrets(word) if any(map(str.isspace, word)) else (hidden(word), [])
+            kept.append(inner[0])
+            names += inner[1]
     return kept, names
 
 

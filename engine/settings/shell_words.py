@@ -85,11 +85,13 @@ def words_of(text: str) -> list[str]:
     """The words of a text field, whatever stands in it; no shell sees it, so that nothing in it ends a command."""
     found: list[str] = []
     word: list[str] = []
+    bare = False
     for kind, piece in [*_pieces(text), ("blank", "")]:
         if kind not in ("blank", "stray") and piece != "\n":
+            bare = bare if word else kind == "bare"
             word.append(piece)
         elif word:
-            found.append("".join(word))
+            found.append(_WRITTEN_DASHES.sub("--", "".join(word)) if bare else "".join(word))
             word = []
     return found
 

@@ -88,7 +88,7 @@ class WholeModel(Group):
         help="A .json or .jsonl file that lists the pictures with their captions and tags, such as meta_cap.json or "
         "meta_lat.json; short names in it are looked for in the image folder.",
         also=("in_json", "meta_cap.json", "meta_lat.json"),
-        methods=("finetune",),
+        methods=("lora", "finetune"),
         ours=True,
     )
     train_dir: str = option(

@@ -220,7 +220,7 @@ def _validation(v: Validation, held_out: int) -> dict[str, Any]:
 
 def _objective(o: Objective) -> dict[str, Any]:
     """None stands for what is not used."""
-    offset, multires = o.noise_offset_type == "Original", o.noise_offset_type == "Multires"
+    offset, multires = o.noise_offset_type != "Multires", o.noise_offset_type != "Original"
     return {
         "ss_min_snr_gamma": o.min_snr_gamma or None,
         "ss_zero_terminal_snr": o.zero_terminal_snr,

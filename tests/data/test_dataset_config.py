@@ -125,6 +125,17 @@ def test_repeats_that_a_subset_does_not_say_are_one_and_of_fine_tuning_its_own(f
     assert [item.repeats for item in training_set(settings).items] == [5, 5, 5]
 
 
+@pytest.mark.parametrize(
+    ("line", "of_the_run", "masked"),
+    [("alpha_mask = true", False, True), ("alpha_mask = false", False, False), ("alpha_mask = false", True, True)],
+)
+def test_alpha_mask_is_masked_loss_for_its_folder_alone(folder: Path, line: str, of_the_run: bool, masked: bool):
+    text = f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'cats'\n{line}\n[[datasets.subsets]]\nimage_dir = 'dogs'\n"
+    found = described(folder, text, masked_loss=of_the_run)
+    assert [item.subset.pictures.masked_loss for item in found.items] == [masked] * 2 + [of_the_run] * 3
+    assert not any("alpha_mask" in note for note in found.notes)
+
+
 def test_what_is_left_out_is_told(folder: Path):
     found = described(
         folder,

@@ -13,6 +13,8 @@ from engine.data.items import Item, captions_of
 from engine.data.steps import plan_of
 from engine.data.training_set import training_set
 from engine.failure import Failure
+from engine.settings.convert import convert
+from engine.settings.files import parse_settings
 from engine.settings.training import TrainingSettings
 
 
@@ -112,3 +114,40 @@ def test_fine_tuning_learns_from_a_folder_without_sub_folders(folder: Path):
     # Other methods do not know it.
     with pytest.raises(Failure, match="No image folder"):
         training_set(settings.model_copy(update={"method": "lora"}))
+
+
+A_LORAS = """
+[model_arguments]
+pretrained_model_name_or_path = "sd_xl_base_1.0.safetensors"
+[dataset_arguments]
+in_json = "{list}"
+train_data_dir = "{folder}"
+dataset_repeats = 1
+resolution = "1024,1024"
+[additional_network_arguments]
+network_module = "networks.lora"
+network_args = []
+[training_arguments]
+max_train_epochs = 4
+"""
+
+
+@pytest.mark.parametrize("name", ["meta_lat.json", "meta_cap.jsonl"])
+@pytest.mark.parametrize("as_command", [False, True])
+def test_a_lora_learns_from_the_list_that_its_file_names(folder: Path, tmp_path: Path, name: str, as_command: bool):
+    """As sd-scripts' train_network.py does: names begin in the image folder, each picture once."""
+    entries = {"a": {"caption": "a cat"}, "b": {"tags": "red"}}
+    lines = "\n".join(json.dumps({"image_path": key, **entry}) for key, entry in entries.items())
+    (tmp_path / name).write_text(json.dumps(entries) if name.endswith(".json") else lines)
+    text = A_LORAS.format(list=tmp_path / name, folder=folder)
+    if as_command:
+        text = f"accelerate launch train_network.py --in_json {tmp_path / name} --train_data_dir {folder}"
+    settings = parse_settings(text).settings
+    assert settings.method == "lora"
+    found = training_set(settings)
+    assert captions_of(found.items) == ["a cat", "red"]
+    assert [item.repeats for item in found.items] == [1, 1]
+    back = parse_settings(convert(settings, "sd-scripts-command").text).settings
+    assert back.whole_model.in_json == str(tmp_path / name)
+    with pytest.raises(Failure, match="is not there|cannot be read"):
+        training_set(settings.with_values({"in_json": "gone.json"}))

@@ -213,6 +213,19 @@ class TestNoisePrediction:
         weak = changed(multires_noise_iterations=6, multires_noise_discount=0.1)
         assert 0 < weak < changed(multires_noise_iterations=6, multires_noise_discount=0.8)
 
+    def test_an_offset_comes_before_multires_noise_where_both_are_told(self):
+        def target(**changes: Any) -> torch.Tensor:
+            return self.corrupted(multires_noise_iterations=6, multires_noise_discount=0.8, **changes).target
+
+        offset = self.corrupted(noise_offset=0.5).target
+        torch.manual_seed(5)
+        torch.randn_like(self.LATENTS), torch.randn(64, 4, 1, 1)  # what the noise and its offset draw
+        expected = noise.multires_noise(offset, 6, 0.8)
+        both = target(noise_offset=0.5, noise_offset_type="Both")
+        torch.testing.assert_close(both, expected)
+        assert (both - target(noise_offset=0.5, noise_offset_type="Multires")).abs().max() > 0.1
+        torch.testing.assert_close(target(noise_offset_type="Both"), target(noise_offset_type="Multires"))
+
     @pytest.mark.shows("ip_noise_gamma", "ip_noise_gamma_random_strength")
     def test_input_perturbation_disturbs_what_is_shown_but_not_what_is_asked_for(self):
         def disturbance(**changes: Any) -> float:

@@ -72,9 +72,42 @@ def test_what_cannot_be_said_is_told_and_kept(old: str, new: str, sentence: str)
 
 
 def test_words_of_sd_scripts_alone_become_additional_parameters():
-    loaded = parse_settings(TWO_CONCEPTS.replace("[general]", "[general]\nalpha_mask = true"), "data.toml")
-    assert loaded.settings.hardware.additional_parameters == "--alpha_mask"
-    assert "--alpha_mask" in " ".join(loaded.report())
+    loaded = parse_settings(TWO_CONCEPTS.replace("[general]", "[general]\ncache_info = true"), "data.toml")
+    assert loaded.settings.hardware.additional_parameters == "--cache_info"
+    assert "--cache_info" in " ".join(loaded.report())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TWO_CONCEPTS.replace("[general]", "[general]\nalpha_mask = true"),
+        "[[datasets]]\nshuffle_caption = true\n[[datasets.subsets]]\nimage_dir = '/i/3_cat'\nalpha_mask = true\n",
+        "accelerate launch train_network.py --train_data_dir img --alpha_mask",
+        'train_data_dir = "img"\nalpha_mask = true\n',
+    ],
+)
+def test_alpha_mask_is_masked_loss_by_transparency(text: str):
+    s = parse_settings(text).settings
+    assert s.dataset.masked_loss
+    assert (s.dataset.mask_dir, s.hardware.additional_parameters) == ("", "")
+
+
+def test_masked_loss_by_transparency_is_written_as_alpha_mask(tmp_path: Path):
+    (tmp_path / "img" / "1_cat").mkdir(parents=True)
+    s = TrainingSettings().with_values({"masked_loss": True, "train_data_dir": str(tmp_path / "img")})
+    for target in ("sd-scripts-command", "kohya-toml", "dataset-toml"):
+        for settings, said in ((s, True), (s.with_values({"mask_dir": "masks"}), False), (TrainingSettings(), False)):
+            assert ("alpha_mask" in convert(settings, target).text) is said  # type: ignore[arg-type]
+    assert parse_settings(convert(s, "dataset-toml").text).settings.dataset.masked_loss
+
+
+def test_alpha_mask_of_some_folders_alone_is_followed_where_the_config_is():
+    text = TWO_CONCEPTS.replace("num_repeats = 2\n", "num_repeats = 2\nalpha_mask = true\n")
+    assert text != TWO_CONCEPTS
+    loaded = parse_settings(text, "data.toml")
+    assert not loaded.settings.dataset.masked_loss
+    assert "alpha_mask differs between the image folders, and is one for all here: not set." in loaded.report()
+    assert "Chosen as Dataset config file, it is followed whole." in loaded.report()
 
 
 def test_windows_folders_are_told_apart_on_any_machine():

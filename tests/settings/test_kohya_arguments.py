@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.settings.files import read_settings, save_kohya
-from engine.settings.kohya_arguments import as_arguments, as_keys
+from engine.settings.command import write_sd_scripts_command
+from engine.settings.convert import convert
+from engine.settings.files import parse_settings, read_settings, save_kohya
+from engine.settings.kohya_arguments import as_arguments, followed
 from engine.settings.kohya_json import from_kohya, to_kohya
 from engine.settings.training import TrainingSettings
 
@@ -46,7 +48,9 @@ def test_a_value_that_its_option_does_not_allow_is_told():
 
 @pytest.mark.parametrize("typed", ["--log_prefix a", "", "--caption_prefix", "--enable_wildcard yes", "a --b", None, 3])
 def test_what_says_none_of_them_stays_as_it_is(typed: Any):
-    assert as_keys({"additional_parameters": typed}) == {"additional_parameters": typed}
+    loaded = from_kohya({"additional_parameters": typed})
+    assert loaded.settings == TrainingSettings().with_values({"additional_parameters": typed})
+    assert followed(loaded.settings) == {}
     assert as_arguments({"additional_parameters": typed}) == {"additional_parameters": typed}
 
 
@@ -59,3 +63,50 @@ def test_any_text_comes_back(prefix: str, typed: str, wildcards: bool):
     values = {"caption_prefix": prefix, "additional_parameters": typed, "enable_wildcard": wildcards}
     settings = TrainingSettings().with_values(values)
     assert from_kohya(as_arguments(to_kohya(settings))).settings == settings
+
+
+PASTED = [
+    "--network_train_unet_only",
+    "--network_dim 16 --max_train_epochs 4 --optimizer_args weight_decay=0.1 betas=0.9,0.99",
+    "--max_train_steps=500 --lr_warmup_steps 0.05 --learning_rate=3e-4 --unet_lr 2e-4",
+    "--resolution 768,768 --noise_offset 0.05 --multires_noise_iterations 6 --seed=7",
+    "--network_args conv_dim=4 conv_alpha=1 --mixed_precision bf16 --xformers --alpha_mask",
+    "--lr_scheduler_num_cycles 3 --lr_scheduler cosine_with_restarts --log_prefix a --dynamo_backend no",
+]
+
+
+@pytest.mark.parametrize("typed", PASTED)
+def test_they_act_as_in_a_pasted_command(typed: str):
+    told = from_kohya({"additional_parameters": typed, "learning_rate": 1e-4, "unet_lr": 1e-4, "text_encoder_lr": 5e-5})
+    # What the command says beside them is what kohya_ss hands on for its own fields.
+    base = from_kohya({"learning_rate": 1e-4, "unet_lr": 1e-4, "text_encoder_lr": 5e-5}).settings
+    command, _ = write_sd_scripts_command(base, windows=False, steps=1)
+    pasted = parse_settings(f"{command} {typed}").settings.values()
+    found = told.settings.values()
+    plain, own = parse_settings(command).settings.values(), base.values()
+    for name, value in pasted.items():
+        if name != "additional_parameters":
+            assert found[name] == (value if value != plain[name] else own[name]), name
+    assert told.bad == {}
+    assert found["additional_parameters"] == ("--log_prefix a" if "log_prefix" in typed else "")
+
+
+def test_a_whole_models_argument_goes_to_its_option():
+    loaded = from_kohya(
+        {"sdxl": True, "additional_parameters": "--learning_rate_te1 3e-6 --block_lr 1,2 --nobody_knows 5"}
+    )
+    s = loaded.settings
+    assert (s.whole_model.learning_rate_te1, s.whole_model.block_lr) == (3e-6, "1,2")
+    assert s.hardware.additional_parameters == "--nobody_knows 5"
+
+
+def test_both_kinds_of_noise_go_to_kohya_ss_and_come_back(tmp_path: Path):
+    values = {"noise_offset_type": "Both", "noise_offset": 0.05, "multires_noise_iterations": 6}
+    settings = TrainingSettings().with_values(values)
+    file = save_kohya(settings, tmp_path / "mine.json")
+    said = json.loads(file.read_text())
+    assert said["noise_offset_type"] == "Original"
+    assert "--multires_noise_iterations 6" in said["additional_parameters"]
+    assert read_settings(file).settings == settings
+    for target in ("sd-scripts-command", "kohya-toml", "kohya-json", "command"):
+        assert parse_settings(convert(settings, target).text).settings.objective == settings.objective  # type: ignore[arg-type]

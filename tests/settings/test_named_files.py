@@ -77,7 +77,8 @@ def test_a_commands_dataset_config_is_read_where_our_settings_can_say_it(tmp_pat
     s = read_settings(tmp_path / "run.sh").settings
     assert (s.folders.train_data_dir, s.optimizer.train_batch_size, s.dataset.max_resolution) == ("/img", 4, "768")
     assert s.objective.zero_terminal_snr
-    assert s.hardware.additional_parameters == "--alpha_mask"
+    assert s.hardware.additional_parameters == ""
+    assert s.dataset.masked_loss
     assert s.captions.caption_prefix == "a "
     assert s.values()["dataset_config"] == ""
     assert s.kohya_extra == {}

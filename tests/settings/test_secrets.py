@@ -28,7 +28,7 @@ S = "S3CRETS3CRET"
 
 LEAKS: dict[str, dict[str, Any]] = {
     "in its field": {"huggingface_token": S, "wandb_api_key": S, "log_with": "wandb"},
-    "bound by =": {"additional_parameters": f"--huggingface_token={S} --zero_terminal_snr"},
+    "bound by =": {"additional_parameters": f"--huggingface_token={S} --log_prefix a"},
     "behind a blank": {"additional_parameters": f"--log_prefix a --wandb_api_key {S}"},
     "in quotes": {"additional_parameters": f'--wandb_api_key=\'{S}\' "--huggingface_token" "{S} {S}"'},
     "a web page's dashes": {"additional_parameters": f"–-huggingface_token “{S}”"},
@@ -88,7 +88,7 @@ def test_what_is_left_out_is_told(data: dict[str, Any]):
 def test_what_stands_beside_a_secret_stays():
     settings = from_kohya({**LEAKS["bound by ="], "a_key_of_tomorrow": {"password": S, "size": 3}}).settings
     clean, names = settings.parted_from_secrets()
-    assert clean.hardware.additional_parameters == "--zero_terminal_snr"
+    assert clean.hardware.additional_parameters == "--log_prefix a"
     assert clean.kohya_extra == {"a_key_of_tomorrow": {"size": 3}}
     assert names == ["--huggingface_token", "password"]
     plain = TrainingSettings().with_values({"additional_parameters": "--log_prefix  'a  b'", "keep_tokens": 3})
