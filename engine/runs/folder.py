@@ -197,11 +197,11 @@ class RunFolder:
         noted = {"pid": pid, "events_before": events_before}
         write_text_whole(self.path / "process.json", json.dumps(noted))
 
-    def forget_process(self) -> None:
+    def forget_start(self) -> None:
         """No engine was started, though one was about to be."""
         (self.path / "process.json").unlink(missing_ok=True)
 
-    def forget_requests(self) -> None:
+    def forget_process(self) -> None:
         """Clear what an earlier engine of this run left: its heartbeat and the requests made to it."""
         for name in ("heartbeat", "control.jsonl"):
             (self.path / name).unlink(missing_ok=True)

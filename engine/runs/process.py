@@ -30,7 +30,7 @@ def start(run: RunFolder, settings: JobSettings) -> int:
     """
     hardware = settings.machine()
     run.set_starting()
-    run.forget_requests()
+    run.forget_process()
     events_before = run.events_size()
     try:
         with run.log_file.open("ab") as log:
@@ -44,7 +44,7 @@ def start(run: RunFolder, settings: JobSettings) -> int:
                 **_own_group(),
             )
     except OSError:
-        run.forget_process()
+        run.forget_start()
         raise
     _children.append(child)
     run.set_process(child.pid, events_before)

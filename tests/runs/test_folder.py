@@ -153,7 +153,7 @@ def test_requests_reach_the_engine_once(run: RunFolder):
 
 def test_requests_to_an_earlier_engine_do_not_stop_the_next(run: RunFolder):
     run.ask("stop")
-    run.forget_requests()
+    run.forget_process()
     assert run.control().take() == set()
     assert not run.stop_requested()
 
@@ -193,7 +193,7 @@ class TestARunThatIsBeingStarted:
         run = RunFolder.create("train", "{}", "cat", to_start=True)
         assert [found.name for found in all_runs()] == [run.name]
         assert run.status_now() == "starting"
-        run.forget_process()
+        run.forget_start()
         assert run.status_now() == "died"
 
     def test_it_is_not_listed_before_it_is_told_all(self, runs: Path, monkeypatch: pytest.MonkeyPatch):
