@@ -21,7 +21,7 @@ from engine.demo.demo import write_demo
 from engine.runs.folder import runs_root
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings, read_settings, save_kohya
-from engine.settings.paths import typed_path
+from engine.settings.paths import usable_path
 from engine.settings.secrets import left_out
 from engine.settings.training import Method, TrainingSettings
 from engine.settings.values import BadValues
@@ -209,8 +209,8 @@ class TrainingTab:
 
     def _load(self, path: str, base: TrainingSettings, *values: Any) -> list[Any]:
         try:
-            loaded = read_settings(typed_path(path))
-        except SettingsFileError as error:
+            loaded = read_settings(usable_path("Settings file", path))
+        except ValueError as error:
             return self._shown(None, refused("Not loaded.", error))
         sentences = said(f"Loaded {Path(path).name}.", loaded.report())
         return self._shown(loaded.settings_by(base.method), sentences, self.form.readable(values, base), "Undo Load")
@@ -235,8 +235,8 @@ class TrainingTab:
             return refused("Not saved.", "Write the file's path into Settings file.")
         try:
             settings = self.form.settings(values, base)
-            file = save_kohya(settings, typed_path(path))
-        except (BadValues, SettingsFileError) as error:
+            file = save_kohya(settings, usable_path("Settings file", path))
+        except ValueError as error:
             return refused("Not saved.", error)
         return said(f"Saved {file}.", left_out(settings.parted_from_secrets()[1]))
 
