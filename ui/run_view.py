@@ -67,7 +67,7 @@ def overview(history: History | None) -> str:
 def chart(history: History | None) -> str:
     if history is None or history.run.job != "train":
         return ""
-    return loss_chart(history.steps, history.total_steps, history.validated)
+    return loss_chart(history.losses, history.total_steps, history.held_out)
 
 
 def samples(history: History | None) -> str:
@@ -128,7 +128,7 @@ def _progress(history: History) -> str:
     stage = history.stage
     if history.progress:
         done, total = history.progress.done, history.progress.total
-    elif stage and stage.name in ("loading", "caching", "captions") and not history.steps:
+    elif stage and stage.name in ("loading", "caching", "captions") and not history.last_step:
         done, total = stage.done, stage.total
     percent = 100 * done / total if total else 0
     return (
@@ -169,7 +169,7 @@ def _speed(per_second: float, unit: str) -> str:
 def _figures_of_training(history: History) -> list[tuple[str, str]]:
     if history.planned is None:
         return []
-    last = history.steps[-1] if history.steps else None
+    last = history.last_step
     figures = [("step", f"{history.done_steps} / {history.total_steps}")]
     if last:
         rates = " · ".join(f"{rate:.2e}" for rate in dict.fromkeys(last.learning_rates.values()))
@@ -180,13 +180,13 @@ def _figures_of_training(history: History) -> list[tuple[str, str]]:
             ("speed", f"{last.images_per_second:.2f} images/s" if last.images_per_second else "…"),
             ("time left", _duration(last.eta) if last.eta is not None else "…"),
         ]
-    if history.validated and (held_out := history.validated[-1].loss) is not None:
+    if history.last_validated and (held_out := history.last_validated.loss) is not None:
         figures.insert(3 if last else 1, ("validation loss", f"{held_out:.4f}"))
     if last:
         if last.waiting is not None and last.waiting >= WORTH_TELLING:
             figures.append(("waiting for pictures", f"{last.waiting:.0%} of the time"))
-        if memory := history.latest("memory"):
-            figures.append(("memory", f"{int(str(memory)) / 2**30:.2f} GiB"))
+        if history.memory:
+            figures.append(("memory", f"{history.memory / 2**30:.2f} GiB"))
     return [*figures, ("device", history.planned.device)]
 
 

@@ -278,7 +278,10 @@ class RunFolder:
         return noted if isinstance(noted, dict) else {}
 
     def events_size(self) -> int:
-        return self.events_file.stat().st_size if self.events_file.exists() else 0
+        try:
+            return self.events_file.stat().st_size
+        except OSError:
+            return 0
 
     def beat(self) -> None:
         (self.path / "heartbeat").touch()

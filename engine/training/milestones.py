@@ -75,7 +75,7 @@ class Milestones:
         it was stopped or killed before: files, the validation loss, samples.
         """
         behind, told = first - 1, self._told()
-        is_measured = of_first_process(any(validated.step == behind for validated in told.validated))
+        is_measured = of_first_process(behind in told.measured)
         if (behind == 0 or self._measures(behind)) and not is_measured and self._validate(behind):
             return True
         if of_first_process(behind > 0 and told.state_step == behind):
