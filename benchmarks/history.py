@@ -91,7 +91,9 @@ def history(steps: int) -> None:
     whole, longest = until_shown(panel, run, steps)
     memory = psutil.Process().memory_info().rss - before
     print(f"{steps:,} steps, {run.events_file.stat().st_size / 1e6:.0f} MB of events")
-    print(f"until the newest is shown {whole:.2f} s, longest look {longest:.2f} s, memory more {memory / 2**20:.0f} MiB")
+    print(
+        f"until the newest is shown {whole:.2f} s, longest look {longest:.2f} s, memory more {memory / 2**20:.0f} MiB"
+    )
     new = []
     for number in range(steps + 1, steps + 6):
         run.writer().write(step(number))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -26,7 +29,7 @@ from engine.runs.events import (
     parse_event,
     step_figures,
 )
-from engine.runs.folder import RunFolder, Status
+from engine.runs.folder import LONGEST_EVENT, RunFolder, Status
 
 Some = TypeVar("Some", Step, Validated)
 
@@ -69,22 +72,29 @@ class History:
         self._at_state: tuple[Curve, Step | None, Validated | None] = Curve(), None, None
 
     def update(self, within: float | None = None) -> History:
-        """Read what was appended since the last time.
+        """Read what was appended since the last time; several threads may, each a piece at a time.
 
-        within: seconds after which the rest is left for the next time, or is another's that is at it already.
+        within: seconds after which the rest is left for the next time.
         """
-        until = None if within is None else time.monotonic() + within
-        if not self._lock.acquire(blocking=within is None):
-            return self
-        try:
-            while lines := self._reader.lines():
+        until = math.inf if within is None else time.monotonic() + within
+        while True:
+            with self.still():
+                lines = self._reader.lines()
                 for line in lines:
                     self._read(line)
-                if until is not None and time.monotonic() > until:
-                    break
-        finally:
-            self._lock.release()
-        return self
+            if not lines or time.monotonic() > until:
+                return self
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Within the block nothing is read, so that what is looked at goes together."""
+        with self._lock:
+            yield
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is still to be read that the rest does not show how the run stands."""
+        return self.run.events_size() - self._reader.offset > LONGEST_EVENT
 
     @property
     def share_read(self) -> float:

@@ -200,7 +200,7 @@ class Milestones:
         return [Path(self.settings.folders.output_dir) / name for name in saved_names(self.settings, stem)]
 
     def _keep_state(self, folder: Path, step: int) -> None:
-        if not self.accelerator.is_main_process:
+        if not self.accelerator.is_main_process or (folder == self.run.state_folder and self.run.is_gone):
             return
         self.report.flush()
         progress = Progress(step, self.plan.steps, self.metadata.seed, self.report.smoothed_loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 
 import pytest
@@ -158,13 +159,18 @@ def test_a_look_that_shall_be_quick_leaves_the_rest_for_the_next(monkeypatch):
     assert history.last == Finished(how="done", step=1000, time=history.last.time)
 
 
-def test_who_reads_first_does_not_hold_up_the_others():
+def test_several_who_read_at_once_take_every_event_once():
     run = RunFolder.create("train", "{}", "cat")
-    run.writer().write(Started(), step(1))
+    run.writer().write(Started(), planned(), *map(step, range(1, 10_001)))
     history = History(run)
-    with history._lock:  # as another page's look has it
-        assert history.update(within=5).version == 0
-    assert history.update(within=5).version == 2
+    readers = [threading.Thread(target=history.update) for _ in range(8)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert history.version == 10_002
+    assert sum(p.steps for p in history.losses.points) == 10_000
+    assert [p.step for p in history.losses.points] == sorted(p.step for p in history.losses.points)
 
 
 @pytest.mark.parametrize("first", [1, 320, 1000])
