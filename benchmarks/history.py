@@ -83,17 +83,19 @@ def until_shown(panel: RunsPanel, run: RunFolder, step: int) -> tuple[float, flo
         seen = out[0] if isinstance(out[0], str) else seen
         if isinstance(out[1], str) and f">{step} / " in out[1]:
             return sum(looks), max(looks)
+        time.sleep(0.01)
 
 
 def history(steps: int) -> None:
     panel, run = drawn(), long_run(steps)
-    before = psutil.Process().memory_info().rss
+    before, used = psutil.Process().memory_info().rss, time.process_time()
     whole, longest = until_shown(panel, run, steps)
     memory = psutil.Process().memory_info().rss - before
     print(f"{steps:,} steps, {run.events_file.stat().st_size / 1e6:.0f} MB of events")
     print(
         f"until the newest is shown {whole:.2f} s, longest look {longest:.2f} s, memory more {memory / 2**20:.0f} MiB"
     )
+    print(f"seconds of processors for it {time.process_time() - used:.2f}")
     new = []
     for number in range(steps + 1, steps + 6):
         run.writer().write(step(number))
@@ -116,8 +118,10 @@ def clients(count: int) -> None:
             seen = out[0] if isinstance(out[0], str) else seen
 
     threads = [threading.Thread(target=watch, args=[run]) for run in runs[:CLIENTS]]
+    used = time.process_time()
     whole = seconds(lambda: [[thread.start() for thread in threads], [thread.join() for thread in threads]])
     print(f"{count:,} runs, {CLIENTS} clients, {ROUNDS} looks at a run and the list each: {whole:.2f} s")
+    print(f"seconds of processors for them {time.process_time() - used:.2f}")
     print(f"a look: median {statistics.median(taken):.3f} s, worst {max(taken):.3f} s")
     print(f"is any run going on: {seconds(busy_problem):.3f} s, again {seconds(busy_problem):.3f} s")
 
