@@ -34,6 +34,7 @@ class RunsPanel:
 
     def draw(self) -> None:
         self.chosen = gr.Dropdown([], label="Run", elem_id="run", allow_custom_value=True)
+        self.kept = gr.BrowserState(None, storage_key="darkroom-run", secret="darkroom")
         self.seen = gr.Textbox(visible="hidden")
         self.ended = gr.Textbox(visible="hidden")  # not a State, whose changes the timer's events do not tell
         with gr.Row(elem_classes="actions"):
@@ -59,7 +60,8 @@ class RunsPanel:
 
     def connect(self, blocks: gr.Blocks) -> None:
         look = {"fn": self.tick, "inputs": [self.chosen, self.seen], "outputs": self.outputs}
-        blocks.load(self._newest, None, [self.chosen], **SILENT).then(**look, **SILENT)
+        blocks.load(_first, [self.kept], [self.chosen], **SILENT).then(**look, **SILENT)
+        self.chosen.change(_kept, [self.chosen], [self.kept], queue=False, **SILENT)
         self.timer.tick(**look, queue=False, **SILENT)
         self.chosen.focus(self._relist, [self.chosen], [self.chosen], **SILENT)
         self.chosen.change(self._look_anew, [self.chosen], self.outputs, **SILENT)
@@ -124,10 +126,6 @@ class RunsPanel:
             gr.update(visible=can_save),
         ]
 
-    def _newest(self) -> Any:
-        newest = next(all_runs(), None)
-        return gr.update(choices=_choices(), value=newest.name if newest else None)
-
     def _relist(self, name: str | None) -> Any:
         return gr.update(choices=_choices(), value=name)
 
@@ -139,6 +137,23 @@ def _seen(seen: str | None, count: int) -> list[Any]:
     except ValueError:
         state = None
     return state if isinstance(state, list) and len(state) == count else [None] * count
+
+
+def _kept(name: str | None) -> list[str | None]:
+    """What the browser keeps: the run that is chosen, and the newest that there was then."""
+    return [name, _newest()]
+
+
+def _first(kept: Any) -> Any:
+    """What a page shows first: the run that it showed before it was loaded anew, unless there is a newer one since."""
+    newest = _newest()
+    name = kept[0] if isinstance(kept, list) and len(kept) == 2 and kept[1] == newest else None
+    return gr.update(choices=_choices(), value=name if isinstance(name, str) and run_named(name) else newest)
+
+
+def _newest() -> str | None:
+    newest = next(all_runs(), None)
+    return newest.name if newest else None
 
 
 def _choices() -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from engine.runs.listing import run_named, status_of
 from ui import run_view
 from ui import watched as watched_runs
 from ui.run_view import NO_RUN
-from ui.runs_panel import MOST_LISTED, RunsPanel, _asking, _choices, _kill, _resume
+from ui.runs_panel import MOST_LISTED, RunsPanel, _asking, _choices, _first, _kept, _kill, _resume
 from ui.watched import Watched, watched
 
 
@@ -118,6 +118,19 @@ def test_the_list_leaves_out_what_goes_while_it_is_read(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(RunFolder, "last_event", meanwhile)
     assert [name for _, name in _choices()] == [first.name]
+
+
+def test_a_page_that_is_loaded_anew_shows_the_run_that_it_showed_unless_there_is_a_newer_one(runs: Path):
+    older, newer = (RunFolder.create("train", "{}", name) for name in ("a", "b"))
+    for nothing in (None, [], ["x"], "text", {"a": 1}, [1, newer.name], [["x"], newer.name]):
+        assert _first(nothing)["value"] == newer.name
+    kept = _kept(older.name)
+    assert _first(kept)["value"] == older.name
+    newest = RunFolder.create("train", "{}", "c")
+    assert _first(kept)["value"] == newest.name
+    kept = _kept(older.name)
+    shutil.rmtree(older.path)
+    assert _first(kept)["value"] == newest.name
 
 
 class TestManyPages:
