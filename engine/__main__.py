@@ -18,7 +18,8 @@ from engine.check.problem import Checked
 from engine.data.training_set import plan_here
 from engine.free_memory import room
 from engine.jobs import UTILITIES, Job
-from engine.runs.folder import RunFolder, all_runs
+from engine.runs.folder import RunFolder
+from engine.runs.listing import run_named
 from engine.settings.convert import FOR_A_LORA, TARGETS, convert, save
 from engine.settings.files import Loaded, SettingsFileError, read_settings
 from engine.settings.option import Option, sections_of
@@ -202,7 +203,7 @@ def _start(settings: TrainingSettings) -> int:
 def _resume(given: argparse.Namespace) -> int:
     from engine.terminal import follow
 
-    run = next((run for run in all_runs() if run.name == given.run), RunFolder(Path(given.run).resolve()))
+    run = run_named(given.run) or RunFolder(Path(given.run).resolve())
     if not run.settings_file.exists():
         raise SettingsFileError(f"There is no run {given.run!r}.")
     reader = run.events()

@@ -15,8 +15,9 @@ from engine.data.output_names import place_of, saved_names, state_name, stem_of
 from engine.disk import DiskFull, why_not
 from engine.jobs import JOBS
 from engine.runs import process
-from engine.runs.folder import RunFolder, all_runs, runs_root
+from engine.runs.folder import RunFolder, runs_root
 from engine.runs.history import History
+from engine.runs.listing import living
 from engine.runs.saved_state import saved_progress
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import read_settings, read_text
@@ -69,7 +70,7 @@ def _cannot_be_written(error: OSError) -> Problem:
 
 def going_on() -> RunFolder | None:
     """A run that has an engine now, or None."""
-    return next((run for run in all_runs() if run.is_alive()), None)
+    return next(living(), None)
 
 
 def resume(run: RunFolder) -> None:
@@ -136,8 +137,8 @@ def _written_by(history: History, settings: TrainingSettings) -> set[Path]:
 
 def _rival(settings: TrainingSettings, but: RunFolder | None = None) -> Problem | None:
     """A run that is going on and will write the same files; of two that begin at once, the engine refuses one."""
-    for run in all_runs():
-        if run == but or run.job != "train" or not run.is_alive():
+    for run in living():
+        if run == but or run.job != "train":
             continue
         with suppress(SettingsFileError):
             folders = read_settings(run.settings_file).settings.folders

@@ -68,7 +68,13 @@ def _exit_code(run: RunFolder, last: AnyEvent | None, is_whole: bool, interrupte
         return 0
     if isinstance(last, Finished) and last.how == "stopped":
         return STOPPED_BY_USER
-    if not isinstance(last, Finished):
+    if run.is_gone:
+        print(
+            f"The folder of the run {run.name} was deleted, so its engine ends: what it has learned so far is saved in "
+            "the output folder.",
+            file=sys.stderr,
+        )
+    elif not isinstance(last, Finished):
         print(f"The engine died. The end of {run.log_file}:\n{run.log_tail(15)}", file=sys.stderr)
     return STOPPED_BY_USER if interrupted else 1
 

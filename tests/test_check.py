@@ -46,15 +46,10 @@ def test_untouched_settings_say_all_that_is_missing_at_once():
         ("", "No model is chosen."),
         ("./nothing/here", 'There is no model at "./nothing/here".'),
         ("/models/gone.safetensors", 'There is no model at "/models/gone.safetensors".'),
-        ("C:\\models\\gone.ckpt", 'There is no model at "C:\\models\\gone.ckpt".'),
     ],
 )
 def test_a_missing_model(settings: TrainingSettings, model: str, what: str):
     assert problems(settings, pretrained_model_name_or_path=model)["pretrained_model_name_or_path"].what == what
-
-
-def test_a_hub_name_is_left_to_the_hub(settings: TrainingSettings):
-    assert check(settings.with_values({"pretrained_model_name_or_path": "someone/some-model"})).can_start
 
 
 def test_a_folder_that_is_no_model(settings: TrainingSettings, tmp_path: Path):

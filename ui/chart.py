@@ -6,20 +6,19 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from engine.runs.events import Step, Validated
+from engine.runs.curve import Curve
 
 WIDTH, HEIGHT = 640, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 12, 24
-MOST_POINTS = 320
 
 Point = tuple[float, float]
 
 
-def loss_chart(steps: Sequence[Step], total: int, validated: Sequence[Validated] = ()) -> str:
+def loss_chart(losses: Curve, total: int, validated: Curve) -> str:
     """The chart over steps 0 … total; an empty frame before the first step.  A legend where there are two curves."""
-    raw = thinned([(s.step, s.loss) for s in steps if s.loss is not None])
-    smooth = thinned([(s.step, s.smoothed_loss) for s in steps])
-    held_out: list[Point] = [(v.step, v.loss) for v in validated if v.loss is not None]
+    raw: list[Point] = [(point.step, point.raw.value) for point in losses.points if point.raw.count]
+    smooth: list[Point] = [(point.step, point.smoothed.value) for point in losses.points if point.smoothed.count]
+    held_out: list[Point] = [(point.step, point.raw.value) for point in validated.points if point.raw.count]
     low, high = _range([y for _, y in raw], [y for _, y in held_out])
     right = max(total, 1)
 
@@ -63,15 +62,6 @@ def _legend() -> str:
         f'<text x="{WIDTH - x + 24}" y="{_TOP + 10}">{words}</text></g>'
         for x, kind, words in entries
     )
-
-
-def thinned(points: list[Point], most: int = MOST_POINTS) -> list[Point]:
-    """At most `most` points: each the mean of a run of neighbours, so that no step is passed over."""
-    if len(points) <= most:
-        return points
-    size = math.ceil(len(points) / most)
-    runs = [points[i : i + size] for i in range(0, len(points), size)]
-    return [(run[-1][0], sum(y for _, y in run) / len(run)) for run in runs]
 
 
 def _range(values: list[float], always: list[float]) -> tuple[float, float]:

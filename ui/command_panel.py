@@ -15,6 +15,7 @@ from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
 from ui.form import SILENT, Form
 from ui.sentences import listed, refused, said
+from ui.stamps import stamp_of, stamped
 
 
 class CommandPanel:
@@ -73,5 +74,7 @@ class CommandPanel:
             theirs = convert(settings, "sd-scripts-command", steps=plan.steps if plan else None)
         except SettingsFileError as error:
             theirs = Converted("", [str(error)])
+        stamp = stamp_of(self._form, base, values)
         printed = [gr.update(value=one.text.strip(), visible=bool(one.text)) for one in (ours, theirs)]
-        return [gr.update(visible=True), *printed, listed(dict.fromkeys([*ours.notes, *theirs.notes]))]
+        notes = listed(dict.fromkeys([*ours.notes, *theirs.notes]))
+        return [gr.update(visible=True), *printed, stamped(notes or said("They say all that the form says."), stamp)]

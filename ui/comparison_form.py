@@ -9,7 +9,7 @@ import gradio as gr
 
 from engine.begin import CannotResume, settings_of
 from engine.failure import Failure
-from engine.runs.folder import all_runs
+from engine.runs.listing import run_named
 from engine.settings.values import JobSettings
 from engine.tools.compare import Settings, captioner_settings, job_name
 from ui.form import SILENT
@@ -70,7 +70,7 @@ class ComparisonForm(UtilityForm):
 
 def _compared(run: str | None, place: int) -> tuple[str, dict[str, Any]]:
     """The captioner's job and what its form says for the whole folder; no name where the run is none of these."""
-    found = next((one for one in all_runs() if one.name == run), None)
+    found = run_named(run)
     try:
         settings = settings_of(found) if found else None
         if not isinstance(settings, Settings):

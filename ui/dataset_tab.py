@@ -14,7 +14,7 @@ from engine.data.training_set import described_by
 from engine.disk import why_not
 from engine.failure import Failure
 from engine.jobs import UTILITIES
-from engine.settings.paths import typed_path, why_unusable, with_whole_paths
+from engine.settings.paths import mend_unusable, typed_path, why_unusable, with_whole_paths
 from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
 from ui import dataset_drop
@@ -139,7 +139,7 @@ def _whole(folder: str) -> str:
     if not folder.strip():
         return ""
     if why := why_unusable(folder):
-        raise Failure(f"The path {why}.", "Correct it.")
+        raise Failure(f"The folder {why}.", mend_unusable(folder))
     return str(typed_path(folder).absolute())
 
 

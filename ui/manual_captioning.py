@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from engine.begin import CannotResume, settings_of
-from engine.runs.folder import all_runs
+from engine.runs.listing import run_named
 from engine.runs.report import shown_name
 from engine.tools import manual
 from engine.tools.captioning import CaptionerSettings
@@ -152,7 +152,7 @@ def _page(pictures: list[str], extension: str, place: int, sentence: str) -> lis
 
 def _captioner_settings(ended: str) -> CaptionerSettings | None:
     """What the run was told that has ended; None where it is none of a captioner, or not there any more."""
-    run = next((run for run in all_runs() if run.name == (ended or "").partition(" ")[0]), None)
+    run = run_named((ended or "").partition(" ")[0])
     try:
         settings = settings_of(run) if run else None
     except (CannotResume, OSError, ValueError):

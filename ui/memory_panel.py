@@ -19,6 +19,7 @@ from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
 from ui.form import SILENT, Form
 from ui.sentences import Sentences, refused, said
+from ui.stamps import stamp_of, stamped
 
 ROOT = Path(__file__).parents[1]
 GIB = 2**30
@@ -65,6 +66,11 @@ class MemoryPanel:
             yield gr.skip()
 
     def _estimate(self, base: TrainingSettings, *values: Any) -> Iterator[Sentences]:
+        stamp = stamp_of(self._form, base, values)
+        for shown in self._estimated(base, values):
+            yield stamped(shown, stamp)
+
+    def _estimated(self, base: TrainingSettings, values: tuple[Any, ...]) -> Iterator[Sentences]:
         try:
             settings = self._form.settings(values, base)
         except BadValues as error:

@@ -17,6 +17,7 @@ from engine.settings.values import BadValues
 from ui.changed_view import preview_table
 from ui.form import SILENT, Form
 from ui.sentences import NOTHING, Sentences, listed, refused, said
+from ui.stamps import stamp_of, stamped
 
 Settle = Callable[..., list[Any]]
 """Shows settings in the form: (settings or None, sentences, settings before, name of the way back) → updates."""
@@ -105,7 +106,8 @@ class PresetsPanel:
     def _look(self, chosen: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
         """The chosen preset's box: what it would change, and what can be done with it."""
         own = gr.update(visible=bool(chosen) and str(chosen).startswith("own/"))
-        return [gr.update(visible=bool(chosen)), preview(chosen, self._form.readable(values, base)), own, own]
+        shown = stamped(preview(chosen, self._form.readable(values, base)), stamp_of(self._form, base, values))
+        return [gr.update(visible=bool(chosen)), shown, own, own]
 
     def _apply(self, chosen: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
         before = self._form.readable(values, base)

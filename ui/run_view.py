@@ -14,6 +14,7 @@ from engine.jobs import JOBS
 from engine.runs.events import Sample
 from engine.runs.folder import RunFolder, Status
 from engine.runs.history import History
+from engine.runs.listing import ENDED, status_of
 from ui.chart import loss_chart
 from ui.comparison_view import comparison
 
@@ -27,14 +28,14 @@ STATUS_WORDS = {
     "failed": "Failed",
     "died": "The engine died",
 }
-ENDED = ("done", "stopped", "failed", "died")
-
 MOST_SAMPLE_COLUMNS = 10
 
 WORTH_TELLING = 0.05
 """Share of the time in which steps wait for pictures from which on the page says so."""
 
 MOST_LEFT_OUT = 100
+
+GONE = "The folder of the run {} is not there: it was deleted or moved."
 
 LONG_QUIET = 180.0
 """Seconds without a step after which the page says so."""
@@ -47,11 +48,17 @@ NO_RUN = """<div class="no-run"><p>No run yet.</p>
 Then press <b>Start training</b> and watch it learn. It needs no GPU and no download.</p></div>"""
 
 
-def overview(history: History | None) -> str:
-    """State, progress bar, figures, and what went wrong."""
+def gone(name: str) -> str:
+    """In the place of a run whose folder is not there."""
+    ends = "If its engine was still at work, it saves what it has and ends. Choose another run, or start one."
+    return f'<div class="no-run"><p>{escape(GONE.format(name))}</p><p>{ends}</p></div>'
+
+
+def overview(history: History | None, status: Status | None = None) -> str:
+    """State, progress bar, figures, and what went wrong.  status: where it was found out already."""
     if history is None:
         return NO_RUN
-    status = history.status
+    status = status or history.status
     stopping = status == "running" and history.run.stop_requested()
     what = "step" if history.run.job == "train" else "batch"
     words = f"Stopping after this {what}" if stopping else _stage_words(history, status)
@@ -67,7 +74,7 @@ def overview(history: History | None) -> str:
 def chart(history: History | None) -> str:
     if history is None or history.run.job != "train":
         return ""
-    return loss_chart(history.steps, history.total_steps, history.validated)
+    return loss_chart(history.losses, history.total_steps, history.held_out)
 
 
 def samples(history: History | None) -> str:
@@ -95,7 +102,7 @@ def log(history: History | None) -> str:
 
 def run_choice(run: RunFolder) -> str:
     """How a run is named in the list of runs: with how it ended, for what is said of a living one is soon past."""
-    status = run.status_now()
+    status = status_of(run)
     return f"{run.name} · {status_word(run, status).lower()}" if status in ENDED else run.name
 
 
@@ -104,6 +111,8 @@ def status_word(run: RunFolder, status: Status) -> str:
 
 
 def _stage_words(history: History, status: str) -> str:
+    if history.is_behind:
+        return f"Reading what the run has told so far: {history.share_read:.0%}"
     if status == "starting":
         return "Waiting for the engine's first word"
     if history.run.job != "train" and status in ENDED:
@@ -128,7 +137,7 @@ def _progress(history: History) -> str:
     stage = history.stage
     if history.progress:
         done, total = history.progress.done, history.progress.total
-    elif stage and stage.name in ("loading", "caching", "captions") and not history.steps:
+    elif stage and stage.name in ("loading", "caching", "captions") and not history.last_step:
         done, total = stage.done, stage.total
     percent = 100 * done / total if total else 0
     return (
@@ -169,7 +178,7 @@ def _speed(per_second: float, unit: str) -> str:
 def _figures_of_training(history: History) -> list[tuple[str, str]]:
     if history.planned is None:
         return []
-    last = history.steps[-1] if history.steps else None
+    last = history.last_step
     figures = [("step", f"{history.done_steps} / {history.total_steps}")]
     if last:
         rates = " · ".join(f"{rate:.2e}" for rate in dict.fromkeys(last.learning_rates.values()))
@@ -180,13 +189,13 @@ def _figures_of_training(history: History) -> list[tuple[str, str]]:
             ("speed", f"{last.images_per_second:.2f} images/s" if last.images_per_second else "…"),
             ("time left", _duration(last.eta) if last.eta is not None else "…"),
         ]
-    if history.validated and (held_out := history.validated[-1].loss) is not None:
+    if history.last_validated and (held_out := history.last_validated.loss) is not None:
         figures.insert(3 if last else 1, ("validation loss", f"{held_out:.4f}"))
     if last:
         if last.waiting is not None and last.waiting >= WORTH_TELLING:
             figures.append(("waiting for pictures", f"{last.waiting:.0%} of the time"))
-        if memory := history.latest("memory"):
-            figures.append(("memory", f"{int(str(memory)) / 2**30:.2f} GiB"))
+        if history.memory:
+            figures.append(("memory", f"{history.memory / 2**30:.2f} GiB"))
     return [*figures, ("device", history.planned.device)]
 
 

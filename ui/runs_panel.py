@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -11,11 +11,12 @@ import gradio as gr
 
 from engine.begin import CannotResume, busy_problem, resume
 from engine.runs import process
-from engine.runs.folder import RunFolder, all_runs, runs_root
-from engine.runs.history import History
+from engine.runs.folder import RunFolder, all_runs
+from engine.runs.listing import run_named
 from ui import run_view
 from ui.clicks import clicks_on
 from ui.form import SILENT
+from ui.watched import Look, watched
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the shown run."""
@@ -33,6 +34,7 @@ class RunsPanel:
 
     def draw(self) -> None:
         self.chosen = gr.Dropdown([], label="Run", elem_id="run", allow_custom_value=True)
+        self.kept = gr.BrowserState(None, storage_key="darkroom-run", secret="darkroom")
         self.seen = gr.Textbox(visible="hidden")
         self.ended = gr.Textbox(visible="hidden")  # not a State, whose changes the timer's events do not tell
         with gr.Row(elem_classes="actions"):
@@ -58,7 +60,8 @@ class RunsPanel:
 
     def connect(self, blocks: gr.Blocks) -> None:
         look = {"fn": self.tick, "inputs": [self.chosen, self.seen], "outputs": self.outputs}
-        blocks.load(self._newest, None, [self.chosen], **SILENT).then(**look, **SILENT)
+        blocks.load(_first, [self.kept], [self.chosen], **SILENT).then(**look, **SILENT)
+        self.chosen.change(_kept, [self.chosen], [self.kept], queue=False, **SILENT)
         self.timer.tick(**look, queue=False, **SILENT)
         self.chosen.focus(self._relist, [self.chosen], [self.chosen], **SILENT)
         self.chosen.change(self._look_anew, [self.chosen], self.outputs, **SILENT)
@@ -73,39 +76,47 @@ class RunsPanel:
 
     def tick(self, name: str | None, seen: str | None) -> list[Any]:
         """What has changed since `seen`; the rest is left as it is, so that the page does not flicker."""
-        history = _history(name)
-        if history is None:
-            return self._look_anew(None) if seen else [gr.skip()] * 11
-        history.update()
-        status = history.status
-        stopping = status in ("running", "starting") and history.run.stop_requested()
-        pictures = len(history.samples) + len(history.captioned)
-        state = [name, history.version, status, stopping, pictures, _log_size(history.run)]
-        before = json.loads(seen) if seen else [None] * len(state)
-        if state == before:
+        try:
+            look = run.look() if (run := watched(name)) else None
+        except OSError:  # deleted between two of its files
+            if run_named(name):
+                raise
+            look = None
+        if look is None:
+            return self._nothing(name, seen)
+        before = _seen(seen, len(look.state))
+        if look.state == before:
             return [gr.skip()] * 11
-        steps_changed = state[:2] != before[:2]
+        same_run = before[0] == look.state[0]
+
+        def news(html: str, *places: int) -> Any:
+            return gr.skip() if same_run and all(look.state[i] == before[i] for i in places) else html
+
         return [
-            json.dumps(state),
-            run_view.overview(history),
-            run_view.chart(history) if steps_changed else gr.skip(),
-            run_view.samples(history) if [name, state[4]] != [before[0], before[4]] else gr.skip(),
-            run_view.log(history) if [name, state[5]] != [before[0], before[5]] else gr.skip(),
-            *self._buttons(history.run, status, stopping, before[2:4] == state[2:4] and before[0] == name),
-            f"{name} {history.version}" if status in run_view.ENDED else gr.skip(),
+            json.dumps(look.state),
+            look.overview,
+            news(look.chart, 1),
+            news(look.samples, 4),
+            news(look.log, 5),
+            *(news(button, 2, 3) for button in self._buttons(look)),
+            f"{name} {look.state[1]}" if look.has_ended else gr.skip(),
         ]
 
     def _look_anew(self, name: str | None) -> list[Any]:
-        if _history(name) is None:
-            hidden = [gr.update(visible=False)] * 5
-            return ["", run_view.NO_RUN, "", "", "", *hidden, gr.skip()]
-        return self.tick(name, None)
+        return self.tick(name, None) if name else self._nothing(None, "shown")
 
-    def _buttons(self, run: RunFolder, status: str, stopping: bool, same: bool) -> list[Any]:
-        if same:
-            return [gr.skip()] * 5
+    def _nothing(self, name: str | None, seen: str | None) -> list[Any]:
+        """In the place of no run, and of one that is not there any more."""
+        state = json.dumps([name, "gone"]) if name else ""
+        if (seen or "") == state:
+            return [gr.skip()] * 11
+        hidden = [gr.update(visible=False)] * 5
+        return [state, run_view.gone(name) if name else run_view.NO_RUN, "", "", "", *hidden, gr.skip()]
+
+    def _buttons(self, look: Look) -> list[Any]:
+        status, stopping = look.status, look.stopping
         alive = status in ("starting", "running", "silent", "ending")
-        can_save = status == "running" and not stopping and run.job == "train"
+        can_save = status == "running" and not stopping and look.job == "train"
         can_hear = status in ("starting", "running") and not stopping
         return [
             gr.update(visible=can_hear),
@@ -115,57 +126,79 @@ class RunsPanel:
             gr.update(visible=can_save),
         ]
 
-    def _newest(self) -> Any:
-        newest = next(all_runs(), None)
-        return gr.update(choices=_choices(), value=newest.name if newest else None)
-
     def _relist(self, name: str | None) -> Any:
         return gr.update(choices=_choices(), value=name)
 
 
-@lru_cache(maxsize=8)
-def _cached_history(name: str, root: str) -> History:
-    return History(RunFolder(runs_root() / name))
+def _seen(seen: str | None, count: int) -> list[Any]:
+    """The state that a page says it shows; it comes back from the browser, so it may be anything."""
+    try:
+        state = json.loads(seen or "null")
+    except ValueError:
+        state = None
+    return state if isinstance(state, list) and len(state) == count else [None] * count
 
 
-def _history(name: str | None) -> History | None:
-    """A run's history, read on from where it was left; None for no run or one that was deleted."""
-    if not name or name not in {run.name for run in all_runs()}:
-        return None
-    return _cached_history(name, str(runs_root()))
+def _kept(name: str | None) -> list[str | None]:
+    """What the browser keeps: the run that is chosen, and the newest that there was then."""
+    return [name, _newest()]
+
+
+def _first(kept: Any) -> Any:
+    """What a page shows first: the run that it showed before it was loaded anew, unless there is a newer one since."""
+    newest = _newest()
+    name = kept[0] if isinstance(kept, list) and len(kept) == 2 and kept[1] == newest else None
+    return gr.update(choices=_choices(), value=name if isinstance(name, str) and run_named(name) else newest)
+
+
+def _newest() -> str | None:
+    newest = next(all_runs(), None)
+    return newest.name if newest else None
 
 
 def _choices() -> list[tuple[str, str]]:
-    runs = [run for run, _ in zip(all_runs(), range(MOST_LISTED), strict=False)]
-    return [(run_view.run_choice(run), run.name) for run in runs]
+    choices = []
+    for run, _ in zip(all_runs(), range(MOST_LISTED), strict=False):
+        with suppress(OSError):  # deleted meanwhile
+            choices.append((run_view.run_choice(run), run.name))
+    return choices
 
 
-def _log_size(run: RunFolder) -> int:
-    return run.log_file.stat().st_size if run.log_file.exists() else 0
+def _run(name: str | None) -> RunFolder | None:
+    """The run that a button is pressed for; where it is gone, that is said."""
+    run = run_named(name)
+    if run is None and name:
+        gr.Warning(escape(run_view.GONE.format(name)))
+    return run
 
 
 def _asking(request: Any) -> Any:
     def ask(name: str | None) -> None:
-        if history := _history(name):
-            history.run.ask(request)
+        if run := _run(name):
+            try:
+                run.ask(request)
+            except FileNotFoundError:
+                gr.Warning(escape(run_view.GONE.format(name)))
 
     return ask
 
 
 def _kill(name: str | None) -> None:
-    if history := _history(name):
-        process.kill(history.run)
+    if run := _run(name):
+        process.kill(run)
 
 
 def _resume(name: str | None) -> None:
     """Start the engine again on a run that has none, unless another run is going on."""
-    history = _history(name)
-    if history is None:
+    run = _run(name)
+    if run is None:
         return
     if (busy := busy_problem()) is not None:
         gr.Warning(escape(f"{busy.what} {busy.mend}"))
         return
     try:
-        resume(history.run)
+        resume(run)
     except CannotResume as error:
         gr.Warning(escape(str(error)))
+    except FileNotFoundError:
+        gr.Warning(escape(run_view.GONE.format(name)))

@@ -21,7 +21,7 @@ from engine.demo.demo import write_demo
 from engine.runs.folder import runs_root
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings, read_settings, save_kohya
-from engine.settings.paths import typed_path
+from engine.settings.paths import usable_path
 from engine.settings.secrets import left_out
 from engine.settings.training import Method, TrainingSettings
 from engine.settings.values import BadValues
@@ -37,6 +37,7 @@ from ui.presets_panel import PresetsPanel, preview
 from ui.remembered import Remembered
 from ui.runs_panel import RunsPanel
 from ui.sentences import NOTHING, Sentences, refused, said
+from ui.stamps import SHOW_STAMP, stamp_of, stamped
 from ui.utility_tab import UtilityTab
 
 Values = tuple[Any, ...]
@@ -60,6 +61,7 @@ class TrainingTab:
     def draw(self) -> None:
         self.base = gr.State(TrainingSettings())  # carries what the form has no field for
         self.problems = gr.JSON([], visible=False)  # not a State: the page's script reads it
+        self.stamp = gr.Textbox(visible="hidden", elem_id="form-stamp")
         self.before: Any = gr.State(None)  # the settings before the form was filled anew
         self.kept = gr.BrowserState(None, storage_key="darkroom-form", secret="darkroom")
         self.remembered = Remembered([*self.dataset.forms, *self.utilities.forms])
@@ -127,10 +129,12 @@ class TrainingTab:
         changed: dict[str, Any] = {
             "fn": self._changed,
             "inputs": [self.presets.chosen, *filled],
-            "outputs": [self.steps, self.kept, self.changed, self.presets.preview],
+            "outputs": [self.steps, self.kept, self.changed, self.presets.preview, self.stamp],
             "queue": False,
         }
-        gr.on([component.change for component in values], **changed, trigger_mode="always_last", **SILENT)
+        events = [self.base.change, *(component.change for component in values)]
+        gr.on(events, **changed, trigger_mode="always_last", **SILENT)
+        self.stamp.change(None, [self.stamp], None, js=SHOW_STAMP)
 
         model_switches.connect(form, self.said)
         self.memory.connect(filled, self.base)
@@ -209,8 +213,8 @@ class TrainingTab:
 
     def _load(self, path: str, base: TrainingSettings, *values: Any) -> list[Any]:
         try:
-            loaded = read_settings(typed_path(path))
-        except SettingsFileError as error:
+            loaded = read_settings(usable_path("Settings file", path))
+        except ValueError as error:
             return self._shown(None, refused("Not loaded.", error))
         sentences = said(f"Loaded {Path(path).name}.", loaded.report())
         return self._shown(loaded.settings_by(base.method), sentences, self.form.readable(values, base), "Undo Load")
@@ -235,8 +239,8 @@ class TrainingTab:
             return refused("Not saved.", "Write the file's path into Settings file.")
         try:
             settings = self.form.settings(values, base)
-            file = save_kohya(settings, typed_path(path))
-        except (BadValues, SettingsFileError) as error:
+            file = save_kohya(settings, usable_path("Settings file", path))
+        except ValueError as error:
             return refused("Not saved.", error)
         return said(f"Saved {file}.", left_out(settings.parted_from_secrets()[1]))
 
@@ -264,13 +268,16 @@ class TrainingTab:
         return self._shown(settings, sentences, self.form.readable(values, base), "Undo Try it now")
 
     def _changed(self, preset: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
-        """All that follows the form: the steps, what the browser keeps, what differs, what the preset would change."""
-        settings = self.form.readable(values, base)
+        """All that follows the form: the steps, what the browser keeps, what differs, what the preset would change, and
+        the stamp by which the page sees what else was made from another state of it.
+        """
+        settings, stamp = self.form.readable(values, base), stamp_of(self.form, base, values)
         return [
             self._steps_line(base, values),
             settings.parted_from_secrets()[0].model_dump(mode="json"),
             changed_table(settings),
-            preview(preset, settings),
+            stamped(preview(preset, settings), stamp),
+            stamp,
         ]
 
     def _steps_line(self, base: TrainingSettings, values: Values) -> Sentences:
@@ -285,14 +292,16 @@ class TrainingTab:
 
     def _check(self, base: TrainingSettings, *values: Any) -> list[Any]:
         try:
-            return self._findings(check(self.form.settings(values, base)))
+            checked = check(self.form.settings(values, base))
         except BadValues as error:
-            return self._findings(bad_values(error))
+            checked = bad_values(error)
+        return self._findings(checked, base, values)
 
-    def _findings(self, checked: Checked) -> list[Any]:
+    def _findings(self, checked: Checked, base: TrainingSettings, values: Values) -> list[Any]:
         fixes = [problem.fix for problem in mendable(checked.problems)]
         button = gr.update(value=fixes[0] if fixes else "", visible=bool(fixes))
-        return [[p.as_plain() for p in checked.problems], findings_html(checked, self.form), button]
+        shown = stamped(findings_html(checked, self.form), stamp_of(self.form, base, values))
+        return [[p.as_plain() for p in checked.problems], shown, button]
 
     def _mend(self, problems: list[dict[str, Any]], base: TrainingSettings, *values: Any) -> list[Any]:
         problem = next(iter(mendable([Problem(**plain) for plain in problems])), None)
@@ -308,13 +317,13 @@ class TrainingTab:
         try:
             settings = self.form.settings(values, base)
         except BadValues as error:
-            return [*self._findings(bad_values(error)), gr.skip()]
+            return [*self._findings(bad_values(error), base, values), gr.skip()]
         busy = busy_problem()
         if busy is not None:
-            return [*self._findings(Checked([busy], None)), gr.skip()]
+            return [*self._findings(Checked([busy], None), base, values), gr.skip()]
         checked, run = begin(settings)
         if run is None:
-            return [*self._findings(checked), gr.skip()]
+            return [*self._findings(checked, base, values), gr.skip()]
         return [[], "", gr.update(visible=False), self.panel.choose(run)]
 
 

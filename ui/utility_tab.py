@@ -12,7 +12,7 @@ import gradio as gr
 from engine.jobs import UTILITIES
 from engine.models.header import read_metadata
 from engine.settings.from_metadata import from_metadata
-from engine.settings.paths import typed_path
+from engine.settings.paths import usable_path
 from engine.settings.training import TrainingSettings
 from engine.tools.compare import Name, job_name
 from engine.tools.lora_metadata import unfolded
@@ -83,7 +83,7 @@ class UtilityTab:
         def again(path: str, base: TrainingSettings, *values: Any) -> list[Any]:
             before = self._form.readable(values, base)
             try:
-                loaded, notes = from_metadata(read_metadata(typed_path(path)), before)
+                loaded, notes = from_metadata(read_metadata(usable_path("The path", path)), before)
             except ValueError as error:
                 return show(None, refused("Not filled.", error))
             sentences = said("The form is as the run was that made this file.", [*notes, *loaded.report()])
@@ -94,7 +94,7 @@ class UtilityTab:
 
 def _show(path: str) -> tuple[Sentences, str]:
     try:
-        metadata = read_metadata(typed_path(path))
+        metadata = read_metadata(usable_path("The path", path))
     except ValueError as error:
         return refused("Not shown.", error), ""
     return said(f"{len(metadata)} entries."), json.dumps(unfolded(metadata), indent=2, ensure_ascii=False)

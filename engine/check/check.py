@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.check.arguments import check_arguments
 from engine.check.captions import check_captions
 from engine.check.choices import check_choices
 from engine.check.memory import check_memory
@@ -14,17 +15,19 @@ from engine.check.network_weights import check_network_weights
 from engine.check.numbers import check_numbers, check_resume, check_sizes
 from engine.check.objective import check_objective
 from engine.check.output import check_output
+from engine.check.paths import check_paths, is_elsewhere
 from engine.check.pictures import check_described, check_held_out, check_pictures, image_folder
 from engine.check.problem import Checked, Problem
 from engine.check.samples import check_samples
 from engine.check.shown import check_shown
+from engine.check.sources import check_sources
 from engine.data.examining import examined
 from engine.data.items import Item, TrainingSet, places_of, readable
 from engine.data.steps import StepPlan, plan_of
 from engine.data.training_set import described_by, training_set
 from engine.failure import Failure
-from engine.settings.paths import why_unusable, with_whole_paths
-from engine.settings.training import TrainingSettings, training_options
+from engine.settings.paths import with_whole_paths
+from engine.settings.training import TrainingSettings
 
 ONLY_AT_THE_BEGINNING = ("resume",)
 """What a run that has a state of its own looks at no more, beside Network weights."""
@@ -43,23 +46,21 @@ class Resumed:
 
 def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked:
     """Look at everything that can be known before a start, or before `resumed` goes on."""
-    unusable = [
-        Problem(item.name, f"{item.label} {why}.", "Correct the path.")
-        for item in training_options()
-        if item.acts and item.widget in ("path", "folder") and (why := why_unusable(item.value_in(settings)))
-    ]
-    if unusable:
+    unusable = list(check_paths(settings))
+    if not all(is_elsewhere(settings, problem) for problem in unusable):  # the disk cannot even be asked about them
         return Checked(unusable, None)
     settings = with_whole_paths(settings)
     found, described = _training_set(settings)
     plan = _plan(found.items, settings) if found and found.items else None
     problems = [
         *check_model(settings),
+        *check_sources(settings),
         *check_choices(settings),
         *described,
         *(check_captions([*found.items, *found.held_out], settings) if found else []),
         *(check_held_out(found) if found else []),
         *check_output(settings, plan, resumed.own_files if resumed else ()),
+        *check_arguments(settings),
         *check_numbers(settings),
         *check_objective(settings),
         *([] if resumed and resumed.has_state else check_network_weights(settings)),
@@ -69,6 +70,8 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *check_samples(settings),
         *check_resume(settings, plan),
     ]
+    said = {problem.option for problem in unusable}
+    problems = [*unusable, *(problem for problem in problems if problem.option not in said)]
     if resumed and resumed.has_state:
         problems = [problem for problem in problems if problem.option not in ONLY_AT_THE_BEGINNING]
     return Checked(problems, plan)

@@ -15,7 +15,7 @@ from engine.runs.saved_state import saved_progress
 from engine.settings.dataset import Dataset
 from engine.settings.families import KEPT_CAPTIONS, TITLES, TRANSFORMERS
 from engine.settings.network import PARTS
-from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TAKES_ONE_RATE, TORCH_SCHEDULES
+from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TAKES_ONE_RATE
 from engine.settings.training import TrainingSettings
 
 SIDES, SIDES_OF_PATCHES = 8, 16
@@ -46,14 +46,6 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
             f"{network.network_alpha / network.network_dim:.3g} times its strength.",
             "Alpha is usually between 1 and the rank.",
             blocking=False,
-        )
-    yield from as_problem("optimizer_args", optimizer.extra_arguments)
-    yield from as_problem("lr_scheduler_args", optimizer.schedule_arguments)
-    if not optimizer.lr_scheduler_type.removeprefix(TORCH_SCHEDULES).isidentifier() and optimizer.lr_scheduler_type:
-        yield Problem(
-            "lr_scheduler_type",
-            f'"{optimizer.lr_scheduler_type}" is no schedule of PyTorch\'s; others are not loaded.',
-            "Give the name of a class in torch.optim.lr_scheduler, such as StepLR, or leave it empty.",
         )
     yield from _together(settings)
     tokens = settings.lumina.lumina_gemma2_max_token_length

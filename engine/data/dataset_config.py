@@ -20,7 +20,7 @@ from engine.failure import Failure
 from engine.reading import parse_json
 from engine.settings.dataset_toml import ALPHA, MASKS, OF_DATASET, OPTIONS
 from engine.settings.errors import SettingsFileError
-from engine.settings.paths import typed_path
+from engine.settings.paths import typed_path, why_unusable
 from engine.settings.text_files import TooLarge, small_text
 from engine.settings.toml_files import parse_toml
 from engine.settings.training import TrainingSettings, training_options
@@ -101,6 +101,9 @@ def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
 def _items(table: _Table, beside: Path, settings: TrainingSettings) -> list[Item]:
     subset, repeats = _subset(table, settings, beside), _repeats(table, settings)
     listed, named = table.text("metadata_file"), table.text("image_dir")
+    for key, text in (("metadata_file", listed), ("image_dir", named)):
+        if why := why_unusable(text, beside):
+            raise table.wrong(f"{key} {why}.", "Write the path of this machine into the file.")
     folder = beside / typed_path(named) if named else None
     if listed:
         return listed_items(beside / typed_path(listed), folder, repeats, subset, OPTION) if repeats else []

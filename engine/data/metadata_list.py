@@ -15,6 +15,7 @@ from engine.data.folders import PICTURE_ENDINGS
 from engine.data.items import Item, Subset
 from engine.failure import Failure
 from engine.reading import parse_json, refuse_many_values, small_bytes
+from engine.settings.paths import system_of
 
 OPTION = "in_json"
 MOST_NAMED = 5
@@ -40,6 +41,13 @@ def listed_items(file: Path, image_dir: Path | None, repeats: int, subset: Subse
         else:
             caption = _caption(file, name, entry, subset, option)
             items.append(Item(picture, "", repeats, caption=caption, subset=subset))
+    if foreign := next((name for name in missing if system_of(name, folder)), ""):
+        raise Failure(
+            f'{file.name} lists pictures by paths of {system_of(foreign, folder)}, such as "{foreign}": it comes from '
+            "another machine.",
+            f'Make the list on this machine, or leave names alone in it, which are looked for in "{folder}".',
+            option,
+        )
     if missing:
         named = ", ".join(f'"{name}"' for name in missing[:MOST_NAMED])
         more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""

@@ -21,6 +21,7 @@ from engine.failure import Failure, Stopped
 from engine.models import hub
 from engine.models.concat import Concat, Depth, Masked
 from engine.models.family import Parts, Prediction
+from engine.models.hub_reach import NOT_LOADED
 from engine.models.layouts.entry import Entry
 from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.vae import vae_entries
@@ -39,9 +40,6 @@ CONFIGS = Path(__file__).parent / "configs"
 CLIP = "openai/clip-vit-large-patch14"
 
 MODEL_FIELD = "pretrained_model_name_or_path"
-
-NOT_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
-"""Parts of diffusers' pipelines that look at pictures: at finished ones, or at ones to draw alike."""
 
 FromFile = Callable[[Weights, torch.dtype], dict[str, Any]]
 

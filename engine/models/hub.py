@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import threading
@@ -13,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
 from tqdm.auto import tqdm
 
 from engine.failure import Failure, Stopped
+from engine.models.hub_reach import not_reached, users_token
 from engine.models.recognise import LARGEST_LIST, LISTS, MOVED
 from engine.models.single_file import first_line
 from engine.reading import small_json
@@ -53,7 +52,7 @@ def fetched(name: str, kinds: Mapping[str, Collection[str]], option: str, weight
     Raises Failure with a sentence for people; Stopped and the like from `tell` come through.
     """
     name = MOVED.get(name, name)
-    token = _token()
+    token = users_token()
     files, kind = _files_and_kind(name, token, option)
     if kind not in kinds:
         raise _another(name, kind, next(iter(kinds)), option)
@@ -66,7 +65,7 @@ def fetch_lists(name: str, option: str) -> None:
     option: the one that names it.  Raises as fetched() does.
     """
     name = MOVED.get(name, name)
-    token = _token()
+    token = users_token()
     files, _ = _files_and_kind(name, token, option)
     _downloaded(name, files, [file for file in LISTS if file in files], token, option)
 
@@ -77,11 +76,11 @@ def fetched_module(name: str, within: str, option: str, weights: bool = True) ->
     within: the part's sub-folder.  option: the one that names it.  weights: else the configuration alone.
     Raises as fetched() does.
     """
-    token = _token()
+    token = users_token()
     try:
         files = _listed(name, token)
     except Exception as error:
-        raise _not_reached(name, error, option) from error
+        raise not_reached(name, error, option) from error
     place = next((place for place in (within, ".") if str(PurePosixPath(place) / "config.json") in files), None)
     if place is None:
         raise Failure(
@@ -90,11 +89,6 @@ def fetched_module(name: str, within: str, option: str, weights: bool = True) ->
             option,
         )
     return _downloaded(name, files, _wanted(needed_files(files, [place]), weights), token, option) / place
-
-
-def _token() -> str | bool:
-    """For models that ask for one; without it, none is sent."""
-    return os.environ.get("HF_TOKEN") or False
 
 
 def _wanted(files: list[str], weights: bool) -> list[str]:
@@ -154,7 +148,7 @@ def _files_and_kind(name: str, token: str | bool, option: str) -> tuple[dict[str
     except Failure:
         raise
     except Exception as error:
-        raise _not_reached(name, error, option) from error
+        raise not_reached(name, error, option) from error
 
 
 def _listed(name: str, token: str | bool) -> dict[str, int]:
@@ -178,28 +172,6 @@ def _no_diffusers_model(name: str, files: Collection[str], option: str) -> Failu
     if single:
         mend = f"Download {single[0]} from its page, and give the path of that file."
     return Failure(f"{name} on the hub is no model in diffusers' format: it has no {INDEX}.", mend, option)
-
-
-def _not_reached(name: str, error: Exception, option: str) -> Failure:
-    page = f"{constants.ENDPOINT}/{name}"
-    if isinstance(error, GatedRepoError):
-        return Failure(
-            f"{name} asks its users to accept a licence first.",
-            f"Accept it at {page}, then set the environment variable HF_TOKEN to your token and start again.",
-            option,
-        )
-    if isinstance(error, RepositoryNotFoundError | EntryNotFoundError):
-        return Failure(
-            f"The Hugging Face hub has no model {name!r}, or it is private.",
-            "Check the name; for a private model set the environment variable HF_TOKEN to your token.",
-            option,
-        )
-    return Failure(
-        f"{name} is not on this machine, and the Hugging Face hub cannot be reached.",
-        "Connect to the internet for the first download, or download the model elsewhere and give its folder or "
-        f".safetensors file here. ({first_line(error)})",
-        option,
-    )
 
 
 def _refuse_full_disk(name: str, needed: int, option: str, error: BaseException | None = None) -> None:

@@ -103,6 +103,11 @@ class RunFolder:
     def events_file(self) -> Path:
         return self.path / "events.jsonl"
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the folder was deleted or moved; parts of it may come back while an engine still writes."""
+        return not os.path.exists(self.path / "job.json")
+
     @staticmethod
     def create(job: str, settings_json: str, title: str, root: Path | None = None, to_start: bool = False) -> RunFolder:
         """Make a new folder, named by the time and the title, and write what the run is told.
@@ -278,7 +283,10 @@ class RunFolder:
         return noted if isinstance(noted, dict) else {}
 
     def events_size(self) -> int:
-        return self.events_file.stat().st_size if self.events_file.exists() else 0
+        try:
+            return self.events_file.stat().st_size
+        except OSError:
+            return 0
 
     def beat(self) -> None:
         (self.path / "heartbeat").touch()
@@ -332,7 +340,7 @@ class Control:
         self._offset = 0
 
     def take(self) -> set[str]:
-        """What was asked for since the last look."""
+        """What was asked for since the last look; to stop, where the run's folder was deleted."""
         try:
             if self._file.stat().st_size <= self._offset:
                 return set()
@@ -340,7 +348,8 @@ class Control:
                 stream.seek(self._offset)
                 data = stream.read()
         except OSError:
-            return set()
+            # Nobody could see an engine any more that went on, nor end it.
+            return {"stop"} if RunFolder(self._file.parent).is_gone else set()
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         return {request for line in whole.splitlines() if (request := _request_in(line))}
@@ -356,6 +365,10 @@ def _request_in(line: bytes) -> str:
 def all_runs(root: Path | None = None) -> Iterator[RunFolder]:
     """Every run, newest first."""
     root = root or runs_root()
-    if root.is_dir():
-        folders = (path for path in root.iterdir() if (path / "job.json").exists())
-        yield from (RunFolder(path) for path in sorted(folders, key=lambda path: path.name, reverse=True))
+    try:
+        names = sorted(os.listdir(root), reverse=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:  # one after the other, for who wants only the newest
+        if os.path.exists(root / name / "job.json"):
+            yield RunFolder(root / name)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from engine.runs.curve import Curve
 from engine.runs.events import (
     AnyEvent,
     Captioned,
@@ -20,8 +26,12 @@ from engine.runs.events import (
     Step,
     Validated,
     Warned,
+    parse_event,
+    step_figures,
 )
-from engine.runs.folder import RunFolder, Status
+from engine.runs.folder import LONGEST_EVENT, RunFolder, Status
+
+Some = TypeVar("Some", Step, Validated)
 
 
 @dataclass
@@ -30,16 +40,20 @@ class History:
 
     version: grows with every event read, so that a page sees news cheaply.  begun_files: names of all files that the
     run began to write; one of which no checkpoint tells may be there nevertheless, after a kill in between.
+    losses, held_out: of the steps, and of pictures that are held out, as a chart shows them, whatever their number.
+    measured: after how many steps each loss on held-out pictures was taken.  memory: bytes in use, as told last.
     """
 
     run: RunFolder
     version: int = 0
     planned: Planned | None = None
     stage: Stage | None = None
-    steps: list[Step] = field(default_factory=list)
-    validated: list[Validated] = field(default_factory=list)
+    losses: Curve = field(default_factory=Curve)
+    held_out: Curve = field(default_factory=Curve)
+    measured: set[int] = field(default_factory=set)
+    last_validated: Validated | None = None
+    memory: int | None = None
     samples: list[Sample] = field(default_factory=list)
-    checkpoints: list[Checkpoint] = field(default_factory=list)
     begun_files: set[str] = field(default_factory=set)
     progress: Progress | None = None
     captioned: list[Captioned] = field(default_factory=list)
@@ -48,22 +62,78 @@ class History:
     warnings: list[str] = field(default_factory=list)
     problem: Problem | None = None
     state_step: int | None = None
-    last: AnyEvent | None = None
 
     def __post_init__(self) -> None:
         self._reader = self.run.events()
         self._lock = threading.Lock()
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._last: AnyEvent | bytes | None = None
+        self._step: Step | bytes | None = None
+        self._at_state: tuple[Curve, Step | None, Validated | None] = Curve(), None, None
 
-    def update(self) -> History:
-        """Read what was appended since the last time."""
+    def update(self, within: float | None = None) -> History:
+        """Read what was appended since the last time; several threads may, each a piece at a time.
+
+        within: seconds after which the rest is left for the next time.
+        """
+        until = math.inf if within is None else time.monotonic() + within
+        while True:
+            with self.still():
+                lines = self._reader.lines()
+                for line in lines:
+                    self._read(line)
+            if not lines or time.monotonic() > until:
+                return self
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Within the block nothing is read, so that what is looked at goes together."""
         with self._lock:
-            for event in self._reader.read():
-                self._take(event)
-        return self
+            yield
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is still to be read that the rest does not show how the run stands."""
+        return self.run.events_size() - self._reader.offset > LONGEST_EVENT
+
+    @property
+    def share_read(self) -> float:
+        """How much of what the run has told was read, 0 to 1; a line may be about to be written."""
+        return min(1.0, self._reader.offset / max(1, self.run.events_size()))
 
     @property
     def status(self) -> Status:
+        size = self.run.events_size()
+        if self._reader.offset < size:
+            return self.run.status(self.run.last_event(), size)
         return self.run.status(self.last, self._reader.offset)
+
+    @property
+    def last(self) -> AnyEvent | None:
+        """The last event that was read."""
+        return parse_event(self._last) if isinstance(self._last, bytes) else self._last
+
+    @property
+    def last_step(self) -> Step | None:
+        if isinstance(self._step, bytes):
+            found = parse_event(self._step)
+            self._step = found if isinstance(found, Step) else None
+        return self._step
+
+    @property
+    def steps(self) -> list[Step]:
+        """Every step by itself, read anew: for who compares runs, not for who looks at one each second."""
+        return self._exactly(Step)
+
+    @property
+    def validated(self) -> list[Validated]:
+        """Every loss on held-out pictures by itself, in the same way."""
+        return self._exactly(Validated)
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The files that were written, in the order in which they were written last."""
+        return list(self._checkpoints.values())
 
     @property
     def total_steps(self) -> int:
@@ -72,37 +142,56 @@ class History:
     @property
     def done_steps(self) -> int:
         """Steps behind the run, those of an earlier engine included."""
-        if self.steps:
-            return self.steps[-1].step
+        if (last := self.last_step) is not None:
+            return last.step
         return self.planned.first_step if self.planned else 0
 
-    def latest(self, name: str) -> object:
-        """The last value that steps gave for a field which not every step carries, or None."""
-        return next((value for s in reversed(self.steps) if (value := getattr(s, name)) is not None), None)
+    def _exactly(self, kind: type[Some]) -> list[Some]:
+        found: list[Some] = []
+        for event in self.run.events().read():
+            if isinstance(event, Planned):
+                found = [before for before in found if before.step <= event.first_step]
+            elif isinstance(event, kind):
+                found.append(event)
+        return found
+
+    def _read(self, line: bytes) -> None:
+        figures = step_figures(line)
+        if figures is None:
+            if (event := parse_event(line)) is not None:
+                self._take(event)
+            return
+        self.version += 1
+        self._last = self._step = line
+        self.losses.add(figures.step, figures.loss, figures.smoothed_loss)
+        self.memory = figures.memory or self.memory
 
     def _take(self, event: AnyEvent) -> None:
         self.version += 1
-        self.last = event
+        self._last = event
         if isinstance(event, Planned):
             self.planned = event
-            # A resumed run begins at its last state: what was reported beyond it is about to be done again.
-            self.steps = [s for s in self.steps if s.step <= event.first_step]
-            self.samples = [s for s in self.samples if s.step <= event.first_step]
-            self.validated = [v for v in self.validated if v.step <= event.first_step]
+            self._begin_at(event.first_step)
         elif isinstance(event, Stage):
             self.stage = event
             if event.name == "saving":
                 self.begun_files.add(event.detail)
         elif isinstance(event, Step):
-            self.steps.append(event)
+            self._step = event
+            self.losses.add(event.step, event.loss, event.smoothed_loss)
+            self.memory = event.memory or self.memory
         elif isinstance(event, Validated):
-            self.validated.append(event)
+            self.last_validated = event
+            self.measured.add(event.step)
+            self.held_out.add(event.step, event.loss, None)
         elif isinstance(event, Sample):
             self.samples.append(event)
         elif isinstance(event, Checkpoint):
-            self.checkpoints = [*(c for c in self.checkpoints if c.file != event.file), event]
+            self._checkpoints.pop(event.file, None)
+            self._checkpoints[event.file] = event
         elif isinstance(event, StateSaved):
             self.state_step = event.step
+            self._at_state = self.losses.copy(), self.last_step, self.last_validated
         elif isinstance(event, Progress):
             self.progress = event
         elif isinstance(event, LeftOut):
@@ -118,3 +207,15 @@ class History:
         elif event.kind == "started":
             self.problem, self.warnings, self.stage = None, [], None
             self.progress, self.captioned, self.left_out, self.results = None, [], [], []
+
+    def _begin_at(self, first_step: int) -> None:
+        """A resumed run begins at its last state: what was reported beyond it is about to be done again."""
+        at_state, step, validated = self._at_state
+        if at_state.points and at_state.points[-1].step == first_step:
+            self.losses, self._step, self.last_validated = at_state.copy(), step, validated
+        elif self.done_steps > first_step:
+            self.losses.cut(first_step)
+            self._step = self.last_validated = None
+        self.held_out.cut(first_step)
+        self.measured = {step for step in self.measured if step <= first_step}
+        self.samples = [s for s in self.samples if s.step <= first_step]

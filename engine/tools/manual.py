@@ -9,7 +9,7 @@ from PIL import Image
 
 from engine.data.opening import opened
 from engine.disk import why_not, write_text_whole
-from engine.settings.paths import typed_path, why_unusable
+from engine.settings.paths import usable_path
 from engine.tools.caption_files import CaptionFiles, keep, read_caption
 from engine.tools.pictures import PictureFolder, pictures_of, unreadable, upright
 
@@ -39,9 +39,7 @@ def listed(folder: str, extension: str, recursive: bool) -> list[str]:
     """The pictures of a folder, as a person typed it.  Raises ValueError with a sentence."""
     if not folder.strip():
         raise ValueError("Give the folder's path.")
-    if why := why_unusable(folder):
-        raise ValueError(f"The folder {why}.")
-    chosen = PictureFolder(train_data_dir=str(typed_path(folder).absolute()), recursive=recursive)
+    chosen = PictureFolder(train_data_dir=str(usable_path("The folder", folder).absolute()), recursive=recursive)
     if not Path(chosen.train_data_dir).is_dir():
         raise ValueError(f"There is no folder {chosen.train_data_dir}.")
     for failure in (*CaptionFiles(caption_extension=extension).failures(), *chosen.failures()):

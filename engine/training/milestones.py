@@ -75,7 +75,7 @@ class Milestones:
         it was stopped or killed before: files, the validation loss, samples.
         """
         behind, told = first - 1, self._told()
-        is_measured = of_first_process(any(validated.step == behind for validated in told.validated))
+        is_measured = of_first_process(behind in told.measured)
         if (behind == 0 or self._measures(behind)) and not is_measured and self._validate(behind):
             return True
         if of_first_process(behind > 0 and told.state_step == behind):
@@ -200,7 +200,7 @@ class Milestones:
         return [Path(self.settings.folders.output_dir) / name for name in saved_names(self.settings, stem)]
 
     def _keep_state(self, folder: Path, step: int) -> None:
-        if not self.accelerator.is_main_process:
+        if not self.accelerator.is_main_process or (folder == self.run.state_folder and self.run.is_gone):
             return
         self.report.flush()
         progress = Progress(step, self.plan.steps, self.metadata.seed, self.report.smoothed_loss)

@@ -11,36 +11,7 @@ import torch
 
 from engine.failure import Failure
 from engine.settings.optimizer import Optimizer as OptimizerSettings
-
-_CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
-    # name: ("module:class", arguments that the name implies; the user's own go over them)
-    "AdamW": ("torch.optim:AdamW", {}),
-    "AdamW8bit": ("bitsandbytes.optim:AdamW8bit", {}),
-    "PagedAdamW8bit": ("bitsandbytes.optim:PagedAdamW8bit", {}),
-    "PagedAdamW32bit": ("bitsandbytes.optim:PagedAdamW32bit", {}),
-    "Lion": ("lion_pytorch:Lion", {}),
-    "Lion8bit": ("bitsandbytes.optim:Lion8bit", {}),
-    "PagedLion8bit": ("bitsandbytes.optim:PagedLion8bit", {}),
-    "SGDNesterov": ("torch.optim:SGD", {"nesterov": True, "momentum": 0.9}),
-    "SGDNesterov8bit": ("bitsandbytes.optim:SGD8bit", {"nesterov": True, "momentum": 0.9}),
-    "bitsandbytes.optim.AdEMAMix8bit": ("bitsandbytes.optim:AdEMAMix8bit", {}),
-    "bitsandbytes.optim.PagedAdEMAMix8bit": ("bitsandbytes.optim:PagedAdEMAMix8bit", {}),
-    "Adafactor": ("transformers.optimization:Adafactor", {"relative_step": True}),
-    "DAdaptation": ("dadaptation.experimental:DAdaptAdamPreprint", {}),
-    "DAdaptAdamPreprint": ("dadaptation.experimental:DAdaptAdamPreprint", {}),
-    "DAdaptAdaGrad": ("dadaptation:DAdaptAdaGrad", {}),
-    "DAdaptAdam": ("dadaptation:DAdaptAdam", {}),
-    "DAdaptAdan": ("dadaptation:DAdaptAdan", {}),
-    "DAdaptAdanIP": ("dadaptation.experimental:DAdaptAdanIP", {}),
-    "DAdaptLion": ("dadaptation:DAdaptLion", {}),
-    "DAdaptSGD": ("dadaptation:DAdaptSGD", {}),
-    "Prodigy": ("prodigyopt:Prodigy", {}),
-    "prodigyplus.ProdigyPlusScheduleFree": ("prodigyplus:ProdigyPlusScheduleFree", {}),
-    "pytorch_optimizer.CAME": ("pytorch_optimizer:CAME", {}),
-    "AdamWScheduleFree": ("schedulefree:AdamWScheduleFree", {}),
-    "RAdamScheduleFree": ("schedulefree:RAdamScheduleFree", {}),
-    "SGDScheduleFree": ("schedulefree:SGDScheduleFree", {}),
-}
+from engine.settings.optimizer_classes import CLASSES
 
 
 def make_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
@@ -48,7 +19,7 @@ def make_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) ->
 
     Raises Failure where the library is missing or refuses the extra arguments.
     """
-    place, implied = _CLASSES[settings.optimizer]
+    place, implied = CLASSES[settings.optimizer]
     # Some classes ask for a rate though every group has its own.
     arguments = {"lr": groups[0]["lr"], **implied, **settings.extra_arguments()}
     if arguments.get("relative_step"):
@@ -97,7 +68,7 @@ def full_name(optimizer: torch.optim.Optimizer, settings: OptimizerSettings) -> 
     itself behind the user's, but for the one that makes SGD Nesterov's.
     """
     kind, given = type(optimizer), settings.extra_arguments()
-    implied = {name: value for name, value in _CLASSES[settings.optimizer][1].items() if name != "nesterov"}
+    implied = {name: value for name, value in CLASSES[settings.optimizer][1].items() if name != "nesterov"}
     arguments = ",".join(f"{name}={value}" for name, value in {**given, **(implied | given)}.items())
     return f"{kind.__module__}.{kind.__name__}" + (f"({arguments})" if arguments else "")
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from engine.failure import Failure
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE, Optimizer, OptimizerName
-from engine.training.optimizers import _CLASSES, full_name, make_optimizer, resting_weights
+from engine.settings.optimizer_classes import CLASSES
+from engine.training.optimizers import full_name, make_optimizer, resting_weights
 from engine.training.schedules import learning_rates, make_schedule
 
 NAMES = get_args(OptimizerName)
@@ -74,7 +75,7 @@ def test_every_library_is_declared():
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     declared = text.partition("optional-dependencies")[0].replace("-", "_")
     providers = {"prodigyplus": "prodigy_plus_schedule_free"}
-    modules = {place.partition(":")[0].partition(".")[0] for place, _ in _CLASSES.values()}
+    modules = {place.partition(":")[0].partition(".")[0] for place, _ in CLASSES.values()}
     assert {module for module in modules if f'"{providers.get(module, module)}' not in declared} == set()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.runs import saved_state
+from engine.runs.curve import Curve
 from engine.runs.events import (
     Checkpoint,
     Finished,
@@ -30,12 +31,19 @@ from engine.runs.events import (
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from ui import run_view
-from ui.chart import loss_chart, thinned
+from ui.chart import loss_chart
 
 
 def step(number: int, loss: float | None = 0.5) -> Step:
     return Step(step=number, epoch=1, loss=loss, smoothed_loss=loss or 0.5, learning_rates={"unet": 1e-4, "te": 5e-5},
                 images_per_second=3.5, eta=95, memory=2 * 2**30)  # fmt: skip
+
+
+def curve_of(steps: list[Step]) -> Curve:
+    curve = Curve()
+    for one in steps:
+        curve.add(one.step, one.loss, one.smoothed_loss)
+    return curve
 
 
 @pytest.fixture
@@ -170,26 +178,21 @@ def test_no_run_leads_to_the_first_one():
 
 class TestChart:
     def test_a_point_a_step(self):
-        assert loss_chart([step(n) for n in range(1, 8)], 10).count('data-points="7"') == 2
+        assert loss_chart(curve_of([step(n) for n in range(1, 8)]), 10, Curve()).count('data-points="7"') == 2
 
     def test_losses_that_are_no_numbers_are_left_out(self):
-        assert 'data-points="2"' in loss_chart([step(1), step(2, None), step(3, None), step(4)], 10)
-
-    def test_many_steps_become_means_of_their_neighbours(self):
-        points = thinned([(float(n), float(n % 2)) for n in range(10_000)], most=100)
-        assert len(points) == 100
-        assert all(y == 0.5 for _, y in points)
-        assert points[-1][0] == 9999
+        steps = [step(1), step(2, None), step(3, None), step(4)]
+        assert 'data-points="2"' in loss_chart(curve_of(steps), 10, Curve())
 
     def test_one_outlier_does_not_flatten_the_rest(self):
         losses = [0.1 + 0.001 * (n % 10) for n in range(300)]
         losses[3] = 50.0
-        chart = loss_chart([step(n + 1, loss) for n, loss in enumerate(losses)], 300)
+        chart = loss_chart(curve_of([step(n + 1, loss) for n, loss in enumerate(losses)]), 300, Curve())
         heights = [float(pair.split(",")[1]) for pair in re.findall(r' points="([^"]*)"', chart)[0].split()]
         assert max(heights) - min(heights) > 100
 
     def test_before_the_first_step_there_is_an_empty_frame(self):
-        assert 'data-points="0"' in loss_chart([], 0)
+        assert 'data-points="0"' in loss_chart(Curve(), 0, Curve())
 
 
 def test_a_utility_shows_its_progress_what_it_left_out_and_what_it_says_as_text(runs: Path):
@@ -220,11 +223,12 @@ def test_a_utility_shows_its_progress_what_it_left_out_and_what_it_says_as_text(
 
 
 def test_the_chart_has_a_second_curve_with_a_legend_where_pictures_are_held_out():
-    steps = [step(number, 0.1) for number in range(1, 11)]
-    alone = loss_chart(steps, 10)
+    steps = curve_of([step(number, 0.1) for number in range(1, 11)])
+    alone = loss_chart(steps, 10, Curve())
     assert "validation" not in alone
-    measured = [Validated(step=0, loss=0.4, pictures=2), Validated(step=5, loss=None, pictures=2),
-                Validated(step=10, loss=0.2, pictures=2)]  # fmt: skip
+    measured = Curve()
+    for number, loss in ((0, 0.4), (5, None), (10, 0.2)):
+        measured.add(number, loss, None)
     both = loss_chart(steps, 10, measured)
     assert both.count("<circle") == 2
     assert "validation loss 0.2000 after step 10" in both

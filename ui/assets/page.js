@@ -1,3 +1,13 @@
+// A page that is loaded anew shows what it showed itself, not what another page of this browser was told last.  This
+// runs before Gradio reads what the browser keeps.
+for (const [key, value] of Object.entries(sessionStorage))
+  if (key.startsWith("darkroom-")) localStorage.setItem(key, value);
+const setItem = Storage.prototype.setItem;
+Storage.prototype.setItem = function (key, value) {
+  setItem.call(this, key, value);
+  if (this === localStorage && key.startsWith("darkroom-")) setItem.call(sessionStorage, key, value);
+};
+
 // Fields of options: leads to them, and shows beside them what is wrong, what was changed, and kohya's key.
 // Gradio draws a tab's fields when the tab is first opened, so fields are dressed whenever they appear.
 function readIndex() {
@@ -11,11 +21,25 @@ function readIndex() {
 
 window.darkroom = {
   problems: [],
+  form: "", // the stamp of what the form says now; "" before its first change
   index: readIndex(),
 
   showProblems(problems) {
     this.problems = problems || [];
     this.dressFields();
+  },
+
+  formIs(stamp) {
+    this.form = stamp;
+    this.ageResults();
+  },
+
+  // What was made from another state of the form says so, until it is made anew or the form is as it was.
+  ageResults() {
+    for (const result of document.querySelectorAll("[data-form]"))
+      result.classList.toggle("of-before", Boolean(this.form) && result.dataset.form !== this.form);
+    const isOld = Boolean(document.querySelector("#findings .of-before"));
+    document.documentElement.classList.toggle("findings-of-before", isOld);
   },
 
   // Opens the tabs and accordions around an option's field, then scrolls to it.  Where the field is hidden,
@@ -140,6 +164,7 @@ new MutationObserver(() => {
     const changes = document.querySelector("details.changed");
     if (changes && changes.open !== changesOpen) changes.open = changesOpen;
     darkroom.dressFields();
+    darkroom.ageResults();
   }, 50);
 }).observe(document.documentElement, { childList: true, subtree: true });
 

@@ -1,0 +1,76 @@
+"""Which runs there are and which of them go on, also where there are thousands: what has ended is looked at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.runs.folder import RunFolder, Status, all_runs, runs_root
+
+ENDED: tuple[Status, ...] = ("done", "stopped", "failed", "died")
+
+SETTLED = 2.0
+"""Seconds after a change in a run's folder from which on another one has another time, on any file system."""
+
+_Signs = tuple[int, int, int]
+_ended: dict[Path, tuple[_Signs, Status | None]] = {}
+"""Runs without an engine, with the signs by which another start shows, and how they ended where somebody asked."""
+
+
+def run_named(name: str | None) -> RunFolder | None:
+    """The run of this name; None where there is none, or none any more."""
+    if not name or Path(name).name != name or name == ".." or "\0" in name:
+        return None
+    run = RunFolder(runs_root() / name)
+    return None if run.is_gone else run
+
+
+def living() -> Iterator[RunFolder]:
+    """The runs that an engine works on, or is about to, newest first."""
+    there = list(all_runs())
+    for gone in _ended.keys() - {run.path for run in there}:
+        _ended.pop(gone, None)
+    return (run for run in there if not _has_ended(run))
+
+
+def status_of(run: RunFolder) -> Status:
+    """How it stands with a run, by its last word."""
+    signs = _signs(run)
+    known = _ended.get(run.path)
+    if known and known[0] == signs and known[1]:
+        return known[1]
+    status = run.status_now()
+    if status in ENDED:
+        _remember(run, signs, status)
+    return status
+
+
+def _has_ended(run: RunFolder) -> bool:
+    signs = _signs(run)
+    known = _ended.get(run.path)
+    if known and known[0] == signs:
+        return True
+    if run.is_alive():
+        return False
+    _remember(run, signs, None)
+    return True
+
+
+def _signs(run: RunFolder) -> _Signs:
+    """What changes whenever an engine is started on a run: a file in its folder is written anew, and it beats."""
+    return _changed(run.path), _changed(run.path / "heartbeat"), run.events_size()
+
+
+def _changed(path: Path) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _remember(run: RunFolder, signs: _Signs, status: Status | None) -> None:
+    """signs: as they were before the run was looked at."""
+    if max(signs[:2]) / 1e9 < time.time() - SETTLED:
+        _ended[run.path] = signs, status
