@@ -14,23 +14,17 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "bitsan
 
 
 def draw() -> None:
-    rows = "\n".join(f"| {name} | {_version(name)} |" for name in LIBRARIES)
-    gr.Markdown(
-        "## Darkroom\n\n"
-        "Trains diffusion models on your own machine. Tabs, words and settings files are those of kohya_ss."
-    )
+    system = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    versions = {"Python": system, **{name: _version(name) for name in LIBRARIES}}
+    rows = "".join(f"<tr><td>{name}</td><td>{escape(told)}</td></tr>" for name, told in versions.items())
     gr.HTML(
+        "<h2>Darkroom</h2>"
+        "<p>Trains diffusion models on your own machine. Tabs, words and settings files are those of kohya_ss.</p>"
         f"<p>Runs are kept in <code>{escape(str(runs_root()))}</code>. A run goes on when this page is closed, "
-        "reloaded or stopped; open it again to see the run with its whole history.</p>",
-        padding=False,
-    )
-    gr.Markdown(
-        f"""| part | version |
-|---|---|
-| Python | {platform.python_version()} on {platform.system()} {platform.machine()} |
-{rows}
-
-Apache License 2.0."""
+        "reloaded or stopped; open it again to see the run with its whole history.</p>"
+        f"<table><thead><tr><th>part</th><th>version</th></tr></thead><tbody>{rows}</tbody></table>"
+        "<p>Apache License 2.0.</p>",
+        elem_classes="prose",
     )
 
 
