@@ -215,5 +215,5 @@ def test_no_file_but_those_of_runs_and_uploads_is_given_or_taken(page: LaunchedP
 def test_a_short_search_finds_no_foreign_request_that_is_answered(page: LaunchedPage):
     """python -m tests.reliability.foreign_requests searches for longer."""
     counted = search(page, 150, seed=7)
-    assert sum(count for words, count in counted.items() if words.startswith("foreign")) > 80
-    assert counted["own: 200"] > 5
+    foreign = sum(count for words, count in counted.items() if words.startswith("foreign"))
+    assert 80 < foreign < 145
