@@ -70,7 +70,8 @@ class Network(Group):
         widget="path",
         label="Network weights",
         section=BASIC,
-        help="A trained LoRA file to start from. Its own file is left as it is.",
+        help="A trained LoRA file to start from, under the names of kohya, diffusers, ComfyUI or OneTrainer. It begins "
+        "as strong as the file is, also with another alpha. Its own file is left as it is.",
         also=("LoRA network weights",),
         methods=("lora",),
     )
@@ -78,7 +79,8 @@ class Network(Group):
         False,
         label="DIM from weights",
         section=BASIC,
-        help="Take the rank from the file in Network weights instead of from Network Rank.",
+        help="Take rank and alpha of each layer from the file in Network weights; layers that it has nothing for get "
+        "what most of its have.",
         methods=("lora",),
     )
     network_dropout: float = option(

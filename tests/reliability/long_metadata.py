@@ -50,8 +50,8 @@ def measure(count: int) -> str:
         length = file.stat().st_size
     left_out = "; ".join(made.new_notes()) or "nothing is left out"
     return (
-        f"{count:,} captions: {took:.1f} s, {resident() - before:.0f} MB beside the captions, a file of {length:,} bytes "
-        f"with {len(said)} entries; {left_out}"
+        f"{count:,} captions: {took:.1f} s, {resident() - before:.0f} MB beside the captions, a file of {length:,} "
+        f"bytes with {len(said)} entries; {left_out}"
     )
 
 
