@@ -180,7 +180,7 @@ def test_a_failed_save_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="The disk is full"):
         save_lora({"a": torch.zeros(2)}, {}, file, torch.float32)
     assert [f.name for f in tmp_path.iterdir()] == ["a.safetensors"]
     assert file.read_bytes() == before
