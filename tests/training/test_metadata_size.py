@@ -17,6 +17,8 @@ from engine.data.items import Item, Subset
 from engine.data.steps import StepPlan
 from engine.models.header import read_header
 from engine.networks.kohya_format import save_lora
+from engine.settings.kohya_json import from_kohya
+from engine.settings.sd_scripts_write import to_arguments
 from engine.settings.training import TrainingSettings
 from engine.training.metadata import LEAST, RunMetadata
 from engine.training.metadata_size import MOST, length, within
@@ -154,3 +156,11 @@ def test_a_whole_familys_facts_stay_out_too(tmp_path: Path):
         "modelspec.architecture", "modelspec.implementation", "modelspec.prediction_type", "modelspec.date",
         "modelspec.implementation_version", "modelspec.resolution", "modelspec.title",
     }  # fmt: skip
+
+
+@pytest.mark.shows("no_metadata")
+def test_no_metadata_is_said_as_sd_scripts_says_it():
+    typed = from_kohya({"additional_parameters": "--no_metadata --lowram"}).settings
+    assert typed.metadata.no_metadata
+    assert to_arguments(typed).arguments["no_metadata"] is True
+    assert "no_metadata" not in to_arguments(TrainingSettings()).arguments
