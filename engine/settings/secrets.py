@@ -30,6 +30,9 @@ _DASH = "[-–—−]"
 """Typed, or made of two of them by a web page."""
 
 _ARGUMENT = re.compile(rf"(?P<dash>{_DASH}{{0,3}})(?P<name>[A-Za-z_$%][\w.:-]*)(?P<sign>=|$)")
+_SETTERS = ("set", "setx", "export")
+"""Commands that set a variable; for cmd.exe all that follows is its value."""
+
 _LONG = re.compile(rf"(?:{_DASH}{{2,3}}|[–—−])[A-Za-z]")
 _HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
 _NAMED = re.compile(r"""(?P<name>(?<![\w.-])[-–—−]{0,3}[A-Za-z_][\w.-]*)(?P<sign>\s*=\s*|["']\s*[:=]\s*|["']?\s+)""")
@@ -92,7 +95,8 @@ def words_without_secrets(words: Sequence[str]) -> tuple[list[str], list[str]]:
         named = _ARGUMENT.match(word)
         if named and is_secret(named["name"]) and (named["dash"] or named["sign"]):
             names.append(f"{named['dash']}{named['name']}")
-            within = "" if not named["dash"] else "more" if named["sign"] else "first"
+            is_set = bool(kept) and kept[-1].lower().lstrip("@") in _SETTERS
+            within = "first" if named["dash"] and not named["sign"] else "more" if named["dash"] or is_set else ""
         elif within and not _LONG.match(word) and (within == "first" or not named or not named["dash"]):
             within = "more"
         else:

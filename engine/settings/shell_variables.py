@@ -24,8 +24,9 @@ _POSIX = re.compile(r"^[ \t]*(?:export[ \t]+)?[A-Za-z_]\w*=|\$\{?[A-Za-z_]|^#!",
 _END = r"[ \t]*(?=\r?\n|$)"
 _SETS = {
     "cmd": re.compile(
-        rf"""@?set[ \t]+(?:"(?P<quoted>\w+)=(?P<inner>[^\r\n]*?)"|(?P<name>\w+)=(?P<value>[^\r\n&|]*?)){_END}""",
-        re.IGNORECASE,
+        rf"""@?set[ \t]+
+        (?:"(?P<quoted>[\w.-]+)=(?P<inner>[^\r\n]*?)"|(?P<name>[\w.-]+)=(?P<value>[^\r\n&|]*?)){_END}""",
+        re.IGNORECASE | re.VERBOSE,
     ),
     "powershell": re.compile(
         rf"""\$(?:env:|script:|global:)?(?P<name>\w+)[ \t]*=[ \t]*
@@ -35,7 +36,7 @@ _SETS = {
     "posix": re.compile(rf"(?P<name>[A-Za-z_]\w*)=\((?P<array>[^()]*)\){_END}"),
 }
 _USES = {
-    "cmd": re.compile(r"%(\w+)%|!(\w+)!"),
+    "cmd": re.compile(r"%([\w.-]+)%|!([\w.-]+)!"),
     "powershell": re.compile(r"\$\{(?:env:)?(\w+)\}|\$(?:env:)?(\w+)", re.IGNORECASE),
     "posix": re.compile(r"\$\{([A-Za-z_]\w*)(?:\[[@*]\])?\}|\$([A-Za-z_]\w*)"),
 }

@@ -90,7 +90,7 @@ def test_what_stands_beside_a_secret_stays():
     clean, names = settings.parted_from_secrets()
     assert clean.hardware.additional_parameters == "--log_prefix a"
     assert clean.kohya_extra == {"a_key_of_tomorrow": {"size": 3}}
-    assert names == ["--huggingface_token", "password"]
+    assert names == ["Huggingface token", "password"]  # where the argument belongs
     plain = TrainingSettings().with_values({"additional_parameters": "--log_prefix  'a  b'", "keep_tokens": 3})
     assert plain.parted_from_secrets() == (plain, [])
 
