@@ -114,7 +114,7 @@ def test_right_arguments_are_no_obstacle(settings: TrainingSettings, name: str, 
     ("schedule", "kind", "given", "option", "what"),
     [
         ("cosine", "", "T_max=;;", "lr_scheduler_args", "The schedule cosine takes no argument T_max."),
-        ("cosine", "", "num_cycles=two", "lr_scheduler_args", "The schedule cosine: num_cycles is two, but takes"),
+        ("cosine_with_min_lr", "", "min_lr=abc", "lr_scheduler_args", "The schedule cosine_with_min_lr: min_lr is abc"),
         ("cosine", "CosineAnnealingLR", "T_max=;;", "lr_scheduler_args", "CosineAnnealingLR: T_max is ;;, but"),
         ("cosine", "CosineAnnealingLR", "", "lr_scheduler_args", "CosineAnnealingLR needs T_max, which"),
         ("cosine", "StepLR", "step=3", "lr_scheduler_args", "StepLR needs step_size, which"),

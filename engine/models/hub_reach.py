@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -13,7 +12,8 @@ from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from engine.failure import Failure
-from engine.models.recognise import INDEX, MOVED
+from engine.models.recognise import INDEX, LARGEST_LIST, MOVED
+from engine.reading import small_json
 
 PATIENCE = 4.0
 """Seconds that somebody waits for the hub's answer; one that comes later is there at the next look."""
@@ -93,7 +93,7 @@ def is_whole(name: str) -> bool:
     if not isinstance(index, str):
         return False
     try:
-        listed = json.loads(Path(index).read_text(encoding="utf-8"))
+        listed = small_json(Path(index), LARGEST_LIST)
         parts = [part for part, kind in listed.items() if isinstance(kind, list) and kind and kind[0]]
     except (OSError, ValueError, AttributeError):
         return False
@@ -108,7 +108,7 @@ def _has_part(folder: Path) -> bool:
     tables = [folder / name for name in names if name.endswith(".index.json")]
     for table in tables:
         try:
-            if set(json.loads(table.read_text(encoding="utf-8"))["weight_map"].values()) <= names:
+            if set(small_json(table, LARGEST_LIST)["weight_map"].values()) <= names:
                 return True
         except (OSError, ValueError, KeyError, AttributeError):
             continue

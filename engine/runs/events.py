@@ -254,7 +254,7 @@ class EventReader:
         except OSError:
             return []
         whole = data[: data.rfind(b"\n") + 1]
-        if not whole and len(data) > LONGEST_LINE:  # no engine writes so long a line: what there is of it is passed over
+        if not whole and len(data) > LONGEST_LINE:  # no engine writes so long a line; it is passed over
             whole = data
         self._offset += len(whole)
         return whole.splitlines()
