@@ -221,6 +221,8 @@ def why_not(error: OSError | ValueError) -> str:
     """Why a file could not be written or read, in a few words that end a sentence."""
     if isinstance(error, UnicodeEncodeError):
         return "a field holds half a character"
+    if isinstance(error, DiskFull):
+        return error.words.replace("The", "the", 1).rstrip(".")
     return getattr(error, "strerror", None) or str(error)
 
 

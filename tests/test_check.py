@@ -265,7 +265,7 @@ class TestOutput:
         monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9, 10**6))
         problem = problems(settings)["output_dir"]
         assert problem.blocking
-        assert "0.0 GB free" in problem.what
+        assert "1.0 MB free" in problem.what
 
 
 class TestSpace:

@@ -149,5 +149,5 @@ def test_a_lora_learns_from_the_list_that_its_file_names(folder: Path, tmp_path:
     assert [item.repeats for item in found.items] == [1, 1]
     back = parse_settings(convert(settings, "sd-scripts-command").text).settings
     assert back.whole_model.in_json == str(tmp_path / name)
-    with pytest.raises(Failure, match="is not there|cannot be read"):
+    with pytest.raises(Failure, match=r"is not there|cannot be read"):
         training_set(settings.with_values({"in_json": "gone.json"}))
