@@ -71,29 +71,15 @@ def followed(settings: TrainingSettings) -> dict[str, Any]:
         from_arguments(given, plain.script, kept={}).data for given in (plain.arguments, {**plain.arguments, **taken})
     )
     changed = {key: value for key, value in after.items() if key != FIELD and value != before.get(key)}
-    # An argument of a whole model's program is none for a LoRA: it goes to its option as it stands.
-    of_whole = {name: item for name in taken if (item := _of_a_whole_model(name, family))}
-    whole = {item.kohya: _one(taken[name]) for name, item in of_whole.items()}
-    left = arguments_in(words_of(str(after.get(FIELD, ""))))[0].keys() - of_whole.keys()
+    left = arguments_in(words_of(str(after.get(FIELD, ""))))[0]
     others = {name: value for name, value in arguments.items() if name not in taken or name in left}
     stays = typed if len(others) == len(arguments) else quoted([*strays, *words_from(others)])
-    return {**changed, **whole, FIELD: stays} if changed or whole or stays != typed else {}
+    return {**changed, FIELD: stays} if changed or stays != typed else {}
 
 
 def _says_it(name: str, value: Any, family: str) -> bool:
     """Whether an option says an argument of this value: a switch has none, and everything else has one."""
-    item = option_for(name, family, "lora") or _of_a_whole_model(name, family)
+    item = option_for(name, family, "lora")
     if item:
         return (value is True) == (item.kind is bool)
     return name in TOGETHER - {FIELD}
-
-
-def _of_a_whole_model(name: str, family: str) -> Option | None:
-    if name in TOGETHER or option_for(name, family, "lora"):
-        return None
-    return option_for(name, family, "dreambooth") or option_for(name, family, "finetune")
-
-
-def _one(value: Any) -> Any:
-    """Several words that were meant as one text."""
-    return " ".join(value) if isinstance(value, list) else value

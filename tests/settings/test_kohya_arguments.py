@@ -91,13 +91,11 @@ def test_they_act_as_in_a_pasted_command(typed: str):
     assert found["additional_parameters"] == ("--log_prefix a" if "log_prefix" in typed else "")
 
 
-def test_a_whole_models_argument_goes_to_its_option():
-    loaded = from_kohya(
-        {"sdxl": True, "additional_parameters": "--learning_rate_te1 3e-6 --block_lr 1,2 --nobody_knows 5"}
-    )
-    s = loaded.settings
-    assert (s.whole_model.learning_rate_te1, s.whole_model.block_lr) == (3e-6, "1,2")
-    assert s.hardware.additional_parameters == "--nobody_knows 5"
+def test_what_no_option_for_a_lora_says_stays():
+    loaded = from_kohya({"sdxl": True, "additional_parameters": "--learning_rate_te1 3e-6 --seed 5 --nobody_knows 5"})
+    assert loaded.settings.network.network_dim == TrainingSettings().network.network_dim
+    assert loaded.settings.values()["seed"] == 5
+    assert loaded.settings.hardware.additional_parameters == "--learning_rate_te1 3e-6 --nobody_knows 5"
 
 
 def test_both_kinds_of_noise_go_to_kohya_ss_and_come_back(tmp_path: Path):
