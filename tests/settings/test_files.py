@@ -334,7 +334,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full_disk)
-    with pytest.raises(SettingsFileError, match="No space"):
+    with pytest.raises(SettingsFileError, match="disk is full"):
         save_kohya(TrainingSettings().with_values({"epoch": 9}), file)
     assert file.read_bytes() == before
 
