@@ -110,7 +110,7 @@ def _has_part(folder: Path) -> bool:
         try:
             if set(small_json(table, LARGEST_LIST)["weight_map"].values()) <= names:
                 return True
-        except (OSError, ValueError, KeyError, AttributeError):
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
             continue
     return not tables and any(name.endswith(_WEIGHTS) for name in names)
 
