@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.training import make_model, make_pictures
@@ -71,17 +72,35 @@ def measured(case: str, work: Path) -> dict[str, Any]:
 
     settings = settings_of(case, work)
     train(settings, RunFolder.create("train", settings.model_dump_json(), "x"), Report(None))
-    return {"total": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    return {"total": peak()}
 
 
-def asked(what: str, case: str, work: Path) -> dict[str, Any]:
+def peak() -> int:
+    """The largest resident size of this process in bytes.  Not getrusage's, which begins at the size of the process
+    that started this one.
+    """
+    said = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(line for line in said.splitlines() if line.startswith("VmHWM:")).split()[1]) * 1024
+
+
+def asked(what: str, case: str, work: Path, variables: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """variables: of the environment, in place of those that the engine's process has; an empty one is left out."""
     command = [sys.executable, "-m", "benchmarks.memory", "--only", case, "--do", what, "--work", str(work)]
     environment = {**process.environment(settings_of(case, work).hardware), "DARKROOM_RUNS": str(work / "runs")}
+    environment |= variables
+    environment = {name: value for name, value in environment.items() if value or name not in variables}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def prepare(work: Path) -> None:
+    """The model and the pictures, if they are not there yet."""
+    if not (work / "model").exists():
+        make_model(work / "model", "sd15")
+        make_pictures(work / "img" / "1_shapes", 256)
 
 
 def main() -> None:
@@ -95,9 +114,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         work = given.work or Path(folder)
-        if not (work / "model").exists():
-            make_model(work / "model", "sd15")
-            make_pictures(work / "img" / "1_shapes", 256)
+        prepare(work)
         print("| run | estimate | measured | ratio | fullest while |\n|---|---|---|---|---|")
         for case in [given.only] if given.only else CASES:
             said, took = asked("estimate", case, work), asked("run", case, work)

@@ -18,6 +18,12 @@ from engine.settings.values import JobSettings
 
 PROGRAM_FOLDER = Path(__file__).parents[2]
 
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_TRIM_THRESHOLD_": str(2**26)}
+"""glibc by itself keeps freed blocks of up to 32 MiB, and the gaps between them: a fifth of a large model's memory.
+Blocks from 1 MiB on are given back at once; smaller ones, of which small models are made, are kept, for to ask for each
+again costs a page fault every 4 KiB. benchmarks/RESULTS.md has the figures. Other systems do not read these.
+"""
+
 _children: list[subprocess.Popen[bytes]] = []
 """Engines that this process started: kept so that they can be reaped when they end."""
 
@@ -57,8 +63,7 @@ def environment(hardware: Hardware) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
         "OMP_NUM_THREADS": str(hardware.num_cpu_threads_per_process),
-        # glibc would keep freed blocks of up to 32 MiB, and their gaps: a fifth of a run's memory.
-        "MALLOC_MMAP_THRESHOLD_": "262144",
+        **ALLOCATOR,
         "PYTHONPATH": os.pathsep.join([str(PROGRAM_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     if hardware.gpu_ids:
