@@ -132,7 +132,6 @@ def test_files_that_people_name_are_opened_by_the_bounded_reader() -> None:
     """By the program's text: whatever else opens a file is listed here, with the reason."""
     own = {
         "engine/check/signatures.py": "the libraries' own source",
-        "engine/check/signatures.py": "the source of installed libraries",
         "engine/data/structure.py": "a picture, after opening.py had it",
         "engine/demo/make_model.py": "the script that made the built-in model",
         "engine/disk.py": "what is being written",
