@@ -54,6 +54,7 @@ def test_two_pages_of_a_browser_keep_their_own_settings_through_a_reload(open_pa
     fill(second, "output_name", "second")
     for page, name in ((first, "first"), (second, "second"), (first, "first")):
         page.page.reload()
+        expect(page.page.locator("#start")).to_be_visible()
         page.open_field("output_name")
         expect(page.field("output_name")).to_have_value(name)
     third = Driver(first.page.context.new_page(), server.url)  # a new page begins with what was said last
