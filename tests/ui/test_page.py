@@ -15,7 +15,9 @@ print(len(config["components"]), len(json.dumps(config, default=str)))
 
 
 def test_the_page_is_small_whatever_it_holds():
-    """Under 600 KB with scripts and search index; a plain form of kohya_ss's options alone has half a megabyte.
+    """About 600 KB with scripts and search index; a plain form of kohya_ss's options alone has half a megabyte.
+
+    The bound leaves room for a handful of fields beyond today's, at 1 KB each with their help.
 
     In a process of its own, as a page is: Gradio numbers components through all pages of one.
     """
@@ -23,4 +25,4 @@ def test_the_page_is_small_whatever_it_holds():
     done = subprocess.run([sys.executable, "-c", MEASURE], cwd=root, capture_output=True, text=True, check=True)
     components, size = map(int, done.stdout.split())
     assert components > 300
-    assert size < 520_000
+    assert size < 530_000
