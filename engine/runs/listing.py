@@ -30,7 +30,8 @@ def run_named(name: str | None) -> RunFolder | None:
 def living() -> Iterator[RunFolder]:
     """The runs that an engine works on, or is about to, newest first."""
     there = list(all_runs())
-    for gone in _ended.keys() - {run.path for run in there}:
+    names = {run.path for run in there}
+    for gone in [path for path in list(_ended) if path not in names]:  # other threads may add some meanwhile
         _ended.pop(gone, None)
     return (run for run in there if not _has_ended(run))
 
