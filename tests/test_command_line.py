@@ -52,7 +52,7 @@ def test_check_says_what_is_wrong_and_starts_nothing(file: Path, capsys: pytest.
     assert main(["check", str(file)]) == 0
     assert "= 10 steps" in capsys.readouterr().out
     assert main(["check", str(file), "--max_resolution", "13,13"]) == CANNOT_START
-    assert "Max resolution: Max resolution 13,13 is not divisible by 8." in capsys.readouterr().out
+    assert "Max resolution: Max resolution 13,13 is too small. Use 64 or more." in capsys.readouterr().out
     assert list(all_runs()) == []
 
 

@@ -257,11 +257,12 @@ def test_what_is_wrong_is_told_before_the_start(folder: Path, values: dict, opti
     assert words in problem.what
 
 
-def test_a_folder_without_pictures_says_where_some_are(tmp_path: Path):
+def test_a_folder_without_pictures_says_where_some_are(tmp_path: Path, tagger: str):
     draw(tmp_path / "10_cat", 1)
     problem = check_utility(settings_of("caption-wd14", train_data_dir=str(tmp_path))).problems[0]
     assert "turn on Recursive" in problem.mend
-    assert check_utility(settings_of("caption-wd14", train_data_dir=str(tmp_path), recursive=True)).can_start
+    told = {"train_data_dir": str(tmp_path), "recursive": True, "repo_id": tagger}
+    assert check_utility(settings_of("caption-wd14", **told)).can_start
 
 
 def test_the_command_line_runs_it_and_its_exit_code_says_whether_all_was_done(

@@ -248,7 +248,7 @@ def test_a_run_of_sdxl_finds_them_whatever_its_vae_computes_in(
     ("values", "option", "words"),
     [
         ({"max_resolution": "many"}, "max_resolution", "write width,height"),
-        ({"max_resolution": "60,60"}, "max_resolution", "not divisible by 8"),
+        ({"max_resolution": "60,60"}, "max_resolution", "is too small"),
         ({"pretrained_model_name_or_path": "/nowhere"}, "pretrained_model_name_or_path", "There is no model"),
         ({"vae": "/nowhere.safetensors"}, "vae", "There is no VAE"),
         ({"in_json": "/x.json"}, "out_json", "is empty"),
@@ -299,7 +299,7 @@ def test_a_pickled_file_is_looked_into(tmp_path: Path):
     """As SDXL's, whose latents have a name of their own."""
     folder, file = draw(tmp_path / "img", a=(64, 64)), tmp_path / "model.ckpt"
     unet = "model.diffusion_model."
-    names = {f"{unet}input_blocks.0.0.weight": (1, 4), f"{unet}label_emb.0.0.weight": (1, 2816)}
+    names = {f"{unet}input_blocks.0.0.weight": (1, 4, 1, 1), f"{unet}label_emb.0.0.weight": (1, 2816)}
     tensors = {name: torch.zeros(shape) for name, shape in names.items()}
     values = given(folder, pretrained_model_name_or_path=str(file))
     torch.save({"state_dict": tensors}, file)
