@@ -25,6 +25,9 @@ from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings
 from engine.settings.values import JobSettings
 
+LATE = 10.0
+"""Seconds after a run's last sign of life in which a file may still be its own: shared folders have other clocks."""
+
 
 class CannotResume(RuntimeError):
     """Why a run cannot be gone on with: a sentence for people."""
@@ -126,13 +129,14 @@ def _problems_of_training(run: RunFolder, settings: TrainingSettings, history: H
 
 
 def _written_by(history: History, settings: TrainingSettings) -> set[Path]:
-    """The files and states in the output folder that are the run's own."""
-    folder = Path(settings.folders.output_dir)
+    """The files and states in the output folder that are the run's own, not what another put in their place."""
+    folder, ended = Path(settings.folders.output_dir), history.run.last_sign() + LATE
     files = {Path(checkpoint.file) for checkpoint in history.checkpoints} | {
         folder / name for name in history.begun_files
     }
     stems = {stem_of(file.name) for file in files}
-    return files | {folder / name for stem in stems for name in (*saved_names(settings, stem), state_name(stem))}
+    files |= {folder / name for stem in stems for name in (*saved_names(settings, stem), state_name(stem))}
+    return {file for file in files if not file.exists() or file.stat().st_mtime <= ended}
 
 
 def _rival(settings: TrainingSettings, but: RunFolder | None = None) -> Problem | None:

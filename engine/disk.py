@@ -26,7 +26,7 @@ SAME_START = 2.0
 """Seconds by which the start of one process may seem to differ from look to look."""
 
 _ASIDE = re.compile(
-    r"\.(?P<name>.+)\.(?P<process>\d+)(-(?P<start>\d+)-(?P<machine>[0-9a-f]{8}))?\.(?P<kind>new|old)", re.DOTALL
+    r"\.(?P<name>.+)\.(?P<process>\d+)-(?P<start>\d+)-(?P<machine>[0-9a-f]{8})\.(?P<kind>new|old)", re.DOTALL
 )
 
 LONGEST_NAME = 200
@@ -98,7 +98,12 @@ def _start_of(process: int) -> int:
 
 @cache
 def _this_machine() -> str:
-    return f"{zlib.crc32(platform.node().encode()):08x}"
+    """Its name; of a container, which may share it with others, also what Linux calls its own numbers of processes."""
+    try:
+        numbers = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        numbers = ""
+    return f"{zlib.crc32(f'{platform.node()} {numbers}'.encode()):08x}"
 
 
 @contextmanager
@@ -112,7 +117,7 @@ def written_whole(path: Path, waits: bool = True, needs: int = 0, within: bool =
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = aside(path)
-    new = hidden / path.name if within else hidden
+    new = hidden / f"new{path.suffix}" if within else hidden  # short, for Windows' bound on whole paths
     try:
         with _room_for(path, needs):
             if within:
@@ -169,17 +174,27 @@ def moved_aside(folder: Path) -> Path | None:
 @contextmanager
 def _room_for(path: Path, needs: int) -> Iterator[None]:
     """Refuse to begin what there is no room for, and turn what libraries say of a full disk into one error."""
-    free = shutil.disk_usage(path.parent).free
-    if free < needs:
+    free = _free(path.parent)
+    if free is not None and free < needs:
         raise DiskFull(path, needs, free)
     try:
         yield
     except DiskFull:
         raise
     except Exception as error:
-        if is_for_want_of_room(error) or shutil.disk_usage(path.parent).free < NEXT_TO_NOTHING:
-            raise DiskFull(path, needs, free) from error
+        left = _free(path.parent)
+        if is_for_want_of_room(error) or (left is not None and left < NEXT_TO_NOTHING):
+            raise DiskFull(path, needs, free or 0) from error
         raise
+
+
+def _free(folder: Path) -> int | None:
+    """Bytes; None where the file system does not say, as some across a network do not."""
+    try:
+        total, _, free = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return free if total else None
 
 
 def removed(path: Path) -> None:
@@ -252,17 +267,20 @@ def remove_leftovers(folder: Path) -> None:
         return
     for entry in folder.iterdir():
         named = _ASIDE.fullmatch(entry.name)
-        if not named or _is_at_work(named, entry):
+        if not named:
             continue
-        if named["kind"] == "old" and not (folder / named["name"]).exists():
-            moved(entry, folder / named["name"])
-        else:
-            _deleted(entry)
+        with suppress(OSError):  # another user's, or gone meanwhile
+            if _is_at_work(named, entry):
+                continue
+            if named["kind"] == "old" and not (folder / named["name"]).exists():
+                moved(entry, folder / named["name"])
+            else:
+                _deleted(entry)
 
 
 def _is_at_work(named: re.Match[str], entry: Path) -> bool:
     """Whether the process that began an entry may still be at it."""
-    if named["machine"] != _this_machine():  # another's, or of an earlier version, whose names tell less
+    if named["machine"] != _this_machine():
         return _age(entry) < LEFT_BEHIND
     try:
         process = psutil.Process(int(named["process"]))

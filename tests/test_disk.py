@@ -137,10 +137,30 @@ class TestWhatKillsLeave:
         remove_leftovers(tmp_path)
         assert len(list(tmp_path.iterdir())) == 2
 
-    @pytest.mark.parametrize("machine", ["00000000", None])
-    def test_another_machines_stays_for_an_hour(self, tmp_path: Path, monkeypatch, machine: str | None):
-        """So does that of an earlier version, whose names do not say the machine."""
-        begun = begun_by(NOBODY, 7, tmp_path / "a.txt", machine=machine) if machine else tmp_path / f".a.{NOBODY}.new"
+    def test_names_that_only_look_alike_are_the_users_own(self, tmp_path: Path, monkeypatch):
+        monkeypatch.setattr(disk, "LEFT_BEHIND", 0.0)
+        names = [".photo.20240101.new", ".notes.2024.old", ".a.1-2.new", ".a.1-2-xyz.old", "a.1-2-00000000.new"]
+        for name in names:
+            (tmp_path / name).touch()
+        remove_leftovers(tmp_path)
+        assert files(tmp_path) == sorted(names)
+
+    def test_one_that_cannot_be_removed_hinders_nothing(self, tmp_path: Path, monkeypatch):
+        for name in ("a", "b"):
+            begun_by(NOBODY, 7, tmp_path / name).touch()
+        deleted = disk._deleted
+
+        def refused(path: Path) -> None:
+            if path.name.startswith(".a."):
+                raise PermissionError(13, "Permission denied")
+            deleted(path)
+
+        monkeypatch.setattr(disk, "_deleted", refused)
+        remove_leftovers(tmp_path)
+        assert [path.name[:3] for path in tmp_path.iterdir()] == [".a."]
+
+    def test_another_machines_stays_for_an_hour(self, tmp_path: Path, monkeypatch):
+        begun = begun_by(NOBODY, 7, tmp_path / "a.txt", machine="00000000")
         begun.touch()
         remove_leftovers(tmp_path)
         assert begun.exists()
@@ -193,6 +213,18 @@ class TestAFullDisk:
 
         with pytest.raises(DiskFull, match=r"needs about 1152921504\.6 GB, and"):
             full()
+
+    @pytest.mark.parametrize("told", [(0, 0, 0), OSError(38, "Function not implemented")])
+    def test_a_file_system_that_does_not_say_what_is_free_is_written_to(self, tmp_path: Path, monkeypatch, told):
+        def usage(_: Path) -> tuple[int, int, int]:
+            if isinstance(told, OSError):
+                raise told
+            return told
+
+        monkeypatch.setattr(disk.shutil, "disk_usage", usage)
+        with written_whole(tmp_path / "a", needs=2**60) as new:
+            new.write_text("whole")
+        assert (tmp_path / "a").read_text() == "whole"
 
     def test_other_errors_are_not_taken_for_it(self, tmp_path: Path):
         def broken() -> None:

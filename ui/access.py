@@ -77,7 +77,7 @@ def asked_for(
     own = in_brackets(address)
     return Access(
         address,
-        Hosts.of([*answered, own] if authority(own) else answered, named),
+        Hosts.of([*answered, own] if authority(own) else answered, named, addresses=not private),
         username,
         password,
         opened_by,

@@ -61,20 +61,27 @@ class Hosts:
     """answered: names under which the page is here itself.
 
     named: names that someone else passes on to it, such as a reverse proxy, which may tell its own in Host.
+    addresses: it also answers under any address, for what lies before it may have others: a router, a container's
+    host, a virtual machine's. No page of someone else has an address for a name, to which this one would answer.
     """
 
     answered: tuple[Authority, ...]
     named: tuple[Authority, ...] = ()
+    addresses: bool = False
 
     @staticmethod
-    def of(answered: Iterable[str], named: Iterable[str] = ()) -> Hosts:
+    def of(answered: Iterable[str], named: Iterable[str] = (), addresses: bool = False) -> Hosts:
         """Of names as people write them.  Raises ValueError with the one that is none."""
-        return Hosts(tuple(map(_named, answered)), tuple(map(_named, named)))
+        return Hosts(tuple(map(_named, answered)), tuple(map(_named, named)), addresses)
 
     def know(self, told: str) -> bool:
         """Whether Host or X-Forwarded-Host tells one of them, on whatever port: a tunnel has a port of its own."""
         one = authority(told)
-        return one is not None and any(known.matches(one.name) for known in (*self.answered, *self.named))
+        if one is None:
+            return False
+        return (self.addresses and _is_address(one.name)) or any(
+            known.matches(one.name) for known in (*self.answered, *self.named)
+        )
 
     def own(self, origin: str, host: str) -> bool:
         """Whether the page that asks, by its Origin, is this one, which is asked under `host`.
@@ -90,6 +97,14 @@ class Hosts:
         return (asking.name, port) == (asked.name, asked.port or usual) or any(
             known.matches(asking.name) and port == (known.port or usual) for known in self.named
         )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _named(text: str) -> Authority:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ def write_weights(file: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
             safetensors.torch.save_file(dict(weights), new, metadata=dict(metadata))
         else:
             torch.save(pickled if pickled is not None else dict(weights), new)
-        os.chmod(new, usual)
+        if new.stat().st_mode != usual:
+            with suppress(OSError):  # file systems of other owners and other systems have rights of their own
+                os.chmod(new, usual)
 
 
 def bytes_in(tree: Any) -> int:

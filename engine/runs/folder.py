@@ -292,8 +292,8 @@ class RunFolder:
         (self.path / "heartbeat").touch()
 
     def keep_reserve(self) -> None:
-        """Take the room that the last words will need.  Raises OSError."""
-        (self.path / "reserve").write_bytes(bytes(RESERVE))
+        """Take the room that the last words will need, in bytes that no file system makes less of.  Raises OSError."""
+        (self.path / "reserve").write_bytes(os.urandom(RESERVE))
 
     def has_reserve(self) -> bool:
         return (self.path / "reserve").exists()
@@ -307,6 +307,14 @@ class RunFolder:
             return (self.path / "heartbeat").stat().st_mtime
         except OSError:
             return None
+
+    def last_sign(self) -> float:
+        """When an engine last beat or told something, in seconds since 1970; 0 where none ever did."""
+        try:
+            told = self.events_file.stat().st_mtime
+        except OSError:
+            told = 0.0
+        return max(told, self.last_beat() or 0.0)
 
     def status_now(self) -> Status:
         """The state that the run is in, by its last event alone."""

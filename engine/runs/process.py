@@ -49,11 +49,12 @@ def start(run: RunFolder, settings: JobSettings) -> int:
                 env=environment(hardware),
                 **_own_group(),
             )
-    except OSError:
+    except (OSError, ValueError):
         run.forget_start()
         raise
     _children.append(child)
-    run.set_process(child.pid, events_before)
+    with suppress(OSError):  # the engine lives all the same, and holds the run
+        run.set_process(child.pid, events_before)
     return child.pid
 
 

@@ -5,6 +5,7 @@ engine/training/state.py writes and reads the rest of the folder.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -52,11 +53,15 @@ def saved_progress(folder: Path) -> Progress | None:
 
 
 def tidy_done_runs() -> None:
-    """Remove what a kill between a run's final file and its end left of what only resuming needs."""
+    """Remove what a kill between a run's final file and its end left of what only resuming needs.
+
+    What another user of the folder has left, or another program has open, stays: it hinders nobody.
+    """
     for run in all_runs():
-        if (find_state(run.state_folder) or run.has_reserve()) and run.status_now() == "done":
-            delete_state(run.state_folder)
-            run.give_up_reserve()
+        with suppress(OSError):
+            if (find_state(run.state_folder) or run.has_reserve()) and run.status_now() == "done":
+                delete_state(run.state_folder)
+                run.give_up_reserve()
 
 
 def read_progress(state: Path) -> Progress:

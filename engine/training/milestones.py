@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from engine.data.output_names import (
     written_names,
 )
 from engine.data.steps import StepPlan
-from engine.disk import removed
+from engine.disk import removed, why_not
 from engine.runs.events import Checkpoint, Sample, StateSaved
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
@@ -106,7 +107,8 @@ class Milestones:
         self._save_due(self.plan.steps)
         self._save(name, self.plan.steps, with_state=at_end, final=True)
         if self.accelerator.is_main_process:
-            delete_state(self.run.state_folder)
+            with suppress(OSError):  # all is done: what stays goes when the next run begins
+                delete_state(self.run.state_folder)
 
     def _keep(self, step: int, asked: bool) -> None:
         """The state first: a run that ends among the files goes on from here, and writes those that lack."""
@@ -183,15 +185,22 @@ class Milestones:
             raise broken_down(step)
 
     def _drop(self, named: Callable[[int], str], past: Past) -> None:
-        """Delete the run's own file and state that Save last N … leaves behind now."""
+        """Delete the run's own file and state that Save last N … leaves behind now, and nobody else's."""
         if not self.accelerator.is_main_process:
             return
-        if past.file:
-            for file in self._files(named(past.file)):
-                if not holds_other_things(file):
-                    removed(file)
-        if past.state:
-            delete_state(self._file(named(past.state)).with_name(state_name(named(past.state))))
+        try:
+            for stem in self._own_of(named(past.file)) if past.file else ():
+                for file in self._files(stem):
+                    if not holds_other_things(file):
+                        removed(file)
+            for stem in self._own_of(named(past.state)) if past.state else ():
+                delete_state(self._file(stem).with_name(state_name(stem)))
+        except OSError as error:  # Windows keeps what another program has open
+            self.report.warn(f"An older file could not be deleted: {why_not(error)} ({error.filename}).")
+
+    def _own_of(self, stem: str) -> list[str]:
+        """The stems under which the run saved what is usually called so: see _free_to_write()."""
+        return [own for own in self._own if own == stem or re.fullmatch(rf"{re.escape(stem)}-\d+", own)]
 
     def _file(self, stem: str) -> Path:
         return self._files(stem)[0]

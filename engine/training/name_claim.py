@@ -30,7 +30,7 @@ def name_claimed(folders: Folders) -> Iterator[None]:
     except Timeout:
         raise Failure(
             f'Another run is still writing files named "{folders.output_name}" to "{folders.output_dir}".',
-            "Choose another name, or wait until it is done and press Resume.",
+            "Start this one again under another name.",
             "output_name",
         ) from None
     except (OSError, NotImplementedError):

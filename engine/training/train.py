@@ -73,7 +73,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
 
 
 def _train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[str, int]:
-    for folder in (Path(settings.folders.output_dir), Path(settings.folders.output_dir) / SAMPLES):
+    for folder in (Path(settings.folders.output_dir), Path(settings.folders.output_dir) / SAMPLES) * report.is_first:
         remove_leftovers(folder)
     accelerator, warnings = make_accelerator(settings.hardware)
     device = report.device = accelerator.device

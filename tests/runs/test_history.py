@@ -109,7 +109,7 @@ def test_the_quick_way_reads_of_a_step_what_the_thorough_one_reads():
         lines_of(step(1))[0].replace(b'"step":1', b'"step":' + b"9" * 5000),
         lines_of(step(1))[0].replace(b"unet", b'un"et'),
     ],
-    ids=range(11),  # lines hold the time, and each process of the tests must call them alike
+    ids=range(13),  # lines hold the time, and each process of the tests must call them alike
 )
 def test_it_leaves_all_else_to_the_thorough_one(line: bytes):
     assert step_figures(line) is None

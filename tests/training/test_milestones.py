@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Collection
 from contextlib import nullcontext
 from pathlib import Path
@@ -78,7 +80,7 @@ def engine(told: TrainingSettings, run: RunFolder, method: Method | None = None,
     report.event(
         Planned(total_steps=14, steps_per_epoch=4, seed=7, device="cpu", first_step=behind.step if behind else 0)
     )
-    metadata: Any = SimpleNamespace(at=lambda *_: {}, seed=7)
+    metadata: Any = SimpleNamespace(at=lambda *_: {}, seed=7, new_notes=list)
     return Milestones(
         told, run, PLAN, method or Method(), metadata, sampler or Sampler(), report, Accelerator(cpu=True),
         memory=lambda: {"optimizer": {}}, resting=nullcontext,
@@ -187,6 +189,17 @@ class TestWhatCanBeResumed:
         assert saved_progress(run.state_folder) is None
         assert not run.has_reserve()
 
+    def test_what_cannot_be_tidied_hinders_no_other_run(self, told, monkeypatch: pytest.MonkeyPatch):
+        run = begun(told)
+        trained(engine(told, run))
+        run.keep_reserve()
+
+        def refused(_: RunFolder) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(RunFolder, "give_up_reserve", refused)
+        tidy_done_runs()
+
     def test_of_others_nothing_is_tidied(self, told):
         run = begun(told)
         save_state(run.state_folder, {"weight": torch.ones(2)}, {}, Progress(8, 14, 7))
@@ -230,6 +243,43 @@ class TestWhatOthersPutIntoTheOutputFolderMeanwhile:
         trained(milestones)
         assert (path / "holiday.jpg").read_text() == "mine"
         assert saved_progress(path.with_name("shapes-step00000012-state")).step == 12
+
+    def test_is_not_deleted_with_the_runs_older_ones_which_go_under_their_own_name(self, told):
+        changes = {"save_last_n_steps": 1, "save_state": True}
+        milestones, path = self.milestones(told.with_values(changes), ALL[0])
+        state = path.with_name("shapes-step00000004-state")
+        save_state(state, {"weight": torch.zeros(2)}, {}, Progress(4, 4, 1))
+        trained(milestones)
+        assert path.read_text() == "mine"
+        assert saved_progress(state).seed == 1
+        assert not path.with_stem(f"{path.stem}-2").exists()
+        assert not path.with_name("shapes-step00000004-2-state").exists()
+
+    @pytest.mark.parametrize("step", [4, 8])
+    def test_what_another_run_put_in_a_files_place_since_is_not_written_over(self, told, step: int):
+        run, name = begun(told), f"shapes-step{step:08d}.safetensors"
+        with pytest.raises(Killed):
+            trained(engine(told, run, Method(killed_at=name)))
+        resumable_settings(run)
+        other = Path(told.folders.output_dir) / name
+        other.parent.mkdir(exist_ok=True)
+        other.write_text("another's")
+        later = time.time() + 60
+        os.utime(other, (later, later))
+        with pytest.raises(CannotResume, match="would overwrite"):
+            resumable_settings(run)
+
+    def test_an_older_file_that_another_program_has_open_ends_nothing(self, told, monkeypatch: pytest.MonkeyPatch):
+        def in_use(path: Path) -> None:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        milestones = engine(told.with_values({"save_last_n_steps": 1}), begun(told))
+        monkeypatch.setattr("engine.training.milestones.removed", in_use)
+        trained(milestones)
+        assert files(told) == ALL
+        assert any(
+            "could not be deleted: Permission denied" in told for told in History(milestones.run).update().warnings
+        )
 
     def test_what_the_run_wrote_itself_is_its_own(self, told):
         run = begun(told)

@@ -47,7 +47,7 @@ def test_a_name_is_one_runs_at_a_time_however_it_is_written(tmp_path: Path):
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_of_two_runs_that_are_started_at_once_one_is_refused_and_can_be_resumed(start_run):
+def test_of_two_runs_that_are_started_at_once_one_is_refused(start_run):
     first, second = (start_run(epoch=6) for _ in range(2))
     told = []
     for run in (first, second):

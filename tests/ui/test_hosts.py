@@ -54,6 +54,24 @@ def test_a_proxy_that_keeps_its_name_to_itself_has_to_be_named():
         assert not PROXIED.own(other, "127.0.0.1:7860")
 
 
+@pytest.mark.parametrize("host", ["203.0.113.9:7860", "192.168.1.5", "[fd00::8]:7860"])
+def test_a_page_for_others_answers_under_any_address_but_under_no_other_name(host: str):
+    """What lies before it, a router or a container's host, has addresses that this machine does not know."""
+    opened = Hosts.of(LOOPBACK, addresses=True)
+    assert opened.know(host)
+    assert not MACHINE.know(host)
+    for name in (
+        "evil.test",
+        "203.0.113.9.evil.test",
+        "3405803785",
+        "0xcb.0.113.9",
+        "203.0.113",
+        "[fd00::8].evil.test",
+    ):
+        assert not opened.know(name)
+    assert not opened.own("http://198.51.100.7:7860", host)
+
+
 @given(st.text(max_size=40))
 def test_whatever_is_told_is_no_name_of_this_machine_unless_it_is(text: str):
     known = MACHINE.know(text)

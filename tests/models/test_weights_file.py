@@ -1,0 +1,50 @@
+"""Weights in files that are whole, alone and for everyone to read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine.models.weights_file import bytes_in, write_weights
+
+WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
+
+
+@pytest.mark.parametrize("name", ["cat.safetensors", "cat.ckpt", "v1.5.safetensors"])
+def test_a_file_has_the_rights_of_any_other_and_nothing_lies_beside_it(tmp_path: Path, name: str):
+    """safetensors by itself lets only its owner read it."""
+    (tmp_path / "other").touch()
+    write_weights(tmp_path / name, WEIGHTS, {})
+    assert (tmp_path / name).stat().st_mode == (tmp_path / "other").stat().st_mode
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "other"])
+
+
+def test_what_is_written_is_read_again(tmp_path: Path):
+    write_weights(tmp_path / "a.safetensors", WEIGHTS, {"ss_seed": "7"})
+    assert torch.equal(load_file(tmp_path / "a.safetensors")["a"], WEIGHTS["a"])
+    write_weights(tmp_path / "a.ckpt", WEIGHTS, {}, pickled={"state_dict": WEIGHTS})
+    assert torch.equal(torch.load(tmp_path / "a.ckpt", weights_only=True)["state_dict"]["a"], WEIGHTS["a"])
+
+
+def test_where_rights_cannot_be_given_the_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As on a disk of Windows' that another user mounted."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refused)
+    write_weights(tmp_path / "a.safetensors", WEIGHTS, {})
+    assert torch.equal(load_file(tmp_path / "a.safetensors")["a"], WEIGHTS["a"])
+
+
+def test_bytes_of_what_is_nested():
+    tree = {
+        "a": torch.zeros(3),
+        "b": [torch.zeros(2, dtype=torch.float16), {"c": torch.zeros(1, dtype=torch.int64)}],
+        "d": 5,
+    }
+    assert bytes_in(tree) == 12 + 4 + 8
