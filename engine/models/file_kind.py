@@ -29,6 +29,8 @@ def file_kind(file: Path) -> FileKind:
             f"{file.name} is a GGUF file: its weights were narrowed for drawing pictures, and cannot be trained on.",
             "Choose the same model as a .safetensors file, in fp16, bf16 or fp8.",
         )
+    if 2 <= int.from_bytes(begin[:8], "little") <= LARGEST_HEADER and begin[8:9] == b"{":
+        return "safetensors"  # before the rest, since the bytes of its length may look like any of it
     if begin.lstrip()[:1] == b"<":
         raise NoModel(
             f"{file.name} is a web page, not a model: the download brought the site's words instead of the file.",
@@ -40,8 +42,6 @@ def file_kind(file: Path) -> FileKind:
             "Run git lfs pull in its folder, or download the file from the model's page.",
         )
     if file.suffix.lower() in SAFETENSORS:
-        return "safetensors"
-    if 2 <= int.from_bytes(begin[:8], "little") <= LARGEST_HEADER and begin[8:9] == b"{":
         return "safetensors"
     if begin.startswith((ARCHIVE, PICKLE)):
         return "pickle"

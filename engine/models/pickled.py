@@ -3,9 +3,9 @@ nothing that the file says.
 
 A pickle is a program.  Here it is followed as far as it puts together dictionaries, lists and tensors; whatever else it
 names stands in the result as a Nothing that can be called and filled without effect, and no key of a dictionary is
-anything but text or a number.  So the files of PyTorch Lightning are read too, whose callbacks torch's own careful
-reader refuses: the first Stable Diffusion models are such.  Python's slow reader is used, since the quick one takes
-gigabytes for fifty bytes that ask for it.
+anything but text.  So the files of PyTorch Lightning are read too, whose callbacks torch's own careful reader refuses:
+the first Stable Diffusion models are such.  Python's slow reader is used, since the quick one takes gigabytes for fifty
+bytes that ask for it; signs, memo, names and calls have bounds for the same reason.
 
 Source: PyTorch's torch/serialization.py for the archive's layout, Python's pickletools for the signs.
 """
@@ -26,6 +26,18 @@ from engine.reading import opened
 
 LARGEST_PICKLE = 2**26
 """Bytes of what is said of the tensors; that of the first Stable Diffusion, with its optimizer's, has 2 million."""
+
+MOST_SIGNS = 2**20
+"""Of a pickle's program.  A tensor takes 32, so that 30000 have room."""
+
+MOST_REMEMBERED = 2**19
+"""Places of a pickle's memo; a tensor takes seven or eight."""
+
+LONGEST_NAME = 4096
+"""Characters of a key or of a module's name, since each use of a text takes time by its length."""
+
+MOST_GIVEN = 16
+"""What a call is given; torch's take seven."""
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """torch's, at the beginning of its files from before 1.6, which are pickles in a row."""
@@ -132,6 +144,8 @@ def _in_archive(stream: io.BufferedReader) -> Any:
 
 
 def _begin(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise ValueError("it is compressed, as torch never does")
     with archive.open(name) as member:
         data = member.read(LARGEST_PICKLE + 1)
     if len(data) > LARGEST_PICKLE:
@@ -153,9 +167,10 @@ def _of_old(stream: io.BufferedReader) -> Any:
 
 def _storage(saved: Any) -> Storage | Nothing:
     """saved: ("storage", torch's name of the kind, key, device, count, …)."""
-    if isinstance(saved, tuple) and len(saved) >= 5 and isinstance(saved[1], str) and _is_count(saved[4]):
-        return Storage(saved[1], str(saved[2]), saved[4])
-    return Nothing()
+    if not (isinstance(saved, tuple) and len(saved) >= 5 and isinstance(saved[1], str) and _is_count(saved[4])):
+        return Nothing()
+    key = str(saved[2]) if _is_count(saved[2]) else saved[2]
+    return Storage(saved[1], key, saved[4]) if _is_name(key) else Nothing()
 
 
 def _tensor(storage: Any, begin: Any, shape: Any, stride: Any, *_: Any) -> Stored | Nothing:
@@ -164,31 +179,60 @@ def _tensor(storage: Any, begin: Any, shape: Any, stride: Any, *_: Any) -> Store
         isinstance(storage, Storage)
         and storage.kind in SIZES
         and _is_count(begin)
-        and all(isinstance(sides, tuple) and all(map(_is_count, sides)) for sides in (shape, stride))
+        and isinstance(shape, tuple)
+        and isinstance(stride, tuple)
         and len(shape) == len(stride) <= LARGEST_RANK
+        and all(map(_is_count, shape + stride))
         and prod(shape) <= storage.count
         and (not prod(shape) or begin + sum((n - 1) * s for n, s in zip(shape, stride, strict=True)) < storage.count)
     )
     return Stored(storage, begin, shape, stride) if fits else Nothing()
 
 
-def _parameter(tensor: Any = None, *_: Any) -> Any:
-    return tensor
+def _first(given: Any = None, *_: Any) -> Any:
+    """A Parameter is its tensor, and a Size the tuple that it is made of: the same one, since a copy can be long."""
+    return given
 
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
+def _is_name(value: Any) -> bool:
+    return type(value) is str and len(value) <= LONGEST_NAME
+
+
 _KNOWN: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): dict,
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch", "Size"): tuple,
+    ("torch._utils", "_rebuild_parameter"): _first,
+    ("torch", "Size"): _first,
 }
-_CALLED = (dict, _tensor, _parameter, tuple)
+_CALLED = (dict, _tensor, _first)
 """All that is ever called."""
+
+
+class _Memo(dict[int, Any]):
+    """What a pickle remembers.  Its places are numbered as it goes on, so that a large number belongs to none; many
+    large ones could also be chosen so that finding each takes as long as going through all."""
+
+    def __setitem__(self, place: int, value: Any) -> None:
+        if place >= MOST_REMEMBERED:
+            raise ValueError("it remembers too much")
+        super().__setitem__(place, value)
+
+
+class _Signs(dict[int, Callable[[Any], None]]):
+    """What is done at each sign, which is looked up once for each: so they are counted here."""
+
+    count = 0
+
+    def __getitem__(self, sign: int) -> Callable[[Any], None]:
+        self.count += 1
+        if self.count > MOST_SIGNS:
+            raise ValueError("it is too long a program")
+        return super().__getitem__(sign)
 
 
 class _Reader(pickle._Unpickler):
@@ -201,8 +245,12 @@ class _Reader(pickle._Unpickler):
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data))
+        self.memo = _Memo()
+        self.dispatch = _Signs(type(self).dispatch)  # type: ignore[misc]
 
     def find_class(self, module: str, name: str) -> Any:
+        if not _is_name(module):
+            raise ValueError("it names what nothing is called")
         root = module.partition(".")[0]
         if root in HARMFUL_MODULES or name in HARMFUL_NAMES:
             raise Harmful(f"It names {module}.{name}.")
@@ -219,7 +267,7 @@ class _Reader(pickle._Unpickler):
     def _reduce(self) -> None:
         given = self.stack.pop()
         called = self.stack[-1]
-        known = any(called is one for one in _CALLED) and isinstance(given, tuple)
+        known = any(called is one for one in _CALLED) and isinstance(given, tuple) and len(given) <= MOST_GIVEN
         self.stack[-1] = called(*given) if known and (called is not dict or not given) else Nothing()
 
     def _made(self) -> None:
@@ -270,8 +318,11 @@ class _Reader(pickle._Unpickler):
         if type(self.stack[-1]) is list:
             self.stack[-1].extend(values)
 
+    def _set(self) -> None:
+        """Which is of no use here, and would have everything hashed."""
+        self.stack.append(Nothing())
+
     def _members(self) -> None:
-        """Of a set, which is of no use here, and would have everything hashed."""
         self.pop_mark()  # type: ignore[attr-defined]
 
     def _refused(self) -> None:
@@ -292,6 +343,7 @@ _Reader.dispatch |= {
         ((pickle.DICT,), _Reader._dictionary),
         ((pickle.APPEND,), _Reader._one_more),
         ((pickle.APPENDS,), _Reader._more),
+        ((pickle.EMPTY_SET,), _Reader._set),
         ((pickle.ADDITEMS,), _Reader._members),
         ((pickle.BYTEARRAY8, pickle.NEXT_BUFFER), _Reader._refused),
     )
@@ -300,5 +352,5 @@ _Reader.dispatch |= {
 
 
 def _put(whole: Any, key: Any, value: Any) -> None:
-    if type(whole) is dict and isinstance(key, str | int | float):
+    if type(whole) is dict and _is_name(key):  # whole numbers can be chosen so that all have the same hash
         whole[key] = value
