@@ -17,8 +17,8 @@ from engine.settings.sd_scripts import ELSEWHERE, LAUNCH
 from engine.settings.sd_scripts_read import Read, from_arguments
 from engine.settings.sd_scripts_together import NOT_FROM_TEXT
 from engine.settings.sd_scripts_write import Written, to_arguments
-from engine.settings.secrets import shown, words_without_secrets
-from engine.settings.shell_words import Script, Sign, arguments_in, quoted, script_of, words_from
+from engine.settings.secrets import HIDDEN, is_secret, shown, words_without_secrets
+from engine.settings.shell_words import Filled, Script, Sign, arguments_in, quoted, script_of, words_from
 from engine.settings.text_files import small_text
 from engine.settings.toml_files import flat, is_dataset, parse_toml
 from engine.settings.training import Method, TrainingSettings, training_options
@@ -30,7 +30,8 @@ LARGEST_CONFIG = 2**20
 """Bytes of a TOML file that a command names."""
 
 _SCRIPT = re.compile(r"\w*(?:train|fine_tune)\w*\.py", re.IGNORECASE)
-_VARIABLE = re.compile(r"%\w+%|\$\{?[A-Za-z_]\w*|![A-Za-z_]\w*!")
+_VARIABLE = re.compile(r"\$\{\w[^}\s]*\}?|\$[A-Za-z_]\w*")
+_VARIABLE_OF_CMD = re.compile(rf"%\w+%|![A-Za-z_]\w*!|{_VARIABLE.pattern}")
 _SET = re.compile(r"(?:\$env:)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 
@@ -53,12 +54,12 @@ def read_command(text: str, folder: Path | None = None) -> tuple[Read, str]:
     """(kohya_ss's keys and values, the settings file that our command names or nothing).  Raises SettingsFileError."""
     script = _script(text)
     lines = script.lines
-    commands = [line for line in lines if _is_command(line)]
-    if not commands:
+    command = next(filter(_names_script, lines), None) or next(filter(_is_command, lines), None)
+    if command is None:
         raise SettingsFileError(
             "It holds no command that trains: none with a script .py and none with only --arguments."
         )
-    read, file = _read_ours(commands[0]) if _is_ours(commands[0]) else (_read_theirs(commands[0], folder), "")
+    read, file = _read_ours(command) if _is_ours(command) else (_read_theirs(command, folder), "")
     if file and folder is None:
         read.notes.insert(0, f"What stands in {file} is missing, for {NOT_FROM_TEXT}; load that file instead.")
         file = ""
@@ -70,12 +71,13 @@ def read_command(text: str, folder: Path | None = None) -> tuple[Read, str]:
     devices = script.variables.get("CUDA_VISIBLE_DEVICES")
     if devices and "gpu_ids" not in read.data:
         read.data["gpu_ids"] = devices
-    others = [line for line in lines if line is not commands[0] and not _is_remark(line)]
+    others = [line for line in lines if line is not command and not _is_remark(line)]
     if others:
-        read.notes.append(f"Not read, for they are other commands: {listed([shown(line)[:60] for line in others])}.")
+        read.notes.append(f"Not read, for they are other commands: {listed([_told(line, script) for line in others])}.")
     if script.variables.unused:
         read.notes.append(f"Set by the script and not used in the command: {listed(list(script.variables.unused))}.")
-    variables = sorted({match for word in commands[0] for match in _VARIABLE.findall(word)})
+    pattern = _VARIABLE_OF_CMD if script.variables.shell == "cmd" else _VARIABLE
+    variables = sorted({match for word in command for match in pattern.findall(word)})
     if variables:
         read.notes.append(f"Variables of the shell are not filled in: {', '.join(variables)}.")
     return read, file
@@ -116,7 +118,7 @@ def _script(text: str) -> Script:
     lines: list[list[str]] = []
     after_command = False
     for words in script.lines:
-        if words[0].startswith("--") and after_command:
+        if _is_arguments(words) and after_command:
             lines[-1] += words
         else:
             lines.append(words)
@@ -125,8 +127,26 @@ def _script(text: str) -> Script:
     return script
 
 
+def _told(line: list[str], script: Script) -> str:
+    """A line of a script for people, without the values of its variables that are secrets either."""
+    text = shown(line)
+    for name, value in script.variables.texts():
+        if value and is_secret(name):
+            text = text.replace(value, HIDDEN)
+    return text[:60]
+
+
 def _is_command(words: list[str]) -> bool:
-    return not _is_remark(words) and (_is_ours(words) or _script_at(words) is not None or words[0].startswith("--"))
+    return _names_script(words) or _is_arguments(words)
+
+
+def _names_script(words: list[str]) -> bool:
+    return not _is_remark(words) and (_is_ours(words) or _script_at(words) is not None)
+
+
+def _is_arguments(words: list[str]) -> bool:
+    """Whether a line was written as arguments and nothing else; a variable at its beginning may hold any command."""
+    return words[0].startswith("--") and not isinstance(words[0], Filled)
 
 
 def _is_ours(words: list[str]) -> bool:

@@ -18,7 +18,18 @@ ARGUMENT_FIELDS = ("additional_parameters", "extra_accelerate_launch_args", "opt
 HIDDEN = "…"
 
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_ALWAYS = {"password", "passwords", "passwd", "passphrase", "secret", "secrets", "credential", "credentials"}
+_ALWAYS = {
+    "password",
+    "passwords",
+    "passwd",
+    "passphrase",
+    "secret",
+    "secrets",
+    "credential",
+    "credentials",
+    "auth",
+    "oauth",
+}
 _OF_A_SERVICE = re.compile(r"(api|access|auth|bearer|hub|hf|huggingface|wandb|private)(token|key)s?")
 _OF_TEXTS = {"per", "class", "trigger", "instance", "placeholder", "initializer", "special", "pad"}
 """What stands before "token" where that is a piece of a text."""
@@ -34,7 +45,18 @@ _SETTERS = ("set", "setx", "export")
 """Commands that set a variable; for cmd.exe all that follows is its value."""
 
 _LONG = re.compile(rf"(?:{_DASH}{{2,3}}|[–—−])[A-Za-z]")
-_HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
+_TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|gh[opsu]_[A-Za-z0-9]{30,}|github_pat_\w{30,})")
+"""What is one without a name before it: the Hugging Face hub's and GitHub's."""
+
+_IN_ADDRESS = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
+_HEADER = re.compile(r"(\bBearer[ \t]+|\b[Aa]uthorization:[ \t]*(?:(?:[Bb]earer|[Bb]asic|[Tt]oken)[ \t]+)?)[^\s\"']+")
+_SETTING = re.compile(
+    r"""(?:(?:^|(?<=\s))(?:setx?|export)\s+|SetEnvironmentVariable\()["']?(?P<name>\w+)(?:\s*=\s*|[\s,]+)
+    |\$(?:\w+:)?(?P<variable>\w+)\s*\+?=\s*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A variable that a line of a script sets; what follows may be any expression."""
+
 _NAMED = re.compile(r"""(?P<name>(?<![\w.-])[-–—−]{0,3}[A-Za-z_][\w.-]*)(?P<sign>\s*=\s*|["']\s*[:=]\s*|["']?\s+)""")
 _VALUE = re.compile(r"""\[[^\]]*(?:\]|$)|"(?:\\.|[^"\\])*(?:"|$)|'[^']*(?:'|$)|“[^”]*(?:”|$)|[^\s,;)\]}]+""")
 
@@ -112,7 +134,11 @@ def shown(words: Sequence[str]) -> str:
     kept, names = words_without_secrets(words)
     if "login" in kept:
         kept = [*kept[: kept.index("login") + 1], *([HIDDEN] if kept[-1] != "login" else [])]
-    return " ".join([*kept, *(f"{name}={HIDDEN}" for name in names)])
+    line = " ".join([*kept, *(f"{name}={HIDDEN}" for name in names)])
+    for found in _SETTING.finditer(line):
+        if is_secret(found["name"] or found["variable"]):
+            return hidden(line[: found.end()].rstrip()) + f" {HIDDEN}"
+    return hidden(line)
 
 
 def hidden(text: str) -> str:
@@ -125,4 +151,10 @@ def hidden(text: str) -> str:
             if value:
                 parts += [text[done : found.end()], HIDDEN]
                 done = value.end()
-    return _HUB_TOKEN.sub(HIDDEN, "".join([*parts, text[done:]]))
+    named = "".join([*parts, text[done:]])
+    return tokens_hidden(_HEADER.sub(rf"\g<1>{HIDDEN}", _IN_ADDRESS.sub(HIDDEN, named)))
+
+
+def tokens_hidden(text: str) -> str:
+    """A text with "…" for what can be nothing but an access token; words that only sound like one stay."""
+    return _TOKEN.sub(HIDDEN, text)

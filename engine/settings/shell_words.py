@@ -42,6 +42,10 @@ class Sign(str):
     """A word that is the shell's own: what follows is another program, where to write to, or a remark."""
 
 
+class Filled(str):
+    """A line's first word that a variable's value begins."""
+
+
 @dataclass
 class Script:
     """lines: the words of each command.  variables: that the script sets.  strays: line ends that go on by mistake."""
@@ -57,10 +61,14 @@ def script_of(text: str) -> Script:
     Backslashes are parts of paths where the text looks like one of Windows, else they escape as in POSIX shells.
     Quotes and dashes may be those that web pages make of them.
     """
-    variables = Variables(shell_of(text, bool(_LOOKS_LIKE_WINDOWS.search(text))), words_of)
+    variables = Variables(text, shell_of(text, bool(_LOOKS_LIKE_WINDOWS.search(text))), words_of)
     script = Script([[]], variables)
     word: list[tuple[str, bool]] = []
+    begins_filled = False
     for kind, piece in chain(_pieces(text, variables), [("ends", "")]):
+        if kind == "value":
+            begins_filled |= not script.lines[-1] and not any(part for part, _ in word)
+            continue
         if kind in ("bare", "quoted"):
             word.append((piece, kind == "bare"))
             continue
@@ -68,7 +76,8 @@ def script_of(text: str) -> Script:
             whole = "".join(part for part, _ in word)
             whole = _WRITTEN_DASHES.sub("--", whole) if word[0][1] else whole
             is_remark = whole.startswith("#") and all(bare for _, bare in word)
-            script.lines[-1].append(Sign(whole) if is_remark else whole)
+            is_filled = begins_filled and not script.lines[-1]
+            script.lines[-1].append(Sign(whole) if is_remark else Filled(whole) if is_filled else whole)
             word = []
         if kind == "sign":
             script.lines[-1].append(Sign(piece))
@@ -76,6 +85,7 @@ def script_of(text: str) -> Script:
             if script.lines[-1] and variables.set_by(script.lines[-1]):
                 script.lines.pop()
             script.lines.append([])
+            begins_filled = False
         script.strays += kind == "stray"
     script.lines = [line for line in script.lines if line]
     return script
@@ -98,13 +108,17 @@ def words_of(text: str) -> list[str]:
 
 def _pieces(text: str, variables: Variables | None = None) -> Iterator[tuple[str, str]]:
     """(kind, text): "bare" and "quoted" are parts of a word, "blank" and "stray" part words, a "sign" is one, "ends" a
-    command.  variables: of a script, which are set and put in on the way; None for a text that is none.
+    command; behind "value" comes what a variable holds.
+
+    variables: of a script, which are set and put in on the way; None for a text that is none.
     """
     windows = bool(_LOOKS_LIKE_WINDOWS.search(text)) or (variables is not None and variables.shell != "posix")
     pattern = _POSIX if not windows else _CMD if variables and variables.shell == "cmd" else _WINDOWS
     quotation = Quotation(text, windows)
     at, begins = 0, True
     while at < len(text):
+        if variables:
+            variables.at = at
         if begins and variables and (behind := variables.set_at(text, at)) > at:
             at = behind
             continue
@@ -137,6 +151,8 @@ def _filled(kind: str, piece: str, variables: Variables | None) -> Iterator[tupl
     if kind == "quoted":
         yield kind, ""  # a word, be it that of an empty variable
     for part, is_value in variables.parts(piece):
+        if is_value:
+            yield "value", ""
         if isinstance(part, list):
             yield from _spaced("quoted", part)
         elif not is_value or kind == "quoted":

@@ -20,6 +20,7 @@ from engine.settings.secrets import (
     HIDDEN,
     arguments_without_secrets,
     hidden,
+    tokens_hidden,
     without_secrets,
 )
 
@@ -97,10 +98,14 @@ def writable(item: Option, value: Any) -> tuple[Any, list[str]]:
     """(An option's value as files, logs and browsers may hold it, the names of the secrets that it lacks then)."""
     if item.widget == "secret":
         return item.default, [item.label] if value != item.default else []
-    if item.name in ARGUMENT_FIELDS:
-        return arguments_without_secrets(str(value))
     is_text = item.kind is str and not item.choices and item.widget not in ("path", "folder", "file")
-    return (hidden(value) if is_text and isinstance(value, str) else value), []
+    if item.name in ARGUMENT_FIELDS:
+        kept, names = arguments_without_secrets(str(value))
+    elif is_text and isinstance(value, str):
+        kept, names = tokens_hidden(value), []  # it may be trained on: "token=sks" is no secret there
+    else:
+        return value, []
+    return kept, names or ([item.label] if kept != str(value) else [])
 
 
 @cache

@@ -41,7 +41,10 @@ LEAKS: dict[str, dict[str, Any]] = {
     "a list": {"huggingface_token": [S, S], "additional_parameters": ["--wandb_api_key", S]},
     "an object": {"wandb_api_key": {"value": S}, "x": [{"token": S}, 2]},
     "a list of arguments": {"network_args": [f"api_key={S}", "conv_dim=4"]},
-    "without its name": {"a_note": "see hf_S3CRETS3CRETabcdefghijkl", "training_comment": f"--wandb_api_key={S}"},
+    "without its name": {
+        "a_note": "see hf_S3CRETS3CRETabcdefghijkl",
+        "training_comment": "by hf_S3CRETS3CRETabcdefghijkl",
+    },
 }
 
 
