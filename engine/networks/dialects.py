@@ -148,7 +148,7 @@ def dialect_of(shapes: Shapes) -> NetworkFile:
         role, place, naming = _read(name)
         if role == "alpha" and place not in alphas:
             alphas[place] = name
-        elif role == "alpha" or (place in file.modules and getattr(file.modules[place], role, "")):
+        elif role == "alpha" or (place in file.modules and getattr(file.modules[place], role)):
             file.doubled.append(name)
         elif role:
             file.namings[naming] += 1
