@@ -7,14 +7,17 @@ import subprocess
 import sys
 from typing import get_args
 
+import diffusers.optimization
 import pytest
 import torch
+import transformers.optimization
 
+from engine.check.arguments import TAKEN_BY
 from engine.check.check import check
 from engine.check.problem import Problem
 from engine.check.signatures import NotInstalled, signature_of
 from engine.failure import Failure
-from engine.settings.optimizer import OptimizerName
+from engine.settings.optimizer import OptimizerName, Schedule
 from engine.settings.optimizer_classes import CLASSES
 from engine.settings.training import TrainingSettings
 from engine.training.optimizers import _class_at, make_optimizer
@@ -157,3 +160,58 @@ def first_steps(settings: TrainingSettings) -> None:
 def test_right_schedules_are_no_obstacle(settings: TrainingSettings, schedule: str, kind: str, given: str):
     told = problems(settings, lr_scheduler=schedule, lr_scheduler_type=kind, lr_scheduler_args=given)
     assert not {"lr_scheduler_args", "lr_scheduler_type"} & told.keys()
+
+
+@pytest.mark.parametrize("name", get_args(Schedule))
+def test_what_each_schedule_takes_is_what_its_maker_does(name: str):
+    makers = {kind.value: make for kind, make in transformers.optimization.TYPE_TO_SCHEDULER_FUNCTION.items()}
+    piecewise = diffusers.optimization.get_piecewise_constant_schedule
+    make = piecewise if name == "piecewise_constant" else makers[name.replace("adafactor", "constant_with_warmup")]
+    assert set(TAKEN_BY[name]) == set(inspect.signature(make).parameters) - {"optimizer"}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "given"),
+    [("linear", "num_cycles=2"), ("cosine", "power=2"), ("constant", "lr_end=0"), ("polynomial", "min_lr=0")],
+)
+def test_an_argument_of_another_schedule_is_said_before_the_start(
+    settings: TrainingSettings, schedule: str, given: str
+):
+    told = {"lr_scheduler": schedule, "lr_scheduler_args": given}
+    problem = problems(settings, **told)["lr_scheduler_args"]
+    assert problem.blocking
+    assert problem.what == f"The schedule {schedule} takes no argument {given.partition('=')[0]}."
+    with pytest.raises(Failure):
+        first_steps(settings.with_values(told))
+    assert "lr_scheduler_args" not in problems(settings, optimizer="AdamWScheduleFree", **told)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "given", "starts"),
+    [
+        ("polynomial", "lr_end=1e-5", True),  # the text encoder holds its rate
+        ("polynomial", "lr_end=1e-4", False),
+        ("polynomial", "lr_end=-1", False),
+        ("cosine_with_min_lr", "min_lr=5e-5", True),
+        ("cosine_with_min_lr", "min_lr=1", False),
+        ("cosine_with_min_lr", "min_lr=none", True),
+    ],
+)
+def test_a_floor_above_all_rates_is_said_before_the_start(
+    settings: TrainingSettings, schedule: str, given: str, starts: bool
+):
+    told = {"lr_scheduler": schedule, "lr_scheduler_args": given, "unet_lr": 1e-4, "text_encoder_lr": 1e-5}
+    assert ("lr_scheduler_args" not in problems(settings, **told)) == starts
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (1e-4, 1e-5)]
+    try:
+        make_schedule(torch.optim.AdamW(groups), settings.with_values(told).optimizer, 100)
+    except Failure:
+        assert not starts
+    else:
+        assert starts
+
+
+def test_a_floor_may_lie_below_the_faster_half_of_a_network(settings: TrainingSettings):
+    told = {"lr_scheduler": "polynomial", "lr_scheduler_args": "lr_end=2e-4", "unet_lr": 1e-4, "text_encoder_lr": 1e-5}
+    assert "lr_scheduler_args" in problems(settings, **told)
+    assert "lr_scheduler_args" not in problems(settings, **told, loraplus_unet_lr_ratio=4)

@@ -78,6 +78,24 @@ class TestCaptionsOfAnotherEnding:
         assert '1 picture has no caption that ends in ".txt"' in problem.what
         assert '".caption": "2_shapes/03.png"' in problem.what
 
+    @pytest.mark.parametrize("theirs", [".caption", ".TXT", ".cap"])
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_where_most_end_as_asked_the_few_are_to_be_renamed(
+        self, settings: TrainingSettings, folder: Path, theirs: str, count: int
+    ):
+        """To look for the others' ending would lose more captions than it finds."""
+        for caption in sorted(folder.glob("*.txt"))[:count]:
+            caption.rename(caption.with_suffix(theirs))
+        (problem,) = about_captions(settings)
+        assert problem.mend == 'Rename those captions so that they end in ".txt".'
+
+    def test_where_most_end_otherwise_their_ending_is_proposed(self, settings: TrainingSettings, folder: Path):
+        for caption in sorted(folder.glob("*.txt"))[:3]:
+            caption.rename(caption.with_suffix(".caption"))
+        (problem,) = about_captions(settings)
+        assert problem.mend == "Write .caption."
+        assert problem.fix
+
     def test_those_of_regularisation_pictures_do_not_make_it_right(self, settings: TrainingSettings, tmp_path: Path):
         draw_pictures(tmp_path / "reg" / "1_shapes", 2)
         for caption in (tmp_path / "reg" / "1_shapes").glob("*.txt"):

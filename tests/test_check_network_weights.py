@@ -286,6 +286,39 @@ def test_where_names_do_not_say_the_family_what_the_file_says_of_itself_does(
     assert problem.what == f"old.safetensors was trained for {its}, and this run trains Stable Diffusion 1."
 
 
+ALL_CHROMAS = lora("lora_unet_double_blocks_0_txt_mlp_2", "lora_unet_single_blocks_37_linear2")
+
+
+@pytest.mark.parametrize(
+    ("family", "told", "sentence"),
+    [
+        ("chroma", "flux1", "old.safetensors says that it was trained for FLUX.1, and this run trains Chroma;"),
+        ("chroma", "flux1-dev", "old.safetensors says that it was trained for FLUX.1, and this run trains Chroma;"),
+        ("flux", "chroma", "old.safetensors says that it was trained for Chroma, and this run trains FLUX.1;"),
+    ],
+)
+def test_what_a_file_says_of_itself_is_no_hindrance_where_all_of_it_fits(
+    family: str, told: str, sentence: str, tmp_path: Path
+):
+    weights = {key: torch.zeros(shape) for key, shape in ALL_CHROMAS.items()}
+    save_file(weights, tmp_path / "old.safetensors", {"ss_base_model_version": told})
+    changes = {"network_weights": str(tmp_path / "old.safetensors"), "network_dim": 8, **FAMILIES[family]}
+    (problem,) = check_network_weights(TrainingSettings().for_method("lora").with_values(changes))
+    assert not problem.blocking
+    assert problem.what.startswith(sentence)
+    (other,) = check_network_weights(TrainingSettings().for_method("lora").with_values({**changes, "network_dim": 4}))
+    assert (other.blocking, other.option) == (True, "network_dim")
+
+
+def test_a_place_that_does_not_fit_is_one(tmp_path: Path):
+    shapes = {**ALL_CHROMAS, **lora("lora_unet_double_blocks_0_img_mod_lin")}
+    weights = {key: torch.zeros(shape) for key, shape in shapes.items()}
+    save_file(weights, tmp_path / "old.safetensors", {"ss_base_model_version": "flux1"})
+    changes = {"network_weights": str(tmp_path / "old.safetensors"), "network_dim": 8, **FAMILIES["chroma"]}
+    problem = only(list(check_network_weights(TrainingSettings().for_method("lora").with_values(changes))))
+    assert problem.what == "old.safetensors was trained for FLUX.1, and this run trains Chroma."
+
+
 def test_a_method_without_a_network_asks_nothing(tmp_path: Path):
     settings = TrainingSettings().for_method("dreambooth").with_values({"network_weights": str(tmp_path / "gone")})
     assert list(check_network_weights(settings)) == []

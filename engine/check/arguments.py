@@ -8,17 +8,37 @@ from difflib import get_close_matches
 from engine.check.problem import Problem, as_problem
 from engine.check.signatures import Kind, NotInstalled, Parameter, signature_of
 from engine.settings.arguments import Value
-from engine.settings.optimizer import TORCH_SCHEDULES
+from engine.settings.optimizer import SCHEDULE_FREE, TORCH_SCHEDULES, Schedule
 from engine.settings.optimizer_classes import CLASSES
 from engine.settings.training import TrainingSettings
 
 OF_NAMED_SCHEDULES: Mapping[str, Kind] = {
     "num_cycles": "number", "power": "number", "lr_end": "number", "last_epoch": "number", "step_rules": "any",
-    "min_lr": "number", "min_lr_rate": "number", "min_lr_ratio": "number", "warmup_lr_rate": "number",
+    "min_lr": "number", "min_lr_rate": "number", "min_lr_ratio": "number",
     "timescale": "number", "num_decay_steps": "number", "num_stable_steps": "number", "num_warmup_steps": "number",
-    "num_training_steps": "number", "warmup_type": "any", "decay_type": "any", "initial_lr": "number",
+    "num_training_steps": "number", "warmup_type": "any", "decay_type": "any",
 }  # fmt: skip
-"""What any of the schedules in LR Scheduler takes."""
+"""What the schedules in LR Scheduler take, all of them together."""
+
+_RUN = ("num_warmup_steps", "num_training_steps", "last_epoch")
+TAKEN_BY: Mapping[Schedule, tuple[str, ...]] = {
+    "adafactor": ("num_warmup_steps", "last_epoch"),  # with given rates it is constant_with_warmup
+    "constant": ("last_epoch",),
+    "constant_with_warmup": ("num_warmup_steps", "last_epoch"),
+    "cosine": ("num_cycles", *_RUN),
+    "cosine_with_restarts": ("num_cycles", *_RUN),
+    "linear": _RUN,
+    "piecewise_constant": ("step_rules", "last_epoch"),
+    "polynomial": ("lr_end", "power", *_RUN),
+    "cosine_with_min_lr": ("min_lr", "min_lr_rate", "num_cycles", *_RUN),
+    "inverse_sqrt": ("timescale", "num_warmup_steps", "last_epoch"),
+    "warmup_stable_decay": (
+        "num_decay_steps", "num_stable_steps", "warmup_type", "decay_type", "min_lr_ratio", "num_cycles", *_RUN
+    ),
+}  # fmt: skip
+
+FLOORS: Mapping[str, str] = {"polynomial": "lr_end", "cosine_with_min_lr": "min_lr"}
+"""The arguments with the rate that a schedule ends at."""
 
 MOST_NAMED = 8
 
@@ -35,8 +55,15 @@ def check_arguments(settings: TrainingSettings) -> Iterator[Problem]:
     optimizer = settings.optimizer
     unread = list(as_problem("optimizer_args", optimizer.extra_arguments))
     yield from unread or _of_optimizer(settings)
+    if _holds_its_rate(settings):
+        return
     unread = list(as_problem("lr_scheduler_args", optimizer.schedule_arguments))
     yield from unread or _of_schedule(settings)
+
+
+def _holds_its_rate(settings: TrainingSettings) -> bool:
+    """Whether the optimizer follows no schedule, so that nothing of one is read."""
+    return settings.optimizer.optimizer.lower().endswith(SCHEDULE_FREE)
 
 
 def _of_optimizer(settings: TrainingSettings) -> Iterator[Problem]:
@@ -60,8 +87,10 @@ def _of_schedule(settings: TrainingSettings) -> Iterator[Problem]:
     optimizer, given = settings.optimizer, settings.optimizer.schedule_arguments()
     kind = optimizer.lr_scheduler_type.removeprefix(TORCH_SCHEDULES)
     if not kind:
-        known = {name: Parameter(name, kind, maybe_none=True) for name, kind in OF_NAMED_SCHEDULES.items()}
+        taken = TAKEN_BY[optimizer.lr_scheduler]
+        known = {name: Parameter(name, OF_NAMED_SCHEDULES[name], maybe_none=True) for name in taken}
         yield from _fit("lr_scheduler_args", f"The schedule {optimizer.lr_scheduler}", given, known, False)
+        yield from _floor(settings, given)
         return
     try:
         place = f"torch.optim.lr_scheduler:{kind}"
@@ -82,6 +111,22 @@ def _of_schedule(settings: TrainingSettings) -> Iterator[Problem]:
             "lr_scheduler_args",
             f"{kind} needs {' and '.join(missing)}, which LR scheduler extra arguments do not give.",
             f"Write {' '.join(f'{name}=…' for name in missing)} there, or leave LR Scheduler type empty.",
+        )
+
+
+def _floor(settings: TrainingSettings, given: Mapping[str, Value]) -> Iterator[Problem]:
+    """A rate to end at must lie below that of one part at least; the others hold theirs."""
+    name = FLOORS.get(settings.optimizer.lr_scheduler, "")
+    floor, rates = given.get(name), settings.rates()
+    if settings.method == "lora":
+        ratios = [settings.network.loraplus_ratio(part)[1] for part in ("unet", "text_encoder")]
+        rates = tuple(rate * max(ratio, 1) for rate, ratio in zip(rates, ratios, strict=False))
+    if isinstance(floor, int | float) and any(rates) and not 0 <= floor < max(rates):
+        yield Problem(
+            "lr_scheduler_args",
+            f"{name} is {floor:g}; the rate that a schedule falls to must be 0 or more, and below the highest learning "
+            f"rate, which is {max(rates):g}.",
+            f"Correct {name} in LR scheduler extra arguments, or choose the schedule constant_with_warmup.",
         )
 
 

@@ -71,13 +71,17 @@ def _of_another_ending(ending: str, looked: list[_Looked], settings: TrainingSet
         else f'{counted(len(pictures), "picture has", "pictures have")} no caption that ends in "{ending}"'
     )
     in_file = described_by(settings) == "dataset_config"
-    mend = f'Write caption_extension = "{usual}" into the dataset config.' if in_file else f"Write {usual}."
+    found = sum(bool(one.file) for one in looked)
+    if count <= found:
+        mend = f'Rename those captions so that they end in "{ending}".'
+    else:
+        mend = f'Write caption_extension = "{usual}" into the dataset config.' if in_file else f"Write {usual}."
     yield Problem(
         OPTION,
         f"{told}; beside the pictures lie captions that end in {named}: {listed(pictures)}.",
         f"{mend} To train on the words of the folders alone, write .none." if in_vain else mend,
         blocking=in_vain,
-        fix=f"{LOOK_FOR}{usual}" if not in_file and count > sum(bool(one.file) for one in looked) else "",
+        fix=f"{LOOK_FOR}{usual}" if not in_file and count > found else "",
     )
 
 

@@ -13,7 +13,7 @@ from engine.models.recognise import by_shapes
 from engine.networks import refusals
 from engine.networks.dialects import NetworkFile, Place, dialect_of
 from engine.networks.refusals import ENDINGS, Refusal
-from engine.networks.trained_names import OWN_BLOCKS, families_of, has_parts_apart, trains
+from engine.networks.trained_names import OWN_BLOCKS, families_of, has_parts_apart, has_shapes_of, trains
 from engine.settings.families import TITLES, FamilyName
 from engine.settings.training import TrainingSettings
 
@@ -49,6 +49,14 @@ def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
         elif refusal := _refusal(file.name, found, known.family, settings):
             fix = TAKE_RANK if refusal.option == "network_dim" else ""
             yield Problem(refusal.option, refusal.what, refusal.mend, fix=fix)
+        elif known.family and _is_of_another(found, known.family, settings.family()):
+            what = f"{file.name} says that it was trained for {TITLES[known.family]}, and this run trains "
+            yield Problem(
+                OPTION,
+                f"{what}{TITLES[settings.family()]}; every place and shape of it fits.",
+                "Choose another file, if this is not what you want.",
+                blocking=False,
+            )
 
 
 def _header(file: Path) -> Header | None:
@@ -70,7 +78,7 @@ def _refusal(name: str, file: NetworkFile, told: FamilyName | None, settings: Tr
         return refusal
     family, modules = settings.family(), file.modules
     its = families_of(modules)
-    its = [told] if told in its else its
+    its = [told] if told in its and not _is_of_another(file, told, family) else its
     if its and family not in its:
         *others, last = (TITLES[one] for one in its)
         return refusals.another_family(name, f"{', '.join(others)} or {last}" if others else last, TITLES[family])
@@ -88,6 +96,12 @@ def _refusal(name: str, file: NetworkFile, told: FamilyName | None, settings: Tr
     if set(ranks) != {network.network_dim}:
         return refusals.another_rank(name, [rank for rank, _ in ranks.most_common()], network.network_dim)
     return None
+
+
+def _is_of_another(file: NetworkFile, told: FamilyName, family: FamilyName) -> bool:
+    """Whether it says that it is another family's, though all that it has fits this one."""
+    fits = has_shapes_of(told, family) and all(trains(family, place) for place in file.modules)
+    return told != family and fits
 
 
 def _is_trained(place: Place, settings: TrainingSettings) -> bool:

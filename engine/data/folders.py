@@ -18,8 +18,8 @@ OTHER_KINDS = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jfi
 FOLDER_NAME = re.compile(r"(\d+)(?:_|\Z)(.*)", re.DOTALL)
 """(repeats, words), which sd-scripts parts by the first underscore: 10_sks cat, or 10 alone, which has no words."""
 
-_NEARLY_NUMBERED = re.compile(r"(\d{1,3})(?:\s+-\s*|[\s-]\s*)([^\s-].*)", re.DOTALL)
-"""10 sks cat, 10-sks cat and 10 - sks cat.  More digits than three are rather a year."""
+_NEARLY_NUMBERED = re.compile(r"([1-9]\d{0,2})(?:\s+-\s*|[\s-]\s*)([^\s-].*)", re.DOTALL)
+"""10 sks cat, 10-sks cat and 10 - sks cat.  More digits than three are rather a year, and no repeats none at all."""
 
 _OF_SYSTEMS = {
     "__macosx", "$recycle.bin", "recycler", "system volume information", "@eadir", "@recycle", "#recycle", "#snapshot",

@@ -44,12 +44,14 @@ class Found:
 class NetworkFile:
     """modules: those of a standard LoRA.  kinds: tensors by the kind that they show, in words, where it is another.
 
-    unknown: names that say nothing.  namings: who names so, by tensors.
+    unknown: names that say nothing.  doubled: names for what another tensor is already.  namings: who names so, by
+    tensors.
     """
 
     modules: dict[Place, Found] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)
     unknown: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
     namings: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -144,8 +146,10 @@ def dialect_of(shapes: Shapes) -> NetworkFile:
             file.kinds[kind] += 1
             continue
         role, place, naming = _read(name)
-        if role == "alpha":
+        if role == "alpha" and place not in alphas:
             alphas[place] = name
+        elif role == "alpha" or (place in file.modules and getattr(file.modules[place], role)):
+            file.doubled.append(name)
         elif role:
             file.namings[naming] += 1
             found = file.modules.setdefault(place, Found())

@@ -39,6 +39,12 @@ def not_a_standard_lora(name: str, file: NetworkFile) -> Refusal | None:
             f"{shortened(halves)}: it was cut off or changed.",
             "Get the file again, or choose another one.",
         )
+    if file.doubled:
+        return Refusal(
+            f"{name} has more than one matrix or alpha for the same place, such as {file.doubled[0]}: it holds several "
+            "adapters, or one under several names, and only one of them could be taken.",
+            "Choose a file with one adapter, or empty the field.",
+        )
     if file.unknown:
         count = len(file.unknown)
         return Refusal(

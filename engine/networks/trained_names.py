@@ -62,6 +62,9 @@ OWN_BLOCKS = re.compile(r"(?P<double>double_blocks|transformer_blocks)_|(?P<sing
 _CROSS_ATTENTION: Mapping[FamilyName, int] = {"sd1": 768, "sd2": 1024, "sdxl": 2048, "sdxl-refiner": 1280}
 """Numbers to a token of what a UNet is told: by them alone files of Stable Diffusion 1 and 2 differ."""
 
+_SAME_SHAPES: tuple[frozenset[FamilyName], ...] = (frozenset({"flux", "chroma"}),)
+"""Families with the same matrices wherever both have places: a file of the one fits the other where it has no more."""
+
 _APART = re.compile(r"(single_)?transformer_blocks_\d+_attn2?_(to_[qkv]|add_[qkv]_proj)|.*_attn_to_[qkv]|.*_proj_mlp")
 """Names for a part of what is one matrix in the original transformers."""
 
@@ -83,6 +86,11 @@ def families_of(modules: Mapping[Place, Found]) -> list[FamilyName]:
     )  # fmt: skip
     by_width = [family for family in likely if _CROSS_ATTENTION.get(family) == told]
     return by_width if told in _CROSS_ATTENTION.values() and by_width else likely
+
+
+def has_shapes_of(family: FamilyName, other: FamilyName) -> bool:
+    """Whether what one of the two families has at a place has the other's shape."""
+    return any({family, other} <= alike for alike in _SAME_SHAPES)
 
 
 def has_parts_apart(places: Iterable[Place]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -79,6 +78,18 @@ def _decay_steps(settings: OptimizerSettings, total_steps: int) -> int:
     return int(asked * total_steps) if asked < 1 else int(asked)
 
 
+def restore(schedule: LRScheduler, state: dict[str, Any]) -> None:
+    """Take up what a schedule's state_dict() gave, before take_up().
+
+    Of a state that another kind of schedule wrote, such as a torch class that a schedule-free optimizer once followed,
+    only the step counts, where this schedule knows a step's rate without those before it.
+    """
+    if type(schedule) is LambdaLR and "lr_lambdas" not in state:
+        schedule.last_epoch = state["last_epoch"]
+    else:
+        schedule.load_state_dict(state)
+
+
 def take_up(schedule: LRScheduler) -> None:
     """Give the optimizer the rates that the schedule has for the next step, after both have taken up a state.
 
@@ -122,7 +133,7 @@ def _by_name(
     told = {**of_name.get(name, run), **arguments}
     if name == "polynomial":
         return _with_floors(optimizer, partial(make, **told), "lr_end", told.get("lr_end"))
-    if name == "cosine_with_min_lr" and "min_lr" in told:
+    if name == "cosine_with_min_lr" and told.get("min_lr") is not None:
         return _with_floors(optimizer, partial(make, **told), "min_lr", told["min_lr"])
     if name == "cosine_with_min_lr":
         told = {"min_lr_rate": least or LEAST_SHARE, **told}
@@ -130,20 +141,27 @@ def _by_name(
     return made
 
 
-def _with_floors(optimizer: Optimizer, make: Callable[..., LambdaLR], name: str, floor: Any) -> LRScheduler:
+def _with_floors(optimizer: Optimizer, make: partial[LambdaLR], name: str, floor: Any) -> LRScheduler:
     """A schedule in which every group falls to the same rate, by the factor that its own rate has for it.
 
-    transformers reckons the floor's share from one rate and applies it to those of all groups.
+    transformers reckons the floor's share from one rate and applies it to those of all groups.  A group whose rate is
+    not above the floor holds it, after the same warmup.
     floor: under the name that `make` has for it; None for its usual one.  Raises ValueError where no group could fall.
     """
+    highest = max(float(group["lr"]) for group in optimizer.param_groups)
+    if floor is not None and not 0 <= floor < highest:
+        raise ValueError(f"{name} is {floor:g}, which is not below the learning rate {highest:g}")
     factors = []
     for group in optimizer.param_groups:
-        rate = group["lr"]
-        if floor is not None and not 0 <= floor < rate:
-            raise ValueError(f"{name} is {floor:g}, which is not below the learning rate {rate:g}")
+        rate = float(group["lr"])
         least = floor if floor is not None else LEAST_RATE_OF_POLYNOMIAL * (rate > LEAST_RATE_OF_POLYNOMIAL)
         alone = SGD([torch.zeros(1, requires_grad=True)], lr=rate)
-        factors.append(make(alone, **{name: least}).lr_lambdas[0])
+        made = (
+            make(alone, **{name: least})
+            if least < rate
+            else transformers.optimization.get_constant_schedule_with_warmup(alone, make.keywords["num_warmup_steps"])
+        )
+        factors.append(made.lr_lambdas[0])
     return LambdaLR(optimizer, factors)
 
 

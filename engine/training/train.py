@@ -53,7 +53,7 @@ from engine.training.read_ahead import Reader
 from engine.training.remembered import remember_t5
 from engine.training.report import Report
 from engine.training.samples import Sampler
-from engine.training.schedules import has_given_rates, learning_rates, make_schedule, take_up
+from engine.training.schedules import has_given_rates, learning_rates, make_schedule, restore, take_up
 from engine.training.state import load_state
 from engine.training.training_pictures import training_pictures
 from engine.training.updates import AllAtOnce, Fused, Updates
@@ -334,5 +334,9 @@ class _Memory:
 
     def load(self, state: dict[str, Any]) -> None:
         for name, owner in self._owners.items():
-            if owner is not None and name in state:
+            if owner is None or name not in state:
+                continue
+            if name == "schedule":
+                restore(owner, state[name])
+            else:
                 owner.load_state_dict(state[name])

@@ -36,6 +36,11 @@ OF_SYSTEMS = [
         ("_cat", "10__cat"),
         ("10 ", "10_10 "),
         ("-5 cat", "10_-5 cat"),
+        ("0 cat", "10_0 cat"),  # no repeats at all would leave it out
+        ("000 x", "10_000 x"),
+        ("007-bond", "10_007-bond"),
+        ("00 - x", "10_00 - x"),
+        ("100 x", "100_x"),
     ],
 )
 def test_a_number_that_stands_there_is_taken_as_the_repeats(name: str, becomes: str):

@@ -15,6 +15,7 @@ from engine.failure import Failure
 from engine.settings.optimizer import Optimizer
 from engine.training.optimizers import make_optimizer
 from engine.training.schedules import learning_rates, make_schedule, take_up, warmup_steps
+from engine.training.train import _Memory
 
 
 def groups(*rates: float) -> list[dict[str, Any]]:
@@ -153,6 +154,31 @@ def test_a_rate_below_the_usual_floor_falls_to_nothing():
     assert rates(1e-8, 1e-3, lr_scheduler="polynomial")[50] == pytest.approx([5e-9, 5e-4], rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("given", "changes", "expected"),
+    [
+        ((1e-4, 1e-5), {"lr_scheduler": "polynomial", "lr_scheduler_args": "lr_end=1e-5"}, (5.5e-5, 1e-5)),
+        ((5e-6, 1e-4), {"lr_scheduler": "polynomial", "lr_scheduler_args": "lr_end=1e-5"}, (5e-6, 5.5e-5)),
+        ((1e-4, 1e-5), {"lr_scheduler": "cosine_with_min_lr", "lr_scheduler_args": "min_lr=2e-5"}, (6e-5, 1e-5)),
+        ((1e-4, 0.0), {"lr_scheduler": "cosine_with_min_lr", "lr_scheduler_args": "min_lr=0"}, (5e-5, 0)),
+        ((1e-4, 0.0), {"lr_scheduler": "polynomial"}, (5.005e-5, 0)),
+    ],
+)
+def test_a_group_that_is_not_above_the_floor_holds_its_rate(
+    given: tuple[float, ...], changes: dict[str, Any], expected: tuple[float, ...]
+):
+    found = rates(*given, **changes)
+    assert found[50] == pytest.approx(expected)
+    assert found[0] == pytest.approx(given)
+    warmed = rates(*given, lr_warmup=10, **changes)
+    assert warmed[5] == pytest.approx([rate / 2 for rate in given])
+
+
+def test_a_floor_that_is_none_counts_as_not_told():
+    asked = {"lr_scheduler": "cosine_with_min_lr"}
+    assert factors(**asked, lr_scheduler_args="min_lr=none") == factors(**asked)
+
+
 @pytest.mark.shows("lr_warmup")
 @pytest.mark.parametrize(
     ("percent", "total", "expected"),
@@ -218,3 +244,31 @@ def test_one_that_goes_on_as_it_was_has_the_same_rates_to_the_bit(changes: dict[
         assert [g["lr"] for g in other.param_groups] == [g["lr"] for g in optimizer.param_groups]
         for each in (optimizer, schedule, other, its_schedule):
             each.step()
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [("CosineAnnealingLR", "T_max=7"), ("StepLR", "step_size=5"), ("OneCycleLR", "max_lr=1 total_steps=40")],
+)
+def test_a_schedule_free_run_that_once_followed_a_schedule_goes_on(kind: str, arguments: str):
+    """Its state has that schedule's; the step is taken from it, and the rates are held from there on."""
+    followed = torch.optim.AdamW(groups(0.1, 0.2))
+    plain = Optimizer(optimizer="AdamW", lr_scheduler_type=kind, lr_scheduler_args=arguments)
+    old = make_schedule(followed, plain, 40)
+    for _ in range(13):
+        followed.step()
+        old.step()
+    settings = Optimizer(optimizer="AdamWScheduleFree", lr_scheduler_type=kind, lr_scheduler_args=arguments)
+    optimizer = make_optimizer(groups(0.1, 0.2), settings)
+    schedule = make_schedule(optimizer, settings, 40)
+    state = optimizer.state_dict()
+    for group, its in zip(state["param_groups"], followed.param_groups, strict=True):
+        group["lr"] = its["lr"]
+    _Memory(optimizer, schedule, None).load({"optimizer": state, "schedule": old.state_dict()})
+    take_up(schedule)
+    assert schedule.last_epoch == 13
+    for _ in range(3):
+        assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.2]
+        assert learning_rates(optimizer, schedule) == [0.1, 0.2]
+        optimizer.step()
+        schedule.step()
