@@ -28,7 +28,7 @@ from engine.disk import removed, why_not
 from engine.runs.events import Checkpoint, Sample, StateSaved
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
-from engine.runs.saved_state import Progress, delete_state
+from engine.runs.saved_state import Progress, delete_state, saved_progress
 from engine.settings.saving import Saving
 from engine.settings.training import TrainingSettings
 from engine.training.hardware import of_first_process
@@ -75,11 +75,11 @@ class Milestones:
         A run that goes on from its own state does what was due after that state and did not happen any more, because
         it was stopped or killed before: files, the validation loss, samples.
         """
-        behind, told = first - 1, self._told()
+        behind, told, own = first - 1, self._told(), saved_progress(self.run.state_folder)
         is_measured = of_first_process(behind in told.measured)
         if (behind == 0 or self._measures(behind)) and not is_measured and self._validate(behind):
             return True
-        if of_first_process(behind > 0 and told.state_step == behind):
+        if of_first_process(own is not None and own.step == behind):  # a kill may have come before its event
             self._save_due(behind, but=[Path(c.file).name for c in told.checkpoints if c.step == behind])
             self._draw_due(behind, told.samples)
         elif behind == 0 and self.settings.samples.sample_at_first:

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 
 from engine.begin import CannotResume, resumable_settings
 from engine.data.steps import StepPlan
-from engine.runs.events import Checkpoint, Planned, Sample, Stage, StateSaved
+from engine.runs.events import Checkpoint, Event, Planned, Sample, Stage, StateSaved
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from engine.runs.saved_state import Progress, delete_state, saved_progress, tidy_done_runs
@@ -114,6 +114,22 @@ class TestWhereTheRunEndsAmongWhatIsDue:
         trained(engine(told, run, sampler=sampler), first=step + 1)
         assert files(told) == ALL
         assert sampler.drawn[:2] == [(step, 0), (step, 1)]
+
+    @pytest.mark.parametrize("step", [4, 8])
+    def test_between_a_state_and_its_event_the_files_are_written_all_the_same(self, told, monkeypatch, step: int):
+        def event(report: Report, event: Event) -> None:
+            if isinstance(event, StateSaved) and event.step == step:
+                raise Killed
+            usual(report, event)
+
+        run, usual = begun(told), Report.event
+        monkeypatch.setattr(Report, "event", event)
+        with pytest.raises(Killed):
+            trained(engine(told, run))
+        monkeypatch.undo()
+        assert saved_progress(run.state_folder).step == step
+        trained(engine(told, run), first=step + 1)
+        assert files(told) == ALL
 
     @pytest.mark.parametrize("missing", [(4, 0), (4, 1), (8, 1)])
     def test_at_a_sample_those_that_lack_are_drawn(self, told, missing: tuple[int, int]):
