@@ -1,13 +1,3 @@
-// A page that is loaded anew shows what it showed itself, not what another page of this browser was told last.  This
-// runs before Gradio reads what the browser keeps.
-for (const [key, value] of Object.entries(sessionStorage))
-  if (key.startsWith("darkroom-")) localStorage.setItem(key, value);
-const setItem = Storage.prototype.setItem;
-Storage.prototype.setItem = function (key, value) {
-  setItem.call(this, key, value);
-  if (this === localStorage && key.startsWith("darkroom-")) setItem.call(sessionStorage, key, value);
-};
-
 // Fields of options: leads to them, and shows beside them what is wrong, what was changed, and kohya's key.
 // Gradio draws a tab's fields when the tab is first opened, so fields are dressed whenever they appear.
 function readIndex() {
