@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from engine.check.check import Resumed, check
 from engine.check.problem import Checked, Problem
 from engine.check.utility import check_utility
-from engine.data.output_names import place_of, saved_names, state_name, stem_of
+from engine.data.output_names import place_of, stem_of, written_names
 from engine.disk import DiskFull, why_not
 from engine.jobs import JOBS
 from engine.runs import process
@@ -135,7 +135,7 @@ def _written_by(history: History, settings: TrainingSettings) -> set[Path]:
         folder / name for name in history.begun_files
     }
     stems = {stem_of(file.name) for file in files}
-    files |= {folder / name for stem in stems for name in (*saved_names(settings, stem), state_name(stem))}
+    files |= {folder / name for stem in stems for name in written_names(settings, stem, with_state=True)}
     return {file for file in files if not file.exists() or file.stat().st_mtime <= ended}
 
 

@@ -66,8 +66,9 @@ class Milestones:
         self._control = self.run.control()
         self._state_kept = time.monotonic()
         self._state_took = 0.0
-        # Of an earlier engine of this run; a kill may have struck between a file's beginning and its event.
-        self._own = {stem_of(name) for name in self._told().begun_files}
+        # What an earlier engine of this run told; a kill may have struck between a file's beginning and its event.
+        self._told = History(self.run).update()
+        self._own = {stem_of(name) for name in self._told.begun_files}
 
     def before_step(self, first: int) -> bool:
         """Do what is due before this engine's first step (1, or more where a run goes on); True where it is to stop.
@@ -75,7 +76,7 @@ class Milestones:
         A run that goes on from its own state does what was due after that state and did not happen any more, because
         it was stopped or killed before: files, the validation loss, samples.
         """
-        behind, told, own = first - 1, self._told(), saved_progress(self.run.state_folder)
+        behind, told, own = first - 1, self._told, saved_progress(self.run.state_folder)
         is_measured = of_first_process(behind in told.measured)
         if (behind == 0 or self._measures(behind)) and not is_measured and self._validate(behind):
             return True
@@ -255,10 +256,6 @@ class Milestones:
             or due(step, often.validate_every_n_steps)
             or step == self.plan.steps
         )
-
-    def _told(self) -> History:
-        """What the run's events say so far."""
-        return History(self.run).update()
 
     def _validate(self, step: int) -> bool:
         """Returns True where the user asks to stop meanwhile, in all processes or none."""
