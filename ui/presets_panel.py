@@ -223,5 +223,9 @@ def _chosen(preset: Preset, method: Method) -> Any:
 
 
 def _relisted(chosen: str | None, base: TrainingSettings) -> Any:
+    """The presets there are now.  The choice goes where its preset is gone; else it is left alone, for a newer one may
+    have been made while this was asked.
+    """
     choices = _choices(base.method)
-    return gr.update(choices=choices, value=chosen if chosen in [value for _, value in choices] else None)
+    is_gone = chosen and chosen not in [value for _, value in choices]
+    return gr.update(choices=choices, value=None) if is_gone else gr.update(choices=choices)

@@ -63,7 +63,7 @@ class RunsPanel:
         blocks.load(_first, [self.kept], [self.chosen], **SILENT).then(**look, **SILENT)
         self.chosen.change(_kept, [self.chosen], [self.kept], queue=False, **SILENT)
         self.timer.tick(**look, queue=False, **SILENT)
-        self.chosen.focus(self._relist, [self.chosen], [self.chosen], **SILENT)
+        self.chosen.focus(_relisted, None, [self.chosen], **SILENT)
         self.chosen.change(self._look_anew, [self.chosen], self.outputs, **SILENT)
         for button, request in ((self.stop, "stop"), (self.save, "save"), (self.sample, "sample")):
             button.click(_asking(request), [self.chosen], None, **SILENT).then(**look, **SILENT)
@@ -126,9 +126,6 @@ class RunsPanel:
             gr.update(visible=can_save),
         ]
 
-    def _relist(self, name: str | None) -> Any:
-        return gr.update(choices=_choices(), value=name)
-
 
 def _seen(seen: str | None, count: int) -> list[Any]:
     """The state that a page says it shows; it comes back from the browser, so it may be anything."""
@@ -154,6 +151,11 @@ def _first(kept: Any) -> Any:
 def _newest() -> str | None:
     newest = next(all_runs(), None)
     return newest.name if newest else None
+
+
+def _relisted() -> Any:
+    """The runs there are now; the choice is left alone, for it may have changed while this was asked."""
+    return gr.update(choices=_choices())
 
 
 def _choices() -> list[tuple[str, str]]:

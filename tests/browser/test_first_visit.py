@@ -125,6 +125,7 @@ def test_what_is_wrong_stands_beside_its_field(open_page, tmp_path: Path):
     page.field("train_data_dir").fill(str(photos))
     page.tab("Parameters", "Basic")
     page.field("max_resolution").fill("510,512")
+    expect(page.page.locator("#changed")).to_contain_text("2 options differ")  # no one presses Start in the same moment
     page.button("Start training").click()
     expect(page.problem("max_resolution")).to_contain_text("not divisible by 8. Use 512,512.")
     expect(page.problem("output_dir")).to_contain_text("No output folder is chosen.")

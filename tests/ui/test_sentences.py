@@ -44,7 +44,7 @@ def test_messages_that_pop_up_hold_no_markup_either(monkeypatch: pytest.MonkeyPa
 
     shown: list[str] = []
     monkeypatch.setattr(gr, "Warning", shown.append)
-    monkeypatch.setattr(runs_panel, "_history", lambda name: type("History", (), {"run": None}))
+    monkeypatch.setattr(runs_panel, "_run", lambda name: object())
     monkeypatch.setattr(runs_panel, "busy_problem", lambda: None)
     monkeypatch.setattr(runs_panel, "resume", cannot)
     runs_panel._resume("a run")
