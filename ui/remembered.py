@@ -9,6 +9,7 @@ import gradio as gr
 
 from engine.settings.values import writable
 from ui.form import SILENT
+from ui.kept import Kept, written
 from ui.utility_form import UtilityForm
 
 
@@ -17,16 +18,16 @@ class Remembered:
 
     def __init__(self, forms: Sequence[UtilityForm]) -> None:
         self._forms = forms
-        self.kept = gr.BrowserState(None, storage_key="darkroom-utilities", secret="darkroom")
+        self.kept = Kept("utilities")
 
     def connect(self, blocks: gr.Blocks) -> None:
         fields = [component for form in self._forms for component in form.form.inputs]
-        blocks.load(self.filled, [self.kept], fields, **SILENT)
+        self.kept.when_loaded(blocks, self.filled, fields)
         gr.on(
             [field.change for field in fields],
-            self.told,
+            lambda *values: written(self.told(*values)),
             fields,
-            [self.kept],
+            [self.kept.text],
             queue=False,
             trigger_mode="always_last",
             **SILENT,

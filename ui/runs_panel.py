@@ -16,6 +16,7 @@ from engine.runs.listing import run_named
 from ui import run_view
 from ui.clicks import clicks_on
 from ui.form import SILENT
+from ui.kept import Kept, written
 from ui.watched import Look, watched
 
 LOOK_EVERY = 1.0
@@ -34,7 +35,7 @@ class RunsPanel:
 
     def draw(self) -> None:
         self.chosen = gr.Dropdown([], label="Run", elem_id="run", allow_custom_value=True)
-        self.kept = gr.BrowserState(None, storage_key="darkroom-run", secret="darkroom")
+        self.kept = Kept("run")
         self.seen = gr.Textbox(visible="hidden")
         self.ended = gr.Textbox(visible="hidden")  # not a State, whose changes the timer's events do not tell
         with gr.Row(elem_classes="actions"):
@@ -60,8 +61,8 @@ class RunsPanel:
 
     def connect(self, blocks: gr.Blocks) -> None:
         look = {"fn": self.tick, "inputs": [self.chosen, self.seen], "outputs": self.outputs}
-        blocks.load(_first, [self.kept], [self.chosen], **SILENT).then(**look, **SILENT)
-        self.chosen.change(_kept, [self.chosen], [self.kept], queue=False, **SILENT)
+        self.kept.when_loaded(blocks, _first, [self.chosen]).then(**look, **SILENT)
+        self.chosen.change(_kept, [self.chosen], [self.kept.text], queue=False, **SILENT)
         self.timer.tick(**look, queue=False, **SILENT)
         self.chosen.focus(_relisted, None, [self.chosen], **SILENT)
         self.chosen.change(self._look_anew, [self.chosen], self.outputs, **SILENT)
@@ -136,9 +137,9 @@ def _seen(seen: str | None, count: int) -> list[Any]:
     return state if isinstance(state, list) and len(state) == count else [None] * count
 
 
-def _kept(name: str | None) -> list[str | None]:
+def _kept(name: str | None) -> str:
     """What the browser keeps: the run that is chosen, and the newest that there was then."""
-    return [name, _newest()]
+    return written([name, _newest()])
 
 
 def _first(kept: Any) -> Any:

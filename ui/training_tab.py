@@ -32,6 +32,7 @@ from ui.command_panel import CommandPanel
 from ui.dataset_tab import DATASET, DatasetTab
 from ui.findings import bad_values, findings_html
 from ui.form import METHODS, SILENT, Form
+from ui.kept import Kept, written
 from ui.memory_panel import MemoryPanel
 from ui.presets_panel import PresetsPanel, preview
 from ui.remembered import Remembered
@@ -63,7 +64,7 @@ class TrainingTab:
         self.problems = gr.JSON([], visible=False)  # not a State: the page's script reads it
         self.stamp = gr.Textbox(visible="hidden", elem_id="form-stamp")
         self.before: Any = gr.State(None)  # the settings before the form was filled anew
-        self.kept = gr.BrowserState(None, storage_key="darkroom-form", secret="darkroom")
+        self.kept = Kept("form")
         self.remembered = Remembered([*self.dataset.forms, *self.utilities.forms])
         with gr.Row(elem_classes="page"):
             with gr.Column(scale=6, min_width=420):
@@ -103,13 +104,7 @@ class TrainingTab:
 
         filled = [self.base, *values]
         shown = [*values, self.base, self.said, self.before, self.undo]
-        gr.on(
-            [blocks.load],
-            self._first_values,
-            [self.kept],
-            shown,
-            **SILENT,
-        )
+        self.kept.when_loaded(blocks, self._first_values, shown)
         for method, tab in self.method_tabs.items():
             tab.select(partial(self._to_method, method), filled, shown, **SILENT)
         self.base.change(lambda base: gr.update(selected=base.method), [self.base], [self.methods], **SILENT)
@@ -129,7 +124,7 @@ class TrainingTab:
         changed: dict[str, Any] = {
             "fn": self._changed,
             "inputs": [self.presets.chosen, *filled],
-            "outputs": [self.steps, self.kept, self.changed, self.presets.preview, self.stamp],
+            "outputs": [self.steps, self.kept.text, self.changed, self.presets.preview, self.stamp],
             "queue": False,
         }
         events = [self.base.change, *(component.change for component in values)]
@@ -274,7 +269,7 @@ class TrainingTab:
         settings, stamp = self.form.readable(values, base), stamp_of(self.form, base, values)
         return [
             self._steps_line(base, values),
-            settings.parted_from_secrets()[0].model_dump(mode="json"),
+            written(settings.parted_from_secrets()[0].model_dump(mode="json")),
             changed_table(settings),
             stamped(preview(preset, settings), stamp),
             stamp,

@@ -47,6 +47,23 @@ def test_what_was_found_says_when_the_form_has_gone_on(open_page: Any):
     expect(findings).not_to_have_class(OF_BEFORE)
 
 
+def test_two_pages_of_a_browser_keep_their_own_settings_through_a_reload(open_page: Any, server: Server):
+    first = open_page()
+    second = Driver(first.page.context.new_page(), server.url)
+    fill(first, "output_name", "first")
+    fill(second, "output_name", "second")
+    for page, name in ((first, "first"), (second, "second"), (first, "first")):
+        page.page.reload()
+        expect(page.page.locator("#start")).to_be_visible()
+        page.open_field("output_name")
+        expect(page.field("output_name")).to_have_value(name)
+    fill(second, "output_name", "newest")
+    third = Driver(first.page.context.new_page(), server.url)  # a new page begins with what was said last
+    third.open_field("output_name")
+    expect(third.field("output_name")).to_have_value("newest")
+    assert not second.errors + third.errors
+
+
 def test_a_new_server_goes_on_with_what_the_page_shows(open_page: Any, server: Server, tmp_path: Path):
     page = open_page()
     (tmp_path / "kohya.json").write_text(json.dumps({"output_name": "kept", "of another program": "word", "epoch": 4}))

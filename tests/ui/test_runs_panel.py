@@ -21,6 +21,7 @@ from engine.runs.history import History
 from engine.runs.listing import run_named, status_of
 from ui import run_view
 from ui import watched as watched_runs
+from ui.kept import read
 from ui.run_view import NO_RUN
 from ui.runs_panel import MOST_LISTED, RunsPanel, _asking, _choices, _first, _kept, _kill, _resume
 from ui.watched import Watched, watched
@@ -124,11 +125,11 @@ def test_a_page_that_is_loaded_anew_shows_the_run_that_it_showed_unless_there_is
     older, newer = (RunFolder.create("train", "{}", name) for name in ("a", "b"))
     for nothing in (None, [], ["x"], "text", {"a": 1}, [1, newer.name], [["x"], newer.name]):
         assert _first(nothing)["value"] == newer.name
-    kept = _kept(older.name)
+    kept = read(_kept(older.name))
     assert _first(kept)["value"] == older.name
     newest = RunFolder.create("train", "{}", "c")
     assert _first(kept)["value"] == newest.name
-    kept = _kept(older.name)
+    kept = read(_kept(older.name))
     shutil.rmtree(older.path)
     assert _first(kept)["value"] == newest.name
 
