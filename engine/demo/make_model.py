@@ -52,7 +52,7 @@ from engine.demo.shapes import (
 from engine.models.checkpoint import config_of
 from engine.models.classic import save_tokenizer
 from engine.models.diffusers_folder import save_folder
-from engine.models.family import Parts
+from engine.models.parts import Parts
 
 MODEL_FOLDER = Path(__file__).parent / "model"
 

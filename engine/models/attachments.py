@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from torch import nn
 
-from engine.models.family import Attachment
 from engine.models.layouts.entry import Entry
+from engine.models.targets import Attachment
 
 
 def linears_within(module: nn.Module, classes: tuple[str, ...]) -> Iterator[str]:

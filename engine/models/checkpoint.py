@@ -19,12 +19,12 @@ from huggingface_hub import try_to_load_from_cache
 
 from engine.failure import Failure, Stopped
 from engine.models import hub
-from engine.models.concat import Concat, Depth, Masked
-from engine.models.family import Parts, Prediction
+from engine.models.extra_channels import Depth, ExtraChannels, Masked
 from engine.models.hub_reach import NOT_LOADED
 from engine.models.layouts.entry import Entry
 from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.vae import vae_entries
+from engine.models.parts import Parts, Prediction
 from engine.models.recognise import LARGEST_LIST, MOVED, VAE_PREFIXES
 from engine.models.single_file import SINGLE_FILE_ENDINGS, Weights, first_line, module_from
 from engine.models.skeleton import components_of, is_without_weights
@@ -126,7 +126,7 @@ def unet_channels(weights: Weights) -> int:
 
 def kind_of(
     unet: Any, kinds: Mapping[int, str], found: dict[str, Any], settings: TrainingSettings
-) -> tuple[Any, Concat | None]:
+) -> tuple[Any, ExtraChannels | None]:
     """Which of a family's pipelines a UNet is of, and what it is shown beside noisy latents.
 
     kinds: diffusers' pipelines by the channels of the UNet's input.  found: the model's pieces.  Raises Failure.
@@ -145,9 +145,9 @@ def kind_of(
             "Turn it off, or choose an inpainting model.",
             "train_inpainting",
         )
-    concat: Concat | None = None
+    extra_channels: ExtraChannels | None = None
     if channels == Masked.channels + 4:
-        concat = Masked()
+        extra_channels = Masked()
     elif channels == Depth.channels + 4:
         if found.get("depth_estimator") is None:
             raise Failure(
@@ -155,8 +155,8 @@ def kind_of(
                 "Choose the folder of StableDiffusionDepth2ImgPipeline.",
                 MODEL_FIELD,
             )
-        concat = Depth(found["depth_estimator"])
-    return getattr(diffusers, kinds[channels]), concat
+        extra_channels = Depth(found["depth_estimator"])
+    return getattr(diffusers, kinds[channels]), extra_channels
 
 
 def maker(module_class: Any, config: Path, **changes: Any) -> Callable[[], Any]:

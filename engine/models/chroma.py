@@ -19,7 +19,8 @@ from torch import Tensor
 from engine.data.caption_files import CaptionFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout
-from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
+from engine.models.conditioning import CaptionLimit, Conditioning, Reading
+from engine.models.drawing import Drawing
 from engine.models.flux import (
     BLOCKS,
     Flux,
@@ -33,8 +34,10 @@ from engine.models.flux import (
     vae_place,
 )
 from engine.models.layouts.flux import flux_entries
+from engine.models.parts import Parts
 from engine.models.single_file import Weights
 from engine.models.t5 import t5_states
+from engine.models.targets import Target
 from engine.settings.training import TrainingSettings
 
 GUIDANCE = 3.0
@@ -68,7 +71,7 @@ class Chroma(Flux):
             "scheduler": checkpoint.config_of(_scheduler()),
         }
 
-    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
         """Returns "states": (B, tokens, channels) of T5's last layer, and "seen": (B, tokens), the places that the
         transformer looks at: the caption's and one behind them.
         """
@@ -89,16 +92,18 @@ class Chroma(Flux):
     caption_from_file = Flux.caption_from_file
     latent_format = Flux.latent_format
 
-    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
+    def predict(
+        self, parts: Parts, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, sizes: Tensor
+    ) -> Tensor:
         """What no caption of the batch uses is cut off; a batch of one needs no mask then."""
         transformer: Any = parts.denoiser
         height, width = noisy.shape[2:]
-        states, seen = _shortened(encoded)
+        states, seen = _shortened(conditioning)
         mask = None
         if not seen.all():
             mask = torch.cat([seen, seen.new_ones(len(seen), height * width // 4)], dim=1)
         with _masked_where_recomputed(transformer, mask):
-            answer = transformer(
+            prediction = transformer(
                 hidden_states=packed(noisy),
                 timestep=(timesteps / 1000).to(noisy.dtype),
                 encoder_hidden_states=states.to(noisy.dtype),
@@ -107,9 +112,9 @@ class Chroma(Flux):
                 attention_mask=mask,
                 return_dict=False,
             )[0]
-        return unpacked(answer, height, width)
+        return unpacked(prediction, height, width)
 
-    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
+    def draw(self, parts: Parts, sample: Drawing, conditioning: Conditioning, scheduler: Any) -> Tensor:
         """The masks are truth values: diffusers' own are numbers, which it adds to what is looked at."""
         pipeline = ChromaPipeline(
             scheduler=_scheduler(),
@@ -119,7 +124,7 @@ class Chroma(Flux):
             transformer=parts.denoiser,
         )
         pipeline.set_progress_bar_config(disable=True)
-        states, seen = _shortened(told)
+        states, seen = _shortened(conditioning)
         patches = pipeline(
             prompt_embeds=states[:1],
             prompt_attention_mask=seen[:1],
@@ -144,10 +149,10 @@ def _scheduler() -> Any:
     return FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
 
 
-def _shortened(encoded: Encoded) -> tuple[Tensor, Tensor]:
+def _shortened(conditioning: Conditioning) -> tuple[Tensor, Tensor]:
     """(states, seen) without the places that nothing of the batch looks at."""
-    longest = int(encoded["seen"].sum(dim=1).max())
-    return encoded["states"][:, :longest], encoded["seen"][:, :longest]
+    longest = int(conditioning["seen"].sum(dim=1).max())
+    return conditioning["states"][:, :longest], conditioning["seen"][:, :longest]
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from engine.failure import Failure
+from engine.models.conditioning import Reading
 from engine.models.emphasis import weighted_parts
-from engine.models.family import Reading
 
 T = TypeVar("T")
 

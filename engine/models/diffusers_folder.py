@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.models import classic
-from engine.models.concat import Depth
-from engine.models.family import Parts
+from engine.models.extra_channels import Depth
+from engine.models.parts import Parts
 
 ONE_FILE = "1000GB"
 """Above the size of any module: each has its weights in one file."""
@@ -34,10 +34,10 @@ def save_folder(folder: Path, pipeline_class: Any, parts: Parts, dtype: torch.dt
     others = _numbered("tokenizer", parts.tokenizers, parts.first_encoder) | {
         "scheduler": scheduler_from(parts.scheduler)
     }
-    if isinstance(parts.concat, Depth):
+    if isinstance(parts.extra_channels, Depth):
         from transformers import DPTImageProcessor
 
-        modules["depth_estimator"] = parts.concat.estimator
+        modules["depth_estimator"] = parts.extra_channels.estimator
         others["feature_extractor"] = DPTImageProcessor()  # its usual figures are those of the model's own
     said = {"requires_safety_checker": False} | parts.pipeline
     without = {name: None for name, of in asked.items() if of.default is of.empty}

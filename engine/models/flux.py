@@ -15,12 +15,15 @@ from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import tokens_in_chunks
+from engine.models.conditioning import CaptionLimit, Conditioning, Reading
+from engine.models.drawing import Drawing
 from engine.models.encoders import Place
-from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.flux import flux_entries
+from engine.models.parts import Parts
 from engine.models.single_file import Weights, config_from, module_from
 from engine.models.t5 import t5_states
+from engine.models.targets import Target
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
@@ -95,7 +98,7 @@ class Flux:
         """They are not trained: the files that they came from serve."""
         return {}
 
-    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
         """Returns "states": (B, tokens, channels) of T5's last layer, "mask": (B, tokens) where they are a caption's,
         and "pooled": (B, channels), what CLIP says at a caption's end.
         """
@@ -116,16 +119,16 @@ class Flux:
         flags = {"apply_t5_attn_mask": self._settings.apply_t5_attn_mask}
         return CaptionFormat("_flux_te.npz", names, flags, {"t5_out": self._t5_tokens(parts)})
 
-    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
-        states = encoded["states"].float()
+    def caption_to_file(self, parts: Parts, caption: str, conditioning: Conditioning) -> dict[str, Any]:
+        states = conditioning["states"].float()
         return {
-            "l_pooled": encoded["pooled"].float().numpy(),
+            "l_pooled": conditioning["pooled"].float().numpy(),
             "t5_out": states.numpy(),
             "txt_ids": states.new_zeros(len(states), 3).numpy(),
-            "t5_attn_mask": encoded["mask"].numpy(),
+            "t5_attn_mask": conditioning["mask"].numpy(),
         }
 
-    def caption_from_file(self, arrays: Encoded) -> Encoded:
+    def caption_from_file(self, arrays: Conditioning) -> Conditioning:
         return {"states": arrays["t5_out"], "mask": arrays["t5_attn_mask"], "pooled": arrays["l_pooled"]}
 
     def _t5_tokens(self, parts: Parts) -> int:
@@ -137,31 +140,33 @@ class Flux:
         """sd-scripts keeps FLUX.1's latents shifted and scaled already, those of the other models not."""
         return LatentFormat("_flux.npz", True, parts.stride)
 
-    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
+    def predict(
+        self, parts: Parts, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, sizes: Tensor
+    ) -> Tensor:
         transformer: Any = parts.denoiser
         height, width = noisy.shape[2:]
-        text_ids = torch.zeros(encoded["states"].shape[1], 3, device=noisy.device, dtype=noisy.dtype)
+        text_ids = torch.zeros(conditioning["states"].shape[1], 3, device=noisy.device, dtype=noisy.dtype)
         guidance = None
         if transformer.config.guidance_embeds:
             guidance = torch.full((len(noisy),), self._settings.flux_guidance_scale, device=noisy.device)
-        answer = transformer(
+        prediction = transformer(
             hidden_states=packed(noisy),
             timestep=(timesteps / 1000).to(noisy.dtype),
             guidance=guidance,
-            encoder_hidden_states=encoded["states"].to(noisy.dtype),
-            pooled_projections=encoded["pooled"].to(noisy.dtype),
+            encoder_hidden_states=conditioning["states"].to(noisy.dtype),
+            pooled_projections=conditioning["pooled"].to(noisy.dtype),
             txt_ids=text_ids,
             img_ids=places_of(height, width).to(noisy),
-            joint_attention_kwargs=self._attention(encoded, height * width // 4),
+            joint_attention_kwargs=self._attention(conditioning, height * width // 4),
             return_dict=False,
         )[0]
-        return unpacked(answer, height, width)
+        return unpacked(prediction, height, width)
 
-    def _attention(self, encoded: Encoded, patches: int) -> dict[str, Tensor] | None:
+    def _attention(self, conditioning: Conditioning, patches: int) -> dict[str, Tensor] | None:
         """Keeps everything from looking at the places of the caption that are empty, where that is wanted."""
         if not self._settings.apply_t5_attn_mask:
             return None
-        mask = encoded["mask"].bool()
+        mask = conditioning["mask"].bool()
         seen = torch.cat([mask, mask.new_ones(len(mask), patches)], dim=1)
         return {"attention_mask": seen[:, None, None, :]}
 
@@ -174,7 +179,7 @@ class Flux:
         )
         return FlowMatching(settings.objective, recipe)
 
-    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
+    def draw(self, parts: Parts, sample: Drawing, conditioning: Conditioning, scheduler: Any) -> Tensor:
         pipeline = FluxPipeline(
             scheduler=_scheduler(parts.denoiser),
             vae=None,
@@ -186,10 +191,10 @@ class Flux:
         )
         pipeline.set_progress_bar_config(disable=True)
         patches = pipeline(
-            prompt_embeds=told["states"][:1],
-            pooled_prompt_embeds=told["pooled"][:1],
-            negative_prompt_embeds=told["states"][1:],
-            negative_pooled_prompt_embeds=told["pooled"][1:],
+            prompt_embeds=conditioning["states"][:1],
+            pooled_prompt_embeds=conditioning["pooled"][:1],
+            negative_prompt_embeds=conditioning["states"][1:],
+            negative_pooled_prompt_embeds=conditioning["pooled"][1:],
             true_cfg_scale=sample.guidance(1.0),
             guidance_scale=TOLD_GUIDANCE if sample.prompt.told_guidance is None else sample.prompt.told_guidance,
             num_inference_steps=sample.prompt.steps,

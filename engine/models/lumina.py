@@ -18,11 +18,14 @@ from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, each_alone, linears_within
-from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
+from engine.models.conditioning import CaptionLimit, Conditioning, Reading
+from engine.models.drawing import Drawing
 from engine.models.flux import TRANSFORMER, Flux, vae_from, vae_place
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.lumina import lumina_entries
+from engine.models.parts import Parts
 from engine.models.single_file import Weights, config_from, module_from
+from engine.models.targets import Target
 from engine.objective import flow
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
@@ -97,7 +100,7 @@ class LuminaImage2:
 
     encoder_files = Flux.encoder_files
 
-    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
         """Returns "states": (B, tokens, channels) of Gemma 2's last layer but one, and "mask": (B, tokens) where they
         are a text's.
 
@@ -139,30 +142,32 @@ class LuminaImage2:
         lengths = {"hidden_state": self._settings.lumina_gemma2_max_token_length}
         return CaptionFormat("_lumina_te.npz", names, lengths=lengths, before=self._begin())
 
-    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
-        mask = encoded["mask"].numpy()
+    def caption_to_file(self, parts: Parts, caption: str, conditioning: Conditioning) -> dict[str, Any]:
+        mask = conditioning["mask"].numpy()
         return {
-            "hidden_state": encoded["states"].float().numpy(),
+            "hidden_state": conditioning["states"].float().numpy(),
             "attention_mask": mask,
             "input_ids": self._read(parts, [self._begin() + caption], "np").input_ids[0],
         }
 
-    def caption_from_file(self, arrays: Encoded) -> Encoded:
+    def caption_from_file(self, arrays: Conditioning) -> Conditioning:
         return {"states": arrays["hidden_state"], "mask": arrays["attention_mask"]}
 
     def latent_format(self, parts: Parts) -> LatentFormat:
         """Like FLUX.1's, whose VAE it has, they are kept shifted and scaled already."""
         return LatentFormat("_lumina.npz", True, parts.stride)
 
-    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
-        answer: Tensor = parts.denoiser(
+    def predict(
+        self, parts: Parts, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, sizes: Tensor
+    ) -> Tensor:
+        prediction: Tensor = parts.denoiser(
             hidden_states=noisy,
             timestep=1 - timesteps / flow.TIMESTEPS,
-            encoder_hidden_states=encoded["states"].to(noisy.dtype),
-            encoder_attention_mask=encoded["mask"],
+            encoder_hidden_states=conditioning["states"].to(noisy.dtype),
+            encoder_attention_mask=conditioning["mask"],
             return_dict=False,
         )[0]
-        return -answer
+        return -prediction
 
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
         s = settings.lumina
@@ -174,7 +179,7 @@ class LuminaImage2:
         )
         return FlowMatching(settings.objective, recipe)
 
-    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
+    def draw(self, parts: Parts, sample: Drawing, conditioning: Conditioning, scheduler: Any) -> Tensor:
         pipeline = Lumina2Pipeline(
             transformer=parts.denoiser,
             scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
@@ -184,10 +189,10 @@ class LuminaImage2:
         )
         pipeline.set_progress_bar_config(disable=True)
         latents: Tensor = pipeline(
-            prompt_embeds=told["states"][:1],
-            prompt_attention_mask=told["mask"][:1],
-            negative_prompt_embeds=told["states"][1:],
-            negative_prompt_attention_mask=told["mask"][1:],
+            prompt_embeds=conditioning["states"][:1],
+            prompt_attention_mask=conditioning["mask"][:1],
+            negative_prompt_embeds=conditioning["states"][1:],
+            negative_prompt_attention_mask=conditioning["mask"][1:],
             guidance_scale=sample.guidance(GUIDANCE),
             num_inference_steps=sample.prompt.steps,
             width=sample.width,

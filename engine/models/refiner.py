@@ -11,15 +11,18 @@ from transformers import CLIPTextModelWithProjection
 
 from engine.models import checkpoint
 from engine.models.attachments import clip_attachments
-from engine.models.family import Drawing, Encoded, Parts, Reading, Target
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.drawing import Drawing
 from engine.models.layouts.clip import open_clip_entries
 from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.unet import unet_entries
 from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
+from engine.models.parts import Parts
 from engine.models.sd import GUIDANCE
 from engine.models.sdxl import StableDiffusionXL, encoded_by
 from engine.models.single_file import Piece, Weights, weights_from
+from engine.models.targets import Target
 from engine.models.vae import to_latents
 from engine.settings.training import TrainingSettings
 
@@ -71,17 +74,19 @@ class StableDiffusionXLRefiner(StableDiffusionXL):
         modules = {"unet": parts.denoiser, "vae": parts.vae, "text_encoder_2": parts.text_encoders[0]}
         return weights_from(modules, self._pieces()) | self._unread
 
-    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
         """As the base model's second text encoder reads them; returns "states" and "pooled" of it alone."""
         states, pooled = encoded_by(parts.text_encoders[0], parts.tokenizers[0], captions, reading, 0)
         return {"states": states, "pooled": pooled}
 
-    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
+    def predict(
+        self, parts: Parts, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, sizes: Tensor
+    ) -> Tensor:
         """Of the sizes, it is told those of the file and the crop, and then how beautiful the picture is."""
         taste = torch.full((len(sizes), 1), TASTE, device=sizes.device)
-        return super().predict(parts, noisy, timesteps, encoded, torch.cat([sizes[:, :4], taste.to(sizes)], dim=1))
+        return super().predict(parts, noisy, timesteps, conditioning, torch.cat([sizes[:, :4], taste.to(sizes)], dim=1))
 
-    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
+    def draw(self, parts: Parts, sample: Drawing, conditioning: Conditioning, scheduler: Any) -> Tensor:
         """The prompt's picture refined; without one, all the way from noise, which is more than it has learned."""
         pipeline = StableDiffusionXLImg2ImgPipeline(
             vae=parts.vae,  # of which it asks the configuration
@@ -95,7 +100,7 @@ class StableDiffusionXLRefiner(StableDiffusionXL):
             add_watermarker=False,
         )
         pipeline.set_progress_bar_config(disable=True)
-        states, pooled, picture = told["states"], told["pooled"], sample.given.picture
+        states, pooled, picture = conditioning["states"], conditioning["pooled"], sample.init_image.picture
         if picture is None:
             image, strength = torch.zeros(sample.shape(parts)), 1.0
         else:

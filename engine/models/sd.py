@@ -16,15 +16,18 @@ from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint
 from engine.models.attachments import clip_attachments, each_alone, linears_within
 from engine.models.clip import emphasised, hidden_states, joined, last_norm, read
-from engine.models.concat import Depth, Masked, shown_beside, with_concat
+from engine.models.conditioning import CaptionLimit, Conditioning, Reading
 from engine.models.depth import depth_beside, depth_of
-from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
+from engine.models.drawing import Drawing
+from engine.models.extra_channels import Depth, Masked, extra_channels_shown, with_extra_channels
 from engine.models.layouts.clip import bare_clip_entries, clip_entries, open_clip_entries
 from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.unet import original_name, unet_entries
 from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
+from engine.models.parts import Parts
 from engine.models.single_file import Piece, Weights, modules_from, unread_by, weights_from
+from engine.models.targets import Target
 from engine.objective.noise_prediction import NoisePrediction
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
@@ -68,7 +71,7 @@ class StableDiffusion:
             "modelspec.architecture": "stable-diffusion-v1" if self.version == 1 else second,
             "modelspec.implementation": "diffusers",
             "modelspec.prediction_type": "v" if of_velocity else "epsilon",
-            **({"ss_train_inpainting": True} if isinstance(parts.concat, Masked) else {}),
+            **({"ss_train_inpainting": True} if isinstance(parts.extra_channels, Masked) else {}),
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
@@ -76,13 +79,13 @@ class StableDiffusion:
         kinds = tuple(self.kinds.values())
         found = checkpoint.components(kinds, source.pretrained_model_name_or_path, dtype, self._from_file)
         unet = found["unet"]
-        self.pipeline, concat = checkpoint.kind_of(unet, self.kinds, found, settings)
+        self.pipeline, extra_channels = checkpoint.kind_of(unet, self.kinds, found, settings)
         vae = checkpoint.vae_of(settings, found, dtype)
         return checkpoint.frozen(
             Parts(
                 denoiser=unet,
                 vae=vae,
-                concat=concat,
+                extra_channels=extra_channels,
                 text_encoders=[found["text_encoder"]],
                 tokenizers=[found["tokenizer"]],
                 pipeline=found.get("pipeline", {}),
@@ -127,13 +130,13 @@ class StableDiffusion:
         weights = weights_from(modules, self._pieces())
         if self.version == 2:
             weights |= _unused_layer(weights) | self._unread
-        return weights | depth_of(self._file) if isinstance(parts.concat, Depth) and self._file else weights
+        return weights | depth_of(self._file) if isinstance(parts.extra_channels, Depth) and self._file else weights
 
     def encoder_files(self, parts: Parts) -> dict[str, dict[str, Tensor]]:
         """The file holds all that there is."""
         return {}
 
-    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
         """Hidden state `clip_skip` from the end (0 and 1: the last), with the final layer norm applied.
 
         The text encoder reads 75 tokens at a time, between a begin and an end; what it says of longer captions is
@@ -152,21 +155,25 @@ class StableDiffusion:
     def caption_format(self, parts: Parts) -> CaptionFormat | None:
         return None
 
-    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+    def caption_to_file(self, parts: Parts, caption: str, conditioning: Conditioning) -> dict[str, Any]:
         raise NotImplementedError(self.name)
 
-    def caption_from_file(self, arrays: Encoded) -> Encoded:
+    def caption_from_file(self, arrays: Conditioning) -> Conditioning:
         raise NotImplementedError(self.name)
 
     def latent_format(self, parts: Parts) -> LatentFormat:
         vae: Any = parts.vae
-        suffix = "_sd_depth.npz" if parts.concat else self.latent_suffix
+        suffix = "_sd_depth.npz" if parts.extra_channels else self.latent_suffix
         return LatentFormat(suffix, False, parts.stride, vae.config.scaling_factor)
 
-    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
-        shown = with_concat(noisy, encoded)
-        answer: Tensor = parts.denoiser(shown, timesteps, encoder_hidden_states=encoded["states"], return_dict=False)[0]
-        return answer
+    def predict(
+        self, parts: Parts, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, sizes: Tensor
+    ) -> Tensor:
+        shown = with_extra_channels(noisy, conditioning)
+        prediction: Tensor = parts.denoiser(
+            shown, timesteps, encoder_hidden_states=conditioning["states"], return_dict=False
+        )[0]
+        return prediction
 
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
         assert parts.alphas_cumprod is not None
@@ -178,7 +185,7 @@ class StableDiffusion:
             of_velocity=parts.prediction == "v_prediction",
         )
 
-    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
+    def draw(self, parts: Parts, sample: Drawing, conditioning: Conditioning, scheduler: Any) -> Tensor:
         pipeline = StableDiffusionPipeline(
             vae=None,
             unet=parts.denoiser,
@@ -190,13 +197,13 @@ class StableDiffusion:
             requires_safety_checker=False,
         )
         pipeline.set_progress_bar_config(disable=True)
-        with shown_beside(parts.denoiser, told):
+        with extra_channels_shown(parts.denoiser, conditioning):
             latents: Tensor = pipeline(
-                prompt_embeds=told["states"][:1],
-                negative_prompt_embeds=told["states"][1:],
+                prompt_embeds=conditioning["states"][:1],
+                negative_prompt_embeds=conditioning["states"][1:],
                 num_inference_steps=sample.prompt.steps,
                 guidance_scale=sample.guidance(GUIDANCE),
-                **sample.begin(parts, told["states"].dtype),
+                **sample.begin(parts, conditioning["states"].dtype),
                 output_type="latent",
             ).images
         return latents

@@ -23,16 +23,19 @@ from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import hidden_states, tokens_in_chunks
-from engine.models.family import CaptionLimit, Drawing, Encoded, Parts, Reading, Target
+from engine.models.conditioning import CaptionLimit, Conditioning, Reading
+from engine.models.drawing import Drawing
 from engine.models.layouts.clip import clip_entries
 from engine.models.layouts.entry import to_original
 from engine.models.layouts.mmdit import PREFIX as TRANSFORMER
 from engine.models.layouts.mmdit import mmdit_entries
 from engine.models.layouts.vae import vae_entries
+from engine.models.parts import Parts
 from engine.models.sd import GUIDANCE
 from engine.models.sdxl import LAYER
 from engine.models.single_file import Weights, config_from, module_from
 from engine.models.t5 import t5_states
+from engine.models.targets import Target
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
@@ -122,7 +125,7 @@ class StableDiffusion3:
             files["_t5xxl"] = encoders.t5_tensors(t5[0])
         return files
 
-    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
         """Returns "states": (B, 77 + T5's tokens, channels): the CLIPs' last layer but one side by side, filled up with
         zeros to T5's width, then T5's last; and "pooled": (B, channels), both CLIPs' projections of a caption's end.
 
@@ -157,13 +160,13 @@ class StableDiffusion3:
             revision=int(self._masks),  # T5's states behind the caption's end were zeros once
         )
 
-    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+    def caption_to_file(self, parts: Parts, caption: str, conditioning: Conditioning) -> dict[str, Any]:
         """sd-scripts asks for the masks of what the tokenizers read, whether or not they are used."""
-        states = encoded["states"].float()
+        states = conditioning["states"].float()
         widths = sum(cast(Any, encoder).config.hidden_size for encoder in parts.text_encoders[:2])
         arrays = {
             "lg_out": states[:CLIP_TOKENS, :widths].numpy(),
-            "lg_pooled": encoded["pooled"].float().numpy(),
+            "lg_pooled": conditioning["pooled"].float().numpy(),
             "t5_out": states[CLIP_TOKENS:].numpy(),
             "t5_attn_mask": torch.zeros(self._t5_places(parts), dtype=torch.int64).numpy(),
         }
@@ -173,7 +176,7 @@ class StableDiffusion3:
             arrays[name] = read.attention_mask[0]
         return arrays
 
-    def caption_from_file(self, arrays: Encoded) -> Encoded:
+    def caption_from_file(self, arrays: Conditioning) -> Conditioning:
         beside, behind = arrays["lg_out"], arrays["t5_out"]
         beside = F.pad(beside, (0, behind.shape[-1] - beside.shape[-1]))
         return {"states": torch.cat([beside, behind]), "pooled": arrays["lg_pooled"]}
@@ -191,15 +194,17 @@ class StableDiffusion3:
         config = cast(Any, parts.vae).config
         return LatentFormat("_sd3.npz", True, parts.stride, config.scaling_factor, config.shift_factor)
 
-    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
-        answer: Tensor = parts.denoiser(
+    def predict(
+        self, parts: Parts, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, sizes: Tensor
+    ) -> Tensor:
+        prediction: Tensor = parts.denoiser(
             hidden_states=noisy,
             timestep=timesteps.to(noisy.dtype),
-            encoder_hidden_states=encoded["states"].to(noisy.dtype),
-            pooled_projections=encoded["pooled"].to(noisy.dtype),
+            encoder_hidden_states=conditioning["states"].to(noisy.dtype),
+            pooled_projections=conditioning["pooled"].to(noisy.dtype),
             return_dict=False,
         )[0]
-        return answer
+        return prediction
 
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
         """As sd-scripts has it for this family: whole timesteps are drawn, and the picture is compared."""
@@ -214,7 +219,7 @@ class StableDiffusion3:
         )
         return FlowMatching(settings.objective, recipe)
 
-    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
+    def draw(self, parts: Parts, sample: Drawing, conditioning: Conditioning, scheduler: Any) -> Tensor:
         pipeline = StableDiffusion3Pipeline(
             transformer=parts.denoiser,
             scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
@@ -228,10 +233,10 @@ class StableDiffusion3:
         )
         pipeline.set_progress_bar_config(disable=True)
         latents: Tensor = pipeline(
-            prompt_embeds=told["states"][:1],
-            negative_prompt_embeds=told["states"][1:],
-            pooled_prompt_embeds=told["pooled"][:1],
-            negative_pooled_prompt_embeds=told["pooled"][1:],
+            prompt_embeds=conditioning["states"][:1],
+            negative_prompt_embeds=conditioning["states"][1:],
+            pooled_prompt_embeds=conditioning["pooled"][:1],
+            negative_pooled_prompt_embeds=conditioning["pooled"][1:],
             num_inference_steps=sample.prompt.steps,
             guidance_scale=sample.guidance(GUIDANCE),
             width=sample.width,

@@ -12,15 +12,18 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 from engine.models import checkpoint
 from engine.models.attachments import clip_attachments, each_alone, linears_within
 from engine.models.clip import emphasised, hidden_states, joined, read
-from engine.models.concat import Masked, shown_beside, with_concat
-from engine.models.family import Drawing, Encoded, Parts, Reading, Target
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.drawing import Drawing
+from engine.models.extra_channels import Masked, extra_channels_shown, with_extra_channels
 from engine.models.layouts.clip import clip_entries, open_clip_entries
 from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.layouts.unet import original_name, unet_entries
 from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
+from engine.models.parts import Parts
 from engine.models.sd import GUIDANCE, StableDiffusion, of_open_clip
 from engine.models.single_file import Piece, Weights, modules_from, unread_by, weights_from
+from engine.models.targets import Target
 from engine.models.told import NO_TRACE, VELOCITY
 from engine.settings.training import TrainingSettings
 
@@ -69,20 +72,20 @@ class StableDiffusionXL:
             "modelspec.architecture": "stable-diffusion-xl-v1-base",
             "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
             "modelspec.prediction_type": "v" if parts.prediction == "v_prediction" else "epsilon",
-            **({"ss_train_inpainting": True} if isinstance(parts.concat, Masked) else {}),
+            **({"ss_train_inpainting": True} if isinstance(parts.extra_channels, Masked) else {}),
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
         source = settings.source_model
         kinds = tuple(self.kinds.values())
         found = checkpoint.components(kinds, source.pretrained_model_name_or_path, dtype, self._from_file)
-        self.pipeline, concat = checkpoint.kind_of(found["unet"], self.kinds, found, settings)
+        self.pipeline, extra_channels = checkpoint.kind_of(found["unet"], self.kinds, found, settings)
         vae = checkpoint.vae_of(settings, found, torch.float32 if settings.sdxl.sdxl_no_half_vae else dtype)
         return checkpoint.frozen(
             Parts(
                 denoiser=found["unet"],
                 vae=vae,
-                concat=concat,
+                extra_channels=extra_channels,
                 text_encoders=[found[name] for name in ENCODERS if found.get(name) is not None],
                 tokenizers=[found[name] for name in TOKENIZERS if found.get(name) is not None],
                 first_encoder=self.first_encoder,
@@ -136,7 +139,7 @@ class StableDiffusionXL:
 
     encoder_files = StableDiffusion.encoder_files
 
-    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
         """Returns "states": (B, tokens + 2, both encoders' channels), the last layer but one without its layer norm,
         and "pooled": (B, channels), the second encoder's projection of a caption's end.
 
@@ -154,17 +157,22 @@ class StableDiffusionXL:
     caption_from_file = StableDiffusion.caption_from_file
     objective = StableDiffusion.objective
 
-    def predict(self, parts: Parts, noisy: Tensor, timesteps: Tensor, encoded: Encoded, sizes: Tensor) -> Tensor:
-        answer: Tensor = parts.denoiser(
-            with_concat(noisy, encoded),
+    def predict(
+        self, parts: Parts, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, sizes: Tensor
+    ) -> Tensor:
+        prediction: Tensor = parts.denoiser(
+            with_extra_channels(noisy, conditioning),
             timesteps,
-            encoder_hidden_states=encoded["states"],
-            added_cond_kwargs={"text_embeds": encoded["pooled"], "time_ids": sizes.to(noisy.device, torch.float32)},
+            encoder_hidden_states=conditioning["states"],
+            added_cond_kwargs={
+                "text_embeds": conditioning["pooled"],
+                "time_ids": sizes.to(noisy.device, torch.float32),
+            },
             return_dict=False,
         )[0]
-        return answer
+        return prediction
 
-    def draw(self, parts: Parts, sample: Drawing, told: Encoded, scheduler: Any) -> Tensor:
+    def draw(self, parts: Parts, sample: Drawing, conditioning: Conditioning, scheduler: Any) -> Tensor:
         pipeline = StableDiffusionXLPipeline(
             vae=None,
             unet=parts.denoiser,
@@ -176,8 +184,8 @@ class StableDiffusionXL:
             add_watermarker=False,
         )
         pipeline.set_progress_bar_config(disable=True)
-        states, pooled = told["states"], told["pooled"]
-        with shown_beside(parts.denoiser, told):
+        states, pooled = conditioning["states"], conditioning["pooled"]
+        with extra_channels_shown(parts.denoiser, conditioning):
             latents: Tensor = pipeline(
                 prompt_embeds=states[:1],
                 negative_prompt_embeds=states[1:],

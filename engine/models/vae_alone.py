@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from engine.models import checkpoint
-from engine.models.family import Parts
+from engine.models.parts import Parts
 from engine.settings.families import FamilyName
 from engine.settings.training import TrainingSettings
 

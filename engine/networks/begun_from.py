@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.models.family import Attachment, Target
 from engine.models.single_file import Weights
+from engine.models.targets import Attachment, Target
 from engine.networks.dialects import NetworkFile, Place, dialect_of, flattened, place_named
 from engine.reading import parse_json, small_json
 

@@ -11,7 +11,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from engine.models.family import Attachment, Target
+from engine.models.targets import Attachment, Target
 from engine.networks import dropout
 from engine.networks.begun_from import Matrices
 from engine.networks.dropout import Dropouts

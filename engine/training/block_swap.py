@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.models.family import Parts
+from engine.models.parts import Parts
 from engine.settings.training import TrainingSettings
 
 CHECKPOINTED = ("transformer_blocks", "single_transformer_blocks", "layers")

@@ -8,8 +8,8 @@ from typing import Any
 
 from engine.data.captions import Moment, worded
 from engine.data.items import Item
+from engine.models.conditioning import CaptionLimit
 from engine.models.emphasis import weighted_parts
-from engine.models.family import CaptionLimit
 from engine.settings.captions import Captions
 from engine.settings.training import training_options
 

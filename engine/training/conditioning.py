@@ -9,14 +9,16 @@ import torch
 
 from engine.data.batches import MicroBatch, derived_seed
 from engine.data.captions import Moment, only_wordings, varied, vary
-from engine.models.family import Encoded, Family, Parts, Reading
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.family import Family
+from engine.models.parts import Parts
 from engine.settings.captions import Captions
 from engine.training.caption_progress import CaptionProgress
 from engine.training.kept_captions import KeptCaptions
 
 
-class Conditioning:
-    """Conditioning of batches.
+class CaptionConditioning:
+    """CaptionConditioning of batches.
 
     captions: of the pictures, by index.  variations: what happens to each of them when it is shown.
     steps: of the whole run.  trained: the text encoder learns, so captions are encoded anew at every step, with
@@ -41,7 +43,7 @@ class Conditioning:
         self._family, self._parts, self._captions = family, parts, captions
         self._variations, self._reading, self._trained = variations, reading, trained
         self._steps, self._device, self._kept = steps, device, kept
-        self._encoded: dict[str, Encoded] = {}
+        self._encoded: dict[str, Conditioning] = {}
         progress = progress or CaptionProgress()
         if kept:
             kept.encode(self._told, progress)
@@ -55,7 +57,7 @@ class Conditioning:
         """The text encoders are asked no more."""
         return bool(self._kept or self._encoded)
 
-    def read(self, batch: MicroBatch) -> Encoded | None:
+    def read(self, batch: MicroBatch) -> Conditioning | None:
         """What was encoded before of a batch, on the CPU; None where that is done anew.  For threads that read ahead.
 
         Raises Failure.
@@ -66,7 +68,7 @@ class Conditioning:
             return _together([self._encoded.get(caption) or kept.get(index) for caption, index in each])
         return _together([self._encoded[caption] for caption in captions]) if self._encoded else None
 
-    def of(self, batch: MicroBatch, read: Encoded | None = None) -> Encoded:
+    def of(self, batch: MicroBatch, read: Conditioning | None = None) -> Conditioning:
         """What the model is told of a batch, on the training device.  read: of the same batch, where it was read ahead.
 
         Raises Failure.
@@ -96,12 +98,12 @@ class Conditioning:
         progress.check()
 
     @torch.no_grad()
-    def _told(self, captions: Sequence[str]) -> list[Encoded]:
+    def _told(self, captions: Sequence[str]) -> list[Conditioning]:
         """What each says, on the CPU."""
         encoded = self._family.encode_text(self._parts, list(captions), self._reading)
         told = {name: tensor.cpu() for name, tensor in encoded.items()}
         return [{name: tensor[place] for name, tensor in told.items()} for place in range(len(captions))]
 
 
-def _together(captions: list[Encoded]) -> Encoded:
+def _together(captions: list[Conditioning]) -> Conditioning:
     return {name: torch.stack([one[name] for one in captions]) for name in captions[0]}

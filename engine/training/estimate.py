@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from engine.data.captions import may_vary
 from engine.data.training_set import training_set
-from engine.models.concat import KEY
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.extra_channels import EXTRA_CHANNELS
 from engine.models.families import family_of
-from engine.models.family import Encoded, Family, Parts, Reading
-from engine.models.narrow import NF4_BLOCK
+from engine.models.family import Family
+from engine.models.parts import Parts
+from engine.models.quantize import NF4_BLOCK
 from engine.models.skeleton import without_weights
 from engine.models.vae import to_pixels
 from engine.settings.memory import BaseFormat
@@ -163,9 +165,9 @@ class _Estimator:
         files = [sum(file.stat().st_size for file in part.glob("*.safetensors")) for part in source.glob("*/")]
         return max(sum(sizes), max(sizes) + max(files, default=0))
 
-    def _told(self, learns: bool) -> tuple[Encoded, Phase]:
+    def _told(self, learns: bool) -> tuple[Conditioning, Phase]:
         """Sizes of what one caption says, and the phase in which captions are encoded."""
-        said: list[Encoded] = []
+        said: list[Conditioning] = []
         reading = Reading.of(self._settings)
 
         def encode() -> None:
@@ -175,7 +177,7 @@ class _Estimator:
         self._tokens = max(tensor.shape[1] for tensor in said[0].values())
         return {name: torch.empty(t.shape, dtype=t.dtype, device="meta") for name, t in said[0].items()}, phase
 
-    def _training(self, told: Encoded, learns: bool) -> Phase:
+    def _training(self, told: Conditioning, learns: bool) -> Phase:
         settings, learned = self._settings, parameters(self._method)
         gradients = _bytes_of(learned)
         phase = self._phase(
@@ -192,7 +194,7 @@ class _Estimator:
         spare = max(activations, passing, 0)
         return Phase(phase.weights, self._network, gradients, remembered, spare)
 
-    def _validation(self, told: Encoded, learns: bool) -> Phase:
+    def _validation(self, told: Conditioning, learns: bool) -> Phase:
         """The largest batch of those held out, without gradients, while the optimizer waits."""
 
         def measure() -> None:
@@ -209,7 +211,7 @@ class _Estimator:
         looks = [] if settings.dataset.keeps_latents() else parts.of_pictures()
         return [parts.denoiser, *(parts.text_encoders if stay else []), *looks]
 
-    def _loss(self, told: Encoded, learns: bool, shown: Shown) -> Tensor:
+    def _loss(self, told: Conditioning, learns: bool, shown: Shown) -> Tensor:
         settings, parts = self._settings, self._parts
         width, height, batch = shown
         if not settings.dataset.keeps_latents():
@@ -252,7 +254,7 @@ class _Estimator:
         largest = total if at_once and not self._settings.is_fused() else max(p.numel() for p in learned)
         return int(kept), largest * dtype.itemsize
 
-    def _samples(self, told: Encoded, width: int, height: int) -> Phase:
+    def _samples(self, told: Conditioning, width: int, height: int) -> Phase:
         parts = self._parts
 
         def draw() -> None:
@@ -348,14 +350,14 @@ def _encode(parts: Parts, batch: int, width: int, height: int) -> None:
     parts.encode(torch.empty(batch, 3, height, width), None)
 
 
-def _repeated(told: Encoded, batch: int) -> Encoded:
+def _repeated(told: Conditioning, batch: int) -> Conditioning:
     return {name: torch.empty(batch, *tensor.shape[1:], dtype=tensor.dtype) for name, tensor in told.items()}
 
 
-def _beside(parts: Parts, latents: Tensor) -> Encoded:
-    if parts.concat is None:
+def _beside(parts: Parts, latents: Tensor) -> Conditioning:
+    if parts.extra_channels is None:
         return {}
-    return {KEY: latents.new_empty(len(latents), parts.concat.channels, *latents.shape[2:])}
+    return {EXTRA_CHANNELS: latents.new_empty(len(latents), parts.extra_channels.channels, *latents.shape[2:])}
 
 
 def _matrices(module: nn.Module) -> list[nn.Linear]:

@@ -12,15 +12,17 @@ from engine.data.caption_files import CaptionFiles, CaptionFormat
 from engine.data.captions import only_wordings, vary
 from engine.disk import remove_leftovers, why_not
 from engine.failure import Failure
-from engine.models.family import Encoded, Family, Parts, Reading
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.family import Family
 from engine.models.fingerprint import fingerprint
+from engine.models.parts import Parts
 from engine.settings.captions import Captions
 from engine.settings.families import KEPT_CAPTIONS
 from engine.settings.training import TrainingSettings
 from engine.training.caption_progress import CaptionProgress
 from engine.training.hardware import of_first_process
 
-Told = Callable[[Sequence[str]], list[Encoded]]
+Told = Callable[[Sequence[str]], list[Conditioning]]
 """What captions say, each of its own, on the CPU."""
 
 
@@ -52,7 +54,7 @@ class KeptCaptions:
         encoders += settings.memory.encoder_format() or ""
         encoders += f" revision {form.revision}" if form.revision else ""
         self._files = CaptionFiles(form, encoders, settings.dataset.caption_ending())
-        self._in_memory: dict[int, Encoded] = {}
+        self._in_memory: dict[int, Conditioning] = {}
         for folder in {picture.parent for picture in pictures}:
             remove_leftovers(folder)
         self.lacking = self._of_all([index for index in range(len(pictures)) if not self._has(index)])
@@ -75,7 +77,7 @@ class KeptCaptions:
         self._encode(told, progress)
         progress.check()
 
-    def keep(self, index: int, encoded: Encoded) -> None:
+    def keep(self, index: int, encoded: Conditioning) -> None:
         """encoded: of this caption alone, on the CPU.  Raises Failure."""
         picture, caption = self._pictures[index], self.captions[index]
         if not self._files.owns(picture, caption):
@@ -89,7 +91,7 @@ class KeptCaptions:
                 "Make room, allow writing there, or turn off Cache Text Encoder Outputs to Disk.",
             ) from error
 
-    def get(self, index: int) -> Encoded:
+    def get(self, index: int) -> Conditioning:
         """Of one caption, on the CPU; may be asked by several threads.  Raises Failure where its file is gone."""
         if index in self._in_memory:
             return self._in_memory[index]

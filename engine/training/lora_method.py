@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from engine.failure import Failure
-from engine.models.family import Family, Parts, Target
+from engine.models.family import Family
+from engine.models.parts import Parts
+from engine.models.targets import Target
 from engine.networks import refusals
 from engine.networks.begun_from import Matrices, fitted, read, unplaced, usual
 from engine.networks.dropout import Dropouts

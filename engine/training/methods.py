@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from engine.models.family import Family, Parts
+from engine.models.family import Family
+from engine.models.parts import Parts
 from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
 from engine.training.method import Method

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from engine.models.family import Parts
-from engine.models.narrow import narrow
+from engine.models.parts import Parts
+from engine.models.quantize import quantize
 from engine.settings.training import TrainingSettings
 from engine.training.block_swap import BlockSwap, how_many
 
@@ -30,7 +30,7 @@ class Placement:
         for encoder in self._parts.text_encoders:
             self._prepare(encoder)
             if form := self._settings.memory.encoder_format():
-                narrow(encoder, form, self._device)
+                quantize(encoder, form, self._device)
             encoder.to(self._device)
 
     def text_encoders_away(self) -> None:
@@ -42,7 +42,7 @@ class Placement:
         self._prepare(denoiser)
         swaps = how_many(self._settings, self._parts)
         if form := memory.base_format():
-            narrow(denoiser, form, torch.device("cpu") if swaps else self._device)
+            quantize(denoiser, form, torch.device("cpu") if swaps else self._device)
         if swaps:
             BlockSwap(denoiser, swaps, self._device)
         else:

@@ -6,22 +6,22 @@ from dataclasses import dataclass, replace
 
 from engine.data.batches import MicroBatch
 from engine.data.dataset import Latents, Loaded
-from engine.models.family import Encoded
-from engine.training.conditioning import Conditioning
+from engine.models.conditioning import Conditioning
+from engine.training.conditioning import CaptionConditioning
 
 
 @dataclass(frozen=True)
 class Read:
-    """told: see Conditioning.read()."""
+    """told: see CaptionConditioning.read()."""
 
     pictures: Loaded
-    told: Encoded | None
+    told: Conditioning | None
 
 
 class Reader:
     """Called by threads, a batch each."""
 
-    def __init__(self, latents: Latents, conditioning: Conditioning) -> None:
+    def __init__(self, latents: Latents, conditioning: CaptionConditioning) -> None:
         self._latents, self._conditioning = latents, conditioning
 
     def __call__(self, batch: MicroBatch) -> Read:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers import T5EncoderModel
 
-from engine.models.family import Family, Parts, Reading
+from engine.models.conditioning import Reading
+from engine.models.family import Family
+from engine.models.parts import Parts
 from engine.training.caption_progress import CaptionProgress
 
 

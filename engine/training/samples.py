@@ -15,9 +15,12 @@ from torch import nn
 from engine.check.numbers import step_of
 from engine.data.output_names import SAMPLES
 from engine.disk import written_whole
-from engine.models.concat import Given
-from engine.models.family import Drawing, Encoded, Family, Parts, Reading
-from engine.models.given import given_by
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.drawing import Drawing
+from engine.models.extra_channels import InitImage
+from engine.models.family import Family
+from engine.models.init_image import init_image_of
+from engine.models.parts import Parts
 from engine.models.vae import to_pixels
 from engine.runs.events import Sample
 from engine.runs.folder import RunFolder
@@ -54,7 +57,7 @@ class Sampler:
         self._family, self._parts, self._settings, self._run = family, parts, settings, run
         self._seed, self._autocast, self._reading = seed, autocast, replace(reading, negatives=1)
         self._prompts = settings.samples.prompts()
-        self._given = [self._given_by(prompt) for prompt in self._prompts]
+        self._given = [self._init_image_of(prompt) for prompt in self._prompts]
         learns = any(p.requires_grad for encoder in parts.text_encoders for p in encoder.parameters())
         self._told = None if learns else self._tell()
 
@@ -81,7 +84,7 @@ class Sampler:
         report.pause()
 
     @torch.no_grad()
-    def _tell(self) -> list[Encoded]:
+    def _tell(self) -> list[Conditioning]:
         """Of each prompt, what it and its negative prompt say."""
         with ExitStack() as stack:
             for encoder in self._parts.text_encoders:
@@ -93,10 +96,10 @@ class Sampler:
             ]
         return [{name: tensor.cpu() for name, tensor in one.items()} for one in told]
 
-    def _given_by(self, prompt: SamplePrompt) -> Given:
+    def _init_image_of(self, prompt: SamplePrompt) -> InitImage:
         """Read at the start, so that a file that goes later ends nothing.  Raises Failure."""
-        begins_from_pictures = self._parts.concat is not None or self._parts.refines
-        return given_by(prompt, *self._size(prompt)) if begins_from_pictures else Given()
+        begins_from_pictures = self._parts.extra_channels is not None or self._parts.refines
+        return init_image_of(prompt, *self._size(prompt)) if begins_from_pictures else InitImage()
 
     def _size(self, prompt: SamplePrompt) -> tuple[int, int]:
         """(width, height) in pixels; where the prompt says none, of the training size what there are latents for."""
@@ -114,13 +117,15 @@ class Sampler:
         return make_sampler(name, alphas, self._parts.prediction)
 
     def _draw_one(
-        self, prompt: SamplePrompt, told: Encoded, index: int, report: Report, step: int, epoch: int | None
+        self, prompt: SamplePrompt, told: Conditioning, index: int, report: Report, step: int, epoch: int | None
     ) -> None:
         width, height = self._size(prompt)
         seed = self._seed if prompt.seed is None else prompt.seed
         scheduler = self._scheduler(prompt.sampler or self._settings.samples.sample_sampler)
         sample = Drawing(prompt, width, height, seed, self._given[index])
-        here = {name: tensor.to(self._parts.device) for name, tensor in (told | self._parts.beside(sample)).items()}
+        here = {
+            name: tensor.to(self._parts.device) for name, tensor in (told | sample.extra_channels(self._parts)).items()
+        }
         with self._autocast():
             latents = self._family.draw(self._parts, sample, here, scheduler)
         picture = VaeImageProcessor().postprocess(to_pixels(self._parts.vae, latents).float())[0]

@@ -79,7 +79,7 @@ def _decay_steps(settings: OptimizerSettings, total_steps: int) -> int:
 
 
 def restore(schedule: LRScheduler, state: dict[str, Any]) -> None:
-    """Take up what a schedule's state_dict() gave, before take_up().
+    """Take up what a schedule's state_dict() gave, before restore_rates().
 
     Of a state that another kind of schedule wrote, such as a torch class that a schedule-free optimizer once followed,
     only the step counts, where this schedule knows a step's rate without those before it.
@@ -90,7 +90,7 @@ def restore(schedule: LRScheduler, state: dict[str, Any]) -> None:
         schedule.load_state_dict(state)
 
 
-def take_up(schedule: LRScheduler) -> None:
+def restore_rates(schedule: LRScheduler) -> None:
     """Give the optimizer the rates that the schedule has for the next step, after both have taken up a state.
 
     The state's own rates are those of the schedule that wrote it, which may have been a shorter one: a cosine that had

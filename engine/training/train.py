@@ -21,8 +21,8 @@ from engine.data.output_names import SAMPLES
 from engine.data.steps import plan_of
 from engine.disk import remove_leftovers
 from engine.failure import Failure, Stopped
+from engine.models.conditioning import Conditioning, Reading
 from engine.models.families import family_of
-from engine.models.family import Encoded, Reading
 from engine.models.hub import downloads_told
 from engine.objective.objective import Corrupted
 from engine.runs.events import Planned
@@ -31,7 +31,7 @@ from engine.runs.saved_state import Progress, find_state
 from engine.settings.training import TrainingSettings
 from engine.training.caption_lengths import truncated
 from engine.training.caption_progress import CaptionProgress
-from engine.training.conditioning import Conditioning
+from engine.training.conditioning import CaptionConditioning
 from engine.training.hardware import (
     allow_half_gradients,
     device_name,
@@ -53,7 +53,7 @@ from engine.training.read_ahead import Reader
 from engine.training.remembered import remember_t5
 from engine.training.report import Report
 from engine.training.samples import Sampler
-from engine.training.schedules import has_given_rates, learning_rates, make_schedule, restore, take_up
+from engine.training.schedules import has_given_rates, learning_rates, make_schedule, restore, restore_rates
 from engine.training.state import load_state
 from engine.training.training_pictures import training_pictures
 from engine.training.updates import AllAtOnce, Fused, Updates
@@ -148,7 +148,7 @@ def _train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[
         texts = [*only_wordings(captions, variations), "", *asked]
         remember_t5(family, parts, texts, reading, device, progress, apart.texts if apart else ())
     sampler = Sampler(family, parts, settings, run, seed, accelerator.autocast, reading)
-    conditioning = Conditioning(
+    conditioning = CaptionConditioning(
         family, parts, captions, variations, reading, plan.steps, trained, device, kept, progress
     )
     conditioning_apart = apart.conditioning(device, progress) if apart else None
@@ -196,7 +196,7 @@ def _train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[
     )
     objective, resting = family.objective(settings, parts), partial(resting_weights, optimizer.optimizer)
 
-    def answer(corrupted: Corrupted, tell: Callable[[], Encoded], sizes: Tensor) -> Tensor:
+    def answer(corrupted: Corrupted, tell: Callable[[], Conditioning], sizes: Tensor) -> Tensor:
         with accelerator.autocast(), placement.backward_memory():
             noisy, timesteps = corrupted.noisy.to(dtype), corrupted.timesteps
             return family.predict(parts, noisy, timesteps, tell(), sizes.to(device))
@@ -242,7 +242,7 @@ def _train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[
         report.missed(read.pictures.missed)
         shown = latents.shown(read.pictures)
         batch = replace(batch, pictures=shown.pictures)
-        clean, beside = parts.apart(shown.latents)
+        clean, beside = parts.split_channels(shown.latents)
         corrupted = objective.corrupt(clean.to(device, torch.float32))
         prediction = answer(corrupted, lambda: conditioning.of(batch, read.told) | beside, shown.sizes)
         losses = objective.loss(prediction, corrupted, shown.mask) * prior_weights[list(batch.pictures)]
@@ -313,7 +313,7 @@ def _take_up(saved: Saved, method: Method, memory: _Memory) -> None:
     try:
         method.load_state_dict(saved[0])
         memory.load(saved[1])
-        take_up(memory.schedule)
+        restore_rates(memory.schedule)
     except (KeyError, RuntimeError, ValueError) as error:
         raise Failure(
             "The training state is of another network or optimizer, so this run cannot go on from it.",

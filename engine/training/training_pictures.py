@@ -25,8 +25,9 @@ from engine.data.masks import Masks
 from engine.data.source import Source
 from engine.data.training_set import described_by, training_set
 from engine.failure import Failure, Stopped
-from engine.models.family import Family, Parts
+from engine.models.family import Family
 from engine.models.fingerprint import OF_THE_DECODER, fingerprint
+from engine.models.parts import Parts
 from engine.runs.report import Report
 from engine.settings.training import TrainingSettings
 from engine.training.hardware import of_first_process
@@ -173,7 +174,7 @@ def kept_latents(settings: TrainingSettings, family: Family, parts: Parts, since
     since: seconds since 1970; files that are older are written anew.  Raises Failure.
     """
     dataset = settings.dataset
-    if parts.concat and parts.concat.is_drawn and dataset.keeps_latents():
+    if parts.extra_channels and parts.extra_channels.is_drawn and dataset.keeps_latents():
         raise Failure(
             "An inpainting model is shown other parts of a picture at each step, so latents cannot be cached for it.",
             "Turn off Cache latents and Cache latents to disk.",

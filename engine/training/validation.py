@@ -22,12 +22,14 @@ from engine.data.dataset import Shown, together
 from engine.data.folders import short
 from engine.data.items import Item, captions_of
 from engine.data.pictures import UnreadablePicture
-from engine.models.family import Encoded, Family, Parts, Reading
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.family import Family
+from engine.models.parts import Parts
 from engine.objective.objective import Corrupted, TrainingObjective
 from engine.settings.captions import Captions
 from engine.settings.training import TrainingSettings
 from engine.training.caption_progress import CaptionProgress
-from engine.training.conditioning import Conditioning
+from engine.training.conditioning import CaptionConditioning
 from engine.training.kept_captions import kept_captions
 from engine.training.report import Report
 from engine.training.training_pictures import TrainingPictures
@@ -35,7 +37,7 @@ from engine.training.training_pictures import TrainingPictures
 TIMESTEPS = (0.2, 0.4, 0.6, 0.8)
 """Each picture is shown at these, of the way from Min to Max Timestep: sd-scripts' own four."""
 
-Answer = Callable[[Corrupted, Callable[[], Encoded], Tensor], Tensor]
+Answer = Callable[[Corrupted, Callable[[], Conditioning], Tensor], Tensor]
 """The model's to noisy pictures, what it is told of them, and their sizes."""
 
 
@@ -78,9 +80,9 @@ class HeldOutCaptions:
     def needs_encoders(self) -> bool:
         return self._kept is None or self._kept.needs_encoders
 
-    def conditioning(self, device: torch.device, progress: CaptionProgress) -> Conditioning:
+    def conditioning(self, device: torch.device, progress: CaptionProgress) -> CaptionConditioning:
         """To be made while the text encoders are on the device.  Raises Stopped."""
-        return Conditioning(
+        return CaptionConditioning(
             self._family,
             self._parts,
             self.texts,
@@ -103,7 +105,7 @@ class ValidationLoss:
 
     pictures: TrainingPictures
     settings: TrainingSettings
-    conditioning: Conditioning
+    conditioning: CaptionConditioning
     objective: TrainingObjective
     answer: Answer
     parts: Parts
@@ -171,7 +173,7 @@ class ValidationLoss:
             return torch.zeros(2, device=device)
         shown = together(each)
         batch = replace(batch, pictures=shown.pictures)
-        latents, beside = self.parts.apart(shown.latents.to(device, torch.float32))
+        latents, beside = self.parts.split_channels(shown.latents.to(device, torch.float32))
         total = torch.zeros((), device=device)
         for at in TIMESTEPS:
             corrupted = _together(

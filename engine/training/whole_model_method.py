@@ -12,7 +12,8 @@ from engine.data.output_names import is_folder, saved_as
 from engine.disk import folder_written_whole
 from engine.failure import Failure
 from engine.models.diffusers_folder import converted, folder_bytes, save_folder
-from engine.models.family import Family, Parts
+from engine.models.family import Family
+from engine.models.parts import Parts
 from engine.models.weights_file import write_weights
 from engine.settings.training import TrainingSettings
 from engine.training.metadata import DTYPES

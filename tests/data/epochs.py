@@ -15,6 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.parts import Parts
 from PIL import Image
 from torch import Tensor, nn
 
@@ -24,11 +26,10 @@ from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
 from engine.data.steps import plan_of
 from engine.failure import Stopped
-from engine.models.family import Encoded, Parts, Reading
 from engine.settings.hardware import Hardware
 from engine.settings.training import TrainingSettings
 from engine.training.caption_progress import CaptionProgress
-from engine.training.conditioning import Conditioning
+from engine.training.conditioning import CaptionConditioning
 from engine.training.hardware import make_accelerator
 from engine.training.kept_captions import kept_captions
 from engine.training.report import Report
@@ -126,14 +127,14 @@ class CaptionLengths:
     def caption_format(self, parts: Parts) -> CaptionFormat:
         return CaptionFormat("_te.npz", frozenset({"length"}))
 
-    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Encoded:
+    def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
         self.asked += len(captions)
         return {"length": torch.tensor([[float(len(caption))] for caption in captions])}
 
-    def caption_to_file(self, parts: Parts, caption: str, encoded: Encoded) -> dict[str, Any]:
+    def caption_to_file(self, parts: Parts, caption: str, encoded: Conditioning) -> dict[str, Any]:
         return {name: tensor.numpy() for name, tensor in encoded.items()}
 
-    def caption_from_file(self, arrays: Encoded) -> Encoded:
+    def caption_from_file(self, arrays: Conditioning) -> Conditioning:
         return arrays
 
 
@@ -158,7 +159,7 @@ def captions_of_one_process(
     )  # fmt: skip
     progress, device = CaptionProgress(stop=stop), torch.device("cpu")
     try:
-        told = Conditioning(family, parts, captions, variations, Reading(), 9, False, device, kept, progress)
+        told = CaptionConditioning(family, parts, captions, variations, Reading(), 9, False, device, kept, progress)
     except Stopped:
         return {"stopped": family.asked}
     lengths = told.of(MicroBatch(tuple(range(len(pictures))), 1.0, 7, 1, 0))["length"].flatten().tolist()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine.models.conditioning import Reading
 
 from engine.check.check import check
 from engine.data.dataset import Latents
@@ -17,7 +18,6 @@ from engine.data.kept import OnDisk
 from engine.data.latent_files import Wanted
 from engine.data.source import Source
 from engine.data.training_set import training_set
-from engine.models.family import Reading
 from engine.settings.training import TrainingSettings
 from tests.models.loading import NO_SIZES, loaded
 

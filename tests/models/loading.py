@@ -7,11 +7,14 @@ from typing import Any
 
 import torch
 from diffusers.image_processor import VaeImageProcessor
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.drawing import Drawing
+from engine.models.parts import Parts
 from PIL import Image
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.models.families import family_of
-from engine.models.family import Drawing, Encoded, Family, Parts, Reading
+from engine.models.family import Family
 from engine.models.vae import to_pixels
 from engine.settings.training import TrainingSettings
 
@@ -25,7 +28,7 @@ def loaded(name: Path | str = MODEL_FOLDER, dtype: torch.dtype = torch.float32, 
     return family, family.load(settings, dtype)
 
 
-def states(sequence: torch.Tensor) -> Encoded:
+def states(sequence: torch.Tensor) -> Conditioning:
     """A sequence of hidden states as what Stable Diffusion 1 is told."""
     return {"states": sequence}
 
@@ -33,5 +36,5 @@ def states(sequence: torch.Tensor) -> Encoded:
 def drawn_by(family: Family, parts: Parts, sample: Drawing, scheduler: Any) -> Image.Image:
     """The picture, as a run draws it."""
     told = family.encode_text(parts, [sample.prompt.text, sample.prompt.negative], Reading(negatives=1))
-    latents = family.draw(parts, sample, told | parts.beside(sample), scheduler)
+    latents = family.draw(parts, sample, told | sample.extra_channels(parts), scheduler)
     return VaeImageProcessor().postprocess(to_pixels(parts.vae, latents))[0]

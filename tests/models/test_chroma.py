@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.parts import Parts
 
-from engine.models.family import Encoded, Family, Parts, Reading
+from engine.models.family import Family
 from tests.models.loading import NO_SIZES, loaded
 from tests.models.small import pipeline as small
 
@@ -22,12 +24,12 @@ def chroma(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     return loaded(folder, t5xxl_max_token_length=64)
 
 
-def encode(chroma: Loaded, *captions: str) -> Encoded:
+def encode(chroma: Loaded, *captions: str) -> Conditioning:
     with torch.no_grad():
         return chroma[0].encode_text(chroma[1], list(captions), Reading())
 
 
-def answer(chroma: Loaded, encoded: Encoded, noisy: torch.Tensor) -> torch.Tensor:
+def answer(chroma: Loaded, encoded: Conditioning, noisy: torch.Tensor) -> torch.Tensor:
     timesteps = torch.full((len(noisy),), 500)
     return chroma[0].predict(chroma[1], noisy, timesteps, encoded, NO_SIZES)
 

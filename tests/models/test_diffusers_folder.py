@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline
+from engine.models.parts import Parts
 from safetensors.torch import load_file
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.models import flux, recognise, refiner, sd, sd3, sdxl
 from engine.models.classic import name_classes
 from engine.models.diffusers_folder import save_folder, scheduler_from
-from engine.models.family import Family, Parts
+from engine.models.family import Family
 from tests.models.files import write_files
 from tests.models.loading import loaded
 from tests.models.small import FAMILIES, REFINERS_LABELS

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from engine.models.conditioning import Reading
+from engine.models.drawing import Drawing
+from engine.models.parts import Parts
 from safetensors.torch import load_file, save_file
 
 from engine.failure import Failure
 from engine.models import encoders, flux, recognise, refiner, sd, sd3, sdxl
 from engine.models.families import family_of
-from engine.models.family import Drawing, Family, Parts, Reading
+from engine.models.family import Family
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings
 from engine.training.caption_lengths import token_counts
@@ -61,7 +64,7 @@ def answers(family: Family, parts: Parts) -> dict[str, torch.Tensor]:
     with torch.no_grad():
         encoded = family.encode_text(parts, CAPTIONS, Reading())
         latents = parts.encode(pixels, [torch.Generator().manual_seed(i) for i in range(2)])
-        clean, beside = parts.apart(latents)
+        clean, beside = parts.split_channels(latents)
         noisy, timesteps = torch.randn_like(clean), torch.tensor([250, 800])
         sizes = torch.tensor([[64, 128, 0, 0, 64, 128]] * 2)
         answer = family.predict(parts, noisy, timesteps, encoded | beside, sizes)
@@ -154,7 +157,7 @@ def test_a_sample_is_the_picture_that_diffusers_draws(model: Model):
         elif model.family == "chroma":
             told = masked_by_truth_values(theirs, **told)
         elif model.family == "sd2-inpainting":
-            nothing_left = parts.beside(sample)["concat"][:, 1:]
+            nothing_left = sample.extra_channels(parts)["extra_channels"][:, 1:]
             told |= {"image": torch.zeros(1, 3, 128, 64), "mask_image": torch.ones(1, 1, 128, 64), "strength": 1.0}
             told |= {"masked_image_latents": nothing_left}
         if model.family == "sdxl-refiner":

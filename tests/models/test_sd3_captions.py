@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from engine.models.conditioning import Reading
+from engine.models.parts import Parts
 
-from engine.models.family import Family, Parts, Reading
+from engine.models.family import Family
 from engine.settings.training import TrainingSettings
 from engine.training.kept_captions import kept_captions
 from tests.models.loading import loaded

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from engine.models.parts import Parts
 from safetensors.torch import load_file, save_file
 
 from engine.models import recognise, refiner, sd, sdxl
-from engine.models.family import Family, Parts
+from engine.models.family import Family
 from engine.settings.training import TrainingSettings
 from engine.training.whole_model_method import WholeModelMethod
 from tests.models.files import write_files

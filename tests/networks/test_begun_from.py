@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from engine.models.conditioning import Reading
+from engine.models.parts import Parts
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.failure import Failure
-from engine.models.family import Family, Parts, Reading
+from engine.models.family import Family
 from engine.models.layouts.flux import flux_entries
 from engine.models.layouts.unet import original_name
 from engine.networks.begun_from import fitted, read, unplaced

@@ -16,12 +16,14 @@ from diffusers import (
     Lumina2Transformer2DModel,
     UNet2DConditionModel,
 )
+from engine.models.conditioning import Reading
+from engine.models.parts import Parts
+from engine.models.targets import Target
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, Gemma2Config, Gemma2Model
 
 from engine.models import checkpoint
 from engine.models.chroma import Chroma
-from engine.models.family import Parts, Reading, Target
 from engine.models.flux import Flux
 from engine.models.lumina import LuminaImage2
 from engine.models.sdxl import StableDiffusionXL
@@ -162,7 +164,7 @@ def test_a_denoiser_learns_one_picture(family_name: str, tmp_path: Path):
     objective = family.objective(settings, parts)
     torch.manual_seed(0)
     with torch.no_grad():
-        latents, beside = parts.apart(parts.encode(torch.rand(1, 3, 64, 64) * 2 - 1, None))
+        latents, beside = parts.split_channels(parts.encode(torch.rand(1, 3, 64, 64) * 2 - 1, None))
         encoded = family.encode_text(parts, ["a red circle"], Reading()) | beside
     parts.denoiser.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(parts.denoiser.parameters(), lr=3e-3)

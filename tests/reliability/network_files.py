@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from engine.models.parts import Parts
 from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.check.network_weights import check_network_weights
 from engine.failure import Failure
-from engine.models.family import Family, Parts
+from engine.models.family import Family
 from engine.models.layouts.unet import original_name
 from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod

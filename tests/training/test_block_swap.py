@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from engine.models.conditioning import Reading
+from engine.models.parts import Parts
 from torch import Tensor
 
 from engine.models.families import family_of
-from engine.models.family import Parts, Reading
-from engine.models.narrow import narrow
+from engine.models.quantize import quantize
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings
 from engine.training.block_swap import BlockSwap, Swapped, blocks_of
@@ -56,7 +57,7 @@ def step(model: Any, swapped: int, form: Any = None) -> tuple[Tensor, Tensor, Bl
     parts.denoiser.enable_gradient_checkpointing()
     parts.denoiser.train()
     if form:
-        narrow(parts.denoiser, form, CPU)
+        quantize(parts.denoiser, form, CPU)
     swap = BlockSwap(parts.denoiser, swapped, CPU) if swapped else None
     for one in swap.swapped if swap else ():
         make_home_useless(one)

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from engine.models.conditioning import Reading
+from engine.models.parts import Parts
 from torch import nn
 
 from engine.failure import Stopped
-from engine.models.family import Parts, Reading
 from engine.runs.events import EventReader, Stage
 from engine.runs.folder import RunFolder
 from engine.settings.training import TrainingSettings
 from engine.training.caption_progress import CaptionProgress
-from engine.training.conditioning import Conditioning
+from engine.training.conditioning import CaptionConditioning
 from engine.training.kept_captions import KeptCaptions, kept_captions
 from engine.training.report import Report
 from engine.training.train import train
@@ -45,10 +46,10 @@ def kept_in(folder: Path, family: Any, parts: Parts) -> KeptCaptions:
     return kept
 
 
-def encode(family: Any, kept: KeptCaptions | None, progress: CaptionProgress) -> Conditioning:
+def encode(family: Any, kept: KeptCaptions | None, progress: CaptionProgress) -> CaptionConditioning:
     parts, variations = Parts(nn.Module(), nn.Module(), [], []), [KEPT.captions] * COUNT
     device = torch.device("cpu")
-    return Conditioning(family, parts, CAPTIONS, variations, Reading(), 9, False, device, kept, progress)
+    return CaptionConditioning(family, parts, CAPTIONS, variations, Reading(), 9, False, device, kept, progress)
 
 
 @pytest.mark.parametrize("to_disk", [True, False])

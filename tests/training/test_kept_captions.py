@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.parts import Parts
 
 from engine.data.ahead import Ahead
 from engine.data.batches import MicroBatch
@@ -17,9 +19,9 @@ from engine.data.buckets import Placed
 from engine.data.dataset import Latents
 from engine.data.source import Source
 from engine.models.families import family_of
-from engine.models.family import Encoded, Family, Parts, Reading
+from engine.models.family import Family
 from engine.settings.training import TrainingSettings
-from engine.training.conditioning import Conditioning
+from engine.training.conditioning import CaptionConditioning
 from engine.training.kept_captions import KeptCaptions, kept_captions
 from engine.training.read_ahead import Reader
 from tests.models.loading import loaded
@@ -61,11 +63,11 @@ def kept_by(model: Any, pictures: list[Path], captions: list[str], **changes: An
     return kept
 
 
-def conditioning(model: Any, captions: list[str], kept: KeptCaptions | None, **changes: Any) -> Conditioning:
+def conditioning(model: Any, captions: list[str], kept: KeptCaptions | None, **changes: Any) -> CaptionConditioning:
     _, family, parts = model
     settings = TrainingSettings().with_values(changes)
     variations = [settings.captions] * len(captions)
-    return Conditioning(family, parts, captions, variations, READING, 9, False, torch.device("cpu"), kept)
+    return CaptionConditioning(family, parts, captions, variations, READING, 9, False, torch.device("cpu"), kept)
 
 
 def batch_of(*pictures: int) -> MicroBatch:
@@ -188,7 +190,7 @@ def test_what_is_told_is_read_by_the_threads_that_read_pictures_ahead(model: Any
     kept = kept_by(model, pictures, CAPTIONS)
     threads, read = set(), KeptCaptions.get
 
-    def get(self: KeptCaptions, index: int) -> Encoded:
+    def get(self: KeptCaptions, index: int) -> Conditioning:
         threads.add(threading.current_thread().name.partition("_")[0])
         return read(self, index)
 

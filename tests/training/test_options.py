@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from engine.models.conditioning import Reading
 from safetensors.torch import load_file
 
 from engine.failure import Failure
-from engine.models.family import Reading
 from engine.models.sd import StableDiffusion
 from engine.networks.kohya_format import save_lora
 from engine.runs import process

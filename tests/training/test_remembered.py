@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from engine.models.conditioning import Reading
 
-from engine.models.family import Reading
 from engine.training.caption_progress import CaptionProgress
 from engine.training.remembered import Remembering, remember_t5
 from tests.models.loading import loaded

@@ -14,7 +14,7 @@ import torch
 from engine.failure import Failure
 from engine.settings.optimizer import Optimizer
 from engine.training.optimizers import make_optimizer
-from engine.training.schedules import learning_rates, make_schedule, take_up, warmup_steps
+from engine.training.schedules import learning_rates, make_schedule, restore_rates, warmup_steps
 from engine.training.train import _Memory
 
 
@@ -213,7 +213,7 @@ def test_a_run_that_goes_on_longer_has_a_rate_in_its_first_step(name: str):
     its_schedule = make_schedule(longer, settings, 40)
     longer.load_state_dict(state[0])
     its_schedule.load_state_dict(state[1])
-    take_up(its_schedule)
+    restore_rates(its_schedule)
     expected = pytest.approx([0.1 * FINISHED[name], 0.2 * FINISHED[name]], rel=1e-4)
     assert learning_rates(longer, its_schedule) == expected
     assert [group["lr"] for group in longer.param_groups] == expected
@@ -239,7 +239,7 @@ def test_one_that_goes_on_as_it_was_has_the_same_rates_to_the_bit(changes: dict[
     its_schedule = make_schedule(other, settings, 33)
     other.load_state_dict(optimizer.state_dict())
     its_schedule.load_state_dict(schedule.state_dict())
-    take_up(its_schedule)
+    restore_rates(its_schedule)
     for _ in range(20):
         assert [g["lr"] for g in other.param_groups] == [g["lr"] for g in optimizer.param_groups]
         for each in (optimizer, schedule, other, its_schedule):
@@ -265,7 +265,7 @@ def test_a_schedule_free_run_that_once_followed_a_schedule_goes_on(kind: str, ar
     for group, its in zip(state["param_groups"], followed.param_groups, strict=True):
         group["lr"] = its["lr"]
     _Memory(optimizer, schedule, None).load({"optimizer": state, "schedule": old.state_dict()})
-    take_up(schedule)
+    restore_rates(schedule)
     assert schedule.last_epoch == 13
     for _ in range(3):
         assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.2]

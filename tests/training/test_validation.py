@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from engine.models.conditioning import Reading
+from engine.models.parts import Parts
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from engine.data.items import Item
 from engine.data.training_set import training_set
-from engine.models.family import Parts, Reading
 from engine.networks.dropout import Dropouts, attach
 from engine.runs.events import Validated
 from engine.runs.folder import RunFolder

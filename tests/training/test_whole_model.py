@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from engine.models.conditioning import Reading
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -21,7 +22,6 @@ from engine.demo.demo import MODEL_FOLDER
 from engine.models import flux, recognise, refiner, sd, sd3, sdxl
 from engine.models.diffusers_folder import save_folder
 from engine.models.families import family_of
-from engine.models.family import Reading
 from engine.runs import process
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
@@ -120,7 +120,7 @@ def answer(family: Any, parts: Any) -> torch.Tensor:
     with torch.no_grad():
         encoded = family.encode_text(parts, ["a red circle"], Reading())
         torch.manual_seed(4)
-        latents, beside = parts.apart(parts.encode(torch.rand(1, 3, 64, 64), torch.Generator().manual_seed(4)))
+        latents, beside = parts.split_channels(parts.encode(torch.rand(1, 3, 64, 64), torch.Generator().manual_seed(4)))
         return family.predict(parts, torch.randn_like(latents), torch.tensor([400]), encoded | beside, NO_SIZES)
 
 

@@ -17,9 +17,9 @@ from engine.data.holes import hole
 from engine.demo.demo import MODEL_FOLDER
 from engine.failure import Failure
 from engine.models import sd
+from engine.models.drawing import Drawing
 from engine.models.families import family_of
-from engine.models.family import Drawing
-from engine.models.given import given_by
+from engine.models.init_image import init_image_of
 from engine.models.vae import to_latents
 from engine.settings.samples import SamplePrompt
 from engine.settings.training import TrainingSettings
@@ -65,22 +65,22 @@ def prompt(text: str = "a red circle", **files: Path) -> SamplePrompt:
 
 
 def drawing(words: SamplePrompt, seed: int = 5) -> Drawing:
-    return Drawing(words, WIDTH, HEIGHT, seed, given_by(words, WIDTH, HEIGHT))
+    return Drawing(words, WIDTH, HEIGHT, seed, init_image_of(words, WIDTH, HEIGHT))
 
 
 def test_a_prompt_names_the_picture_that_a_sample_begins_from(picture: Path, mask: Path):
     words = prompt(img=picture, mask=mask)
     assert (words.text, words.negative) == ("a red circle", "star")
     assert (words.picture, words.mask) == (str(picture), str(mask))
-    given = given_by(words, WIDTH, HEIGHT)
+    given = init_image_of(words, WIDTH, HEIGHT)
     assert given.picture is not None
     assert given.mask is not None
     ours = ((given.picture[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
     assert np.array_equal(ours, np.asarray(Image.open(picture)))
     assert given.mask.sum() == 32 * 64
-    assert given_by(prompt(), WIDTH, HEIGHT).picture is None
+    assert init_image_of(prompt(), WIDTH, HEIGHT).picture is None
     with pytest.raises(Failure, match="of a sample prompt cannot be read"):
-        given_by(SamplePrompt.parse("x --img nowhere.png"), WIDTH, HEIGHT)
+        init_image_of(SamplePrompt.parse("x --img nowhere.png"), WIDTH, HEIGHT)
     line = words.line()
     assert SamplePrompt.parse(line) == words
 
@@ -95,7 +95,8 @@ def test_an_inpainted_sample_is_the_one_that_diffusers_draws(folders: dict[str, 
         theirs.scheduler = scheduler
         drawn = theirs(
             "a red circle", negative_prompt="star", image=Image.open(picture), mask_image=Image.open(mask),
-            masked_image_latents=parts.beside(sample)["concat"][:, 1:], strength=1.0, guidance_scale=3.0,
+            masked_image_latents=sample.extra_channels(parts)["extra_channels"][:, 1:], guidance_scale=3.0,
+            strength=1.0,
             width=WIDTH, height=HEIGHT, num_inference_steps=3, generator=torch.Generator().manual_seed(5),
         ).images[0]  # fmt: skip
     difference = np.asarray(ours).astype(int) - np.asarray(drawn).astype(int)
@@ -110,14 +111,14 @@ def test_what_is_masked_is_hidden_from_the_model(folders: dict[str, Path], pictu
     image = theirs.image_processor.preprocess(Image.open(picture))
     hidden = theirs.mask_processor.preprocess(Image.open(mask), height=HEIGHT, width=WIDTH)
     with torch.no_grad():
-        concat = parts.beside(sample)["concat"]
+        extra_channels = sample.extra_channels(parts)["extra_channels"]
         mask_there, latents_there = theirs.prepare_mask_latents(
             hidden, image * (hidden < 0.5), 1, HEIGHT, WIDTH, torch.float32, torch.device("cpu"),
             torch.Generator().manual_seed(5), False,
         )  # fmt: skip
-    assert concat.shape == (1, 5, HEIGHT // 8, WIDTH // 8)
-    assert torch.equal(concat[:, :1], mask_there)
-    torch.testing.assert_close(concat[:, 1:], latents_there, atol=1e-5, rtol=1e-5)
+    assert extra_channels.shape == (1, 5, HEIGHT // 8, WIDTH // 8)
+    assert torch.equal(extra_channels[:, :1], mask_there)
+    torch.testing.assert_close(extra_channels[:, 1:], latents_there, atol=1e-5, rtol=1e-5)
 
 
 def test_in_training_each_step_hides_other_parts_and_the_seed_says_which(folders: dict[str, Path]):
@@ -135,8 +136,8 @@ def test_in_training_each_step_hides_other_parts_and_the_seed_says_which(folders
     assert not torch.equal(first[:, 4], other[:, 4])
     assert not torch.equal(first[0, 4], first[1, 4])
     assert set(first[:, 4].unique().tolist()) <= {0.0, 1.0}
-    clean, beside = parts.apart(first)
-    assert torch.equal(torch.cat([clean, beside["concat"]], dim=1), first)
+    clean, beside = parts.split_channels(first)
+    assert torch.equal(torch.cat([clean, beside["extra_channels"]], dim=1), first)
 
 
 def test_holes_are_of_many_sizes_and_a_quarter_leaves_nothing():
@@ -154,7 +155,7 @@ def test_depth_is_what_diffusers_would_show(folders: dict[str, Path], picture: P
     _, parts = loaded(folders["sd2-depth"])
     theirs = small("sd2-depth")
     with torch.no_grad():
-        ours = parts.beside(drawing(prompt(img=picture)))["concat"]
+        ours = drawing(prompt(img=picture)).extra_channels(parts)["extra_channels"]
         depth = theirs.prepare_depth_map(
             Image.open(picture), None, 1, False, torch.float32, torch.device("cpu")
         )  # fmt: skip
@@ -163,7 +164,7 @@ def test_depth_is_what_diffusers_would_show(folders: dict[str, Path], picture: P
     # The picture is scaled by torch here and by pillow there, which rounds to whole numbers.
     torch.testing.assert_close(ours, depth, atol=0.05, rtol=0)
     with torch.no_grad():
-        assert not parts.beside(drawing(prompt()))["concat"].any()
+        assert not drawing(prompt()).extra_channels(parts)["extra_channels"].any()
 
 
 def test_a_sample_follows_the_depth(folders: dict[str, Path], picture: Path):
@@ -196,9 +197,9 @@ def test_the_refiner_refines_the_picture_of_a_prompt(folders: dict[str, Path], p
     """Little noise is put on it, so that it is still to be seen; diffusers draws the same."""
     family, parts = loaded(folders["sdxl-refiner"])
     sample = drawing(prompt(img=picture))
-    assert sample.given.picture is not None
+    assert sample.init_image.picture is not None
     with torch.no_grad():
-        begun = to_latents(parts.vae, sample.given.picture, sample.generator())
+        begun = to_latents(parts.vae, sample.init_image.picture, sample.generator())
         ours = drawn_by(family, parts, sample, make_sampler("euler", parts.alphas_cumprod))
         theirs = small("sdxl-refiner")
         theirs.scheduler = make_sampler("euler", parts.alphas_cumprod)
@@ -289,7 +290,7 @@ def test_a_depth_model_is_loaded_whatever_class_its_list_names_for_preparing_pic
     index.write_text(index.read_text().replace("DPTImageProcessor", "DPTFeatureExtractor"))
     assert "DPTFeatureExtractor" in index.read_text()
     _, parts = loaded(tmp_path / "model")
-    assert parts.concat is not None
+    assert parts.extra_channels is not None
 
 
 def test_a_depth_model_without_the_part_that_sees_depth_is_refused(folders: dict[str, Path], tmp_path: Path):

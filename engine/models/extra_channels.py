@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from engine.data.holes import hole
 from engine.models.vae import to_latents
 
-KEY = "concat"
-"""Where Encoded has it."""
+EXTRA_CHANNELS = "extra_channels"
+"""Their name in Conditioning."""
 
 Noise = list[torch.Generator] | torch.Generator | None
 """Of the VAE's draw; None for torch's own generator."""
 
 
-class Concat(Protocol):
+class ExtraChannels(Protocol):
     channels: int
     is_drawn: bool
     """Whether it is another one each time, so that nothing of it can be kept."""
@@ -37,12 +37,14 @@ class Concat(Protocol):
     def of(self, vae: nn.Module, pixels: Tensor, noise: Noise = None) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1] → (B, channels, h, w), on the VAE's device."""
 
-    def of_sample(self, vae: nn.Module, size: tuple[int, int], given: Given, generator: torch.Generator) -> Tensor:
+    def of_sample(
+        self, vae: nn.Module, size: tuple[int, int], init_image: InitImage, generator: torch.Generator
+    ) -> Tensor:
         """(1, channels, h, w) for a sample of (height, width) pixels."""
 
 
 @dataclass(frozen=True)
-class Given:
+class InitImage:
     """What a sample begins from, where its prompt names it.
 
     picture: (1, 3, H, W) in [-1, 1].  mask: (1, 1, H, W), 1 where it is to be filled in.
@@ -67,13 +69,15 @@ class Masked:
         """Which parts are masked comes from torch's generator."""
         return self._joined(vae, pixels, _holes(pixels, int(torch.randint(2**31, ()))), noise)
 
-    def of_sample(self, vae: nn.Module, size: tuple[int, int], given: Given, generator: torch.Generator) -> Tensor:
+    def of_sample(
+        self, vae: nn.Module, size: tuple[int, int], init_image: InitImage, generator: torch.Generator
+    ) -> Tensor:
         """Without a picture all is to be filled in; without a mask the seed decides where."""
-        if given.picture is None:
+        if init_image.picture is None:
             pixels, mask = torch.zeros(1, 3, *size), torch.ones(1, 1, *size)
         else:
-            pixels = given.picture
-            mask = _holes(pixels, generator.initial_seed()) if given.mask is None else given.mask
+            pixels = init_image.picture
+            mask = _holes(pixels, generator.initial_seed()) if init_image.mask is None else init_image.mask
         return self._joined(vae, pixels, mask, torch.Generator().manual_seed(generator.initial_seed()))
 
     def _joined(self, vae: nn.Module, pixels: Tensor, mask: Tensor, noise: Noise) -> Tensor:
@@ -108,27 +112,33 @@ class Depth:
         least, most = depth.amin(dim=(1, 2, 3), keepdim=True), depth.amax(dim=(1, 2, 3), keepdim=True)
         return 2 * (depth - least) / (most - least).clamp_min(1e-12) - 1
 
-    def of_sample(self, vae: nn.Module, size: tuple[int, int], given: Given, generator: torch.Generator) -> Tensor:
+    def of_sample(
+        self, vae: nn.Module, size: tuple[int, int], init_image: InitImage, generator: torch.Generator
+    ) -> Tensor:
         """Without a picture all is equally far."""
-        shown = torch.zeros(1, 3, *size) if given.picture is None else given.picture
+        shown = torch.zeros(1, 3, *size) if init_image.picture is None else init_image.picture
         depth = self.of(vae, shown)
-        return torch.zeros_like(depth) if given.picture is None else depth
+        return torch.zeros_like(depth) if init_image.picture is None else depth
 
 
-def with_concat(noisy: Tensor, told: dict[str, Tensor]) -> Tensor:
+def with_extra_channels(noisy: Tensor, told: dict[str, Tensor]) -> Tensor:
     """The UNet's input: noisy latents, and behind them what is shown beside."""
-    return torch.cat([noisy, told[KEY].to(noisy.device, noisy.dtype)], dim=1) if KEY in told else noisy
+    return (
+        torch.cat([noisy, told[EXTRA_CHANNELS].to(noisy.device, noisy.dtype)], dim=1)
+        if EXTRA_CHANNELS in told
+        else noisy
+    )
 
 
 @contextmanager
-def shown_beside(unet: nn.Module, told: dict[str, Tensor]) -> Iterator[None]:
+def extra_channels_shown(unet: nn.Module, told: dict[str, Tensor]) -> Iterator[None]:
     """Within the block, the UNet can be asked as one without further channels: diffusers' plain pipelines do."""
 
     def join(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        beside = told[KEY].expand(len(inputs[0]), -1, -1, -1)
-        return (with_concat(inputs[0], {KEY: beside}), *inputs[1:])
+        beside = told[EXTRA_CHANNELS].expand(len(inputs[0]), -1, -1, -1)
+        return (with_extra_channels(inputs[0], {EXTRA_CHANNELS: beside}), *inputs[1:])
 
-    hook = unet.register_forward_pre_hook(join) if KEY in told else None
+    hook = unet.register_forward_pre_hook(join) if EXTRA_CHANNELS in told else None
     try:
         yield
     finally:

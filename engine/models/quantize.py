@@ -18,7 +18,7 @@ NF4_BLOCK = 64
 """Weights that share a scale."""
 
 
-def narrow(module: nn.Module, form: BaseFormat, device: torch.device) -> None:
+def quantize(module: nn.Module, form: BaseFormat, device: torch.device) -> None:
     """Put the module on the device, the frozen matrices of its blocks in this format, one after the other.
 
     So the device never holds the whole of it at full width.  What stands outside the blocks (embeddings, the last
@@ -32,11 +32,11 @@ def narrow(module: nn.Module, form: BaseFormat, device: torch.device) -> None:
     for parent in within:
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear and not layer.weight.requires_grad and name not in kept:
-                setattr(parent, name, NarrowLinear(layer, form, device))
+                setattr(parent, name, QuantizedLinear(layer, form, device))
     module.to(device)
 
 
-class NarrowLinear(nn.Module):
+class QuantizedLinear(nn.Module):
     """A Linear whose weight (out, in) is made wide for each use, in the backward pass too.
 
     bitsandbytes' own layers hold on to weights and inputs in ways that checkpointing does not see.

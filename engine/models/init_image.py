@@ -12,15 +12,15 @@ from torch import Tensor
 from engine.data.examining import reason
 from engine.data.opening import in_eight_bits, opened
 from engine.failure import Failure
-from engine.models.concat import Given
+from engine.models.extra_channels import InitImage
 from engine.settings.samples import SamplePrompt
 
 
-def given_by(prompt: SamplePrompt, width: int, height: int) -> Given:
+def init_image_of(prompt: SamplePrompt, width: int, height: int) -> InitImage:
     """Scaled until they cover width × height pixels, and cropped around the middle.  Raises Failure."""
     picture = _read(prompt.picture, width, height) if prompt.picture else None
     mask = _read(prompt.mask, width, height) if prompt.mask else None
-    return Given(
+    return InitImage(
         None if picture is None else picture / 127.5 - 1,
         None if mask is None else (mask[:, :1] > 127).float(),
     )

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from engine.models.conditioning import Reading
+from engine.models.parts import Parts
 from torch import Tensor, nn
 
-from engine.models.family import Parts, Reading
 from engine.models.flux import Flux
-from engine.models.narrow import NarrowLinear, narrow
+from engine.models.quantize import QuantizedLinear, quantize
 from engine.networks.lora import LoraNetwork
 from engine.settings.memory import BaseFormat, Memory
 from engine.settings.training import TrainingSettings
@@ -55,7 +56,7 @@ def block_bytes(module: nn.Module) -> int:
 def test_an_answer_stays_near_and_the_blocks_shrink(model: Any, form: BaseFormat):
     parts = parts_of(model)
     exact, before = answer(parts), block_bytes(parts.denoiser)
-    narrow(parts.denoiser, form, CPU)
+    quantize(parts.denoiser, form, CPU)
     assert block_bytes(parts.denoiser) <= before * BITS[form] / 32 * 1.02
     error = (answer(parts) - exact).norm() / exact.norm()
     assert 0 < error < {"fp8": 0.03, "int8": 0.03, "nf4": 0.12}[form]
@@ -70,7 +71,7 @@ def test_a_lora_learns_on_it_as_on_the_exact_weights(model: Any, form: BaseForma
         torch.manual_seed(0)
         network = LoraNetwork(Flux(TrainingSettings()).lora_targets(parts)[1:], rank=4, alpha=4)
         if narrowed:
-            narrow(parts.denoiser, form, CPU)
+            quantize(parts.denoiser, form, CPU)
         parts.denoiser.enable_gradient_checkpointing()
         parts.denoiser.train()
         with torch.autocast("cpu", torch.bfloat16):
@@ -86,7 +87,7 @@ def test_a_lora_learns_on_it_as_on_the_exact_weights(model: Any, form: BaseForma
 def test_fp8_rounds_each_row_by_its_own_largest_weight():
     layer = nn.Linear(4, 2, bias=False)
     layer.weight.data = torch.tensor([[448.0, 1.0, -2.0, 0.0], [0.00448, 0.00001, -0.00002, 0.0]])
-    narrowed = NarrowLinear(layer, "fp8", CPU)
+    narrowed = QuantizedLinear(layer, "fp8", CPU)
     torch.testing.assert_close(narrowed(torch.eye(4)).T, layer.weight.data)
     x = torch.randn(3, 4, requires_grad=True)
     narrowed(x).sum().backward()
@@ -96,10 +97,10 @@ def test_fp8_rounds_each_row_by_its_own_largest_weight():
 def test_t5_keeps_the_layer_that_asks_for_its_own_format(model: Any):
     parts = parts_of(model)
     before = answer(parts)
-    narrow(parts.text_encoders[1], "fp8", CPU)
+    quantize(parts.text_encoders[1], "fp8", CPU)
     kinds = {name.rpartition(".")[2]: type(module) for name, module in parts.text_encoders[1].named_modules()}
     assert kinds["wo"] is nn.Linear
-    assert kinds["wi_0"] is NarrowLinear
+    assert kinds["wi_0"] is QuantizedLinear
     assert 0 < (answer(parts) - before).norm() / before.norm() < 0.03
 
 
