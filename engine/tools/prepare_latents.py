@@ -200,7 +200,17 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
         stopped = "stop" in control.take()
         return stopped
 
-    pictures = encoded_pictures(items, [], training, parts, kept, 0, accelerator, report, progress)
+    pictures = encoded_pictures(
+        items,
+        [],
+        training,
+        parts,
+        kept=kept,
+        seed=0,
+        accelerator=accelerator,
+        report=report,
+        progress=progress,
+    )
     for picture, examined in pictures.found.items():
         if examined.left_out:
             report.left_out(picture, examined.left_out)

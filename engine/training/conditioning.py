@@ -1,4 +1,4 @@
-"""The captions as the model reads them: encoded once where neither they nor the text encoder change."""
+"""The conditioning of batches by their captions: encoded once where neither captions nor text encoders change."""
 
 from __future__ import annotations
 
@@ -9,47 +9,42 @@ import torch
 
 from engine.data.batches import MicroBatch, derived_seed
 from engine.data.captions import Moment, only_wordings, varied, vary
-from engine.models.conditioning import Conditioning, Reading
-from engine.models.family import Family
-from engine.models.parts import Parts
+from engine.models.conditioning import Conditioning
 from engine.settings.captions import Captions
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.caption_progress import CaptionProgress
 from engine.training.kept_captions import KeptCaptions
 
 
 class CaptionConditioning:
-    """CaptionConditioning of batches.
+    """Made while the text encoders are where they compute: where none of them learns, and each caption has one
+    wording, all are encoded now.
 
     captions: of the pictures, by index.  variations: what happens to each of them when it is shown.
-    steps: of the whole run.  trained: the text encoder learns, so captions are encoded anew at every step, with
-    gradients. Without that, and where each caption has one wording, they are encoded now.
-    device: where the training computes.  kept: where they are kept in files.
+    steps: of the whole run.  device: where the training computes.  kept: where they are kept in files.
     progress: told while captions are encoded, and asked whether to stop.  Raises Failure, Stopped.
     """
 
     def __init__(
         self,
-        family: Family,
-        parts: Parts,
+        encoder: CaptionEncoder,
         captions: Sequence[str],
         variations: Sequence[Captions],
-        reading: Reading,
+        *,
         steps: int,
-        trained: bool,
         device: torch.device,
         kept: KeptCaptions | None = None,
         progress: CaptionProgress | None = None,
     ) -> None:
-        self._family, self._parts, self._captions = family, parts, captions
-        self._variations, self._reading, self._trained = variations, reading, trained
+        self._encoder, self._captions, self._variations = encoder, captions, variations
         self._steps, self._device, self._kept = steps, device, kept
         self._encoded: dict[str, Conditioning] = {}
         progress = progress or CaptionProgress()
         if kept:
-            kept.encode(self._told, progress)
+            kept.encode(progress)
             if kept.drops:
                 self._encode([""], progress)
-        elif not trained and not vary(captions, variations):
+        elif not encoder.learns and not vary(captions, variations):
             self._encode([*only_wordings(captions, variations), ""], progress)
 
     @property
@@ -69,15 +64,14 @@ class CaptionConditioning:
         return _together([self._encoded[caption] for caption in captions]) if self._encoded else None
 
     def of(self, batch: MicroBatch, read: Conditioning | None = None) -> Conditioning:
-        """What the model is told of a batch, on the training device.  read: of the same batch, where it was read ahead.
+        """Of a batch, on the training device.  read: what read() gave of it, where that was called ahead.
 
         Raises Failure.
         """
         read = self.read(batch) if read is None else read
-        if read is not None:
-            return {name: tensor.to(self._device) for name, tensor in read.items()}
-        with torch.set_grad_enabled(self._trained and torch.is_grad_enabled()):
-            return self._family.encode_text(self._parts, self.captions_of(batch), self._reading)
+        if read is None:
+            return self._encoder.encode(self.captions_of(batch))
+        return {name: tensor.to(self._device) for name, tensor in read.items()}
 
     def captions_of(self, batch: MicroBatch) -> list[str]:
         """The captions of a batch as they are shown in it."""
@@ -94,15 +88,8 @@ class CaptionConditioning:
 
     def _encode(self, captions: Iterable[str], progress: CaptionProgress) -> None:
         for some in progress.portions(list(dict.fromkeys(captions))):
-            self._encoded |= zip(some, self._told(some), strict=True)
+            self._encoded |= zip(some, self._encoder.encode_each(some), strict=True)
         progress.check()
-
-    @torch.no_grad()
-    def _told(self, captions: Sequence[str]) -> list[Conditioning]:
-        """What each says, on the CPU."""
-        encoded = self._family.encode_text(self._parts, list(captions), self._reading)
-        told = {name: tensor.cpu() for name, tensor in encoded.items()}
-        return [{name: tensor[place] for name, tensor in told.items()} for place in range(len(captions))]
 
 
 def _together(captions: list[Conditioning]) -> Conditioning:

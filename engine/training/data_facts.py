@@ -21,7 +21,7 @@ Shown = tuple[Item, str, Placed]
 
 
 def data_facts(
-    settings: TrainingSettings, plan: StepPlan, items: list[Item], captions: list[str], places: list[Placed]
+    settings: TrainingSettings, plan: StepPlan, *, items: list[Item], captions: list[str], places: list[Placed]
 ) -> dict[str, Any]:
     """Of a dataset config's datasets each by itself, in ss_datasets; else of all pictures together.
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +17,8 @@ from torch import Tensor, nn
 
 from engine.data.captions import may_vary
 from engine.data.training_set import training_set
-from engine.models.conditioning import Conditioning, Reading
+from engine.models.conditioning import Conditioning
 from engine.models.extra_channels import EXTRA_CHANNELS
-from engine.models.families import family_of
-from engine.models.family import Family
 from engine.models.parts import Parts
 from engine.models.quantize import NF4_BLOCK
 from engine.models.skeleton import without_weights
@@ -29,12 +27,14 @@ from engine.settings.memory import BaseFormat
 from engine.settings.training import TrainingSettings
 from engine.training.block_swap import AHEAD, blocks_of, how_many, spread
 from engine.training.caption_progress import CAPTIONS_AT_A_TIME
-from engine.training.hardware import choose_precision, learned_dtype, save_memory, weight_dtype
+from engine.training.hardware import Precision, choose_precision
 from engine.training.ledger import counted, without_contents
 from engine.training.metadata import DTYPES
-from engine.training.method import Method, parameters
-from engine.training.methods import method_of
+from engine.training.method import parameters
+from engine.training.model import Examples, Model
 from engine.training.optimizers import make_optimizer
+from engine.training.stages.attach import attach
+from engine.training.stages.load import load_model
 
 Device = Literal["cuda", "cpu"]
 
@@ -55,7 +55,7 @@ a weight: some keep a figure a row and a column, which of 3×3 kernels is two th
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Phase:
     """What is in memory at the fullest moment of a part of a run, in bytes.
 
@@ -106,44 +106,42 @@ def estimate(settings: TrainingSettings, device: Device) -> Estimate:
 class _Estimator:
     def __init__(self, settings: TrainingSettings, device: Device) -> None:
         self._settings, self._device = settings, device
-        precision, _ = choose_precision(settings.hardware.mixed_precision, device == "cuda")
-        self._dtype = weight_dtype(precision)
+        mixed, _ = choose_precision(settings.hardware.mixed_precision, device == "cuda")
+        precision = Precision.of(settings, mixed)
+        self._dtype = precision.frozen
         self._whole = settings.method != "lora"
-        learned_as = learned_dtype(settings.memory, precision)
-        self._family: Family = family_of(settings)
         with without_weights():
-            self._parts = self._family.load(settings, learned_as if self._whole else self._dtype)
+            loaded = load_model(settings, precision)
         with torch.device("meta"):
-            self._method: Method = method_of(self._family, self._parts, settings, 1, learned_as)
-        if settings.hardware.gradient_checkpointing:
-            save_memory(self._parts.denoiser, *self._parts.text_encoders)
+            attached = attach(settings, loaded, precision, total_steps=1)
+        self._family, self._parts = loaded.family, loaded.parts
+        self._method, self._encoder = attached.method, attached.encoder
         if self._whole:
-            self._narrow_what_rests()
+            self._convert_what_is_frozen()
         self._shown, self._held_out = _largest_batches(settings)
         self._tokens = 1  # of a caption, once that is known
         self._network = 0 if self._whole else _bytes_of(parameters(self._method))
 
     def estimate(self, program: int) -> Estimate:
         parts, settings = self._parts, self._settings
-        learns = self._method.trains_text_encoder
         width, height, batch = max(self._shown, self._held_out, key=math.prod)
         encoded_together = settings.dataset.vae_batch_size or batch
         phases = {}
         if self._device == "cpu":
-            phases["loading"] = Phase(self._while_loading())
+            phases["loading"] = Phase(weights=self._while_loading())
         phases["latents"] = self._phase(parts.of_pictures(), lambda: _encode(parts, encoded_together, width, height))
-        told = self._told(learns)
-        if not learns:
-            phases["captions"] = told[1]
-        phases["training"] = self._training(told[0], learns)
+        of_captions, captions = self._captions()
+        if not self._encoder.learns:
+            phases["captions"] = captions
+        phases["training"] = self._training(of_captions)
         if math.prod(self._held_out) > math.prod(self._shown):
-            phases["validation"] = self._validation(told[0], learns)
+            phases["validation"] = self._validation(of_captions)
         prompts = settings.samples.prompts()
         if prompts:
             width, height = (
                 max(getattr(p, side) or own for p in prompts) for side, own in (("width", width), ("height", height))
             )
-            phases["samples"] = self._samples(told[0], width, height)
+            phases["samples"] = self._samples(of_captions, width, height)
         if self._device == "cpu" and self._whole:
             phases["saving"] = self._saving(phases["training"])
         return Estimate(phases, program)
@@ -152,7 +150,7 @@ class _Estimator:
         """The model once more, in the number format of its file."""
         width = DTYPES[self._settings.source_model.save_precision].itemsize
         copied = sum(tensor.numel() * width for module in self._parts.modules() for tensor in _tensors(module))
-        return Phase(training.weights, optimizer=training.optimizer, activations=copied)
+        return Phase(weights=training.weights, optimizer=training.optimizer, activations=copied)
 
     def _while_loading(self) -> int:
         """Bytes where nothing is narrow yet, with the file that is being read: of a folder's largest part, which comes
@@ -165,24 +163,19 @@ class _Estimator:
         files = [sum(file.stat().st_size for file in part.glob("*.safetensors")) for part in source.glob("*/")]
         return max(sum(sizes), max(sizes) + max(files, default=0))
 
-    def _told(self, learns: bool) -> tuple[Conditioning, Phase]:
-        """Sizes of what one caption says, and the phase in which captions are encoded."""
-        said: list[Conditioning] = []
-        reading = Reading.of(self._settings)
+    def _captions(self) -> tuple[Conditioning, Phase]:
+        """Conditioning of some captions, as sizes alone, and the phase in which captions are encoded."""
+        encoded: list[Conditioning] = []
+        phase = self._phase(
+            self._parts.text_encoders, lambda: encoded.append(self._encoder.encode(["a"] * CAPTIONS_AT_A_TIME))
+        )
+        self._tokens = max(tensor.shape[1] for tensor in encoded[0].values())
+        return {name: torch.empty(t.shape, dtype=t.dtype, device="meta") for name, t in encoded[0].items()}, phase
 
-        def encode() -> None:
-            said.append(self._family.encode_text(self._parts, ["a"] * CAPTIONS_AT_A_TIME, reading))
-
-        phase = self._phase(self._parts.text_encoders, encode)
-        self._tokens = max(tensor.shape[1] for tensor in said[0].values())
-        return {name: torch.empty(t.shape, dtype=t.dtype, device="meta") for name, t in said[0].items()}, phase
-
-    def _training(self, told: Conditioning, learns: bool) -> Phase:
+    def _training(self, of_captions: Conditioning) -> Phase:
         settings, learned = self._settings, parameters(self._method)
         gradients = _bytes_of(learned)
-        phase = self._phase(
-            self._on_device(learns), lambda: self._loss(told, learns, self._shown).backward(), grad=True
-        )
+        phase = self._phase(self._on_device(), lambda: self._loss(of_captions, self._shown).backward(), grad=True)
         if settings.is_fused():
             gradients = max(p.numel() * p.element_size() for p in learned)
             # The count holds them all, for nothing updates the weights there.
@@ -192,42 +185,54 @@ class _Estimator:
         remembered, passing = self._optimizer
         # Gradients come as activations go; the step itself needs room when activations are gone.
         spare = max(activations, passing, 0)
-        return Phase(phase.weights, self._network, gradients, remembered, spare)
+        return Phase(
+            weights=phase.weights,
+            network=self._network,
+            gradients=gradients,
+            optimizer=remembered,
+            activations=spare,
+        )
 
-    def _validation(self, told: Conditioning, learns: bool) -> Phase:
+    def _validation(self, of_captions: Conditioning) -> Phase:
         """The largest batch of those held out, without gradients, while the optimizer waits."""
 
         def measure() -> None:
-            self._loss(told, learns, self._held_out)
+            self._loss(of_captions, self._held_out)
 
-        phase = self._phase(self._on_device(learns), measure)
+        phase = self._phase(self._on_device(), measure)
         remembered, _ = self._optimizer
-        return Phase(phase.weights, self._network, 0, remembered, phase.activations)
+        return replace(phase, network=self._network, optimizer=remembered)
 
-    def _on_device(self, learns: bool) -> list[nn.Module]:
+    def _on_device(self) -> list[nn.Module]:
         """What is there while it trains."""
         settings, parts = self._settings, self._parts
-        stay = learns or may_vary(ANY_CAPTION, settings.captions)
+        stay = self._encoder.learns or may_vary(ANY_CAPTION, settings.captions)
         looks = [] if settings.dataset.keeps_latents() else parts.of_pictures()
         return [parts.denoiser, *(parts.text_encoders if stay else []), *looks]
 
-    def _loss(self, told: Conditioning, learns: bool, shown: Shown) -> Tensor:
-        settings, parts = self._settings, self._parts
-        width, height, batch = shown
-        if not settings.dataset.keeps_latents():
+    def _loss(self, of_captions: Conditioning, shown: Shown) -> Tensor:
+        """What a batch costs, by the method's own code."""
+        parts, (width, height, batch) = self._parts, shown
+        if not self._settings.dataset.keeps_latents():
             with torch.no_grad():
                 _encode(parts, batch, width, height)
-        objective = self._family.objective(settings, parts)
         latents = torch.empty(batch, parts.channels, height // parts.stride, width // parts.stride)
-        corrupted = objective.corrupt(latents)
-        with self._autocast(), self._offloaded():
-            reading = Reading.of(settings)
-            encoded = self._family.encode_text(parts, ["a"] * batch, reading) if learns else _repeated(told, batch)
-            encoded |= _beside(parts, latents)
-            answer = self._family.predict(
-                parts, corrupted.noisy.to(self._dtype), corrupted.timesteps, encoded, torch.empty(batch, 6)
-            )
-        return objective.loss(answer, corrupted).mean()
+
+        def conditioning() -> Conditioning:
+            encoded = self._encoder.encode(["a"] * batch) if self._encoder.learns else _repeated(of_captions, batch)
+            return encoded | _extra_channels(parts, latents)
+
+        model = Model(
+            family=self._family,
+            parts=parts,
+            objective=self._family.objective(self._settings, parts),
+            dtype=self._dtype,
+            device=torch.device("cpu"),
+            autocast=self._autocast,
+            offload=self._offloaded,
+        )
+        examples = Examples(latents, torch.empty(batch, 6), None, conditioning)
+        return self._method.losses(model, examples, model.objective.corrupt).mean()
 
     @cached_property
     def _optimizer(self) -> tuple[int, int]:
@@ -254,21 +259,21 @@ class _Estimator:
         largest = total if at_once and not self._settings.is_fused() else max(p.numel() for p in learned)
         return int(kept), largest * dtype.itemsize
 
-    def _samples(self, told: Conditioning, width: int, height: int) -> Phase:
+    def _samples(self, of_captions: Conditioning, width: int, height: int) -> Phase:
         parts = self._parts
 
         def draw() -> None:
             sides = height // parts.stride, width // parts.stride
             latents = torch.empty(2, parts.channels, *sides, dtype=self._dtype)
-            encoded = _repeated(told, 2) | _beside(parts, latents)
+            encoded = _repeated(of_captions, 2) | _extra_channels(parts, latents)
             with self._autocast():
                 self._family.predict(parts, latents, torch.empty(2), encoded, torch.empty(2, 6))
             to_pixels(parts.vae, latents[:1])
 
-        learning = parts.text_encoders if self._method.trains_text_encoder else []
+        learning = parts.text_encoders if self._encoder.learns else []
         phase = self._phase([parts.denoiser, *parts.of_pictures(), *learning], draw)
         remembered, _ = self._optimizer
-        return Phase(phase.weights, self._network, 0, remembered, phase.activations)
+        return replace(phase, network=self._network, optimizer=remembered)
 
     def _phase(self, modules: list[nn.Module], work: Callable[[], None], grad: bool = False) -> Phase:
         """What the work needs with these modules on the device.  On a CPU the others are in the same memory."""
@@ -284,7 +289,7 @@ class _Estimator:
             weights += sum(self._weights(module) for module in self._parts.modules() if id(module) not in forms)
         elif id(self._parts.denoiser) in forms:
             weights -= self._swapped()
-        return Phase(weights, activations=activations)
+        return Phase(weights=weights, activations=activations)
 
     def _weights(self, module: nn.Module) -> int:
         """Bytes of a part without the network that is put on it, the frozen matrices of its blocks in few bits."""
@@ -314,8 +319,8 @@ class _Estimator:
         ]  # fmt: skip
         return int(sum(sorted(sizes)[:-AHEAD]))
 
-    def _narrow_what_rests(self) -> None:
-        for module in self._parts.modules():
+    def _convert_what_is_frozen(self) -> None:
+        for module in (self._parts.denoiser, *self._parts.text_encoders):
             if not any(parameter.requires_grad for parameter in module.parameters()):
                 module.to(self._dtype)
 
@@ -350,11 +355,11 @@ def _encode(parts: Parts, batch: int, width: int, height: int) -> None:
     parts.encode(torch.empty(batch, 3, height, width), None)
 
 
-def _repeated(told: Conditioning, batch: int) -> Conditioning:
-    return {name: torch.empty(batch, *tensor.shape[1:], dtype=tensor.dtype) for name, tensor in told.items()}
+def _repeated(conditioning: Conditioning, batch: int) -> Conditioning:
+    return {name: torch.empty(batch, *tensor.shape[1:], dtype=tensor.dtype) for name, tensor in conditioning.items()}
 
 
-def _beside(parts: Parts, latents: Tensor) -> Conditioning:
+def _extra_channels(parts: Parts, latents: Tensor) -> Conditioning:
     if parts.extra_channels is None:
         return {}
     return {EXTRA_CHANNELS: latents.new_empty(len(latents), parts.extra_channels.channels, *latents.shape[2:])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -11,8 +12,22 @@ from torch import nn
 
 from engine.settings.hardware import Hardware
 from engine.settings.memory import Memory
+from engine.settings.training import TrainingSettings
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Number formats.  frozen: of weights that are not trained.  learned: of those that are."""
+
+    frozen: torch.dtype
+    learned: torch.dtype
+
+    @classmethod
+    def of(cls, settings: TrainingSettings, mixed: str) -> Precision:
+        """mixed: the mixed precision that the machine can do, see choose_precision()."""
+        return cls(weight_dtype(mixed), learned_dtype(settings.memory, mixed))
 
 
 def make_accelerator(settings: Hardware) -> tuple[Accelerator, list[str]]:

@@ -12,18 +12,14 @@ from engine.data.caption_files import CaptionFiles, CaptionFormat
 from engine.data.captions import only_wordings, vary
 from engine.disk import remove_leftovers, why_not
 from engine.failure import Failure
-from engine.models.conditioning import Conditioning, Reading
-from engine.models.family import Family
+from engine.models.conditioning import Conditioning
 from engine.models.fingerprint import fingerprint
-from engine.models.parts import Parts
 from engine.settings.captions import Captions
 from engine.settings.families import KEPT_CAPTIONS
 from engine.settings.training import TrainingSettings
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.caption_progress import CaptionProgress
 from engine.training.hardware import of_first_process
-
-Told = Callable[[Sequence[str]], list[Conditioning]]
-"""What captions say, each of its own, on the CPU."""
 
 
 class KeptCaptions:
@@ -38,19 +34,19 @@ class KeptCaptions:
 
     def __init__(
         self,
-        family: Family,
-        parts: Parts,
+        encoder: CaptionEncoder,
         form: CaptionFormat,
         settings: TrainingSettings,
+        *,
         pictures: Sequence[Path],
         captions: Sequence[str],
         variations: Sequence[Captions],
-        reading: Reading,
         accelerator: Accelerator | None = None,
     ) -> None:
-        self._family, self._parts, self._pictures, self._accelerator = family, parts, pictures, accelerator
+        self._encoder, self._pictures, self._accelerator = encoder, pictures, accelerator
         self.captions = only_wordings(captions, variations)
-        encoders = f"{fingerprint(parts.text_encoders)} {reading.clip_skip} {reading.tokens} {form.before}"
+        reading = encoder.reading
+        encoders = f"{fingerprint(encoder.parts.text_encoders)} {reading.clip_skip} {reading.tokens} {form.before}"
         encoders += settings.memory.encoder_format() or ""
         encoders += f" revision {form.revision}" if form.revision else ""
         self._files = CaptionFiles(form, encoders, settings.dataset.caption_ending())
@@ -65,16 +61,16 @@ class KeptCaptions:
     def needs_encoders(self) -> bool:
         return bool(self.lacking) or self.drops
 
-    def encode(self, told: Told, progress: CaptionProgress) -> None:
+    def encode(self, progress: CaptionProgress) -> None:
         """Encode and keep what is lacking; what is kept stays where the user stops it.  Raises Failure, Stopped.
 
         Several processes each do a part, and all of them what is not to be found in files after that.
         """
         if self._accelerator and self._accelerator.num_processes > 1:
-            self._encode(told, progress, self._accelerator.process_index, self._accelerator.num_processes)
+            self._encode(progress, self._accelerator.process_index, self._accelerator.num_processes)
             self._accelerator.wait_for_everyone()
             self.lacking = [index for index in self.lacking if index not in self._in_memory and not self._has(index)]
-        self._encode(told, progress)
+        self._encode(progress)
         progress.check()
 
     def keep(self, index: int, encoded: Conditioning) -> None:
@@ -84,7 +80,8 @@ class KeptCaptions:
             self._in_memory[index] = encoded
             return
         try:
-            self._files.write(picture, caption, self._family.caption_to_file(self._parts, caption, encoded))
+            arrays = self._encoder.family.caption_to_file(self._encoder.parts, caption, encoded)
+            self._files.write(picture, caption, arrays)
         except OSError as error:
             raise Failure(
                 f"The encoded caption of {picture} cannot be kept beside it: {why_not(error)}.",
@@ -102,15 +99,15 @@ class KeptCaptions:
             raise Failure(
                 f"The encoded caption of {picture} can no longer be read: {error}.", "Press Resume to encode it anew."
             ) from error
-        return self._family.caption_from_file({name: torch.from_numpy(array) for name, array in arrays.items()})
+        return self._encoder.family.caption_from_file({name: torch.from_numpy(array) for name, array in arrays.items()})
 
-    def _encode(self, told: Told, progress: CaptionProgress, rank: int = 0, processes: int = 1) -> None:
+    def _encode(self, progress: CaptionProgress, rank: int = 0, processes: int = 1) -> None:
         """Each different caption once, whatever pictures have it."""
         of_caption: dict[str, list[int]] = {}
         for index in self.lacking:
             of_caption.setdefault(self.captions[index], []).append(index)
         for some in progress.portions(list(of_caption)[rank::processes]):
-            for caption, encoded in zip(some, told(some), strict=True):
+            for caption, encoded in zip(some, self._encoder.encode_each(some), strict=True):
                 for index in of_caption[caption]:
                     self.keep(index, encoded)
 
@@ -124,28 +121,34 @@ class KeptCaptions:
 
 
 def kept_captions(
-    family: Family,
-    parts: Parts,
+    encoder: CaptionEncoder,
     settings: TrainingSettings,
+    *,
     pictures: Sequence[Path],
     captions: Sequence[str],
     variations: Sequence[Captions],
-    reading: Reading,
-    trained: bool,
     warn: Callable[[str], None],
     accelerator: Accelerator | None = None,
 ) -> KeptCaptions | None:
     """None where captions are not to be kept in files, or cannot, which is told."""
     option = KEPT_CAPTIONS.get(settings.families.said())
-    form = family.caption_format(parts)
+    form = encoder.family.caption_format(encoder.parts)
     if not option or not settings.values()[option]:
         return None
     if not form:
-        warn(f"Captions are not kept in files: there is no form for what {family.name} is told.")
-    elif trained:
+        warn(f"Captions are not kept in files: there is no form for the conditioning of {encoder.family.name}.")
+    elif encoder.learns:
         warn("Captions are not kept in files, for a text encoder is trained.")
     elif vary(captions, variations):
         warn("Captions are not kept in files, for they are worded otherwise from time to time.")
     else:
-        return KeptCaptions(family, parts, form, settings, pictures, captions, variations, reading, accelerator)
+        return KeptCaptions(
+            encoder,
+            form,
+            settings,
+            pictures=pictures,
+            captions=captions,
+            variations=variations,
+            accelerator=accelerator,
+        )
     return None

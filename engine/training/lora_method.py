@@ -25,12 +25,13 @@ from engine.settings.network import PARTS
 from engine.settings.network import Network as NetworkSettings
 from engine.settings.sd_networks import network_arguments
 from engine.settings.training import TrainingSettings
+from engine.training.denoising import Denoising
 from engine.training.metadata import DTYPES
 
 OPTION = "network_weights"
 
 
-class LoraMethod:
+class LoraMethod(Denoising):
     adapter = "lora"
 
     def __init__(
@@ -38,6 +39,7 @@ class LoraMethod:
         family: Family,
         parts: Parts,
         settings: TrainingSettings,
+        *,
         total_steps: int,
         dtype: torch.dtype,
         goes_on: Mapping[str, Tensor] | None = None,

@@ -50,7 +50,7 @@ _NOT_USED: dict[str, Any] = {
 }  # fmt: skip
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RunMetadata:
     """What a trained file says about the run that made it: sd-scripts' ss_* keys and modelspec's.
 
@@ -82,7 +82,7 @@ class RunMetadata:
 
     @cached_property
     def _data(self) -> dict[str, Any]:
-        return data_facts(self.settings, self.plan, self.items, self.captions, self.places)
+        return data_facts(self.settings, self.plan, items=self.items, captions=self.captions, places=self.places)
 
     def at(self, step: int, epoch: int) -> dict[str, str]:
         """All metadata of a file saved after `step` steps in epoch `epoch`, as text."""

@@ -1,11 +1,18 @@
-"""What the training loop asks of a method: what is trained, and what is saved."""
+"""What the training loop asks of a method: what is trained, what a step costs, and what is saved."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor, nn
+
+from engine.objective.objective import Corrupted
+from engine.training.model import Examples, Model
+
+Corrupt = Callable[[Tensor], Corrupted]
+"""Puts noise on clean latents (B, C, h, w): in training as the objective draws it, in validation always the same."""
 
 
 class Method(Protocol):
@@ -21,6 +28,12 @@ class Method(Protocol):
 
     def before_step(self, step: int) -> None:
         """Called before every step, which counts from 1, also by a run that goes on at a later one."""
+
+    def losses(self, model: Model, examples: Examples, corrupt: Corrupt) -> Tensor:
+        """What each of the examples costs, (B,), float32, with gradients for what is trained.
+
+        Denoising has the usual one.  Random numbers come from torch's generator alone, which the step has seeded.
+        """
 
     def after_step(self) -> None:
         """Called after every step of the optimizer."""

@@ -19,6 +19,7 @@ def method_of(
     family: Family,
     parts: Parts,
     settings: TrainingSettings,
+    *,
     total_steps: int,
     dtype: torch.dtype,
     goes_on: Mapping[str, Tensor] | None = None,
@@ -29,5 +30,5 @@ def method_of(
     that the run goes on from.
     """
     if settings.method == "lora":
-        return LoraMethod(family, parts, settings, total_steps, dtype, goes_on)
-    return WholeModelMethod(family, parts, settings, total_steps, dtype)
+        return LoraMethod(family, parts, settings, total_steps=total_steps, dtype=dtype, goes_on=goes_on)
+    return WholeModelMethod(family, parts, settings, total_steps=total_steps, dtype=dtype)

@@ -43,7 +43,7 @@ STATE_EVERY = 120.0
 """Seconds of training that a power cut may cost, and more only where writing the state itself takes long."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Milestones:
     """Looks after every step.  memory: gives the optimizer's, schedule's and scaler's state to be saved.
 

@@ -1,4 +1,4 @@
-"""What is read of a batch before its step comes: its pictures, and what their captions say."""
+"""What is read of a batch before its step comes: its pictures, and the conditioning of their captions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from engine.training.conditioning import CaptionConditioning
 
 @dataclass(frozen=True)
 class Read:
-    """told: see CaptionConditioning.read()."""
+    """conditioning: see CaptionConditioning.read()."""
 
     pictures: Loaded
-    told: Conditioning | None
+    conditioning: Conditioning | None
 
 
 class Reader:

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import T5EncoderModel
 
-from engine.models.conditioning import Reading
-from engine.models.family import Family
-from engine.models.parts import Parts
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.caption_progress import CaptionProgress
 
 
@@ -38,27 +36,26 @@ class Remembering(nn.Module):
 
 @torch.no_grad()
 def remember_t5(
-    family: Family,
-    parts: Parts,
+    encoder: CaptionEncoder,
     texts: Iterable[str],
-    reading: Reading,
     device: torch.device,
     progress: CaptionProgress,
+    *,
     further: Iterable[str] = (),
 ) -> None:
     """Have the model's T5, where it has one that does not learn, say all it will be asked, and leave the device.
 
     further: texts besides, encoded apart, so that they change nothing in how the others are.  Raises Stopped.
     """
-    encoders: list[Any] = parts.text_encoders
-    places = [place for place, encoder in enumerate(encoders) if isinstance(encoder, T5EncoderModel)]
+    encoders: list[Any] = encoder.parts.text_encoders
+    places = [place for place, one in enumerate(encoders) if isinstance(one, T5EncoderModel)]
     if not places:
         return
     for place in places:
         encoders[place] = Remembering(encoders[place], device)
     for group in (texts, further):
         for some in progress.portions(list(dict.fromkeys(group))):
-            family.encode_text(parts, list(some), reading)
+            encoder.encode(some)
         progress.check()
     for place in places:
         encoders[place].t5.to("cpu")

@@ -56,6 +56,7 @@ class Report(report.Report):
         self,
         step: int,
         total: int,
+        *,
         epoch: int,
         pictures: int,
         loss: Tensor,

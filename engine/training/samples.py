@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from diffusers.image_processor import VaeImageProcessor
+from PIL import Image
 from torch import nn
 
 from engine.check.numbers import step_of
 from engine.data.output_names import SAMPLES
 from engine.disk import written_whole
-from engine.models.conditioning import Conditioning, Reading
+from engine.models.conditioning import Conditioning
 from engine.models.drawing import Drawing
 from engine.models.extra_channels import InitImage
-from engine.models.family import Family
 from engine.models.init_image import init_image_of
-from engine.models.parts import Parts
 from engine.models.vae import to_pixels
 from engine.runs.events import Sample
 from engine.runs.folder import RunFolder
 from engine.settings.samples import SamplePrompt
 from engine.settings.training import TrainingSettings
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.report import Report
 from engine.training.samplers import make_sampler
 
@@ -45,21 +44,14 @@ class Sampler:
     """
 
     def __init__(
-        self,
-        family: Family,
-        parts: Parts,
-        settings: TrainingSettings,
-        run: RunFolder,
-        seed: int,
-        autocast: Autocast,
-        reading: Reading,
+        self, encoder: CaptionEncoder, settings: TrainingSettings, run: RunFolder, *, seed: int, autocast: Autocast
     ) -> None:
-        self._family, self._parts, self._settings, self._run = family, parts, settings, run
-        self._seed, self._autocast, self._reading = seed, autocast, replace(reading, negatives=1)
+        self._encoder, self._settings, self._run = encoder.of_prompts(), settings, run
+        self._family, self._parts = encoder.family, encoder.parts
+        self._seed, self._autocast = seed, autocast
         self._prompts = settings.samples.prompts()
-        self._given = [self._init_image_of(prompt) for prompt in self._prompts]
-        learns = any(p.requires_grad for encoder in parts.text_encoders for p in encoder.parameters())
-        self._told = None if learns else self._tell()
+        self._init_images = [self._init_image_of(prompt) for prompt in self._prompts]
+        self._conditioning = None if encoder.learns else self._encode()
 
     def __bool__(self) -> bool:
         return bool(self._prompts)
@@ -69,7 +61,7 @@ class Sampler:
 
         but: numbers of prompts (from 0) that were drawn before.  A request to stop ends it between two pictures.
         """
-        told = self._told or self._tell()
+        conditioning = self._conditioning or self._encode()
         with ExitStack() as stack, torch.no_grad():
             stack.enter_context(_at_rest(self._parts.denoiser))
             for module in self._parts.of_pictures():
@@ -80,21 +72,18 @@ class Sampler:
                 if self._run.stop_requested():
                     break
                 report.stage("sampling", index, len(self._prompts), prompt.text[:80])
-                self._draw_one(prompt, told[index], index, report, step, epoch)
+                report.event(self._keep(index, self._draw_one(index, conditioning[index]), step, epoch))
         report.pause()
 
     @torch.no_grad()
-    def _tell(self) -> list[Conditioning]:
-        """Of each prompt, what it and its negative prompt say."""
+    def _encode(self) -> list[Conditioning]:
+        """Of each prompt, with its negative prompt, on the CPU."""
         with ExitStack() as stack:
             for encoder in self._parts.text_encoders:
                 stack.enter_context(_at_rest(encoder))
             stack.enter_context(self._autocast())
-            told = [
-                self._family.encode_text(self._parts, [prompt.text, prompt.negative], self._reading)
-                for prompt in self._prompts
-            ]
-        return [{name: tensor.cpu() for name, tensor in one.items()} for one in told]
+            encoded = [self._encoder.encode([prompt.text, prompt.negative]) for prompt in self._prompts]
+        return [{name: tensor.cpu() for name, tensor in one.items()} for one in encoded]
 
     def _init_image_of(self, prompt: SamplePrompt) -> InitImage:
         """Read at the start, so that a file that goes later ends nothing.  Raises Failure."""
@@ -116,19 +105,24 @@ class Sampler:
             return None
         return make_sampler(name, alphas, self._parts.prediction)
 
-    def _draw_one(
-        self, prompt: SamplePrompt, told: Conditioning, index: int, report: Report, step: int, epoch: int | None
-    ) -> None:
-        width, height = self._size(prompt)
-        seed = self._seed if prompt.seed is None else prompt.seed
+    def _draw_one(self, index: int, conditioning: Conditioning) -> Image.Image:
+        prompt, parts = self._prompts[index], self._parts
         scheduler = self._scheduler(prompt.sampler or self._settings.samples.sample_sampler)
-        sample = Drawing(prompt, width, height, seed, self._given[index])
-        here = {
-            name: tensor.to(self._parts.device) for name, tensor in (told | sample.extra_channels(self._parts)).items()
-        }
+        sample = Drawing(prompt, *self._size(prompt), self._seed_of(prompt), self._init_images[index])
+        conditioning = conditioning | sample.extra_channels(parts)
+        here = {name: tensor.to(parts.device) for name, tensor in conditioning.items()}
         with self._autocast():
-            latents = self._family.draw(self._parts, sample, here, scheduler)
-        picture = VaeImageProcessor().postprocess(to_pixels(self._parts.vae, latents).float())[0]
+            latents = self._family.draw(parts, sample, here, scheduler)
+        picture: Image.Image = VaeImageProcessor().postprocess(to_pixels(parts.vae, latents).float())[0]
+        return picture
+
+    def _seed_of(self, prompt: SamplePrompt) -> int:
+        return self._seed if prompt.seed is None else prompt.seed
+
+    def _keep(self, index: int, picture: Image.Image, step: int, epoch: int | None) -> Sample:
+        """Write the picture and a small copy for the page."""
+        prompt = self._prompts[index]
+        seed = self._seed_of(prompt)
         place = f"e{epoch:06d}" if epoch is not None else f"{step:06d}"
         # The run's own time: what is drawn again after a resume takes the place of what was drawn before.
         name = f"{self._settings.folders.output_name}_{place}_{index:02d}_{self._run.created:%Y%m%d%H%M%S}_{seed}"
@@ -139,15 +133,8 @@ class Sampler:
         picture.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
         with written_whole(preview, waits=False) as new:
             picture.save(new, "WEBP", quality=85)
-        report.event(
-            Sample(
-                file=str(file),
-                preview=preview.name,
-                prompt=prompt.text,
-                prompt_index=index,
-                seed=seed,
-                step=step,
-            )
+        return Sample(
+            file=str(file), preview=preview.name, prompt=prompt.text, prompt_index=index, seed=seed, step=step
         )
 
 

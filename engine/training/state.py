@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -23,6 +23,14 @@ from engine.disk import folder_written_whole
 from engine.failure import Failure
 from engine.models.weights_file import HEADER, bytes_in
 from engine.runs.saved_state import PROGRESS, Progress, find_state, read_progress
+
+
+class SavedState(NamedTuple):
+    """weights: see Method.state_dict().  optimizer: see Optimized.state_dict()."""
+
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    progress: Progress
 
 
 def save_state(folder: Path, weights: dict[str, Tensor], optimizer: dict[str, Any], progress: Progress) -> None:
@@ -35,7 +43,7 @@ def save_state(folder: Path, weights: dict[str, Tensor], optimizer: dict[str, An
         (new / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
 
 
-def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], Progress]:
+def load_state(folder: Path) -> SavedState:
     """Raises Failure where the folder is no state, or is damaged."""
     found = find_state(folder)
     if found is None:
@@ -51,4 +59,4 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], Progres
         optimizer = torch.load(found / "optimizer.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any of its formats' ways
         raise Failure(f"The training state in {found} is damaged: {error}.", "Choose another one.", "resume") from error
-    return weights, optimizer, progress
+    return SavedState(weights, optimizer, progress)

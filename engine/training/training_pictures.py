@@ -33,7 +33,7 @@ from engine.settings.training import TrainingSettings
 from engine.training.hardware import of_first_process
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingPictures:
     """Pictures; all lists go by their indices.  held_out: those besides, which nothing is learned from.
 
@@ -51,6 +51,7 @@ def training_pictures(
     settings: TrainingSettings,
     family: Family,
     parts: Parts,
+    *,
     seed: int,
     accelerator: Accelerator,
     report: Report,
@@ -71,7 +72,17 @@ def training_pictures(
         return stop()
 
     items, held_out = described.items, described.held_out
-    pictures = encoded_pictures(items, held_out, settings, parts, kept, seed, accelerator, report, progress)
+    pictures = encoded_pictures(
+        items,
+        held_out,
+        settings,
+        parts,
+        kept=kept,
+        seed=seed,
+        accelerator=accelerator,
+        report=report,
+        progress=progress,
+    )
     # Each process looks for itself while it encodes, and may see the wish a little sooner than the others.
     if kept and of_first_process(stop()):
         raise Stopped
@@ -87,6 +98,7 @@ def encoded_pictures(
     held_out: list[Item],
     settings: TrainingSettings,
     parts: Parts,
+    *,
     kept: Kept | None,
     seed: int,
     accelerator: Accelerator,
@@ -100,25 +112,33 @@ def encoded_pictures(
     # Caching decodes the pictures that it encodes and finds those that are broken; without it that is done here.
     found = examined([item.picture for item in (*items, *held_out)], decode=kept is None)
     latents = Latents(_sources(items, found, settings), partial(_encode, parts, accelerator.device), kept)
-    apart = latents.only(_sources_apart(held_out, found))
+    latents_held_out = latents.only(_held_out_sources(held_out, found))
     if kept:
         # Each by themselves, so that those that are learned from come out to the bit as they do without the others.
-        seeds = {latents: seed, apart: settings.validation.validation_seed}
-        unreadable = _encode_all(seeds, kept, settings, parts, accelerator, report, progress)
+        seeds = {latents: seed, latents_held_out: settings.validation.validation_seed}
+        unreadable = _encode_all(
+            seeds, kept, settings=settings, parts=parts, accelerator=accelerator, report=report, progress=progress
+        )
         found |= {picture: Examined(left_out=why) for picture, why in unreadable.items()}
     sources = _sources(items, found, settings)
     places = [source.place for source in sources]
-    learned = TrainingPictures(readable(items, found), places, latents.only(sources), found)
-    measured = _sources_apart(held_out, found)
+    learned = TrainingPictures(items=readable(items, found), places=places, latents=latents.only(sources), found=found)
+    measured = _held_out_sources(held_out, found)
     if not measured:
         return learned
     places = [source.place for source in measured]
-    return replace(learned, held_out=TrainingPictures(readable(held_out, found), places, latents.only(measured), found))
+    return replace(
+        learned,
+        held_out=TrainingPictures(
+            items=readable(held_out, found), places=places, latents=latents.only(measured), found=found
+        ),
+    )
 
 
 def _encode_all(
     several: dict[Latents, int],
     kept: Kept,
+    *,
     settings: TrainingSettings,
     parts: Parts,
     accelerator: Accelerator,
@@ -195,7 +215,7 @@ def _sources(items: list[Item], found: dict[Path, Examined], settings: TrainingS
     return _of(items)
 
 
-def _sources_apart(items: list[Item], found: dict[Path, Examined]) -> list[Source]:
+def _held_out_sources(items: list[Item], found: dict[Path, Examined]) -> list[Source]:
     """Of those held out that can be read: each is always shown in the same way."""
     return [replace(source, flips=False, random_crop=False, color_aug=False) for source in _of(readable(items, found))]
 

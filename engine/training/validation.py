@@ -5,10 +5,10 @@ So two values differ by what was learned in between and by nothing else, within 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,87 +16,23 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from engine.data.batches import Batches, MicroBatch, derived_seed
-from engine.data.captions import settled
+from engine.data.batches import Batches, MicroBatch
 from engine.data.dataset import Shown, together
-from engine.data.folders import short
-from engine.data.items import Item, captions_of
 from engine.data.pictures import UnreadablePicture
-from engine.models.conditioning import Conditioning, Reading
-from engine.models.family import Family
-from engine.models.parts import Parts
-from engine.objective.objective import Corrupted, TrainingObjective
-from engine.settings.captions import Captions
-from engine.settings.training import TrainingSettings
-from engine.training.caption_progress import CaptionProgress
+from engine.objective.objective import Corrupted
+from engine.settings.validation import Validation
 from engine.training.conditioning import CaptionConditioning
-from engine.training.kept_captions import kept_captions
+from engine.training.held_out_captions import validation_seed
+from engine.training.method import Method
+from engine.training.model import Examples, Model
 from engine.training.report import Report
 from engine.training.training_pictures import TrainingPictures
 
 TIMESTEPS = (0.2, 0.4, 0.6, 0.8)
 """Each picture is shown at these, of the way from Min to Max Timestep: sd-scripts' own four."""
 
-Answer = Callable[[Corrupted, Callable[[], Conditioning], Tensor], Tensor]
-"""The model's to noisy pictures, what it is told of them, and their sizes."""
 
-
-class HeldOutCaptions:
-    """What the model is told of the pictures that are held out: each time the same, and nothing dropped."""
-
-    def __init__(
-        self,
-        family: Family,
-        parts: Parts,
-        settings: TrainingSettings,
-        items: list[Item],
-        reading: Reading,
-        learns: bool,
-        accelerator: Accelerator,
-    ) -> None:
-        """To be made by all processes, which share the work.  learns: a text encoder is trained."""
-        self._family, self._parts, self._reading, self._learns = family, parts, reading, learns
-        self.texts = [
-            settled(caption, item.subset.captions, random.Random(_seed(item, "caption")))
-            for item, caption in zip(items, captions_of(items), strict=True)
-        ]
-        self._as_they_are = [Captions()] * len(items)
-        pictures = [item.picture for item in items]
-        # What hinders keeping them is told of the captions that are learned from.
-        self._kept = kept_captions(
-            family,
-            parts,
-            settings,
-            pictures,
-            self.texts,
-            self._as_they_are,
-            reading,
-            learns,
-            lambda _: None,
-            accelerator,
-        )
-
-    @property
-    def needs_encoders(self) -> bool:
-        return self._kept is None or self._kept.needs_encoders
-
-    def conditioning(self, device: torch.device, progress: CaptionProgress) -> CaptionConditioning:
-        """To be made while the text encoders are on the device.  Raises Stopped."""
-        return CaptionConditioning(
-            self._family,
-            self._parts,
-            self.texts,
-            self._as_they_are,
-            self._reading,
-            1,
-            self._learns,
-            device,
-            self._kept,
-            progress,
-        )
-
-
-@dataclass
+@dataclass(kw_only=True)
 class ValidationLoss:
     """Measured by measure(); dropout and the like rest meanwhile.
 
@@ -104,11 +40,10 @@ class ValidationLoss:
     """
 
     pictures: TrainingPictures
-    settings: TrainingSettings
+    settings: Validation
+    method: Method
+    model: Model
     conditioning: CaptionConditioning
-    objective: TrainingObjective
-    answer: Answer
-    parts: Parts
     accelerator: Accelerator
     resting: Callable[[], AbstractContextManager[None]]
     stop: Callable[[], bool]
@@ -119,10 +54,10 @@ class ValidationLoss:
             [1] * len(items),
             [item.subset.batch_size for item in items],
             accumulation=1,
-            seed=self.settings.validation.validation_seed,
+            seed=self.settings.validation_seed,
             buckets=[item.bucket(place) for item, place in zip(items, places, strict=True)],
         )
-        most = self.settings.validation.max_validation_steps or batches.steps_per_epoch
+        most = self.settings.max_validation_steps or batches.steps_per_epoch
         chosen = [batch for step in range(min(most, batches.steps_per_epoch)) for batch in batches.at(step)]
         self._mine = chosen[self.accelerator.process_index :: self.accelerator.num_processes]
 
@@ -137,7 +72,7 @@ class ValidationLoss:
         devices = [device] if device.type == "cuda" else []
         with (
             self.resting(),
-            resting_modules([self.parts.denoiser, *self.parts.text_encoders]),
+            resting_modules([self.model.parts.denoiser, *self.model.parts.text_encoders]),
             torch.no_grad(),
             torch.random.fork_rng(devices),
         ):
@@ -173,26 +108,26 @@ class ValidationLoss:
             return torch.zeros(2, device=device)
         shown = together(each)
         batch = replace(batch, pictures=shown.pictures)
-        latents, beside = self.parts.split_channels(shown.latents.to(device, torch.float32))
+        examples = Examples.of(self.model, shown, lambda: self.conditioning.of(batch))
         total = torch.zeros((), device=device)
         for at in TIMESTEPS:
-            corrupted = _together(
-                [self._corrupted(i, one[None], at) for i, one in zip(batch.pictures, latents, strict=True)]
-            )
-            prediction = self.answer(corrupted, lambda: self.conditioning.of(batch) | beside, shown.sizes)
-            total += self.objective.loss(prediction, corrupted, shown.mask).sum()
-        return torch.stack([total / len(TIMESTEPS), total.new_tensor(len(latents))])
+            corrupt = partial(self._corrupted, batch.pictures, at=at)
+            total += self.method.losses(self.model, examples, corrupt).sum()
+        return torch.stack([total / len(TIMESTEPS), total.new_tensor(len(batch.pictures))])
 
     def _shown(self, index: int) -> Shown:
         """Each picture by itself, as where latents are not kept the VAE draws anew.  Raises UnreadablePicture."""
-        seed = _seed(self.pictures.items[index], "shown")
+        seed = validation_seed(self.pictures.items[index], "shown")
         torch.manual_seed(seed)
         return self.pictures.latents.shown(self.pictures.latents.read_alone(index, seed))
 
-    def _corrupted(self, index: int, latents: Tensor, at: float) -> Corrupted:
-        """A picture's noise depends on its name, whatever stands in the batch beside it."""
-        torch.manual_seed(_seed(self.pictures.items[index], at))
-        return self.objective.corrupt(latents, at)
+    def _corrupted(self, pictures: Sequence[int], latents: Tensor, at: float) -> Corrupted:
+        """A picture's noise depends on its name, whatever else stands in the batch."""
+        several = []
+        for index, one in zip(pictures, latents, strict=True):
+            torch.manual_seed(validation_seed(self.pictures.items[index], at))
+            several.append(self.model.objective.corrupt(one[None], at))
+        return _together(several)
 
 
 @contextmanager
@@ -206,10 +141,6 @@ def resting_modules(modules: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for part in training:
             part.training = True
-
-
-def _seed(item: Item, what: object) -> int:
-    return derived_seed(item.subset.validation.validation_seed, "validation", short(item.picture), what)
 
 
 def _together(several: Sequence[Corrupted]) -> Corrupted:

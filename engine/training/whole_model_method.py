@@ -16,16 +16,17 @@ from engine.models.family import Family
 from engine.models.parts import Parts
 from engine.models.weights_file import write_weights
 from engine.settings.training import TrainingSettings
+from engine.training.denoising import Denoising
 from engine.training.metadata import DTYPES
 
 
-class WholeModelMethod:
+class WholeModelMethod(Denoising):
     """What is trained had better be kept in full precision: steps are smaller than half precision can tell apart."""
 
     adapter = ""
 
     def __init__(
-        self, family: Family, parts: Parts, settings: TrainingSettings, total_steps: int, dtype: torch.dtype
+        self, family: Family, parts: Parts, settings: TrainingSettings, *, total_steps: int, dtype: torch.dtype
     ) -> None:
         self._family, self._parts = family, parts
         rates = settings.whole_model_rates(len(parts.text_encoders) if family.trains_text_encoders else 0)

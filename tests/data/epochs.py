@@ -15,8 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from engine.models.conditioning import Conditioning, Reading
-from engine.models.parts import Parts
 from PIL import Image
 from torch import Tensor, nn
 
@@ -26,8 +24,11 @@ from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
 from engine.data.steps import plan_of
 from engine.failure import Stopped
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.parts import Parts
 from engine.settings.hardware import Hardware
 from engine.settings.training import TrainingSettings
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.caption_progress import CaptionProgress
 from engine.training.conditioning import CaptionConditioning
 from engine.training.hardware import make_accelerator
@@ -91,7 +92,9 @@ def one_process(folder: Path, processes: int, epoch: int, **changes: Any) -> dic
     vae: Any = MeanColours()
     family: Any = SimpleNamespace(latent_format=lambda parts: LatentFormat("_sd.npz", by_size=False))
     parts = Parts(nn.Module(), vae, [], [])
-    found = training_pictures(settings, family, parts, 7, accelerator, Report(None), lambda: False)
+    found = training_pictures(
+        settings, family, parts, seed=7, accelerator=accelerator, report=Report(None), stop=lambda: False
+    )
     batches = Batches(
         [item.repeats for item in found.items],
         [item.subset.batch_size for item in found.items],
@@ -154,12 +157,14 @@ def captions_of_one_process(
     captions = ["x" * (longer + number // 3 * 3 + (number % 3 == 2)) for number in range(len(pictures))]
     family: Any = CaptionLengths()
     parts, variations = Parts(nn.Module(), nn.Module(), [], []), [settings.captions] * len(pictures)
+    encoder = CaptionEncoder(family, parts, Reading())
     kept = kept_captions(
-        family, parts, settings, pictures, captions, variations, Reading(), False, print, accelerator
+        encoder, settings, pictures=pictures, captions=captions, variations=variations, warn=print,
+        accelerator=accelerator,
     )  # fmt: skip
     progress, device = CaptionProgress(stop=stop), torch.device("cpu")
     try:
-        told = CaptionConditioning(family, parts, captions, variations, Reading(), 9, False, device, kept, progress)
+        told = CaptionConditioning(encoder, captions, variations, steps=9, device=device, kept=kept, progress=progress)
     except Stopped:
         return {"stopped": family.asked}
     lengths = told.of(MicroBatch(tuple(range(len(pictures))), 1.0, 7, 1, 0))["length"].flatten().tolist()

@@ -278,7 +278,7 @@ def test_a_refiner_of_which_nothing_is_trained_is_refused(folders: dict[str, Pat
     family = family_of(settings)
     parts = family.load(settings, torch.float32)
     with pytest.raises(Failure, match="nothing would be learned"):
-        method_of(family, parts, settings, 1, torch.float32)
+        method_of(family, parts, settings, total_steps=1, dtype=torch.float32)
 
 
 def test_a_depth_model_is_loaded_whatever_class_its_list_names_for_preparing_pictures(

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from engine.models.conditioning import Reading
-from engine.models.parts import Parts
 
+from engine.models.conditioning import Reading
 from engine.models.family import Family
+from engine.models.parts import Parts
 from engine.settings.training import TrainingSettings
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.kept_captions import kept_captions
 from tests.models.loading import loaded
 from tests.models.small import pipeline
@@ -78,8 +79,9 @@ def test_files_in_which_these_places_were_zeros_are_encoded_anew(
 
     def kept() -> Any:
         return kept_captions(
-            family, parts, settings, pictures, ["a", "b"], [settings.captions] * 2, Reading(), False, print
-        )
+            CaptionEncoder(family, parts, Reading()), settings, pictures=pictures, captions=["a", "b"],
+            variations=[settings.captions] * 2, warn=print,
+        )  # fmt: skip
 
     plain = family.caption_format(parts)
     assert plain is not None

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from engine.models.parts import Parts
 from safetensors.torch import load_file, save_file
 
 from engine.models import recognise, refiner, sd, sdxl
 from engine.models.family import Family
+from engine.models.parts import Parts
 from engine.settings.training import TrainingSettings
 from engine.training.whole_model_method import WholeModelMethod
 from tests.models.files import write_files
@@ -65,7 +65,7 @@ def extra(family: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tens
 
 def saved(family: Family, parts: Parts, name: str, file: Path, **changes: Any) -> dict[str, torch.Tensor]:
     settings = TrainingSettings().for_method("dreambooth").with_values({**SETTINGS[name], **changes})
-    WholeModelMethod(family, parts, settings, 1, torch.float32).save(file, {})
+    WholeModelMethod(family, parts, settings, total_steps=1, dtype=torch.float32).save(file, {})
     return load_file(file)
 
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 import torch
-from engine.models.conditioning import Reading
-from engine.models.parts import Parts
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.failure import Failure
+from engine.models.conditioning import Reading
 from engine.models.family import Family
 from engine.models.layouts.flux import flux_entries
 from engine.models.layouts.unet import original_name
+from engine.models.parts import Parts
 from engine.networks.begun_from import fitted, read, unplaced
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings
@@ -206,7 +206,7 @@ def test_pefts_own_folder_tells_the_strength_beside_the_file(
 def method_of(settings: TrainingSettings, goes_on: dict[str, Tensor] | None = None, **changes: Any) -> LoraMethod:
     changed = settings.with_values(changes)
     family, parts = loaded(network_dim=4)
-    return LoraMethod(family, parts, changed, 10, torch.float32, goes_on)
+    return LoraMethod(family, parts, changed, total_steps=10, dtype=torch.float32, goes_on=goes_on)
 
 
 class TestDimFromWeights:

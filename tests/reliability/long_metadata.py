@@ -41,7 +41,10 @@ def measure(count: int) -> str:
     items = [Item(Path(f"/img/1_cat/{number}"), "cat", 1, subset=subset) for number in range(count)]
     texts, plan = captions(count), StepPlan(count, (1,), 1, 1, 1, count, count, "epoch")
     before, began = resident(), time.perf_counter()
-    made = RunMetadata(settings, {}, plan, items, texts, [PLACE] * count, 1, "no", {}, "AdamW")
+    made = RunMetadata(
+        settings=settings, family={}, plan=plan, items=items, captions=texts, places=[PLACE] * count, seed=1,
+        precision="no", network={}, optimizer="AdamW",
+    )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cat.safetensors"
         save_lora({"a.lora_down.weight": torch.ones(4, 4)}, made.at(1, 1), file, torch.float16)

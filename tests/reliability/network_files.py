@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from engine.models.parts import Parts
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from engine.check.network_weights import check_network_weights
 from engine.failure import Failure
 from engine.models.family import Family
 from engine.models.layouts.unet import original_name
+from engine.models.parts import Parts
 from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
 from tests.models.loading import loaded
@@ -135,7 +135,7 @@ class Cases:
 
 def begun(family: Family, parts: Parts, settings: TrainingSettings) -> LoraMethod | Failure:
     try:
-        return LoraMethod(family, parts, settings, 10, torch.float32)
+        return LoraMethod(family, parts, settings, total_steps=10, dtype=torch.float32)
     except Failure as failure:
         return failure
 

@@ -255,8 +255,9 @@ def of_this_program(settings: TrainingSettings) -> dict[str, str]:
         "modelspec.architecture": "stable-diffusion-v1",
         "modelspec.implementation": "diffusers",
     }
-    run = RunMetadata(settings, family, plan, items, ["a cat, red"], places, 7, "fp16", network,
-                      "bitsandbytes.optim.adamw.AdamW8bit(weight_decay=0.1)")  # fmt: skip
+    run = RunMetadata(settings=settings, family=family, plan=plan, items=items, captions=["a cat, red"], places=places,
+                      seed=7, precision="fp16", network=network,
+                      optimizer="bitsandbytes.optim.adamw.AdamW8bit(weight_decay=0.1)")  # fmt: skip
     return run.at(30, 3)
 
 

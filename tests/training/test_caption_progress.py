@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from engine.models.conditioning import Reading
-from engine.models.parts import Parts
 from torch import nn
 
 from engine.failure import Stopped
+from engine.models.conditioning import Reading
+from engine.models.parts import Parts
 from engine.runs.events import EventReader, Stage
 from engine.runs.folder import RunFolder
 from engine.settings.training import TrainingSettings
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.caption_progress import CaptionProgress
 from engine.training.conditioning import CaptionConditioning
 from engine.training.kept_captions import KeptCaptions, kept_captions
@@ -41,15 +42,20 @@ class Told(Report):
 def kept_in(folder: Path, family: Any, parts: Parts) -> KeptCaptions:
     pictures = [folder / f"{number}.png" for number in range(COUNT)]
     variations = [KEPT.captions] * COUNT
-    kept = kept_captions(family, parts, KEPT, pictures, CAPTIONS, variations, Reading(), False, print)
+    kept = kept_captions(
+        CaptionEncoder(family, parts, Reading()), KEPT, pictures=pictures, captions=CAPTIONS, variations=variations,
+        warn=print,
+    )  # fmt: skip
     assert kept
     return kept
 
 
 def encode(family: Any, kept: KeptCaptions | None, progress: CaptionProgress) -> CaptionConditioning:
     parts, variations = Parts(nn.Module(), nn.Module(), [], []), [KEPT.captions] * COUNT
-    device = torch.device("cpu")
-    return CaptionConditioning(family, parts, CAPTIONS, variations, Reading(), 9, False, device, kept, progress)
+    encoder, device = CaptionEncoder(family, parts, Reading()), torch.device("cpu")
+    return CaptionConditioning(
+        encoder, CAPTIONS, variations, steps=9, device=device, kept=kept, progress=progress
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("to_disk", [True, False])

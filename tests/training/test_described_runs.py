@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine.models.conditioning import Reading
 from PIL import Image
 from safetensors import safe_open
 
 from engine.data.batches import Batches, MicroBatch
+from engine.models.conditioning import Reading
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from engine.settings.captions import Captions
 from engine.settings.from_metadata import from_metadata
 from engine.settings.training import TrainingSettings
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.conditioning import CaptionConditioning
 from engine.training.report import Report
 from engine.training.train import train
@@ -89,7 +90,9 @@ def model():
 
 
 def conditioning(model, captions: list[str], variations: list[Captions], steps: int = 10) -> CaptionConditioning:
-    return CaptionConditioning(*model, captions, variations, Reading(), steps, False, torch.device("cpu"))
+    return CaptionConditioning(
+        CaptionEncoder(*model, Reading()), captions, variations, steps=steps, device=torch.device("cpu")
+    )
 
 
 def test_each_picture_has_its_own_subsets_captions(model):

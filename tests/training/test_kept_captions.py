@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine.models.conditioning import Conditioning, Reading
-from engine.models.parts import Parts
 
 from engine.data.ahead import Ahead
 from engine.data.batches import MicroBatch
 from engine.data.buckets import Placed
 from engine.data.dataset import Latents
 from engine.data.source import Source
+from engine.models.conditioning import Conditioning, Reading
 from engine.models.families import family_of
 from engine.models.family import Family
+from engine.models.parts import Parts
 from engine.settings.training import TrainingSettings
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.conditioning import CaptionConditioning
 from engine.training.kept_captions import KeptCaptions, kept_captions
 from engine.training.read_ahead import Reader
@@ -57,8 +58,9 @@ def kept_by(model: Any, pictures: list[Path], captions: list[str], **changes: An
     values = {OF[name][0]: True, OF[name][1]: True, **changes}
     settings = TrainingSettings().with_values(values)
     kept = kept_captions(
-        family, parts, settings, pictures, captions, [settings.captions] * len(captions), READING, False, print
-    )
+        CaptionEncoder(family, parts, READING), settings, pictures=pictures, captions=captions,
+        variations=[settings.captions] * len(captions), warn=print,
+    )  # fmt: skip
     assert kept
     return kept
 
@@ -67,7 +69,8 @@ def conditioning(model: Any, captions: list[str], kept: KeptCaptions | None, **c
     _, family, parts = model
     settings = TrainingSettings().with_values(changes)
     variations = [settings.captions] * len(captions)
-    return CaptionConditioning(family, parts, captions, variations, READING, 9, False, torch.device("cpu"), kept)
+    encoder, device = CaptionEncoder(family, parts, READING), torch.device("cpu")
+    return CaptionConditioning(encoder, captions, variations, steps=9, device=device, kept=kept)
 
 
 def batch_of(*pictures: int) -> MicroBatch:
@@ -167,7 +170,10 @@ def test_what_varies_is_not_kept(model: Any, pictures: list[Path]):
     plain = settings.with_values({"shuffle_caption": False})
     for values, trained in ((settings, False), (plain, True)):
         each = [values.captions] * 2
-        assert not kept_captions(family, parts, values, pictures, CAPTIONS, each, READING, trained, said.append)
+        assert not kept_captions(
+            CaptionEncoder(family, parts, READING, trained), values, pictures=pictures, captions=CAPTIONS,
+            variations=each, warn=said.append,
+        )  # fmt: skip
     assert ["from time to time" in said[0], "is trained" in said[1]] == [True, True]
 
 

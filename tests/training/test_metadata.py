@@ -96,11 +96,12 @@ def metadata(settings: TrainingSettings, family: Any = None, parts: Any = None, 
         network: dict[str, Any] = {}
     else:
         facts = family.facts(settings, parts)
-        network = LoraMethod(family, parts, settings, 10, torch.float32).metadata()
+        network = LoraMethod(family, parts, settings, total_steps=10, dtype=torch.float32).metadata()
     optimizer = make_optimizer([{"params": [torch.nn.Parameter(torch.ones(1))], "lr": 1e-4}], settings.optimizer)
     return RunMetadata(
-        settings, facts, PLAN, items, ["cat, sitting", "cat"], [Placed((64, 64), (64, 64))] * 2, 42, "no", network,
-        full_name(optimizer, settings.optimizer),
+        settings=settings, family=facts, plan=PLAN, items=items, captions=["cat, sitting", "cat"],
+        places=[Placed((64, 64), (64, 64))] * 2, seed=42, precision="no", network=network,
+        optimizer=full_name(optimizer, settings.optimizer),
     )  # fmt: skip
 
 

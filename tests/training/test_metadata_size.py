@@ -43,7 +43,10 @@ def metadata(
     items = [Item(Path(f"/img/{n % folders}_cat/x"), "cat", 1, subset=subset) for n in range(len(captions))]
     facts = {"ss_base_model_version": "sd_v1", "modelspec.architecture": "stable-diffusion-v1"}
     places = [PLACE] * len(captions)
-    return RunMetadata(settings, facts, PLAN, items, captions, places, 42, "no", network or {}, "AdamW")
+    return RunMetadata(
+        settings=settings, family=facts, plan=PLAN, items=items, captions=captions, places=places, seed=42,
+        precision="no", network=network or {}, optimizer="AdamW",
+    )  # fmt: skip
 
 
 def saved(said: dict[str, str], file: Path) -> dict[str, str]:

@@ -82,8 +82,8 @@ def engine(told: TrainingSettings, run: RunFolder, method: Method | None = None,
     )
     metadata: Any = SimpleNamespace(at=lambda *_: {}, seed=7, new_notes=list)
     return Milestones(
-        told, run, PLAN, method or Method(), metadata, sampler or Sampler(), report, Accelerator(cpu=True),
-        memory=lambda: {"optimizer": {}}, resting=nullcontext,
+        settings=told, run=run, plan=PLAN, method=method or Method(), metadata=metadata, sampler=sampler or Sampler(),
+        report=report, accelerator=Accelerator(cpu=True), memory=lambda: {"optimizer": {}}, resting=nullcontext,
     )  # fmt: skip
 
 

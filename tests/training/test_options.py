@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from engine.models.conditioning import Reading
 from safetensors.torch import load_file
 
 from engine.failure import Failure
+from engine.models.conditioning import Reading
 from engine.models.sd import StableDiffusion
 from engine.networks.kohya_format import save_lora
 from engine.runs import process
@@ -21,6 +21,7 @@ from engine.runs.history import History
 from engine.settings.from_metadata import from_metadata
 from engine.settings.saving import Saving
 from engine.settings.training import TrainingSettings
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.lora_method import LoraMethod
 from engine.training.method import parameters
 from engine.training.milestones import Past, past_epochs, past_steps
@@ -31,7 +32,7 @@ from engine.training.samples import Sampler
 def method_of(settings: TrainingSettings, steps: int = 10, **changes: Any) -> LoraMethod:
     family = StableDiffusion()
     changed = settings.with_values(changes)
-    return LoraMethod(family, family.load(changed, torch.float32), changed, steps, torch.float32)
+    return LoraMethod(family, family.load(changed, torch.float32), changed, total_steps=steps, dtype=torch.float32)
 
 
 def ended(run: RunFolder) -> History:
@@ -132,7 +133,8 @@ def test_samples_are_drawn_with_the_sampler_that_is_chosen(settings: TrainingSet
     changed = settings.with_values({"sample_sampler": "heun", "sample_prompts": "a cat\na dog --ss ddim"})
     run = RunFolder.create("train", "{}", "cat")
     parts = family.load(changed, torch.float32)
-    Sampler(family, parts, changed, run, 1, nullcontext, Reading()).draw(Report(None), 3)
+    encoder = CaptionEncoder(family, parts, Reading())
+    Sampler(encoder, changed, run, seed=1, autocast=nullcontext).draw(Report(None), 3)
     assert seen == ["HeunDiscreteScheduler", "DDIMScheduler"]
 
 
@@ -207,7 +209,8 @@ def test_frozen_text_encoders_are_asked_for_the_prompts_once(settings: TrainingS
         family = Family()
         parts = family.load(changed, torch.float32)
         parts.text_encoders[0].requires_grad_(learns)
-        sampler = Sampler(family, parts, changed, RunFolder.create("train", "{}", "cat"), 1, nullcontext, Reading())
+        encoder = CaptionEncoder(family, parts, Reading(), learns)
+        sampler = Sampler(encoder, changed, RunFolder.create("train", "{}", "cat"), seed=1, autocast=nullcontext)
         parts.vae.train()
         for step in (3, 4):
             sampler.draw(Report(None), step)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine.models.conditioning import Reading
 
+from engine.models.conditioning import Reading
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.caption_progress import CaptionProgress
 from engine.training.remembered import Remembering, remember_t5
 from tests.models.loading import loaded
@@ -24,7 +25,8 @@ def test_what_was_asked_before_needs_no_t5(model: str, masked: bool, tmp_path: P
     family, parts = loaded(tmp_path / "model", **{switch: True, "apply_t5_attn_mask": masked})
     with torch.no_grad():
         before = family.encode_text(parts, CAPTIONS, Reading())
-    remember_t5(family, parts, [*CAPTIONS, *CAPTIONS], Reading(), torch.device("cpu"), CaptionProgress())
+    encoder = CaptionEncoder(family, parts, Reading(), learns=True)
+    remember_t5(encoder, [*CAPTIONS, *CAPTIONS], torch.device("cpu"), CaptionProgress())
     assert isinstance(parts.text_encoders[-1], Remembering)
     asked: list[int] = []
     parts.text_encoders[-1].t5.register_forward_pre_hook(lambda module, given: asked.append(len(given[0])))

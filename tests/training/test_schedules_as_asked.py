@@ -15,7 +15,7 @@ from engine.failure import Failure
 from engine.settings.optimizer import Optimizer
 from engine.training.optimizers import make_optimizer
 from engine.training.schedules import learning_rates, make_schedule, restore_rates, warmup_steps
-from engine.training.train import _Memory
+from engine.training.stages.optimize import Optimized
 
 
 def groups(*rates: float) -> list[dict[str, Any]]:
@@ -264,8 +264,9 @@ def test_a_schedule_free_run_that_once_followed_a_schedule_goes_on(kind: str, ar
     state = optimizer.state_dict()
     for group, its in zip(state["param_groups"], followed.param_groups, strict=True):
         group["lr"] = its["lr"]
-    _Memory(optimizer, schedule, None).load({"optimizer": state, "schedule": old.state_dict()})
-    restore_rates(schedule)
+    unused: Any = None
+    optimized = Optimized(optimizer=optimizer, schedule=schedule, updates=unused, names=[], scaler=None)
+    optimized.load_state_dict({"optimizer": state, "schedule": old.state_dict()})
     assert schedule.last_epoch == 13
     for _ in range(3):
         assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.2]

@@ -23,7 +23,10 @@ def shown(losses: list[float], tmp_path: Path, steps_per_epoch: int = 1, before:
         first += before[0]
         report.resume(before[1])
     for step, loss in enumerate(losses, first):
-        report.step(step, first + len(losses), 1, 1, torch.tensor(loss), None, {"unet": 1.0})
+        report.step(
+            step, first + len(losses), epoch=1, pictures=1, loss=torch.tensor(loss), grad_norm=None,
+            learning_rates={"unet": 1.0},
+        )  # fmt: skip
     report.flush()
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     return [line["smoothed_loss"] for line in lines if line["kind"] == "step"]

@@ -37,7 +37,7 @@ def test_it_is_said_once(runs: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(reports, "memory_in_use", lambda _: 9 * GIB)
     monkeypatch.setattr(reports, "spills", lambda *sizes: spills(*sizes, platform="win32"))
     for step in (1, 2):
-        report.step(step, 2, 1, 1, torch.tensor(1.0), None, {"unet": 1e-4})
+        report.step(step, 2, epoch=1, pictures=1, loss=torch.tensor(1.0), grad_norm=None, learning_rates={"unet": 1e-4})
         report.flush()
     warnings = [event.text for event in run.events().read() if isinstance(event, Warned)]
     assert len(warnings) == 1

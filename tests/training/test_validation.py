@@ -10,24 +10,26 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from engine.models.conditioning import Reading
-from engine.models.parts import Parts
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from engine.data.items import Item
 from engine.data.training_set import training_set
+from engine.models.conditioning import Reading
+from engine.models.parts import Parts
 from engine.networks.dropout import Dropouts, attach
 from engine.runs.events import Validated
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from engine.runs.saved_state import find_state
 from engine.settings.training import TrainingSettings
+from engine.training.caption_encoder import CaptionEncoder
 from engine.training.caption_progress import CaptionProgress
+from engine.training.held_out_captions import HeldOutCaptions
 from engine.training.report import Report
 from engine.training.train import train
-from engine.training.validation import HeldOutCaptions, resting_modules
+from engine.training.validation import resting_modules
 from tests.data.epochs import CaptionLengths
 
 OFTEN = {"validation_split": 0.4, "validate_every_n_steps": 2, "lr_scheduler": "constant"}
@@ -253,7 +255,7 @@ def test_processes_share_the_captions_of_what_is_held_out(tmp_path: Path):
     def of_process(rank: int, wait: Any) -> None:
         family, parts = CaptionLengths(), Parts(nn.Module(), nn.Module(), [], [])
         beside: Any = SimpleNamespace(num_processes=2, process_index=rank, wait_for_everyone=wait)
-        held_out = HeldOutCaptions(family, parts, asked, items, Reading(), False, beside)
+        held_out = HeldOutCaptions(CaptionEncoder(family, parts, Reading()), asked, items, beside)
         held_out.conditioning(torch.device("cpu"), CaptionProgress())
         encoded.append(family.asked)
 

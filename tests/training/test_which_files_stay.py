@@ -75,8 +75,9 @@ def test_those_that_sd_scripts_leaves_are_left(tmp_path: Path, asked: dict[str, 
     sampler: Any = None
     run = RunFolder.create("train", settings.model_dump_json(), "cat")
     milestones = Milestones(
-        settings, run, plan, method, metadata, sampler, Report(run.writer()), accelerator, dict, nullcontext
-    )
+        settings=settings, run=run, plan=plan, method=method, metadata=metadata, sampler=sampler,
+        report=Report(run.writer()), accelerator=accelerator, memory=dict, resting=nullcontext,
+    )  # fmt: skip
     for step in range(1, total + 1):
         assert not milestones.after(step)
     milestones.after_last_step()

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
-from engine.models.conditioning import Reading
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -20,6 +19,7 @@ from safetensors.torch import load_file
 from engine.data.output_names import saved_names
 from engine.demo.demo import MODEL_FOLDER
 from engine.models import flux, recognise, refiner, sd, sd3, sdxl
+from engine.models.conditioning import Reading
 from engine.models.diffusers_folder import save_folder
 from engine.models.families import family_of
 from engine.runs import process
@@ -226,7 +226,8 @@ def test_stable_diffusion_3s_text_encoders_are_saved_beside_it_and_complete_it(
     family = family_of(settings)
     parts = family.load(settings, torch.float32)
     (tmp_path / "out").mkdir()
-    WholeModelMethod(family, parts, settings, 1, torch.float32).save(tmp_path / "out" / "v3.5.safetensors", {})
+    method = WholeModelMethod(family, parts, settings, total_steps=1, dtype=torch.float32)
+    method.save(tmp_path / "out" / "v3.5.safetensors", {})
     names = saved_names(settings, "v3.5")
     assert {file.name for file in (tmp_path / "out").iterdir()} == set(names)
     assert names[1:] == ["v3.5_clip_l.safetensors", "v3.5_clip_g.safetensors", "v3.5_t5xxl.safetensors"]

@@ -1,0 +1,23 @@
+"""What a step does in most methods: noise on the pictures, and the model's prediction of what was put there."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from engine.objective.objective import Corrupted
+from engine.training.method import Corrupt
+from engine.training.model import Examples, Model
+
+
+class Denoising:
+    """A method to be derived from.  One that asks the model otherwise overrides predict(), one that judges otherwise
+    losses().
+    """
+
+    def losses(self, model: Model, examples: Examples, corrupt: Corrupt) -> Tensor:
+        corrupted = corrupt(examples.latents)
+        return model.objective.loss(self.predict(model, examples, corrupted), corrupted, examples.mask)
+
+    def predict(self, model: Model, examples: Examples, corrupted: Corrupted) -> Tensor:
+        """The prediction that is judged, (B, C, h, w)."""
+        return model.predict(corrupted.noisy, corrupted.timesteps, examples.conditioning, examples.sizes)

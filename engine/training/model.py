@@ -1,0 +1,64 @@
+"""The base model as the steps of a run ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.data.dataset import Shown
+from engine.models.conditioning import Conditioning
+from engine.models.family import Family
+from engine.models.parts import Parts
+from engine.objective.objective import TrainingObjective
+
+Block = Callable[[], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A family's parts with what is attached to them, in the number formats and places of the run.
+
+    dtype: that latents are shown in.  device: where the training computes.  autocast, offload: what surrounds every
+    prediction, for mixed precision and for what waits in main memory until the backward pass.
+    """
+
+    family: Family
+    parts: Parts
+    objective: TrainingObjective
+    dtype: torch.dtype
+    device: torch.device
+    autocast: Block
+    offload: Block
+
+    def predict(
+        self, noisy: Tensor, timesteps: Tensor, conditioning: Callable[[], Conditioning], sizes: Tensor
+    ) -> Tensor:
+        """See Family.predict().  conditioning: called under autocast, for text encoders that learn compute there."""
+        with self.autocast(), self.offload():
+            return self.family.predict(
+                self.parts, noisy.to(self.dtype), timesteps, conditioning(), sizes.to(self.device)
+            )
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a step learns from: some pictures of one size, as clean latents, and what the model is told of them.
+
+    latents: (B, C, h, w), float32, on the training device.  sizes: (B, 6), see Family.predict().
+    mask: (B, h, w) in [0, 1], how much each place counts; None for all of it.
+    conditioning: of the captions, with the extra channels of models that have some.
+    """
+
+    latents: Tensor
+    sizes: Tensor
+    mask: Tensor | None
+    conditioning: Callable[[], Conditioning]
+
+    @classmethod
+    def of(cls, model: Model, shown: Shown, of_captions: Callable[[], Conditioning]) -> Examples:
+        latents, extra = model.parts.split_channels(shown.latents.to(model.device, torch.float32))
+        return cls(latents, shown.sizes, shown.mask, lambda: of_captions() | extra)

@@ -1,0 +1,99 @@
+"""Sixth stage: how gradients become new weights, and what of it a state restores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from engine.failure import Failure
+from engine.training.hardware import allow_half_gradients
+from engine.training.method import Method, names, parameters
+from engine.training.optimizers import make_optimizer, resting_weights
+from engine.training.schedules import has_given_rates, learning_rates, make_schedule, restore, restore_rates
+from engine.training.stages.begin import Begun
+from engine.training.state import SavedState
+from engine.training.updates import AllAtOnce, Fused, Updates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimized:
+    """updates: finish a step.  names: of the optimizer's groups.  scaler: of gradients under fp16, else None."""
+
+    optimizer: Optimizer
+    schedule: LRScheduler
+    updates: Updates
+    names: list[str]
+    scaler: Any
+
+    def learning_rates(self) -> dict[str, float]:
+        """Of every group in the step that is about to be made."""
+        return dict(zip(self.names, learning_rates(self.optimizer, self.schedule), strict=True))
+
+    @property
+    def resting(self) -> Callable[[], AbstractContextManager[None]]:
+        """Within its block the weights are those to be used and saved."""
+        return partial(resting_weights, self.optimizer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What optimizer, schedule and scaler know of the steps behind them."""
+        return {name: owner.state_dict() for name, owner in self._owners.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises KeyError, RuntimeError or ValueError where it is of other ones."""
+        for name, owner in self._owners.items():
+            if name == "schedule" and name in state:
+                restore(owner, state[name])
+            elif name in state:
+                owner.load_state_dict(state[name])
+        restore_rates(self.schedule)
+
+    @property
+    def _owners(self) -> dict[str, Any]:
+        owners = {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
+        return {name: owner for name, owner in owners.items() if owner is not None}
+
+
+def optimize(begun: Begun, method: Method, *, total_steps: int, saved: SavedState | None) -> Optimized:
+    """Make them, and have them and the method go on from a state.  Raises Failure."""
+    settings, accelerator = begun.settings.optimizer, begun.accelerator
+    prepared = accelerator.prepare(make_optimizer(method.parameter_groups(), settings))
+    optimizer = prepared.optimizer
+    if begun.precision.learned == torch.float16:
+        allow_half_gradients(accelerator.scaler)
+    schedule = make_schedule(optimizer, settings, total_steps)
+    updates: Updates = (
+        Fused(optimizer, settings.max_grad_norm)
+        if begun.settings.is_fused()
+        else AllAtOnce(prepared, parameters(method), settings.max_grad_norm, accelerator)
+    )
+    optimized = Optimized(
+        optimizer=optimizer, schedule=schedule, updates=updates, names=names(method), scaler=accelerator.scaler
+    )
+    if saved:
+        _restore(saved, method, optimized)
+        begun.report.resume(saved.progress.smoothed_loss)
+        wanted = [group["lr"] for group in method.parameter_groups()]
+        if has_given_rates(optimizer) and schedule.base_lrs != wanted:
+            begun.report.warn(
+                "The learning rates go on as they were in the saved state; those in the settings are not used."
+            )
+    return optimized
+
+
+def _restore(saved: SavedState, method: Method, optimized: Optimized) -> None:
+    try:
+        method.load_state_dict(saved.weights)
+        optimized.load_state_dict(saved.optimizer)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise Failure(
+            "The training state is of another network or optimizer, so this run cannot go on from it.",
+            "Set rank, optimizer and learning rates as they were in the run that saved it, or empty Resume.",
+            "resume",
+        ) from error
