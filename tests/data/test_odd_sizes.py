@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine.models.conditioning import Reading
 
 from engine.check.check import check
 from engine.data.dataset import Latents
@@ -18,6 +17,7 @@ from engine.data.kept import OnDisk
 from engine.data.latent_files import Wanted
 from engine.data.source import Source
 from engine.data.training_set import training_set
+from engine.models.conditioning import Reading
 from engine.settings.training import TrainingSettings
 from tests.models.loading import NO_SIZES, loaded
 

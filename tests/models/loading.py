@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 from diffusers.image_processor import VaeImageProcessor
-from engine.models.conditioning import Conditioning, Reading
-from engine.models.drawing import Drawing
-from engine.models.parts import Parts
 from PIL import Image
 
 from engine.demo.demo import MODEL_FOLDER
+from engine.models.conditioning import Conditioning, Reading
+from engine.models.drawing import Drawing
 from engine.models.families import family_of
 from engine.models.family import Family
+from engine.models.parts import Parts
 from engine.models.vae import to_pixels
 from engine.settings.training import TrainingSettings
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from engine.models.conditioning import Reading
 from safetensors.torch import save_file
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.failure import Failure
+from engine.models.conditioning import Reading
 from engine.models.sd import CONFIGS, StableDiffusion
 from engine.models.vae import to_latents
 from tests.models.loading import NO_SIZES, loaded

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from engine.models.conditioning import Conditioning, Reading
-from engine.models.parts import Parts
 
+from engine.models.conditioning import Conditioning, Reading
 from engine.models.family import Family
+from engine.models.parts import Parts
 from tests.models.loading import NO_SIZES, loaded
 from tests.models.small import pipeline as small
 

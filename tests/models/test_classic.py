@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import sentencepiece
 import torch
-from engine.models.parts import Parts
 from safetensors import safe_open
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5TokenizerFast
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.models.classic import save_module, save_tokenizer
 from engine.models.diffusers_folder import ONE_FILE, save_folder
+from engine.models.parts import Parts
 from tests.models.loading import loaded
 from tests.models.small import FAMILIES
 from tests.models.small import pipeline as small

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline
-from engine.models.parts import Parts
 from safetensors.torch import load_file
 
 from engine.demo.demo import MODEL_FOLDER
@@ -17,6 +16,7 @@ from engine.models import flux, recognise, refiner, sd, sd3, sdxl
 from engine.models.classic import name_classes
 from engine.models.diffusers_folder import save_folder, scheduler_from
 from engine.models.family import Family
+from engine.models.parts import Parts
 from tests.models.files import write_files
 from tests.models.loading import loaded
 from tests.models.small import FAMILIES, REFINERS_LABELS

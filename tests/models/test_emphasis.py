@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from engine.models.conditioning import Reading
-from engine.models.parts import Parts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.models.clip import emphasised, read
+from engine.models.conditioning import Reading
 from engine.models.emphasis import weighted_parts
 from engine.models.family import Family
+from engine.models.parts import Parts
 from tests.models.loading import loaded
 
 WEIGHTED = Reading(1, 75, weighted=True)

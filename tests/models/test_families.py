@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from engine.models.conditioning import Reading
-from engine.models.drawing import Drawing
-from engine.models.parts import Parts
 from safetensors.torch import load_file, save_file
 
 from engine.failure import Failure
 from engine.models import encoders, flux, recognise, refiner, sd, sd3, sdxl
+from engine.models.conditioning import Reading
+from engine.models.drawing import Drawing
 from engine.models.families import family_of
 from engine.models.family import Family
+from engine.models.parts import Parts
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings
 from engine.training.caption_lengths import token_counts

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine.models.conditioning import Reading
-from engine.models.parts import Parts
 from safetensors.torch import load_file
 
+from engine.models.conditioning import Reading
 from engine.models.family import Family
+from engine.models.parts import Parts
 from tests.models.files import write_files
 from tests.models.loading import NO_SIZES, loaded
 from tests.models.small import pipeline as small

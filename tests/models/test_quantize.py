@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from engine.models.conditioning import Reading
-from engine.models.parts import Parts
 from torch import Tensor, nn
 
+from engine.models.conditioning import Reading
 from engine.models.flux import Flux
+from engine.models.parts import Parts
 from engine.models.quantize import QuantizedLinear, quantize
 from engine.networks.lora import LoraNetwork
 from engine.settings.memory import BaseFormat, Memory

@@ -7,11 +7,11 @@ import copy
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+
+from engine.demo.demo import MODEL_FOLDER
 from engine.models.conditioning import Reading
 from engine.models.drawing import Drawing
 from engine.models.parts import Parts
-
-from engine.demo.demo import MODEL_FOLDER
 from engine.models.sd import StableDiffusion
 from engine.models.vae import to_latents
 from engine.settings.samples import SamplePrompt

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from engine.models.parts import Parts
-from engine.models.targets import Attachment, Target
 from torch import Tensor
 
 from engine.models.family import Family
+from engine.models.parts import Parts
+from engine.models.targets import Attachment, Target
 from engine.networks.lora import LoraNetwork
 
 Named = Callable[[Target, Attachment, str], str]

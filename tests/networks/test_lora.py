@@ -13,11 +13,11 @@ import pytest
 import safetensors.torch
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from engine.models.conditioning import Reading
-from engine.models.parts import Parts
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from engine.demo.demo import MODEL_FOLDER
+from engine.models.conditioning import Reading
+from engine.models.parts import Parts
 from engine.models.sd import CONFIGS, StableDiffusion
 from engine.networks.begun_from import Matrices
 from engine.networks.dropout import Dropouts

@@ -16,17 +16,17 @@ from diffusers import (
     Lumina2Transformer2DModel,
     UNet2DConditionModel,
 )
-from engine.models.conditioning import Reading
-from engine.models.parts import Parts
-from engine.models.targets import Target
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, Gemma2Config, Gemma2Model
 
 from engine.models import checkpoint
 from engine.models.chroma import Chroma
+from engine.models.conditioning import Reading
 from engine.models.flux import Flux
 from engine.models.lumina import LuminaImage2
+from engine.models.parts import Parts
 from engine.models.sdxl import StableDiffusionXL
+from engine.models.targets import Target
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from engine.models.conditioning import Reading
-from engine.models.parts import Parts
 from torch import Tensor
 
+from engine.models.conditioning import Reading
 from engine.models.families import family_of
+from engine.models.parts import Parts
 from engine.models.quantize import quantize
 from engine.networks.lora import LoraNetwork
 from engine.settings.training import TrainingSettings

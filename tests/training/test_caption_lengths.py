@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine.models.conditioning import CaptionLimit, Reading
-from engine.models.parts import Parts
 
 from engine.data.items import Item, Subset
+from engine.models.conditioning import CaptionLimit, Reading
 from engine.models.family import Family
+from engine.models.parts import Parts
 from engine.settings.captions import Captions
 from engine.training.caption_lengths import token_counts, truncated
 from tests.models.loading import loaded

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from engine.models.parts import Parts
 from safetensors.torch import load_file
 
+from engine.models.parts import Parts
 from engine.runs import process
 from engine.runs.folder import RunFolder
 from engine.runs.history import History

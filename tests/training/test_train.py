@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine.models.conditioning import Reading
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -20,6 +19,7 @@ from engine.data.items import captions_of, items_of
 from engine.data.kept import InMemory
 from engine.data.placing import placed
 from engine.data.source import Source
+from engine.models.conditioning import Reading
 from engine.models.header import read_metadata
 from engine.models.sd import StableDiffusion
 from engine.models.vae import to_latents
