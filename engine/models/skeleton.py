@@ -57,4 +57,6 @@ def _component(folder: Path, dtype: torch.dtype) -> Any:
             module = kind.from_config(kind.load_config(folder))
         else:
             module = kind(kind.config_class.from_pretrained(folder))
+    if "_class_name" not in config:
+        module.tie_weights()  # T5's table of tokens stands in two places, and empty weights come apart
     return module.to(dtype).eval()

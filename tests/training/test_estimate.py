@@ -12,6 +12,7 @@ from torch import nn
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.failure import Failure
+from engine.models.skeleton import without_weights
 from engine.settings.training import TrainingSettings
 from engine.training.estimate import Estimate, estimate
 from engine.training.ledger import counted, without_contents
@@ -184,3 +185,13 @@ image_dir = '{tmp_path / "b"}'
     assert apart["training"] == small
     assert small.activations < apart["validation"].activations < plain  # nothing is remembered for gradients
     assert apart["validation"].gradients == 0
+
+
+def test_weights_that_are_shared_count_once(tmp_path: Path):
+    """T5's table of tokens is one tensor in two places: the skeleton has as many weights as the model that is loaded."""
+    pipeline("flux").save_pretrained(tmp_path / "model")
+    _, parts = loaded(tmp_path / "model", **SETTINGS["flux"])
+    with without_weights():
+        _, empty = loaded(tmp_path / "model", **SETTINGS["flux"])
+    for module, skeleton in zip(parts.modules(), empty.modules(), strict=True):
+        assert sum(p.numel() for p in skeleton.parameters()) == sum(p.numel() for p in module.parameters())
