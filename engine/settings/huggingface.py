@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.settings.option import Group, option
 from engine.settings.waiting import HUB
 
-SECTION = "Parameters/Advanced/Hugging Face"
+SECTION = "Parameters/HuggingFace"
 
 
 class HuggingFace(Group):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.settings.option import Group, option
 from engine.settings.waiting import LYCORIS
 
+BASIC = "Parameters/Basic"
 SECTION = "Parameters/Basic/LyCORIS"
 
 EVERY_LYCORIS = (
@@ -17,7 +18,7 @@ class Lycoris(Group):
     lycoris_preset: str = option(
         "full",
         label="LyCORIS Preset",
-        section=SECTION,
+        section=BASIC,
         kohya="LyCORIS_preset",
         help="Which parts of the model the network attaches to, or the path of a .toml file that lists them.",
         applies_when={"lora_type": EVERY_LYCORIS},
@@ -159,7 +160,7 @@ class Lycoris(Group):
         step=1,
         widget="slider",
         label="DyLoRA Unit / Block size",
-        section=SECTION,
+        section=BASIC,
         kohya="unit",
         help="DyLoRA trains ranks in groups of this many; the file can later be cut down to any multiple of it.",
         source="Valipour et al. 2022, arXiv:2210.07558",

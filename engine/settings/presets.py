@@ -30,7 +30,7 @@ DESCRIPTION = "darkroom_description"
 
 USERS_OWN_SECTIONS = (
     "Source Model", "Folders", "Parameters/Metadata", "Parameters/Accelerate launch",
-    "Parameters/Advanced/Logging", "Parameters/Advanced/Hugging Face",
+    "Parameters/Advanced/Logging", "Parameters/HuggingFace",
 )  # fmt: skip
 USERS_OWN_WIDGETS = ("path", "folder", "secret")
 USERS_OWN = ("sample_prompts", "caption_extension")

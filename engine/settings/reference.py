@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from engine.settings.form_plan import headed
 from engine.settings.option import Option, sections_of
 from engine.settings.training import training_options
 
@@ -35,11 +36,14 @@ def reference_page(utilities: Mapping[str, Sequence[Option]]) -> str:
     shown_by = shown_by_tests(TESTS)
     lines = [INTRODUCTION, _counts(options), ""]
     for section in sections_of(options):
-        lines += _table(section, [item for item in options if item.section == section], shown_by)
+        lines += [f"## {section}", ""]
+        for heading, block in headed(section, options):
+            lines += [f"### {heading}", ""] if heading else []
+            lines += _table(block, shown_by)
     lines += [UTILITIES, ""]
     for name, items in utilities.items():
         shown_here = {item.name: test for item in items for test in _showing(f"{name}.{item.name}", shown_by)}
-        lines += _table(name, items, shown_here)
+        lines += [f"## {name}", "", *_table(items, shown_here)]
     return "\n".join(lines)
 
 
@@ -48,10 +52,8 @@ def _showing(name: str, shown_by: Mapping[str, str]) -> list[str]:
     return [test for shown, test in shown_by.items() if fnmatchcase(name, shown)]
 
 
-def _table(head: str, items: Sequence[Option], shown_by: Mapping[str, str]) -> list[str]:
+def _table(items: Sequence[Option], shown_by: Mapping[str, str]) -> list[str]:
     return [
-        f"## {head}",
-        "",
         "| label | name | default | allowed | what it does | standing |",
         "|---|---|---|---|---|---|",
         *(_row(item, shown_by.get(item.name, "")) for item in items),

@@ -30,7 +30,7 @@ class SourceModel(Group):
     vae: str = option(
         "",
         label="VAE (Optional: Path to checkpoint of vae for training)",
-        section="Source Model",
+        section="Parameters/Advanced",
         widget="path",
         help="Another VAE in place of the model's own: a file, a folder or a Hugging Face name.",
         methods=("dreambooth", "lora", "textual_inversion"),

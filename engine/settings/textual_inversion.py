@@ -69,7 +69,7 @@ class TextualInversion(Group):
         step=1,
         widget="slider",
         label="Stop TE (% of total steps)",
-        section=SECTION,
+        section="Parameters/Basic",
         help="kohya_ss's textual inversion tab saves its Stop TE under this name.",
         standing=TEXTUAL_INVERSION,
         methods=("textual_inversion",),

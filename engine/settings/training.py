@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import Field
@@ -16,6 +17,7 @@ from engine.settings.families import Families, FamilyName
 from engine.settings.flux import Flux
 from engine.settings.flux_ranks import FluxRanks
 from engine.settings.folders import Folders
+from engine.settings.form_plan import in_form_order
 from engine.settings.hardware import Hardware
 from engine.settings.huggingface import HuggingFace
 from engine.settings.hunyuan import Hunyuan
@@ -85,6 +87,12 @@ class TrainingSettings(JobSettings):
     hunyuan: Hunyuan = Field(default_factory=Hunyuan)
     anima: Anima = Field(default_factory=Anima)
     kohya_extra: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    @cache
+    def options(cls) -> tuple[Option, ...]:
+        """What the settings declare, in the order in which the page shows it."""
+        return tuple(in_form_order(super().options()))
 
     def family(self) -> FamilyName:
         """The family of models that the settings are for."""

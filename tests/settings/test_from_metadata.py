@@ -220,8 +220,8 @@ def test_what_is_the_users_own_stays_and_what_would_go_on_from_another_run_does_
     loaded, notes = from_metadata(said, base)
     assert changed(loaded.settings) == mine
     assert notes[0].endswith(
-        "as they were: VAE, Trained Model output name, Sample prompts, Number of processes, Metadata author, "
-        "Huggingface token."
+        "as they were: Trained Model output name, VAE, Sample prompts, Huggingface token, Number of processes, "
+        "Metadata author."
     )
     assert any(note.startswith("Emptied") and "Network weights" in note for note in notes)
 
