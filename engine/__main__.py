@@ -129,7 +129,7 @@ def _add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> 
 
 
 def _add_option(group: argparse._ArgumentGroup, item: Option) -> None:
-    flags = [f"--{name}" for name in dict.fromkeys([item.name, item.kohya])]
+    flags = [f"--{name}" for name in dict.fromkeys([item.name, item.kohya.key])]
     allowed = f" ({item.range_text()})" if item.range_text() else ""
     standing = "" if item.acts else f" ({item.standing.text()})"
     text = f"{item.help}{allowed}{standing} [{item.default}]".replace("%", "%%")

@@ -51,10 +51,10 @@ def _secrets(settings: TrainingSettings) -> Iterator[Problem]:
 
 def _unread(item: Option, settings: TrainingSettings) -> str:
     """Why the value that a file had for an option could not be taken, until the option is given another one."""
-    if item.kohya not in settings.kohya_extra or item.value_in(settings) != item.default:
+    if item.kohya.key not in settings.kohya_extra or item.value_in(settings) != item.default:
         return ""
     try:
-        TrainingSettings().with_values({item.name: settings.kohya_extra[item.kohya]})
+        TrainingSettings().with_values({item.name: settings.kohya_extra[item.kohya.key]})
     except BadValues as error:
         return error.problems[item.name]
     return ""

@@ -174,7 +174,7 @@ def _until_cut(words: list[str]) -> list[str]:
 def _read_ours(words: list[str]) -> tuple[Read, str]:
     start = next(at for at in range(len(words)) if words[at : at + 2] == ["-m", "engine"]) + 3
     given, strays = arguments_in(_until_cut(words[start:]))
-    options: dict[str, Option] = {item.kohya: item for item in training_options()}
+    options: dict[str, Option] = {item.kohya.key: item for item in training_options()}
     options |= {item.name: item for item in training_options()}
     read = Read()
     for name, value in given.items():
@@ -186,7 +186,7 @@ def _read_ours(words: list[str]) -> tuple[Read, str]:
             read.notes.append(f"--{name} is no option here.")
             read.data[name] = text
         else:
-            read.data[item.kohya] = text
+            read.data[item.kohya.key] = text
     return read, strays[0] if strays else ""
 
 
@@ -210,7 +210,7 @@ def _read_theirs(words: list[str], folder: Path | None) -> Read:
             f"Only accelerate is told the mixed precision {precision['mixed_precision']}, and without its own "
             "argument the script trains in full precision; it was taken as meant for both."
         )
-    known = {item.kohya: item for item in training_options() if ELSEWHERE.get(item.name) == LAUNCH}
+    known = {item.kohya.key: item for item in training_options() if ELSEWHERE.get(item.name) == LAUNCH}
     read.data |= {name: value for name, value in launch.items() if name in known}
     further = {name: value for name, value in launch.items() if name not in known and name != "mixed_precision"}
     if further or launchers:

@@ -99,7 +99,7 @@ def kind_of(path: Path) -> Target | None:
         only = "command" if is_our_command(text) else "sd-scripts-command"
         return only if is_only_command(text) else None  # type: ignore[return-value]
     data = parse_toml(text) if written_in == "toml" else json.loads(text)
-    known = {item.kohya for item in training_options()}
+    known = {item.kohya.key for item in training_options()}
     if written_in == "json":
         return "darkroom" if isinstance(data.get("source_model"), dict) else "kohya-json" if known & set(data) else None
     if is_dataset(data):
@@ -158,7 +158,7 @@ def _sd_scripts_command(settings: TrainingSettings, prompts_file: Path | None, s
     # Additional parameters count before what the options say, so that these are not to be missed.
     said |= {item.name for item in training_options() if place_of(item).name in written.overridden}
     unsaid = _read_otherwise(settings, _read_back(text), said)
-    ours = [item for item in unsaid if settings.method in item.methods]
+    ours = [item for item in unsaid if settings.method in item.kohya.methods]
     notes = _unsaid("sd-scripts has no argument for", ours, settings)
     notes += _unsaid("Not said, for it is for other kinds of training", [x for x in unsaid if x not in ours], settings)
     notes += _no_options([key for key in settings.kohya_extra if key != "network_args"])

@@ -99,7 +99,7 @@ def _laid_over(file: Path, command: Read) -> Loaded:
 
 def _loaded(read: Read) -> Loaded:
     usual = TrainingSettings().for_method(read.method).values() if read.method else {}
-    by_method = {item.kohya: usual[item.name] for item in training_options() if item.name in USUAL and usual}
+    by_method = {item.kohya.key: usual[item.name] for item in training_options() if item.name in USUAL and usual}
     loaded = from_kohya(by_method | read.data)
     loaded.notes = read.notes + loaded.notes
     if read.method:
@@ -112,8 +112,8 @@ def _parse_toml(text: str, name: str, folder: Path | None) -> Loaded:
     _check_shape(tables, name)
     if is_dataset(tables):
         return _loaded(read_dataset(tables))
-    keys = {place_of(item).name: item.kohya for item in training_options()}
-    keys |= {item.kohya: item.kohya for item in training_options()}
+    keys = {place_of(item).name: item.kohya.key for item in training_options()}
+    keys |= {item.kohya.key: item.kohya.key for item in training_options()}
     # A table in a value's place is no section, though sd-scripts would take its keys for arguments.
     wrong = {
         key: table
@@ -177,8 +177,8 @@ def _parse_own(data: dict[str, Any]) -> Loaded:
         item = options.get(place)
         if item is None:
             found[".".join(place)] = value
-        elif item.kohya not in found or value != item.default:
-            found[item.kohya] = value
+        elif item.kohya.key not in found or value != item.default:
+            found[item.kohya.key] = value
     loaded = from_kohya(found)
     if known["method"]:
         loaded.settings = loaded.settings.model_copy(update={"method": method})

@@ -89,7 +89,7 @@ def _arguments(said: Mapping[str, str], family: str) -> dict[str, Any]:
     for name, text in said.items():
         item = option_for(name, family, "lora")
         if item and not is_users_own(item):
-            found[item.kohya] = _plain(text) if text.startswith("(") else text
+            found[item.kohya.key] = _plain(text) if text.startswith("(") else text
     if ":" in said.get("lr_scheduler", ""):
         found["lr_scheduler"] = said["lr_scheduler"].partition(":")[0]
     found["noise_offset_type"] = noise_offset_type(said)
@@ -224,7 +224,7 @@ def _network(said: Mapping[str, str], data: Mapping[str, Any]) -> tuple[dict[str
 
 def _users_own(base: TrainingSettings, data: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     """What is the user's to say and not told by the file, by kohya_ss's keys."""
-    own = [item for item in training_options() if is_users_own(item) and item.kohya not in data]
+    own = [item for item in training_options() if is_users_own(item) and item.kohya.key not in data]
     emptied = [item for item in own if item.name in FROM_ANOTHER_RUN]
     stays = [item for item in own if item not in emptied]
     listed = ", ".join(item.short_label for item in stays if item.value_in(base) != item.default)
@@ -233,7 +233,7 @@ def _users_own(base: TrainingSettings, data: Mapping[str, Any], notes: list[str]
     if listed := ", ".join(item.short_label for item in emptied if item.value_in(base) != item.default):
         notes.append(f"Emptied, for they go on from another run: {listed}.")
     whole = to_kohya(base)
-    return {item.kohya: whole[item.kohya] for item in stays}
+    return {item.kohya.key: whole[item.kohya.key] for item in stays}
 
 
 def _about(said: Mapping[str, str]) -> list[str]:

@@ -205,8 +205,8 @@ def as_preset(settings: TrainingSettings, description: str = "") -> dict[str, An
     """
     settings, _ = settings.parted_from_secrets()
     written = to_kohya(settings)
-    known = {item.kohya for item in training_options()}
-    recipe = {item.kohya for item in changed(settings) if not is_users_own(item)}
+    known = {item.kohya.key for item in training_options()}
+    recipe = {item.kohya.key for item in changed(settings) if not is_users_own(item)}
     kept = {key for key in settings.kohya_extra if key not in known and key not in RETIRED}
     sentence = {DESCRIPTION: hidden(description.strip())} if description.strip() else {}
     return sentence | {key: value for key, value in written.items() if key in recipe | kept}

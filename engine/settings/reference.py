@@ -86,7 +86,7 @@ def _options_shown(mark: ast.expr) -> list[str]:
 
 
 def _row(item: Option, shown_by: str) -> str:
-    name = f"`{item.name}`" + (f" (kohya: `{item.kohya}`)" if item.kohya != item.name else "")
+    name = f"`{item.name}`" + (f" (kohya: `{item.kohya.key}`)" if item.kohya.key != item.name else "")
     default = "" if item.default == "" else f"`{item.default}`"
     source = f" *{item.source}*" if item.source else ""
     cells = [item.label, name, default, item.range_text(), item.help + source, _standing(item, shown_by)]

@@ -77,7 +77,7 @@ def from_arguments(
         if name in TOGETHER:
             continue
         if item:
-            read.data[item.kohya] = _one(item, _in_our_words(name, value, read.notes))
+            read.data[item.kohya.key] = _one(item, _in_our_words(name, value, read.notes))
         elif name in noted:
             continue  # it stands among the arguments because Additional parameters say it
         elif name in _OF_THE_FORM or (keep_unknown and name not in ONLY_THERE and name not in _ARGUMENTS):
@@ -86,8 +86,8 @@ def from_arguments(
             further[name] = value
     read.data = together(given, family, folder, read.notes, further) | read.data
     known = {item.name: item for item in training_options()}
-    assumed = {name: value for name, value in _assumed(family).items() if known[name].kohya not in read.data}
-    read.data |= {known[name].kohya: value for name, value in assumed.items()}
+    assumed = {name: value for name, value in _assumed(family).items() if known[name].kohya.key not in read.data}
+    read.data |= {known[name].kohya.key: value for name, value in assumed.items()}
     if further:
         read.keep(quoted(words_from(further)))
     if kept is None:
@@ -160,7 +160,7 @@ def _assumed(family: str) -> dict[str, Any]:
     return {
         item.name: value
         for item in training_options()
-        if "lora" in item.methods
+        if "lora" in item.kohya.methods
         and counts_for(item, family)
         and (value := absent(item, family)) not in (item.default, None)
     }
@@ -177,7 +177,7 @@ def _in_our_words(name: str, value: Any, notes: list[str]) -> Any:
 
 _ARGUMENTS = {place.name for item in training_options() if (place := place_of(item)).kind == "argument"}
 
-_OF_THE_FORM = {item.kohya for item in training_options() if place_of(item).kind != "launch"} - _ARGUMENTS
+_OF_THE_FORM = {item.kohya.key for item in training_options() if place_of(item).kind != "launch"} - _ARGUMENTS
 """Keys that kohya_ss writes beside the arguments, and that are none."""
 
 

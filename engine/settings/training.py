@@ -147,7 +147,7 @@ class TrainingSettings(JobSettings):
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """As all settings do; what a file said wrongly in an option's place is forgotten with it."""
         changed = super().with_values(values)
-        set_anew = {item.kohya for item in self.options() if item.name in values}
+        set_anew = {item.kohya.key for item in self.options() if item.name in values}
         extra = {key: value for key, value in self.kohya_extra.items() if key not in set_anew}
         return changed.model_copy(update={"kohya_extra": extra})
 

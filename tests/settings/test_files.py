@@ -210,7 +210,7 @@ def test_every_option_is_saved_under_its_key_and_comes_back(group: str, data: st
     assert {name: changed.values()[name] for name in values} == values
     written = json.loads(json.dumps(to_kohya(changed)))
     before = to_kohya(TrainingSettings())
-    assert {key for key in written if written[key] != before[key]} == {item.kohya for item in items}
+    assert {key for key in written if written[key] != before[key]} == {item.kohya.key for item in items}
     loaded = from_kohya(written)
     assert loaded.bad == {}
     assert loaded.settings == changed
@@ -346,7 +346,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([item.kohya for item in training_options()]) | st.text(), json_values))
+@given(st.dictionaries(st.sampled_from([item.kohya.key for item in training_options()]) | st.text(), json_values))
 def test_no_dictionary_however_odd_breaks_the_reader(data: dict):
     loaded = from_kohya(data)
     assert from_kohya(to_kohya(loaded.settings)).settings == loaded.settings

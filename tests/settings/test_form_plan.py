@@ -75,7 +75,7 @@ def as_shown(tab: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("tab", TABS)
 def test_every_section_goes_in_the_order_of_kohyas_tab(tab: str):
     shown = as_shown(tab)
-    theirs = [item for item in training_options() if TABS[tab] in item.methods and not item.ours]
+    theirs = [item for item in training_options() if TABS[tab] in item.kohya.methods and item.kohya.has_it]
     compared = set()
     for section in PLAN:
         known = [(part, label) for part, label in shown if part in (PARTS.get(section), tab)]
@@ -88,7 +88,7 @@ def test_every_section_goes_in_the_order_of_kohyas_tab(tab: str):
                 place
                 for wanted in (PARTS.get(section), tab)
                 for place, (part, label) in enumerate(known)
-                if part == wanted and label in (item.label, *item.also)
+                if part == wanted and label in (item.label, *item.kohya.also)
             ]
             if not places:
                 assert item.name in NOT_IN_KOHYAS_FORM, (section, item.label)
@@ -116,7 +116,7 @@ def test_the_articles_path_leads_down_the_page():
         name.lower(): number
         for number, (_, items) in enumerate(blocks)
         for item in items
-        for name in (item.label, *item.also)
+        for name in (item.label, *item.kohya.also)
     }
     path = [place[name.lower()] for name in ARTICLE]
     assert path == sorted(path)
@@ -128,7 +128,7 @@ def test_the_plan_names_every_field_of_kohyas_once_and_none_that_there_is_not():
     assert len(planned) == len(set(planned))
     declared = {(item.section, item.name): item for item in training_options()}
     assert not set(planned) - set(declared)
-    assert not {place for place, item in declared.items() if not item.ours} - set(planned)
+    assert not {place for place, item in declared.items() if item.kohya.has_it} - set(planned)
 
 
 def test_a_block_has_a_short_heading_and_few_enough_fields_to_look_over():

@@ -108,7 +108,7 @@ def test_an_option_that_has_an_argument_comes_back_and_is_not_merely_named():
         for item in training_options()
         for value in other_values(item)[:1]
         if item.acts
-        and "lora" in item.methods
+        and "lora" in item.kohya.methods
         and convert(plain.with_values({item.name: value}), "sd-scripts-command").notes
     }
     # The scripts for Stable Diffusion, the family that nothing else is said of here, know no blocks to swap.

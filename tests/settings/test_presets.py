@@ -16,7 +16,7 @@ from engine.settings.training import TrainingSettings, training_options
 from ui.form import Form
 from ui.presets_panel import PresetsPanel
 
-NAMES = {item.kohya: item for item in training_options()}
+NAMES = {item.kohya.key: item for item in training_options()}
 
 
 @pytest.fixture
