@@ -29,7 +29,7 @@ def image_folder(settings: TrainingSettings, option: str) -> tuple[ImageFolder |
         what = "is a file, not a folder" if path.exists() else "does not exist"
         return None, [Problem(option, f'"{name}" {what}.', "Correct the path.")]
     try:
-        return scan(path), []
+        return scan(path, settings.loose_repeats() if option == "train_data_dir" else None), []
     except OSError as error:
         return None, [Problem(option, f'"{name}" cannot be read: {error.strerror}.', "Allow reading it.")]
 
@@ -71,8 +71,10 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
         else:
             yield Problem(
                 option,
-                f'Found no pictures ({", ".join(PICTURE_ENDINGS)}) below "{path}".',
-                f"Put them into a sub-folder named REPEATS_WORDS, {example}.",
+                f'Found no pictures ({", ".join(PICTURE_ENDINGS)}) in "{path}".',
+                "Put them there."
+                if settings.loose_repeats()
+                else f"Put them into a sub-folder named REPEATS_WORDS, {example}.",
             )
         return
     for child in folder.unnumbered:

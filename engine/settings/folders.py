@@ -11,8 +11,9 @@ class Folders(Group):
         label="Image folder (containing training images subfolders)",
         section="Folders",
         widget="folder",
-        help='The folder that holds sub-folders named REPEATS_WORDS, such as "10_sks cat", '
-        "which in turn hold the pictures.",
+        help="The folder that holds the sub-folders with your pictures. Their names say how often an epoch shows each "
+        'picture, and of what: REPEATS_WORDS, such as "10_sks cat". Finetuning also takes a folder with the pictures '
+        "directly in it.",
         also=("Image folder", "Training images"),
         methods=("dreambooth", "lora", "textual_inversion"),
     )

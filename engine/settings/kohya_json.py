@@ -178,6 +178,8 @@ def to_kohya(settings: TrainingSettings) -> dict[str, Any]:
         for item in training_options()
         if item.kohya.key not in kept or item.value_in(settings) != item.default
     }
+    if settings.method == "finetune":  # whose tab looks for the image folder under a key of its own
+        known["image_folder"] = known["train_data_dir"]
     return dict(sorted({**kept, **known}.items()))
 
 

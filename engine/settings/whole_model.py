@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, idle, option
+from engine.settings.option import Group, idle, maps, option
 from engine.settings.waiting import BY_BLOCK
 
 BASIC = "Parameters/Basic"
@@ -76,8 +76,8 @@ class WholeModel(Group):
         widget="folder",
         label="Image folder (containing training images)",
         section=FOLDERS,
-        help="The folder that holds the pictures for fine-tuning, without sub-folders, and their captions beside them "
-        "or in Metadata file. Empty: pictures are looked for as for DreamBooth.",
+        help="The same as the other Image folder, as the fine-tuning tab of kohya_ss saves it.",
+        standing=maps("Image folder, which the other tabs save"),
         methods=("finetune",),
     )
     in_json: str = option(

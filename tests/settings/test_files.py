@@ -204,7 +204,8 @@ GROUPS = sorted({item.path[0] for item in training_options()})
 @given(st.data())
 @settings(max_examples=5, deadline=None)
 def test_every_option_is_saved_under_its_key_and_comes_back(group: str, data: st.DataObject):
-    items = [item for item in training_options() if item.path[0] == group]
+    # kohya_ss's second key for the image folder comes back as the first: tests/data/test_metadata_list.py
+    items = [item for item in training_options() if item.path[0] == group and item.name != "image_folder"]
     values = data.draw(st.fixed_dictionaries({item.name: another_value(item) for item in items}))
     changed = TrainingSettings().with_values(values)
     assert {name: changed.values()[name] for name in values} == values

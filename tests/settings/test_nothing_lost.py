@@ -38,6 +38,7 @@ SAID_OTHERWISE: dict[str, Callable[[Values, Values], bool]] = {
     "max_train_steps": lambda was, back: was["max_train_epochs"] > 0,
     "lr_warmup": lambda was, back: was["lr_warmup_steps"] > 0 or back["lr_warmup"] == round(was["lr_warmup"], 9),
     "sdxl_checkbox": lambda was, back: back["sdxl"] is True,
+    "image_folder": lambda was, back: back["train_data_dir"] in (was["train_data_dir"], was["image_folder"]),
     "noise_offset_type": lambda was, back: back["multires_noise_iterations"] == 0 or back["noise_offset"] == 0,
     **{
         item.name: lambda was, back, name=item.name: back[name] == "".join(was[name].split())
