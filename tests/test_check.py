@@ -112,7 +112,7 @@ def test_a_choice_that_cannot_be_followed_starts_no_run(settings: TrainingSettin
     beside = {other: values[0] for other, values in (item.applies_when or {}).items()}
     problem = problems(settings, **beside, **{name: value})[name]
     assert problem.blocking
-    assert f'"{value}" waits for ' in problem.what
+    assert f'"{value}" is not supported yet (' in problem.what
     assert problem.mend.startswith("Choose ")
 
 

@@ -225,7 +225,7 @@ def test_pasted_texts_of_any_kind_are_read_or_refused_soon(text: str) -> None:
 
 
 def test_a_toml_file_has_a_bound_of_its_own_for_it_is_slow_to_read() -> None:
-    assert "a TOML file of settings has a few KB" in said(lambda: parse_toml("a = 1\n" * (LARGEST_TOML // 5)))
+    assert "a TOML settings file is only a few KB" in said(lambda: parse_toml("a = 1\n" * (LARGEST_TOML // 5)))
 
 
 # ── pictures and captions ─────────────────────────────────────────────────────────────────────────

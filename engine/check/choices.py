@@ -32,7 +32,7 @@ def check_choices(settings: TrainingSettings) -> Iterator[Problem]:
             ready = [choice for choice in item.choices if choice not in item.not_yet]
             yield Problem(
                 item.name,
-                f'"{value}" waits for {item.not_yet[value]}, which this version does not have.',
+                f'"{value}" is not supported yet ({item.not_yet[value]}).',
                 f"Choose {ready[0]}." if len(ready) == 1 else f"Choose one of {', '.join(ready)}.",
             )
 

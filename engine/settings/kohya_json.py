@@ -50,9 +50,9 @@ class Loaded:
         """The same as sentences for people, none where all is well."""
         sentences = [*self.bad.values(), *self.notes]
         for why, options in self._by_reason(self.waiting).items():
-            sentences.append(f"Kept, but waiting for {why}: {options}.")
+            sentences.append(f"Kept, but not supported yet ({why}): {options}.")
         for why, options in self._by_reason(self.idle).items():
-            sentences.append(f"Kept, but without meaning here: {options}. {why}")
+            sentences.append(f"Kept, but with no effect here: {options}. {why}")
         if self.unknown:
             unknown = [
                 f"{_shown(key)[1:-1]} ({HIDDEN if is_secret(key) else _shown(value)})"
@@ -139,7 +139,7 @@ def _as_it_was_meant(settings: TrainingSettings, data: Mapping[str, Any]) -> tup
     """Values that mean others in kohya_ss than they say, and a sentence on each that matters beside the others."""
     options = {item.kohya.key: item for item in training_options()}
     notes = [
-        f"{options[key].label} is 0 in the file, which stands for unset: it is {options[key].default} here."
+        f"{options[key].label} is 0 in the file, which means unset: here it is {options[key].default}."
         for key, value in data.items()
         if _is_unset(key, value) and options[key].applies(settings.values())
     ]
@@ -147,7 +147,7 @@ def _as_it_was_meant(settings: TrainingSettings, data: Mapping[str, Any]) -> tup
     restarts = settings.optimizer.lr_scheduler == "cosine_with_restarts"
     if restarts and isinstance(cycles, str) and not cycles.strip() and epoch > 1:
         settings = settings.with_values({"lr_scheduler_num_cycles": epoch})
-        notes.append(f"LR # cycles is empty in the file, which stands for as many as Epoch: it is {epoch} here.")
+        notes.append(f"LR # cycles is empty in the file, which means the same as Epoch: here it is {epoch}.")
     return settings, notes
 
 

@@ -39,20 +39,19 @@ class Standing:
 
     kind: "acts": training follows it. "maps": it is understood, and something else here says the same.
     "idle": it has no meaning in this program. "later": nothing follows it yet.
-    why: for "maps" what stands for it, for "idle" the reason as a sentence, for "later" what it waits
-    for in words that complete "waits for …".
+    why: for "maps" what covers it, for "idle" the reason as a sentence, for "later" what is missing, as a noun.
     """
 
     kind: Literal["acts", "maps", "idle", "later"]
     why: str = ""
 
     def text(self) -> str:
-        """For people: "acts", "maps: …", "has no meaning here: …" or "waits for …"."""
+        """For people: "acts", "covered by …", "no effect here: …" or "not supported yet (…)"."""
         return {
             "acts": "acts",
-            "maps": f"maps: {self.why}",
-            "idle": f"has no meaning here: {self.why}",
-            "later": f"waits for {self.why}",
+            "maps": f"covered by {self.why}",
+            "idle": f"no effect here: {self.why}",
+            "later": f"not supported yet ({self.why})",
         }[self.kind]
 
 
@@ -70,7 +69,7 @@ def idle(why: str) -> Standing:
 
 
 def later(why: str) -> Standing:
-    """Kept until something acts on it; `why` completes "waits for …"."""
+    """Kept until something acts on it; `why` says what is missing, as a noun."""
     return Standing("later", why)
 
 

@@ -13,19 +13,18 @@ from engine.settings.training import training_options
 
 INTRODUCTION = """# Options
 
-Every option of a training run, as the page shows them and as files and the command line name them.
-This page is made from the declarations: `python -m engine options > docs/options.md`.
+Every option of a training run, in the order and under the labels of the page, with the name it has in files and
+on the command line. This page is generated: `python -m engine options > docs/options.md`.
 
-The last column says what an option does in this version: **acts**, with the test that
-shows it; **maps**, where something else says
-the same; **has no meaning here**; or **waits** for something that is not there yet. The value of every
-option is kept, whatever its standing, and saved again.
+The last column says what an option does in this version: it **acts**, with the test that shows it; it is
+**covered by** something else that does the same; it has **no effect here**; or it is **not supported yet**.
+Whichever it is, its value is kept and saved again.
 """
 
 
 UTILITIES = """# Utilities
 
-Each is a tab within Utilities and a command of the same options: `python -m engine NAME --help`."""
+Each is a tab under Utilities, and a command with the same options: `python -m engine NAME --help`."""
 
 TESTS = Path(__file__).parents[2] / "tests"
 
@@ -64,8 +63,8 @@ def _table(items: Sequence[Option], shown_by: Mapping[str, str]) -> list[str]:
 def _counts(options: tuple[Option, ...]) -> str:
     kinds = [item.standing.kind for item in options]
     return (
-        f"Of {len(kinds)} options {kinds.count('acts')} act, {kinds.count('maps')} map, "
-        f"{kinds.count('idle')} have no meaning here, and {kinds.count('later')} wait."
+        f"Of {len(kinds)} options, {kinds.count('acts')} act, {kinds.count('maps')} are covered by others, "
+        f"{kinds.count('idle')} have no effect here, and {kinds.count('later')} are not supported yet."
     )
 
 
@@ -96,7 +95,7 @@ def _row(item: Option, shown_by: str) -> str:
 def _standing(item: Option, shown_by: str) -> str:
     reasons = dict.fromkeys(item.not_yet.values())
     waiting = [
-        f"{', '.join(choice for choice, why in item.not_yet.items() if why == reason)} wait for {reason}"
+        f"not supported yet ({reason}): {', '.join(choice for choice, why in item.not_yet.items() if why == reason)}"
         for reason in reasons
     ]
     test = f" (`{shown_by}`)" if shown_by else ""

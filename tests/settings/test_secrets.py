@@ -81,7 +81,8 @@ def test_what_is_left_out_is_told(data: dict[str, Any]):
     names = settings.parted_from_secrets()[1]
     if "a_note" not in data:
         assert any(
-            "Left out, for secrets are not written into files" in note for note in convert(settings, "darkroom").notes
+            "Left out, because secrets are never written to files" in note
+            for note in convert(settings, "darkroom").notes
         )
         [problem] = [problem for problem in check_choices(settings) if "secrets" in problem.what]
         assert not problem.blocking

@@ -39,7 +39,7 @@ def test_an_option_without_a_field_is_listed_with_the_reason_and_no_link():
     table = changed_table(TrainingSettings().with_values({"anima_qwen3": "model"}))
     assert "goTo" not in table
     assert "(not followed)" in table
-    assert "waits for Anima models" in table
+    assert "not supported yet (Anima models)" in table
 
 
 def test_secrets_and_markup_stay_out():
