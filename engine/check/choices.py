@@ -24,8 +24,8 @@ def check_choices(settings: TrainingSettings) -> Iterator[Problem]:
         if item.acts and (why := _unread(item, settings)):
             yield Problem(
                 item.name,
-                f"{why} It was loaded so, and kept.",
-                "Set it anew.",
+                f"{why} The value comes from a loaded file and was kept.",
+                "Set it again.",
                 fix=f"{USE}{item.value_text(value)}",
             )
         elif item.acts and value in item.not_yet:
@@ -42,8 +42,8 @@ def _secrets(settings: TrainingSettings) -> Iterator[Problem]:
     if names:
         yield Problem(
             "",
-            f"The settings hold secrets, and the run is not told them: {listed(names)}.",
-            "For models of the hub that ask for a token, set the environment variable HF_TOKEN before you start "
+            f"The settings contain secrets, which are not passed to the run: {listed(names)}.",
+            "For Hugging Face models that require a token, set the environment variable HF_TOKEN before you start "
             "Darkroom.",
             blocking=False,
         )
