@@ -39,7 +39,7 @@ def test_a_preset_is_looked_at_applied_and_undone(open_page):
     expect(changes(page)).to_contain_text("2 options differ")
     choose(page, "Low memory")
     preview = page.page.locator("#preset-preview")
-    expect(preview).to_contain_text("small graphics card")
+    expect(preview).to_contain_text("GPU with little memory")
     expect(preview.locator("tr", has_text="Network Rank").locator("td")).to_have_text(["Network Rank", "8", "16"])
     expect(preview.locator("tr", has_text="Epoch").locator("td")).to_have_text(["Epoch", "3", "10"])
     assert page.value("network_dim") == "8"  # only looked at
