@@ -93,7 +93,7 @@ class TestCaptionsOfAnotherEnding:
         for caption in sorted(folder.glob("*.txt"))[:3]:
             caption.rename(caption.with_suffix(".caption"))
         (problem,) = about_captions(settings)
-        assert problem.mend == "Write .caption."
+        assert problem.mend == "Enter .caption."
         assert problem.fix
 
     def test_those_of_regularisation_pictures_do_not_make_it_right(self, settings: TrainingSettings, tmp_path: Path):

@@ -64,8 +64,8 @@ def test_postscript_under_a_pictures_name_is_not_run(
     picture.write_bytes(content)
     assert examine(picture).left_out == "it is not a picture that can be read"
     assert look(picture).unreadable == "it is not a picture that can be read"
-    assert list(decoded_ahead([picture], upright, 1)) == [(picture, "is no picture that can be read")]
-    assert manual.read_page(str(picture), ".txt").problem == f"{picture.name} is no picture that can be read."
+    assert list(decoded_ahead([picture], upright, 1)) == [(picture, "is not a picture that can be read")]
+    assert manual.read_page(str(picture), ".txt").problem == f"{picture.name} is not a picture that can be read."
     assert manual.Page(picture, "").image() is None
     with pytest.raises(Image.UnidentifiedImageError):
         read_upright(picture, (64, 64))
