@@ -53,23 +53,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description="Darkroom's engine, without the page.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    train = commands.add_parser("train", help="train as a settings file says")
+    train = commands.add_parser("train", help="train with the settings in a file")
     train.add_argument("file", nargs="?", type=Path, help=FILE_HELP)
     _add_training_options(train)
     train.set_defaults(command=_train)
 
-    checking = commands.add_parser("check", help="say what is wrong with a settings file, and start nothing")
+    checking = commands.add_parser("check", help="check a settings file without starting anything")
     checking.add_argument("file", nargs="?", type=Path, help=FILE_HELP)
     checking.add_argument("--json", action="store_true", help="print the problems as JSON")
     _add_training_options(checking)
     checking.set_defaults(command=_check)
 
     estimating = commands.add_parser(
-        "estimate", help="say how much memory a settings file would need, and start nothing"
+        "estimate", help="estimate how much memory a settings file needs, without starting anything"
     )
     estimating.add_argument("file", nargs="?", type=Path, help=FILE_HELP)
     estimating.add_argument(
-        "--json", action="store_true", help="print bytes as JSON, then ways to need fewer, a line each"
+        "--json", action="store_true", help="print bytes as JSON, then ways to save memory, one per line"
     )
     _add_training_options(estimating)
     estimating.set_defaults(command=_estimate)
@@ -79,14 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_training_options(demo)
     demo.set_defaults(command=_demo)
 
-    resume = commands.add_parser("resume", help="go on with a run that was stopped or killed")
-    resume.add_argument("run", help="the run's folder, or its name within runs/")
+    resume = commands.add_parser("resume", help="resume a run that was stopped or killed")
+    resume.add_argument("run", help="the run's folder, or its name in runs/")
     resume.set_defaults(command=_resume)
 
-    converting = commands.add_parser("convert", help="write a settings file in another form")
+    converting = commands.add_parser("convert", help="convert a settings file to another format")
     converting.add_argument("file", type=Path, help=FILE_HELP)
     converting.add_argument("--to", required=True, choices=TARGETS, help="the form")
-    converting.add_argument("--output", type=Path, metavar="FILE", help="where to; without it, it is printed")
+    converting.add_argument("--output", type=Path, metavar="FILE", help="where to write it; printed if left out")
     converting.set_defaults(command=_convert)
 
     for name, job in UTILITIES.items():
@@ -112,7 +112,7 @@ def _options_of_utilities() -> dict[str, tuple[Option, ...]]:
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--method", choices=get_args(Method), help="what is trained, where the file does not say it")
+    parser.add_argument("--method", choices=get_args(Method), help="what to train, if the file does not say")
     _add_options(parser, training_options())
 
 
@@ -129,7 +129,7 @@ def _add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> 
 
 
 def _add_option(group: argparse._ArgumentGroup, item: Option) -> None:
-    flags = [f"--{name}" for name in dict.fromkeys([item.name, item.kohya])]
+    flags = [f"--{name}" for name in dict.fromkeys([item.name, item.kohya.key])]
     allowed = f" ({item.range_text()})" if item.range_text() else ""
     standing = "" if item.acts else f" ({item.standing.text()})"
     text = f"{item.help}{allowed}{standing} [{item.default}]".replace("%", "%%")
@@ -244,7 +244,7 @@ def _estimate(given: argparse.Namespace) -> int:
         for way in ways_down(settings, now, here.device):
             print(json.dumps(asdict(way)), flush=True)
         return 0
-    print(f"{now.total / GIB:.1f} GiB of {here.free / GIB:.1f} GiB free ({here.name}), the most while {now.fullest}:")
+    print(f"{now.total / GIB:.1f} GiB of {here.free / GIB:.1f} GiB free ({here.name}), peak while {now.fullest}:")
     for part, size in asdict(now.phases[now.fullest]).items():
         print(f"  {size / GIB:6.2f} GiB {part}")
     print(f"  {now.program / GIB:6.2f} GiB the program itself")

@@ -44,9 +44,9 @@ class DiskFull(OSError):
     """There is no room for a file: which one, what it needs, and what there is, in a sentence."""
 
     def __init__(self, path: Path, needs: int, free: int) -> None:
-        why = f"needs about {amount(needs)}, and {amount(free)} are free" if needs else "cannot be written"
+        why = f"needs about {amount(needs)}, but only {amount(free)} is free" if needs else "cannot be written"
         if free > max(needs, NEXT_TO_NOTHING):  # a quota, or as many files as a disk can have
-            why = f"cannot be written although {amount(free)} appear to be free: you may have reached a quota"
+            why = f"cannot be written although {amount(free)} seems to be free: you may have reached a quota"
         words = f'The disk is full: "{path.name}" in "{path.parent}" {why}.'
         super().__init__(errno.ENOSPC, words, str(path))
         self.words = words

@@ -43,7 +43,7 @@ WHEEL_INDEX = "https://download.pytorch.org/whl"
 # What pip writes when it fails, and what that means to someone who has never used pip.
 DISK_FULL = ("No space left on device", "[Errno 28]", "not enough space on the disk")
 REASONS = (
-    (DISK_FULL, "the disk is full. Free about 10 GB and start again."),
+    (DISK_FULL, "the disk is full. Free up about 10 GB and start again."),
     (
         ("connection broken by", "ConnectionError", "Max retries exceeded", "timed out", "IncompleteRead"),
         "the download server could not be reached. Check the internet connection and start again.",
@@ -54,8 +54,8 @@ REASONS = (
     ),
     (
         ("No matching distribution found",),
-        f"there is no such package for Python {platform.python_version()} on {platform.system()} "
-        f"{platform.machine()}. Install a 64-bit Python 3.12, delete the folder .venv and start again.",
+        f"there is no package for Python {platform.python_version()} on {platform.system()} {platform.machine()}. "
+        "Install a 64-bit Python 3.12, delete the folder .venv and start again.",
     ),
 )
 
@@ -134,7 +134,7 @@ def run_pip(*arguments: str) -> str:
     """Runs pip with its progress in view.  Returns its complaint, empty when it succeeded."""
     command = [sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check", "--no-input"]
     pip = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
-    return "" if pip.returncode == 0 else pip.stderr or "pip stopped without a word."
+    return "" if pip.returncode == 0 else pip.stderr or "pip stopped without a message."
 
 
 def failed(step: str, complaint: str) -> InstallError:
@@ -142,7 +142,7 @@ def failed(step: str, complaint: str) -> InstallError:
     for signs, reason in REASONS:
         if any(sign in complaint for sign in signs):
             return InstallError(f"{step} could not be installed: {reason}")
-    return InstallError(f"{step} could not be installed: pip's own words are above. Start again to retry.")
+    return InstallError(f"{step} could not be installed: see pip's message above. Start again to retry.")
 
 
 def say(text: str) -> None:
@@ -162,8 +162,8 @@ def install_torch(cuda: str | None) -> None:
         )
     if cuda is None and shutil.which("nvidia-smi"):
         say(
-            f"nvidia-smi names no graphics card that PyTorch {TORCH_VERSION} can use, so the CPU will train. "
-            "If there is an NVIDIA card, update its driver to version 580 or newer and start again."
+            f"nvidia-smi shows no graphics card that PyTorch {TORCH_VERSION} can use, so training will run on the CPU. "
+            "If you have an NVIDIA card, update its driver to version 580 or newer and start again."
         )
     when = "Update" if installed else "First start"
     what = f"NVIDIA card ({cuda}, about 3 GB)" if cuda else "computer (about 200 MB)"
@@ -173,7 +173,7 @@ def install_torch(cuda: str | None) -> None:
     complaint = ""
     for attempt in attempts:
         if attempt != attempts[0]:
-            say("Not there; trying the next place...")
+            say("Not found there; trying the next place...")
         complaint = run_pip("install", *attempt)
         if not complaint:
             return
@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped before everything was installed. Start again to go on.", file=sys.stderr)
+        print("\nStopped before everything was installed. Start again to continue.", file=sys.stderr)
         return 1
     return 0
 

@@ -53,45 +53,52 @@ JOBS: dict[str, Job] = {
     "train": Job(
         "engine.settings.training:TrainingSettings",
         "engine.training.train:train",
-        "Train as a settings file says.",
+        "Train with the settings in a file.",
         report="engine.training.report:report_of",
         smaller="Lower Train batch size or Max resolution, turn on Gradient checkpointing and Cache latents",
         smaller_option="train_batch_size",
     ),
-    "caption-basic": utility("basic", "Captioning/Basic", "Write one text for every picture, or change captions."),
+    "caption-basic": utility(
+        "basic", "Captioning/Basic", "Give every picture the same caption, or edit existing captions."
+    ),
     "caption-wd14": utility("wd14", "Captioning/WD14", "Tag pictures with a WD14 tagger."),
-    "caption-blip": utility("blip", "Captioning/BLIP", "Describe pictures with BLIP.", "BlipSettings", "blip"),
-    "caption-blip2": utility("blip", "Captioning/BLIP-2", "Describe pictures with BLIP-2.", "Blip2Settings", "blip2"),
-    "caption-git": utility("blip", "Captioning/GIT", "Describe pictures with GIT.", "GitSettings", "git"),
+    "caption-blip": utility("blip", "Captioning/BLIP", "Caption pictures with BLIP.", "BlipSettings", "blip"),
+    "caption-blip2": utility("blip", "Captioning/BLIP-2", "Caption pictures with BLIP-2.", "Blip2Settings", "blip2"),
+    "caption-git": utility("blip", "Captioning/GIT", "Caption pictures with GIT.", "GitSettings", "git"),
     "caption-florence2": utility(
-        "prompted", "Captioning/Florence-2", "Describe pictures with Florence-2.", "FlorenceSettings", "florence"
+        "prompted", "Captioning/Florence-2", "Caption pictures with Florence-2.", "FlorenceSettings", "florence"
     ),
     "caption-qwen": utility(
-        "prompted", "Captioning/Qwen-VL", "Ask a chat model that sees for captions.", "ChatSettings", "chat"
+        "prompted",
+        "Captioning/Qwen-VL",
+        "Caption pictures with Qwen-VL, a vision-language chat model that follows your instructions.",
+        "ChatSettings",
+        "chat",
     ),
     "compare-captioners": utility(
         "compare",
         "Captioning/Compare",
-        "Let two captioners describe a few pictures, and read what they say side by side.",
+        "Caption a few pictures with two captioners and compare the results side by side.",
     ),
     "merge-captions": utility(
-        "metadata_merge", "Captions as metadata/Merge", "Gather captions or tags in one metadata file."
+        "metadata_merge", "Captions as metadata/Merge", "Collect captions or tags into one metadata file."
     ),
     "clean-captions": utility(
-        "metadata_clean", "Captions as metadata/Clean", "Clean the captions and tags of a metadata file."
+        "metadata_clean", "Captions as metadata/Clean", "Clean up the captions and tags in a metadata file."
     ),
     "prepare-dataset": utility(
         "prepare",
         "Dataset/Prepare",
-        "Copy pictures into the layout that training reads, balanced, converted, and with a validation set apart.",
+        "Copy pictures into the folder layout for training: balance concepts, convert files, and split off a "
+        "validation set.",
     ),
     "prepare-latents": utility(
         "prepare_latents",
         "Dataset/Prepare latents",
-        "Sort pictures into buckets and encode them before training, with the metadata that fine-tuning reads.",
+        "Sort pictures into buckets and encode them before training, and write the metadata for fine-tuning.",
     ),
     "group-images": utility(
-        "group_images", "Dataset/Group images", "Copy pictures into folders of pictures of like shape."
+        "group_images", "Dataset/Group images", "Copy pictures into folders grouped by aspect ratio."
     ),
 }
 

@@ -29,14 +29,14 @@ class NoRegularFile(OSError):
     """A device, a pipe or a socket."""
 
     def __init__(self) -> None:
-        super().__init__(errno.EINVAL, "it is a device or a pipe and no file")
+        super().__init__(errno.EINVAL, "it is a device or a pipe, not a file")
 
 
 class TooLarge(OSError):
     """size, most: bytes that the file has, and that are read at most."""
 
     def __init__(self, size: int, most: int) -> None:
-        super().__init__(errno.EFBIG, f"it has {megabytes(size)}, and no more than {megabytes(most)} of it are read")
+        super().__init__(errno.EFBIG, f"it is {megabytes(size)}, and at most {megabytes(most)} can be read")
         self.size = size
 
 
@@ -96,4 +96,4 @@ def refuse_many_values(data: bytes, most: int) -> None:
     if len(data) > NOT_COUNTED:
         bare = _STRINGS.sub(b"", data)
         if sum(map(bare.count, (b",", b"{", b"["))) > most:
-            raise ValueError(f"it holds more than {most:,} values")
+            raise ValueError(f"it contains more than {most:,} values")

@@ -55,7 +55,7 @@ def follow(run: RunFolder, reader: EventReader) -> int:
         except KeyboardInterrupt:
             interrupted += 1
             if interrupted == 1:
-                screen.say("Stopping after this step, with what was done saved. Press Ctrl-C again to end at once.")
+                screen.say("Stopping after this step and saving. Press Ctrl-C again to quit immediately.")
                 process.stop(run)
             else:
                 process.kill(run)
@@ -70,12 +70,12 @@ def _exit_code(run: RunFolder, last: AnyEvent | None, is_whole: bool, interrupte
         return STOPPED_BY_USER
     if run.is_gone:
         print(
-            f"The folder of the run {run.name} was deleted, so its engine ends: what it has learned so far is saved in "
+            f"The folder of the run {run.name} was deleted, so the run stops. What it has learned so far is saved in "
             "the output folder.",
             file=sys.stderr,
         )
     elif not isinstance(last, Finished):
-        print(f"The engine died. The end of {run.log_file}:\n{run.log_tail(15)}", file=sys.stderr)
+        print(f"The engine crashed. The end of {run.log_file}:\n{run.log_tail(15)}", file=sys.stderr)
     return STOPPED_BY_USER if interrupted else 1
 
 

@@ -91,7 +91,7 @@ def explain(error: BaseException, job: Job, run: RunFolder) -> Problem:
         return Problem(what=error.what, mend=error.mend, option=error.option)
     if _is_out_of_memory(error):
         return Problem(
-            what="The memory ran out.",
+            what="Out of memory.",
             mend=f"{job.smaller}, and close other programs that use the GPU.",
             option=job.smaller_option,
         )
@@ -99,17 +99,18 @@ def explain(error: BaseException, job: Job, run: RunFolder) -> Problem:
         return _without_room(error, run)
     if isinstance(error, PermissionError):
         return Problem(
-            what=f"The system does not let this program open {error.filename}.",
-            mend="Allow it to read and write there, or choose another folder.",
+            what=f"This program is not allowed to open {error.filename}.",
+            mend="Give it permission to read and write there, or choose another folder.",
         )
     return Problem(
         what=f"{type(error).__name__}: {error}",
-        mend="This is a fault of the program, not yours; the log says where. What was saved before is sound.",
+        mend="This is a bug in the program, not your mistake; the log says where. Everything saved before it is "
+        "intact.",
     )
 
 
 def _without_room(error: BaseException, run: RunFolder) -> Problem:
-    mend = "Free some space there, then press Resume."
+    mend = "Free up some space there, then press Resume."
     if isinstance(error, DiskFull):
         is_own = run.path in Path(error.filename).parents
         return Problem(what=error.words, mend=mend, option="" if is_own else "output_dir")

@@ -112,7 +112,7 @@ def test_a_choice_that_cannot_be_followed_starts_no_run(settings: TrainingSettin
     beside = {other: values[0] for other, values in (item.applies_when or {}).items()}
     problem = problems(settings, **beside, **{name: value})[name]
     assert problem.blocking
-    assert f'"{value}" waits for ' in problem.what
+    assert f'"{value}" is not supported yet (' in problem.what
     assert problem.mend.startswith("Choose ")
 
 
@@ -124,7 +124,7 @@ def test_a_choice_for_another_method_does_not_block_this_one(settings: TrainingS
 
 def test_a_lora_type_of_another_family_is_named(settings: TrainingSettings):
     told = problems(settings, lora_type="Lumina")["lora_type"]
-    assert told.what == "LoRA type Lumina is not for Stable Diffusion 1 models."
+    assert told.what == "LoRA type Lumina does not work with Stable Diffusion 1 models."
     assert "lora_type" not in problems(settings, lora_type="Lumina", lumina_checkbox=True)
     for chroma in ("flux", "chroma"):
         assert "lora_type" not in problems(settings, lora_type="Flux1", flux1_checkbox=True, flux_model_type=chroma)
@@ -219,7 +219,7 @@ class TestOutput:
 
     def test_a_folder_that_cannot_be_written(self, settings: TrainingSettings, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(os, "access", lambda *_: False)
-        assert "cannot be written to" in problems(settings)["output_dir"].what
+        assert "Cannot write to" in problems(settings)["output_dir"].what
 
     @pytest.mark.shows("overwrite")
     @pytest.mark.parametrize("name", ["shapes.safetensors", "shapes-000001.safetensors"])
@@ -243,7 +243,7 @@ class TestOutput:
         )
         problem = problems(whole)["output_name"]
         assert problem.blocking
-        assert "holds other things" in problem.what
+        assert "contains something else" in problem.what
         assert mended(problem, whole).folders.output_name == "img-2"
         assert "output_name" not in problems(whole, save_model_as="safetensors")
 
@@ -258,7 +258,7 @@ class TestOutput:
             {"pretrained_model_name_or_path": str(tmp_path / "out" / "base"), "output_name": "base",
              "save_model_as": "same as source model", "overwrite": True}
         )  # fmt: skip
-        assert "the model that it is made from" in problems(whole)["output_name"].what
+        assert "the model it is trained from" in problems(whole)["output_name"].what
 
     def test_not_enough_disk(self, settings: TrainingSettings, monkeypatch: pytest.MonkeyPatch):
         usage = namedtuple("usage", "total used free")
@@ -290,7 +290,7 @@ class TestSpace:
         disks(88)
         problem = problems(sdxl)["output_dir"]
         assert problem.blocking
-        assert "About 88.2 GB are needed for 1 file and" in problem.what
+        assert "About 88.2 GB is needed for 1 file and" in problem.what
         disks(89)
         assert "output_dir" not in problems(sdxl)
         disks(48)  # AdamW8bit remembers two bytes of a weight
@@ -335,7 +335,7 @@ class TestSpace:
         monkeypatch.setenv("DARKROOM_RUNS", str(elsewhere / "darkroom-runs"))
         disks(5)
         problem = problems(self.whole(settings, optimizer="Adafactor"))[""]
-        assert "from which the run can be resumed" in problem.what
+        assert "for the state for resuming the run" in problem.what
 
 
 class TestNumbers:
@@ -349,10 +349,10 @@ class TestNumbers:
     def test_alpha_above_rank(self, settings: TrainingSettings):
         problem = problems(settings, network_dim=4, network_alpha=32)["network_alpha"]
         assert not problem.blocking
-        assert "8 times its strength" in problem.what
+        assert "8 times full strength" in problem.what
 
     @pytest.mark.parametrize(
-        ("resolution", "word"), [("512,5000", "4096 at most"), ("big", "write width"), ("32,32", "64 or more")]
+        ("resolution", "word"), [("512,5000", "at most 4096"), ("big", "enter width"), ("32,32", "64 or more")]
     )
     def test_a_resolution_that_cannot_be(self, settings: TrainingSettings, resolution: str, word: str):
         problem = problems(settings, max_resolution=resolution)["max_resolution"]
@@ -415,7 +415,7 @@ class TestHostileInput:
         assert problems(settings, **{option: "/" + "x" * 5000})[option].blocking
 
     def test_millions_of_files_to_be_written_are_counted_at_once(self, settings: TrainingSettings):
-        assert "are needed for" in problems(settings, epoch=10**7)["output_dir"].what
+        assert "is needed for" in problems(settings, epoch=10**7)["output_dir"].what
 
 
 class TestPaths:
@@ -447,13 +447,13 @@ def test_a_fix_is_done_only_where_the_problem_is_still_there(settings: TrainingS
 
 
 def test_a_resume_folder_that_is_none(settings: TrainingSettings, tmp_path: Path):
-    assert "no training state" in problems(settings, resume=str(tmp_path))["resume"].what
+    assert "not a Darkroom training state" in problems(settings, resume=str(tmp_path))["resume"].what
 
 
 def test_flags_for_other_models_are_left_out_and_told(settings: TrainingSettings):
     problem = problems(settings, sample_prompts="a cat --fs 3.5 --W 64", sample_every_n_steps=1)["sample_prompts"]
     assert not problem.blocking
-    assert "--fs has no meaning" in problem.what
+    assert "--fs is not supported" in problem.what
 
 
 def test_captions_that_are_no_text(settings: TrainingSettings, tmp_path: Path):
@@ -505,7 +505,7 @@ FLUX = {"flux1_checkbox": True}
         ("lora", {"full_bf16": True, "mixed_precision": "fp16"}, "full_bf16", "Set Mixed precision to bf16"),
         ("lora", {"full_fp16": True, "mixed_precision": "no"}, "full_fp16", "Set Mixed precision to fp16"),
         ("lora", {"blocks_to_swap": 3}, "blocks_to_swap", "Set it to 0"),
-        ("lora", {"blocks_to_swap": 3, **FLUX}, "blocks_to_swap", "Turn Gradient checkpointing on"),
+        ("lora", {"blocks_to_swap": 3, **FLUX}, "blocks_to_swap", "Turn on Gradient checkpointing"),
         ("dreambooth", {"blocks_to_swap": 3, **FLUX}, "blocks_to_swap", "Fused backward pass"),
         ("finetune", {"base_weights": "nf4"}, "base_weights", "train a LoRA"),
         ("finetune", {"fused_backward_pass": True, "optimizer": "Prodigy"}, "fused_backward_pass", "Choose Adafactor"),
@@ -548,7 +548,7 @@ class TestHowPicturesAreShown:
         assert told(face_crop_aug_range="4,2")["face_crop_aug_range"].blocking
         assert "Turn off Enable buckets" in told(face_crop_aug_range="2,4")["face_crop_aug_range"].mend
         faceless = told(face_crop_aug_range="2,4", enable_bucket=False)["face_crop_aug_range"]
-        assert faceless.what.startswith("The names of 5 of 5 pictures do not tell where a face is")
+        assert faceless.what.startswith("The file names of 5 of 5 pictures do not say where the face is")
         assert not faceless.blocking
         folder = Path(settings.folders.train_data_dir) / "2_shapes"
         for picture in folder.glob("*.png"):
@@ -556,7 +556,7 @@ class TestHowPicturesAreShown:
             picture.with_suffix(".txt").unlink()
         assert "face_crop_aug_range" not in told(face_crop_aug_range="2,4", enable_bucket=False)
         cached = problems(settings, face_crop_aug_range="2,4", enable_bucket=False)["face_crop_aug_range"]
-        assert "Face crop range: pictures that are shown otherwise each time" in cached.what
+        assert "Face crop range: pictures that change each time" in cached.what
 
     def test_a_dataset_configs_own_ways_to_show_are_not_cached(self, settings: TrainingSettings, tmp_path: Path):
         config, folder = tmp_path / "d.toml", Path(settings.folders.train_data_dir) / "2_shapes"
@@ -568,7 +568,7 @@ class TestHowPicturesAreShown:
     def test_pictures_without_a_mask_are_named(self, settings: TrainingSettings, tmp_path: Path):
         told = problems(settings, masked_loss=True)["masked_loss"]
         assert not told.blocking
-        assert '5 pictures have no mask and are learned whole: "2_shapes/00.png"' in told.what
+        assert '5 pictures have no mask and are learned in full: "2_shapes/00.png"' in told.what
         masks = tmp_path / "masks"
         assert problems(settings, masked_loss=True, mask_dir=str(masks))["mask_dir"].blocking
         draw_pictures(masks, 5)

@@ -67,7 +67,7 @@ WRONG = [
     ("AdamW", "weight_decay=abc", "AdamW: weight_decay is abc, but takes a number.", "0.01 is usual."),
     ("AdamW", "eps=;;", "AdamW: eps is ;;, but takes a number.", "1e-08 is usual."),
     ("AdamW8bit", "betas=0.9", "AdamW8bit: betas is 0.9, but takes 2 numbers with commas", "0.9, 0.999 is usual."),
-    ("AdamW", "wieght_decay=0.1", "AdamW takes no argument wieght_decay.", "Did you mean weight_decay?"),
+    ("AdamW", "wieght_decay=0.1", "AdamW has no argument wieght_decay.", "Did you mean weight_decay?"),
     ("AdamW", "amsgrad=yes", "AdamW: amsgrad is yes, but takes true or false.", "False is usual."),
     ("Adafactor", "scale_parameter=maybe", "Adafactor: scale_parameter is maybe, but takes true", "True is usual."),
     ("Prodigy", "d_coef=x", "Prodigy: d_coef is x, but takes a number.", "1.0 is usual."),
@@ -116,7 +116,7 @@ def test_right_arguments_are_no_obstacle(settings: TrainingSettings, name: str, 
 @pytest.mark.parametrize(
     ("schedule", "kind", "given", "option", "what"),
     [
-        ("cosine", "", "T_max=;;", "lr_scheduler_args", "The schedule cosine takes no argument T_max."),
+        ("cosine", "", "T_max=;;", "lr_scheduler_args", "The schedule cosine has no argument T_max."),
         ("cosine_with_min_lr", "", "min_lr=abc", "lr_scheduler_args", "The schedule cosine_with_min_lr: min_lr is abc"),
         ("cosine", "CosineAnnealingLR", "T_max=;;", "lr_scheduler_args", "CosineAnnealingLR: T_max is ;;, but"),
         ("cosine", "CosineAnnealingLR", "", "lr_scheduler_args", "CosineAnnealingLR needs T_max, which"),
@@ -180,7 +180,7 @@ def test_an_argument_of_another_schedule_is_said_before_the_start(
     told = {"lr_scheduler": schedule, "lr_scheduler_args": given}
     problem = problems(settings, **told)["lr_scheduler_args"]
     assert problem.blocking
-    assert problem.what == f"The schedule {schedule} takes no argument {given.partition('=')[0]}."
+    assert problem.what == f"The schedule {schedule} has no argument {given.partition('=')[0]}."
     with pytest.raises(Failure):
         first_steps(settings.with_values(told))
     assert "lr_scheduler_args" not in problems(settings, optimizer="AdamWScheduleFree", **told)

@@ -31,7 +31,7 @@ class TestCaptionsOfAnotherEnding:
     def test_where_none_is_found_there_is_no_start_and_a_click_mends_it(self, settings: TrainingSettings, typed: str):
         (problem,) = about_captions(settings, caption_extension=typed)
         assert problem.blocking
-        assert 'beside the pictures lie captions that end in ".txt": "2_shapes/00.png"' in problem.what
+        assert 'next to the pictures there are captions that end in ".txt": "2_shapes/00.png"' in problem.what
         after = mended(problem, settings.with_values({"caption_extension": typed}))
         assert after.dataset.caption_extension == ".txt"
         assert check(after).problems == []
@@ -93,7 +93,7 @@ class TestCaptionsOfAnotherEnding:
         for caption in sorted(folder.glob("*.txt"))[:3]:
             caption.rename(caption.with_suffix(".caption"))
         (problem,) = about_captions(settings)
-        assert problem.mend == "Write .caption."
+        assert problem.mend == "Enter .caption."
         assert problem.fix
 
     def test_those_of_regularisation_pictures_do_not_make_it_right(self, settings: TrainingSettings, tmp_path: Path):
@@ -112,7 +112,7 @@ class TestCaptionsOfAnotherEnding:
         (problem,) = about_captions(settings, dataset_config=str(tmp_path / "d.toml"))
         assert problem.blocking
         assert problem.fix == ""
-        assert 'Write caption_extension = ".txt" into the dataset config.' in problem.mend
+        assert 'Set caption_extension = ".txt" in the dataset config.' in problem.mend
 
     def test_what_lies_beside_and_is_no_caption_is_none(self, settings: TrainingSettings, folder: Path):
         for name in ("00.txt.bak", "00.npz", ".00.txt", "notes.txt", "0.txt"):

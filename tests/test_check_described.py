@@ -93,5 +93,5 @@ def test_fine_tuning_by_a_list_is_looked_at(settings: TrainingSettings, tmp_path
 
 def test_weights_in_captions_that_a_model_does_not_read_are_told(settings: TrainingSettings):
     flux = settings.with_values({"flux1_checkbox": True, "weighted_captions": True})
-    assert "reads brackets as they stand" in about(check(flux), "weighted_captions")[0].what
+    assert "takes the brackets literally" in about(check(flux), "weighted_captions")[0].what
     assert not about(check(settings.with_values({"weighted_captions": True})), "weighted_captions")

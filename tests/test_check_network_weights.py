@@ -167,7 +167,7 @@ def test_a_file_for_another_family_is_told_so(
     family: str, shapes: dict[str, tuple[int, ...]], its: str, this: str, tmp_path: Path
 ):
     found = problems(tmp_path, shapes, **FAMILIES[family])
-    assert only(found).what == f"old.safetensors was trained for {its}, and this run trains {this}."
+    assert only(found).what == f"old.safetensors was trained for {its}, but this run trains {this}."
 
 
 @pytest.mark.parametrize(
@@ -224,9 +224,9 @@ def test_the_button_takes_the_rank_from_the_file(tmp_path: Path, settings: Train
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("old.txt", b"", "old.txt is no LoRA file: those end in .safetensors"),
+        ("old.txt", b"", "old.txt is not a LoRA file: those end in .safetensors"),
         ("old.safetensors", b"<html>", "old.safetensors is a web page"),
-        ("passwd", b"root", "passwd is no LoRA file"),
+        ("passwd", b"root", "passwd is not a LoRA file"),
     ],
 )
 def test_what_is_no_such_file_at_all(name: str, content: bytes, words: str, tmp_path: Path):
@@ -242,7 +242,7 @@ def test_what_is_no_such_file_at_all(name: str, content: bytes, words: str, tmp_
          "is a Stable Diffusion 1 model, not a LoRA."),
         ({"emb_params": (4, 768)}, "is a textual inversion, not a LoRA."),
         ({"decoder.conv_in.weight": (4, 4, 3, 3)}, "is a VAE, not a LoRA."),
-        ({"a": (2,)}, "is no LoRA file."),
+        ({"a": (2,)}, "is not a LoRA file."),
     ],
 )  # fmt: skip
 def test_another_kind_of_model(shapes: dict[str, tuple[int, ...]], words: str, tmp_path: Path):
@@ -283,7 +283,7 @@ def test_where_names_do_not_say_the_family_what_the_file_says_of_itself_does(
     save_file(weights, tmp_path / "old.safetensors", metadata)
     told = {"network_weights": str(tmp_path / "old.safetensors"), "network_dim": 8}
     (problem,) = check_network_weights(TrainingSettings().for_method("lora").with_values(told))
-    assert problem.what == f"old.safetensors was trained for {its}, and this run trains Stable Diffusion 1."
+    assert problem.what == f"old.safetensors was trained for {its}, but this run trains Stable Diffusion 1."
 
 
 ALL_CHROMAS = lora("lora_unet_double_blocks_0_txt_mlp_2", "lora_unet_single_blocks_37_linear2")
@@ -292,9 +292,9 @@ ALL_CHROMAS = lora("lora_unet_double_blocks_0_txt_mlp_2", "lora_unet_single_bloc
 @pytest.mark.parametrize(
     ("family", "told", "sentence"),
     [
-        ("chroma", "flux1", "old.safetensors says that it was trained for FLUX.1, and this run trains Chroma;"),
-        ("chroma", "flux1-dev", "old.safetensors says that it was trained for FLUX.1, and this run trains Chroma;"),
-        ("flux", "chroma", "old.safetensors says that it was trained for Chroma, and this run trains FLUX.1;"),
+        ("chroma", "flux1", "old.safetensors says it was trained for FLUX.1, but this run trains Chroma;"),
+        ("chroma", "flux1-dev", "old.safetensors says it was trained for FLUX.1, but this run trains Chroma;"),
+        ("flux", "chroma", "old.safetensors says it was trained for Chroma, but this run trains FLUX.1;"),
     ],
 )
 def test_what_a_file_says_of_itself_is_no_hindrance_where_all_of_it_fits(
@@ -316,7 +316,7 @@ def test_a_place_that_does_not_fit_is_one(tmp_path: Path):
     save_file(weights, tmp_path / "old.safetensors", {"ss_base_model_version": "flux1"})
     changes = {"network_weights": str(tmp_path / "old.safetensors"), "network_dim": 8, **FAMILIES["chroma"]}
     problem = only(list(check_network_weights(TrainingSettings().for_method("lora").with_values(changes))))
-    assert problem.what == "old.safetensors was trained for FLUX.1, and this run trains Chroma."
+    assert problem.what == "old.safetensors was trained for FLUX.1, but this run trains Chroma."
 
 
 def test_a_method_without_a_network_asks_nothing(tmp_path: Path):

@@ -27,10 +27,10 @@ LUMINA = "lumina_model_prediction_type"
 @pytest.mark.parametrize(
     ("changes", "option", "said"),
     [
-        ({"flux1_checkbox": True}, "model_prediction_type", "a FLUX.1 model unlearns its answer"),
-        ({"flux1_checkbox": True, "flux_model_type": "chroma"}, "model_prediction_type", "a Chroma model unlearns"),
-        ({"lumina_checkbox": True, LUMINA: "sigma_scaled"}, LUMINA, "a Lumina Image 2.0 model unlearns"),
-        ({"lumina_checkbox": True, LUMINA: "additive"}, LUMINA, "added here, but taken away in sd-scripts"),
+        ({"flux1_checkbox": True}, "model_prediction_type", "a FLUX.1 model unlearn its prediction"),
+        ({"flux1_checkbox": True, "flux_model_type": "chroma"}, "model_prediction_type", "a Chroma model unlearn"),
+        ({"lumina_checkbox": True, LUMINA: "sigma_scaled"}, LUMINA, "a Lumina Image 2.0 model unlearn"),
+        ({"lumina_checkbox": True, LUMINA: "additive"}, LUMINA, "added, but in sd-scripts it is subtracted"),
     ],
 )
 def test_a_file_that_asks_for_what_sd_scripts_compares_otherwise_is_told_so(
@@ -109,7 +109,7 @@ class TestOneRate:
         told = {"optimizer": name, "unet_lr": 1, "text_encoder_lr": 1, **rates, option: 16}
         found = problems(settings, **told)[option]
         assert found.blocking
-        assert f"{name} takes one learning rate for all parts, and LoRA+ asks for 16 times as much" in found.what
+        assert f"{name} uses one learning rate for all parts, but LoRA+ asks for 16 times as much" in found.what
         assert option not in problems(mended(found, settings.with_values(told)))
 
     @pytest.mark.parametrize("rates", [{"text_encoder_lr": 0.5}, {"unet_lr": 0.25}])

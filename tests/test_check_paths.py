@@ -89,9 +89,9 @@ def test_no_run_starts_on_a_path_of_windows_and_nothing_is_created(
     settings = settings.with_values({item.name: text})
     told = {problem.option: problem for problem in check(settings).problems}[item.name]
     assert told.blocking
-    here = f"a path of Windows, and this is {paths.THIS_SYSTEM}: it comes from another machine."
+    here = f"which is a Windows path, but this is {paths.THIS_SYSTEM}: it comes from another machine."
     assert told.what == f'{item.short_label} is "{text}", {here}'
-    assert told.mend == "Choose the one on this machine."
+    assert told.mend == "Enter the path on this machine."
     assert begin(settings)[1] is None
     assert list(all_runs()) == []
     assert list(empty.iterdir()) == []
@@ -123,7 +123,7 @@ def test_utilities_refuse_them_too(job: str, empty: Path, tmp_path: Path):
         told = settings.with_values({item.name: "C:\\Users\\me\\x"})
         if item.applies(told.values()):
             problems = {problem.option: problem.what for problem in check_utility(told).problems}
-            assert "a path of Windows" in problems[item.name]
+            assert "a Windows path" in problems[item.name]
         assert begin_utility(job, told)[1] is None
     assert list(empty.iterdir()) == []
 
@@ -134,7 +134,7 @@ def test_a_dataset_config_of_windows_is_named_with_its_place(settings: TrainingS
     file.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{named}'\n", encoding="utf-8")
     (problem,) = check(settings.with_values({"dataset_config": str(file)})).problems
     assert problem.option == "dataset_config"
-    assert problem.what.startswith(f'data.toml, dataset 1, subset 1: image_dir is "{named}", a path of Windows')
+    assert problem.what.startswith(f'data.toml, dataset 1, subset 1: image_dir is "{named}", which is a Windows path')
     assert problem.mend == "Write the path of this machine into the file."
 
 
@@ -155,6 +155,6 @@ def test_a_list_of_pictures_of_windows_is_named(settings: TrainingSettings, tmp_
 
 @pytest.mark.parametrize("text", ["C:/x.json", "D:\\x.json", "\\\\nas\\x"])
 def test_what_is_opened_at_once_says_the_same(text: str):
-    with pytest.raises(ValueError, match=r"Settings file is .* a path of Windows.*Choose the one on this machine"):
+    with pytest.raises(ValueError, match=r"Settings file is .* a Windows path.*Enter the path on this machine"):
         usable_path("Settings file", text)
     assert usable_path("Settings file", " '/x/y.json' ".replace("'", '"')) == Path("/x/y.json")

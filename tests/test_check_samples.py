@@ -11,10 +11,10 @@ from engine.settings.training import TrainingSettings
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("a cat --w 512x768", '"a cat": of --w 512x768, 512 is read.'),
-        ("a cat \u2014d -1", '"a cat": --d -1 means any seed elsewhere; here it is the run\'s.'),
-        ("a cat --ctr 0.25 --rcfg 1", '"a cat": --ctr --rcfg has no meaning here.'),
-        ("a cat --h 64.5", '"a cat": of --h 64.5, 64 is read.'),
+        ("a cat --w 512x768", '"a cat": --w 512x768 is read as 512.'),
+        ("a cat \u2014d -1", '"a cat": --d -1 means a random seed elsewhere; here it means the run\'s seed.'),
+        ("a cat --ctr 0.25 --rcfg 1", '"a cat": --ctr --rcfg is not supported here.'),
+        ("a cat --h 64.5", '"a cat": --h 64.5 is read as 64.'),
     ],
 )
 def test_what_is_not_read_of_a_prompt_is_told(settings: TrainingSettings, line: str, told: str):

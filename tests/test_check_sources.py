@@ -78,7 +78,7 @@ def test_the_parts_beside_a_transformer_alone(settings: TrainingSettings, tmp_pa
     )
     told = problems(flux)
     for option, label in (("clip_l", "CLIP-L Path"), ("t5xxl", "T5-XXL Path"), ("flux_vae", "VAE Path")):
-        assert told[option].what == f"The model's file holds the transformer alone, and {label} is empty."
+        assert told[option].what == f"The model's file contains only the transformer, and {label} is empty."
     gone = problems(flux, clip_l=str(tmp_path / "clip.txt"), t5xxl="/gone.safetensors", flux_vae=str(tmp_path))
     assert "is no file of weights" in gone["clip_l"].what
     assert gone["t5xxl"].what == 'T5-XXL Path: there is no file "/gone.safetensors".'
@@ -160,7 +160,7 @@ class TestHub:
         hub.add(NAME, MODEL_FOLDER)
         told = check(settings.with_values({MODEL: NAME}))
         assert told.can_start
-        assert "has not answered" in told.problems[0].what
+        assert "did not answer" in told.problems[0].what
         go_on.set()
         (asked,) = hub_reach._asked.values()
         assert asked.answered.wait(20)

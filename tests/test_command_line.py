@@ -156,11 +156,11 @@ def test_every_form_is_written_in_its_own_place_only(
     for name, content in others.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
         assert main(["convert", str(file), "--to", target, "--output", str(tmp_path / name)]) == CANNOT_START
-        assert "is not replaced, for it is no settings file" in capsys.readouterr().err
+        assert "was not replaced, because it is not a settings file" in capsys.readouterr().err
         assert (tmp_path / name).read_text(encoding="utf-8") == content
     if target != "kohya-json":
         assert main(["convert", str(file), "--to", target, "--output", str(file)]) == CANNOT_START
-        assert f"for it is kohya-json and not {target}" in capsys.readouterr().err
+        assert f"because it is kohya-json and not {target}" in capsys.readouterr().err
 
 
 def test_converted_there_and_back_a_file_is_the_same(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -191,7 +191,7 @@ def test_prompts_never_take_the_place_of_another_file(file: Path, tmp_path: Path
     save_kohya(read_settings(file).settings.with_values({"sample_prompts": "a cat"}), file)
     (tmp_path / "x-prompts.txt").write_text("mine", encoding="utf-8")
     assert main(["convert", str(file), "--to", "kohya-toml", "--output", str(tmp_path / "x.toml")]) == CANNOT_START
-    assert "x-prompts.txt is not replaced" in capsys.readouterr().err
+    assert "x-prompts.txt was not replaced" in capsys.readouterr().err
     assert not (tmp_path / "x.toml").exists()
     for prompt in ("a cat", "a dog"):  # its own it replaces
         save_kohya(read_settings(file).settings.with_values({"sample_prompts": prompt}), file)

@@ -211,7 +211,7 @@ class TestAFullDisk:
             with written_whole(tmp_path / "cat.safetensors", needs=2**60):
                 raise AssertionError("nothing is begun")
 
-        with pytest.raises(DiskFull, match=r"needs about 1152921504\.6 GB, and"):
+        with pytest.raises(DiskFull, match=r"needs about 1152921504\.6 GB, but only"):
             full()
 
     @pytest.mark.parametrize("told", [(0, 0, 0), OSError(38, "Function not implemented")])

@@ -231,7 +231,7 @@ def test_a_new_graphics_card_is_noticed(machine: Machine) -> None:
             "ERROR: No matching distribution found for torch==2.13.0",
             "internet connection",
         ),
-        ("ERROR: No matching distribution found for torch==2.13.0", "no such package for Python"),
+        ("ERROR: No matching distribution found for torch==2.13.0", "no package for Python"),
         ("ERROR: something new", "something new"),
     ],
 )

@@ -98,9 +98,9 @@ def test_no_reader_waits_for_what_has_no_end(name: str, to: str, tmp_path: Path)
 
 
 def test_each_kind_of_file_is_told_from_the_others(tmp_path: Path) -> None:
-    with pytest.raises(TooLarge, match="it has 3 MB, and no more than 1 KB of it are read"):
+    with pytest.raises(TooLarge, match="it is 3 MB, and at most 1 KB can be read"):
         opened(swollen(tmp_path / "large", 3 * 2**20), 1024)
-    with pytest.raises(NoRegularFile, match="it is a device or a pipe and no file"):
+    with pytest.raises(NoRegularFile, match="it is a device or a pipe, not a file"):
         opened(Path("/dev/zero"))
     with pytest.raises(IsADirectoryError, match="it is a folder"):
         opened(tmp_path)
@@ -112,7 +112,7 @@ def test_each_kind_of_file_is_told_from_the_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("one", [b"[],", b"0,", b"{},", b'"",'])
 def test_values_are_counted_before_they_are_made(one: bytes) -> None:
-    with pytest.raises(ValueError, match="it holds more than 1,000,000 values"):
+    with pytest.raises(ValueError, match="it contains more than 1,000,000 values"):
         parse_json(b"[" + one * 2_000_000 + b"0]")
 
 
@@ -225,7 +225,7 @@ def test_pasted_texts_of_any_kind_are_read_or_refused_soon(text: str) -> None:
 
 
 def test_a_toml_file_has_a_bound_of_its_own_for_it_is_slow_to_read() -> None:
-    assert "a TOML file of settings has a few KB" in said(lambda: parse_toml("a = 1\n" * (LARGEST_TOML // 5)))
+    assert "a TOML settings file is only a few KB" in said(lambda: parse_toml("a = 1\n" * (LARGEST_TOML // 5)))
 
 
 # ── pictures and captions ─────────────────────────────────────────────────────────────────────────
@@ -305,14 +305,14 @@ def test_a_caption_of_three_gigabytes_is_said_in_the_check(tmp_path: Path) -> No
     found = [problem for problem in check(settings).problems if problem.option == "caption_extension"]
     assert [problem.what for problem in found if problem.blocking] == ['Captions that cannot be read: "1_cat/00.txt".']
     seen = next(one for one in survey(settings).seen if one.picture.stem == "00")
-    assert seen.problem == "its caption cannot be read: it has 3,072 MB, and no more than 1 MB of it are read"
+    assert seen.problem == "its caption cannot be read: it is 3,072 MB, and at most 1 MB can be read"
 
 
 def test_captions_up_to_the_bound_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"x" * LONGEST_CAPTION)
     assert read_caption(tmp_path / "a.txt") == "x" * LONGEST_CAPTION
     (tmp_path / "a.txt").write_bytes(b"x" * (LONGEST_CAPTION + 1))
-    with pytest.raises(OSError, match="no more than 1 MB"):
+    with pytest.raises(OSError, match="at most 1 MB"):
         read_caption(tmp_path / "a.txt")
 
 
@@ -325,7 +325,7 @@ def test_a_list_of_endless_values_is_refused(tmp_path: Path, monkeypatch: pytest
     ):
         file = tmp_path / name
         file.write_text(text)
-        assert "it holds more than 100,000 values" in said(partial(listed_items, file, None, 1, Subset()))
+        assert "it contains more than 100,000 values" in said(partial(listed_items, file, None, 1, Subset()))
 
 
 def test_a_shown_epoch_of_the_most_pictures_is_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +357,7 @@ def test_the_writer_of_captions_refuses_one_that_is_no_caption(tmp_path: Path) -
 
     run = RunFolder.create("caption-basic", "{}", "x", tmp_path / "runs")
     swollen(tmp_path / "a.txt", 3 * 2**30)
-    with pytest.raises(OSError, match="no more than"):
+    with pytest.raises(OSError, match="at most"):
         CaptionWriter(run).write(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").stat().st_size == 3 * 2**30
     assert reading.megabytes(2**20) == "1 MB"

@@ -101,7 +101,7 @@ class Form(Generic[Some]):
 
     def settings(self, values: tuple[Any, ...], base: Some) -> Some:
         """The base with what the form says over it.  Raises BadValues."""
-        return base.with_values(dict(zip(self.options, values, strict=True)))
+        return base.with_typed(dict(zip(self.options, values, strict=True)))
 
     def updates(self, settings: Some) -> list[Any]:
         """Component values that show the settings, in the order of inputs."""
@@ -181,7 +181,7 @@ def draw_option(item: Option, form: str = "option", visible: bool = True) -> gr.
         return gr.Textbox(item.default, lines=4 if item.widget == "lines" else 1, type=kind, **common)
     if item.widget == "slider":
         return gr.Slider(item.at_least, item.at_most, value=item.default, step=item.step, buttons=[], **common)
-    return gr.Number(item.default, precision=0 if item.kind is int else None, **common)
+    return gr.Number(item.default, **common)  # a whole number too: rounded by Gradio, 2.5 would be 2 without a word
 
 
 def _controllers(item: Option) -> tuple[str, ...]:

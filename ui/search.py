@@ -43,7 +43,14 @@ def utilities() -> list[dict[str, Any]]:
         for item in filter(has_field, job.settings_class().options()):
             entry = found.setdefault(
                 (item.label, item.help),
-                {"form": name, "name": item.name, "label": item.label, "help": item.help, "also": item.also, "in": []},
+                {
+                    "form": name,
+                    "name": item.name,
+                    "label": item.label,
+                    "help": item.help,
+                    "also": item.kohya.also,
+                    "in": [],
+                },
             )
             entry["in"].append(job.tab)
     return [{key: value for key, value in entry.items() if value} for entry in found.values()]
@@ -65,10 +72,10 @@ def embedded() -> str:
 def _entry(item: Option, labels: dict[str, str], standings: list[str]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "label": item.label,
-        "key": item.kohya if item.kohya != item.name else "",
+        "key": item.kohya.key if item.kohya.key != item.name else "",
         "section": item.section,
         "help": item.help,
-        "also": item.also,
+        "also": item.kohya.also,
         "choices": {choice: item.not_yet.get(choice, "") for choice in item.choices if choice},
     }
     if item.acts:

@@ -44,8 +44,8 @@ MOST_NAMED = 8
 
 WANTED: Mapping[Kind, str] = {
     "number": "a number",
-    "numbers": "numbers with commas between",
-    "number or numbers": "a number, or numbers with commas between",
+    "numbers": "numbers separated by commas",
+    "number or numbers": "a number, or numbers separated by commas",
     "switch": "true or false",
     "any": "a value",
 }
@@ -74,7 +74,7 @@ def _of_optimizer(settings: TrainingSettings) -> Iterator[Problem]:
     except NotInstalled as library:
         yield Problem(
             "optimizer",
-            f"{name} needs the library {library}, which is not installed here.",
+            f"{name} needs the library {library}, which is not installed.",
             "Choose AdamW, or install it.",
         )
         return
@@ -100,17 +100,17 @@ def _of_schedule(settings: TrainingSettings) -> Iterator[Problem]:
     if signature is None:
         yield Problem(
             "lr_scheduler_type",
-            f'"{optimizer.lr_scheduler_type}" is no schedule of PyTorch\'s that goes by steps alone; others are not '
-            "loaded.",
-            "Give the name of a class in torch.optim.lr_scheduler, such as StepLR, or leave it empty.",
+            f'"{optimizer.lr_scheduler_type}" is not a PyTorch scheduler that depends on the step alone; others are '
+            "not supported.",
+            "Enter the name of a class in torch.optim.lr_scheduler, such as StepLR, or leave it empty.",
         )
         return
     yield from _fit("lr_scheduler_args", kind, given, signature.parameters, signature.open)
     if missing := [name for name, parameter in signature.parameters.items() if parameter.needed and name not in given]:
         yield Problem(
             "lr_scheduler_args",
-            f"{kind} needs {' and '.join(missing)}, which LR scheduler extra arguments do not give.",
-            f"Write {' '.join(f'{name}=…' for name in missing)} there, or leave LR Scheduler type empty.",
+            f"{kind} needs {' and '.join(missing)}, which is missing from LR scheduler extra arguments.",
+            f"Add {' '.join(f'{name}=…' for name in missing)} there, or leave LR Scheduler type empty.",
         )
 
 
@@ -124,8 +124,8 @@ def _floor(settings: TrainingSettings, given: Mapping[str, Value]) -> Iterator[P
     if isinstance(floor, int | float) and any(rates) and not 0 <= floor < max(rates):
         yield Problem(
             "lr_scheduler_args",
-            f"{name} is {floor:g}; the rate that a schedule falls to must be 0 or more, and below the highest learning "
-            f"rate, which is {max(rates):g}.",
+            f"{name} is {floor:g}; the lowest learning rate of a schedule must be 0 or more, and below the highest "
+            f"learning rate, which is {max(rates):g}.",
             f"Correct {name} in LR scheduler extra arguments, or choose the schedule constant_with_warmup.",
         )
 
@@ -141,14 +141,12 @@ def _fit(
             named = ", ".join(list(known)[:MOST_NAMED])
             yield Problem(
                 option,
-                f"{who} takes no argument {name}.",
-                f"Did you mean {similar[0]}?" if similar else f"Take it out; {named} are among those that it takes.",
+                f"{who} has no argument {name}.",
+                f"Did you mean {similar[0]}?" if similar else f"Remove it. Arguments it takes include {named}.",
             )
         elif parameter is not None and not _fits(value, parameter):
             count = f"{parameter.count} " if parameter.count else ""
-            usual = (
-                f"{parameter.usual.strip('()')} is usual." if parameter.usual else f"Correct it, or take {name} out."
-            )
+            usual = f"{parameter.usual.strip('()')} is usual." if parameter.usual else f"Correct it, or remove {name}."
             yield Problem(option, f"{who}: {name} is {_text(value)}, but takes {count}{WANTED[parameter.kind]}.", usual)
 
 

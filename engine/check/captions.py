@@ -40,7 +40,7 @@ def check_captions(items: list[Item], settings: TrainingSettings) -> Iterator[Pr
     endings = list(dict.fromkeys(ending for _, ending in beside))
     for ending in endings:
         if not is_ending(ending):
-            yield Problem(OPTION, f'"{ending}" cannot be the ending of a file.', "Write .txt or .caption.")
+            yield Problem(OPTION, f'"{ending}" cannot be a file extension.', "Enter .txt or .caption.")
             return
     looked = [_Looked(item, ending, caption_file(item.picture, ending)) for item, ending in beside]
     yield from _read(looked)
@@ -75,11 +75,11 @@ def _of_another_ending(ending: str, looked: list[_Looked], settings: TrainingSet
     if count <= found:
         mend = f'Rename those captions so that they end in "{ending}".'
     else:
-        mend = f'Write caption_extension = "{usual}" into the dataset config.' if in_file else f"Write {usual}."
+        mend = f'Set caption_extension = "{usual}" in the dataset config.' if in_file else f"Enter {usual}."
     yield Problem(
         OPTION,
-        f"{told}; beside the pictures lie captions that end in {named}: {listed(pictures)}.",
-        f"{mend} To train on the words of the folders alone, write .none." if in_vain else mend,
+        f"{told}; next to the pictures there are captions that end in {named}: {listed(pictures)}.",
+        f"{mend} To train on the folder names alone, enter .none." if in_vain else mend,
         blocking=in_vain,
         fix=f"{LOOK_FOR}{usual}" if not in_file and count > found else "",
     )
@@ -104,13 +104,13 @@ def _read(looked: list[_Looked]) -> Iterator[Problem]:
             (further if first else late).append(file)
     if garbled:
         what = f"Captions that cannot be read: {listed(garbled)}."
-        yield Problem(OPTION, what, "Save them as UTF-8 text, each of 1 MB at most.")
+        yield Problem(OPTION, what, "Save them as UTF-8 text of at most 1 MB each.")
     if empty:
         yield Problem(
             OPTION,
             f"{counted(len(empty), 'caption is', 'captions are')} empty: {listed(empty)}.",
-            "Their pictures are trained without words. Write some, or delete the files: then the words of their "
-            "folders count.",
+            "Their pictures are trained without a caption. Write one, or delete the files to use the words in the "
+            "folder names.",
             blocking=False,
         )
     if late:
@@ -118,7 +118,7 @@ def _read(looked: list[_Looked]) -> Iterator[Problem]:
             OPTION,
             f"{counted(len(late), 'caption begins', 'captions begin')} with an empty line, and only the first line is "
             f"read: {listed(late)}.",
-            "Their pictures are trained without words. Take the empty lines out.",
+            "Their pictures are trained without a caption. Remove the empty lines.",
             blocking=False,
         )
     if further:
@@ -126,7 +126,7 @@ def _read(looked: list[_Looked]) -> Iterator[Problem]:
             OPTION,
             f"{counted(len(further), 'caption has', 'captions have')} more than one line, and only the first is read: "
             f"{listed(further)}.",
-            "Write each in one line. With Wildcards on, one of its lines is chosen each time.",
+            "Put each caption on one line. With Wildcards on, one of its lines is chosen each time.",
             blocking=False,
         )
 
@@ -139,7 +139,7 @@ def _without(learned: list[_Looked]) -> Iterator[Problem]:
         yield Problem(
             OPTION,
             f"{counted(len(silent), 'picture has', 'pictures have')} no caption: {listed(silent)}.",
-            "They are trained with an empty one.",
+            "They are trained with an empty caption.",
             blocking=False,
         )
     described = [one.picture for one in without if one.item.words]
@@ -148,6 +148,6 @@ def _without(learned: list[_Looked]) -> Iterator[Problem]:
             OPTION,
             f"{counted(len(described), 'picture has', 'pictures have')} no caption file, while others have one: "
             f"{listed(described)}.",
-            "They are described by their folder's words.",
+            "They use the words in their folder's name.",
             blocking=False,
         )

@@ -93,7 +93,9 @@ def _training_set(settings: TrainingSettings) -> tuple[TrainingSet | None, list[
             problems.append(Problem(failure.option, failure.what, failure.mend))
         return None, problems
     except OSError as error:
-        return None, problems or [Problem(by, f"The pictures cannot be looked for: {error}.", "Allow reading them.")]
+        return None, problems or [
+            Problem(by, f"The folder cannot be searched for pictures: {error}.", "Allow this program to read it.")
+        ]
     if not folders:
         return found, list(check_described(found, settings, by))
     return found, [*problems, *(Problem(by, note, blocking=False) for note in found.notes)]

@@ -24,15 +24,15 @@ def check_choices(settings: TrainingSettings) -> Iterator[Problem]:
         if item.acts and (why := _unread(item, settings)):
             yield Problem(
                 item.name,
-                f"{why} It was loaded so, and kept.",
-                "Set it anew.",
+                f"{why} The value comes from a loaded file and was kept.",
+                "Set it again.",
                 fix=f"{USE}{item.value_text(value)}",
             )
         elif item.acts and value in item.not_yet:
             ready = [choice for choice in item.choices if choice not in item.not_yet]
             yield Problem(
                 item.name,
-                f'"{value}" waits for {item.not_yet[value]}, which this version does not have.',
+                f'"{value}" is not supported yet ({item.not_yet[value]}).',
                 f"Choose {ready[0]}." if len(ready) == 1 else f"Choose one of {', '.join(ready)}.",
             )
 
@@ -42,8 +42,8 @@ def _secrets(settings: TrainingSettings) -> Iterator[Problem]:
     if names:
         yield Problem(
             "",
-            f"The settings hold secrets, and the run is not told them: {listed(names)}.",
-            "For models of the hub that ask for a token, set the environment variable HF_TOKEN before you start "
+            f"The settings contain secrets, which are not passed to the run: {listed(names)}.",
+            "For Hugging Face models that require a token, set the environment variable HF_TOKEN before you start "
             "Darkroom.",
             blocking=False,
         )
@@ -51,10 +51,10 @@ def _secrets(settings: TrainingSettings) -> Iterator[Problem]:
 
 def _unread(item: Option, settings: TrainingSettings) -> str:
     """Why the value that a file had for an option could not be taken, until the option is given another one."""
-    if item.kohya not in settings.kohya_extra or item.value_in(settings) != item.default:
+    if item.kohya.key not in settings.kohya_extra or item.value_in(settings) != item.default:
         return ""
     try:
-        TrainingSettings().with_values({item.name: settings.kohya_extra[item.kohya]})
+        TrainingSettings().with_values({item.name: settings.kohya_extra[item.kohya.key]})
     except BadValues as error:
         return error.problems[item.name]
     return ""

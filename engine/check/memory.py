@@ -17,15 +17,16 @@ def check_memory(settings: TrainingSettings) -> Iterator[Problem]:
     if settings.flux.cpu_offload_checkpointing and not settings.hardware.gradient_checkpointing:
         yield Problem(
             "cpu_offload_checkpointing",
-            "CPU Offload Checkpointing does nothing without Gradient checkpointing.",
-            "Turn Gradient checkpointing on, or this off.",
+            "CPU Offload Checkpointing has no effect without Gradient checkpointing.",
+            "Turn on Gradient checkpointing, or turn this off.",
             blocking=False,
         )
     if settings.memory.base_weights and settings.method != "lora":
         yield Problem(
             "base_weights",
-            f"Base weights in {settings.memory.base_weights} are for a LoRA: what is trained needs more digits.",
-            "Empty it, or train a LoRA.",
+            f"Base weights in {settings.memory.base_weights} only work for a LoRA: weights that are trained need more "
+            "precision.",
+            "Clear it, or train a LoRA.",
         )
     if settings.is_fused():
         yield from _fused(settings)
@@ -40,7 +41,7 @@ def _half_precision(settings: TrainingSettings) -> Iterator[Problem]:
         if on and precision != needed:
             yield Problem(
                 option,
-                f"Full {needed} training computes in {needed}, but Mixed precision is {precision}.",
+                f"Full {needed} training needs Mixed precision {needed}, but it is {precision}.",
                 f"Set Mixed precision to {needed}, or turn this off.",
             )
 
@@ -49,23 +50,23 @@ def _swap(settings: TrainingSettings) -> Iterator[Problem]:
     if settings.family() not in TRANSFORMERS:
         yield Problem(
             "blocks_to_swap",
-            "Blocks to swap does nothing for this model: only the transformers of FLUX.1, SD 3 and their like have "
-            "blocks that can wait.",
-            "Set it to 0; Gradient checkpointing and fewer bits for Base weights save memory here.",
+            "Blocks to swap has no effect on this model: only transformers such as FLUX.1 and SD 3 have blocks to "
+            "swap.",
+            "Set it to 0. Gradient checkpointing and Base weights in 8 or 4 bits save memory here.",
             blocking=False,
         )
     elif settings.method != "lora":
         yield Problem(
             "blocks_to_swap",
-            "Blocks to swap works while a LoRA is trained; the blocks of a whole model all learn.",
+            "Blocks to swap only works for a LoRA; when training a whole model every block is trained.",
             "Set it to 0. Full bf16 training, Fused backward pass and Adafactor save memory with a whole model.",
         )
     elif not settings.hardware.gradient_checkpointing:
         yield Problem(
             "blocks_to_swap",
-            "Blocks to swap needs Gradient checkpointing: without it the GPU must keep every block's weights for the "
+            "Blocks to swap needs Gradient checkpointing: without it, the GPU must keep every block's weights for the "
             "backward pass.",
-            "Turn Gradient checkpointing on, or set this to 0.",
+            "Turn on Gradient checkpointing, or set this to 0.",
         )
 
 
@@ -75,19 +76,19 @@ def _fused(settings: TrainingSettings) -> Iterator[Problem]:
     if name.startswith(FINDS_ITS_OWN_RATE) or name.endswith("ScheduleFree"):
         yield Problem(
             option,
-            f"{name} looks at all weights together, so it cannot update each as soon as its gradient is known.",
+            f"{name} looks at all weights together, so it cannot update each one as soon as its gradient is known.",
             "Choose Adafactor or AdamW8bit, or turn this off.",
         )
     if settings.optimizer.gradient_accumulation_steps > 1 or settings.hardware.num_processes > 1:
         yield Problem(
             option,
-            "Each weight is updated within the backward pass, so gradients cannot be gathered over several batches or "
+            "Weights are updated during the backward pass, so gradients cannot be accumulated over several batches or "
             "GPUs.",
             "Set Gradient accumulate steps and Number of processes to 1, or turn this off.",
         )
     if settings.hardware.mixed_precision == "fp16":
         yield Problem(
             option,
-            "In fp16 the gradients of a step are scaled together, so no weight can be updated before the others.",
+            "In fp16, all gradients of a step are scaled together, so no weight can be updated before the others.",
             "Set Mixed precision to bf16 or no, or turn this off.",
         )

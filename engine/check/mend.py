@@ -52,7 +52,7 @@ def mended(problem: Problem, settings: TrainingSettings) -> TrainingSettings:
 
 def _without(option: str, settings: TrainingSettings) -> dict[str, Any]:
     """What is kept from a file, but for an option's value that was not allowed."""
-    key = next(item.kohya for item in training_options() if item.name == option)
+    key = next(item.kohya.key for item in training_options() if item.name == option)
     return {name: value for name, value in settings.kohya_extra.items() if name != key}
 
 

@@ -41,7 +41,7 @@ def check_model(settings: TrainingSettings, found: Found | None = None) -> Itera
     yield from _base_model(settings, source.pretrained_model_name_or_path, found)
     kind, family = settings.network.lora_type, settings.family()
     if settings.method == "lora" and family not in OF_ONE_FAMILY.get(kind, (family,)):
-        yield Problem("lora_type", f"LoRA type {kind} is not for {TITLES[family]} models.", "Choose Standard.")
+        yield Problem("lora_type", f"LoRA type {kind} does not work with {TITLES[family]} models.", "Choose Standard.")
     yield from _vae(source.vae)
 
 
@@ -50,7 +50,7 @@ def _vae(name: str) -> Iterator[Problem]:
         return
     if not Path(name).exists():
         if not is_hub_name(name):
-            yield Problem("vae", f'There is no VAE at "{name}".', "Correct the path, or empty the field.")
+            yield Problem("vae", f'There is no VAE at "{name}".', "Correct the path, or clear the field.")
         return
     try:
         found = recognise(name)
@@ -58,26 +58,26 @@ def _vae(name: str) -> Iterator[Problem]:
         yield Problem("vae", str(error), error.mend)
         return
     if found and (found.kind in ("lora", "embedding", "text encoder") or not found.has_vae):
-        yield Problem("vae", f"This file is {found.title}, with no VAE in it.", "Choose another, or empty the field.")
+        yield Problem("vae", f"This file is {found.title} and contains no VAE.", "Choose another, or clear the field.")
 
 
 def _base_model(settings: TrainingSettings, name: str, found: Found | None) -> Iterator[Problem]:
     if not name:
-        yield Problem(MODEL, "No model is chosen.", "Type or choose one.")
+        yield Problem(MODEL, "No model is chosen.", "Enter or choose one.")
     elif not Path(name).exists() and not is_hub_name(name):
         yield Problem(
             MODEL,
             f'There is no model at "{name}".',
-            "Give a diffusers folder, a .safetensors or .ckpt file, or a Hugging Face name such as owner/model.",
+            "Enter a diffusers folder, a .safetensors or .ckpt file, or a Hugging Face name such as owner/model.",
         )
     elif Path(name).is_dir() and not (Path(name) / "model_index.json").exists():
         yield Problem(
             MODEL,
-            f'"{name}" is a folder without a model_index.json, so not a diffusers model.',
-            "Choose the folder that holds model_index.json, or a file.",
+            f'"{name}" is a folder without a model_index.json, so it is not a diffusers model.',
+            "Choose the folder that contains model_index.json, or a file.",
         )
     elif not (Path(name).is_file() or Path(name).is_dir() or is_hub_name(name)):
-        yield Problem(MODEL, f'"{name}" is a device or a pipe and no file.', "Choose a file or a folder.")
+        yield Problem(MODEL, f'"{name}" is a device or a pipe, not a file.', "Choose a file or a folder.")
     else:
         try:
             yield from _family(settings, found or recognise(name))
@@ -89,34 +89,34 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
     said = settings.family()
     if found is None:  # the files are not at hand yet, or only torch can read them
         if said not in TRAINED:
-            yield Problem(MODEL, f"The settings are for {TITLES[said]} models, which this version does not train.",
-                          "Choose a model and settings of another family.")  # fmt: skip
+            yield Problem(MODEL, f"The settings are for {TITLES[said]} models, which this version cannot train.",
+                          "Choose a model and settings from another family.")  # fmt: skip
         return
     if found.kind == "unknown":
         itself = f": it calls itself {found.called}" if found.called else ""
-        yield Problem(MODEL, f"This file holds no model that is known here{itself}.", "Choose another one.")
+        yield Problem(MODEL, f"This file contains no model that Darkroom knows{itself}.", "Choose another file.")
     elif found.kind not in ("model", "denoiser"):
-        yield Problem(MODEL, f"This file is {found.title}, not a base model.", "Choose the model it was made for.")
+        yield Problem(MODEL, f"This file is {found.title}, not a base model.", "Choose the base model it was made for.")
     elif found.family is None or found.family not in TRAINED:
-        yield Problem(MODEL, f"This is {found.title}, which this version does not train.", "Choose another model.")
+        yield Problem(MODEL, f"This is {found.title}, which this version cannot train.", "Choose another model.")
     elif found.channels not in CHANNELS.get(found.family, (4,)):
         yield Problem(
             MODEL,
-            f"This model is shown {found.channels} channels: it is a variant that fills in or follows pictures, which "
-            "this version does not train.",
+            f"This model takes {found.channels} input channels: it is a variant conditioned on pictures, which this "
+            "version cannot train.",
             "Choose an ordinary model.",
         )
     elif found.kind == "denoiser" and found.family not in TRANSFORMERS:
         yield Problem(
             MODEL,
-            f"This file is the UNet of a {TITLES[found.family]} model alone, without text encoder and VAE.",
-            "Choose a whole model.",
+            f"This file contains only the UNet of a {TITLES[found.family]} model, without text encoder and VAE.",
+            "Choose a complete model.",
         )
     elif said != ("sdxl" if found.family == "sdxl-refiner" else found.family):
         yield Problem(
             MODEL,
             f"This is {found.title}, but the settings are for {TITLES[said]}.",
-            "Set the switches in Source Model to what it is.",
+            "Set the model switches in Source Model to match.",
             fix=SET_FAMILY,
         )
     elif settings.objective.train_inpainting != (found.channels == INPAINTING):
@@ -129,21 +129,22 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
     elif found.family == "sdxl-refiner" and settings.objective.max_timestep > REFINERS_END:
         yield Problem(
             "max_timestep",
-            "The refiner knows the last fifth of the way, and Max Timestep lets it be trained on the rest too.",
+            "The refiner handles only the last fifth of denoising, but Max Timestep lets it be trained on the rest "
+            "too.",
             f"{REFINERS_END} is usual.",
             blocking=False,
         )
     elif found.channels == DEPTH and settings.method != "lora" and _loses_depth(settings):
         yield Problem(
             "save_model_as",
-            "A single file of a depth model needs the part that sees depth, which only comes from such a file.",
-            "Save as diffusers_safetensors, or begin from the model's single file.",
+            "A depth model saved as a single file needs the depth estimator, which only a single-file model contains.",
+            "Save as diffusers_safetensors, or start from a single-file version of the model.",
             blocking=False,
         )
     else:
         yield from _own_words(settings, found)
         if not found.has_vae and found.kind == "model" and not settings.source_model.vae:
-            yield Problem("vae", "The model's file has no VAE in it.", "Choose one, such as the file of the usual VAE.")
+            yield Problem("vae", "The model's file contains no VAE.", "Choose one, such as the standard VAE file.")
 
 
 def _own_words(settings: TrainingSettings, found: Found) -> Iterator[Problem]:
@@ -155,7 +156,7 @@ def _own_words(settings: TrainingSettings, found: Found) -> Iterator[Problem]:
         yield Problem(
             "v_parameterization",
             "The model's own files say that it predicts noise, not velocity.",
-            "Turn it off, unless it is to be taught to predict velocity, which takes long."
+            "Turn it off, unless you want to teach the model v-prediction, which takes long."
             if in_words
             else "Turn it off.",
             fix=SET_FAMILY,
@@ -164,16 +165,17 @@ def _own_words(settings: TrainingSettings, found: Found) -> Iterator[Problem]:
     elif not told and found.prediction == "v_prediction":
         yield Problem(
             "v_parameterization",
-            "The model's own files say that it predicts velocity, and it is trained so, though v_param is off.",
-            "Turn it on, so that the settings say the same.",
+            "The model's own files say that it predicts velocity, and it is trained that way even though v_param is "
+            "off.",
+            "Turn it on, so that the settings match.",
             fix=SET_FAMILY,
             blocking=False,
         )
     elif settings.objective.zero_terminal_snr and found.family in CHANNELS and not _predicts_velocity(settings, found):
         yield Problem(
             "zero_terminal_snr",
-            "Zero terminal SNR is on, but this model predicts noise: where a picture is nothing but noise, that "
-            "teaches it nothing.",
+            "Zero terminal SNR is on, but this model predicts noise: it learns nothing from pictures that are pure "
+            "noise.",
             "Turn it off, unless the model predicts velocity: then turn v_param on.",
             blocking=False,
         )

@@ -28,12 +28,12 @@ def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
         return
     file = Path(given)
     if not file.is_file():
-        yield Problem(OPTION, f'There is no file "{given}".', "Correct the path, or empty the field.")
+        yield Problem(OPTION, f'There is no file "{given}".', "Correct the path, or clear the field.")
     elif file.suffix.lower() not in ENDINGS:
         yield Problem(
             OPTION,
-            f"{file.name} is no LoRA file: those end in .safetensors, seldom in .ckpt or .pt.",
-            "Choose another file, or empty the field.",
+            f"{file.name} is not a LoRA file: those end in .safetensors, or rarely in .ckpt or .pt.",
+            "Choose another file, or clear the field.",
         )
     else:
         try:
@@ -45,16 +45,16 @@ def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
             return
         found, known = dialect_of(header.shapes), by_shapes(header.shapes, header.metadata)
         if not found.is_network and known.kind != "unknown":
-            yield Problem(OPTION, f"{file.name} is {known.title}, not a LoRA.", "Choose a LoRA, or empty the field.")
+            yield Problem(OPTION, f"{file.name} is {known.title}, not a LoRA.", "Choose a LoRA, or clear the field.")
         elif refusal := _refusal(file.name, found, known.family, settings):
             fix = TAKE_RANK if refusal.option == "network_dim" else ""
             yield Problem(refusal.option, refusal.what, refusal.mend, fix=fix)
         elif known.family and _is_of_another(found, known.family, settings.family()):
-            what = f"{file.name} says that it was trained for {TITLES[known.family]}, and this run trains "
+            what = f"{file.name} says it was trained for {TITLES[known.family]}, but this run trains "
             yield Problem(
                 OPTION,
-                f"{what}{TITLES[settings.family()]}; every place and shape of it fits.",
-                "Choose another file, if this is not what you want.",
+                f"{what}{TITLES[settings.family()]}; all its layers and shapes do fit.",
+                "If this is not what you want, choose another file.",
                 blocking=False,
             )
 

@@ -35,15 +35,15 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
     elif max(settings.rates()) > 0.01 and not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         yield Problem(
             "unet_lr" if settings.method == "lora" else "learning_rate",
-            f"A learning rate of {max(settings.rates()):g} is very high; training will most likely break down.",
+            f"A learning rate of {max(settings.rates()):g} is very high; training will most likely diverge.",
             "1e-4 is usual for a LoRA, 1e-5 for a whole model.",
             blocking=False,
         )
     if settings.method == "lora" and network.network_alpha > network.network_dim:
         yield Problem(
             "network_alpha",
-            f"Alpha {network.network_alpha:g} is above rank {network.network_dim}: the LoRA acts with "
-            f"{network.network_alpha / network.network_dim:.3g} times its strength.",
+            f"Alpha {network.network_alpha:g} is above rank {network.network_dim}: the LoRA is applied at "
+            f"{network.network_alpha / network.network_dim:.3g} times full strength.",
             "Alpha is usually between 1 and the rank.",
             blocking=False,
         )
@@ -52,7 +52,7 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
     if settings.family() == "lumina" and tokens > PLACES_OF_LUMINA:
         yield Problem(
             "lumina_gemma2_max_token_length",
-            f"Gemma2 Max Token Length is {tokens}, but the model has places for {PLACES_OF_LUMINA} tokens.",
+            f"Gemma2 Max Token Length is {tokens}, but the model has room for only {PLACES_OF_LUMINA} tokens.",
             "256 is usual.",
         )
     yield from _own_rate(settings)
@@ -84,14 +84,14 @@ def _size(dataset: Dataset, step: int) -> Iterator[Problem]:
         elif dataset.enable_bucket and dataset.bucket_reso_steps % step:
             yield Problem(
                 "bucket_reso_steps",
-                f"Bucket resolution steps of {dataset.bucket_reso_steps} give sizes that this model cannot take.",
+                f"Bucket resolution steps of {dataset.bucket_reso_steps} give sizes that this model cannot handle.",
                 f"Use a multiple of {step}; 64 is usual.",
             )
         elif min(width, height) < 64:
             yield Problem("max_resolution", f"Max resolution {width},{height} is too small.", "Use 64 or more.")
         elif max(width, height) > LARGEST_SIDE:
             yield Problem(
-                "max_resolution", f"Max resolution {width},{height} is too large.", f"Use {LARGEST_SIDE} at most."
+                "max_resolution", f"Max resolution {width},{height} is too large.", f"Use at most {LARGEST_SIDE}."
             )
         elif dataset.enable_bucket and not dataset.bucket_no_upscale:
             yield from _bounds(dataset)
@@ -107,8 +107,8 @@ def _bounds(dataset: Dataset) -> Iterator[Problem]:
         if said != taken:
             yield Problem(
                 name,
-                f"{label} bucket resolution {said} is no multiple of {dataset.bucket_reso_steps}, the Bucket "
-                f"resolution steps: {taken} is taken, as in sd-scripts.",
+                f"{label} bucket resolution {said} is not a multiple of {dataset.bucket_reso_steps}, the Bucket "
+                f"resolution steps: {taken} is used, as in sd-scripts.",
                 f"Use {taken}.",
                 blocking=False,
             )
@@ -120,30 +120,32 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
     if optimizer.stop_text_encoder_training > 0 and settings.rates()[0] == 0:
         yield Problem(
             "stop_text_encoder_training",
-            "The text encoder alone is trained, so nothing would be after it stops.",
+            "Only the text encoder is trained, so nothing would be trained after it stops.",
             "Set it to 0, or train the UNet too.",
         )
     kept = KEPT_CAPTIONS.get(settings.families.said())
     if kept and settings.values()[kept] and (settings.captions.shuffle_caption or any(settings.rates()[1:])):
         yield Problem(
             kept,
-            "Captions are not kept in files where they are shuffled or a text encoder is trained.",
+            "Encoded captions cannot be saved to files when captions are shuffled or a text encoder is trained.",
             "Turn off Shuffle caption and set the text encoder's learning rate to 0, or turn this off.",
             blocking=False,
         )
     if settings.captions.weighted_captions and settings.families.said() in TRANSFORMERS:
         yield Problem(
             "weighted_captions",
-            f"Weighted captions are for models that read through CLIP alone; {TITLES[settings.families.said()]} reads "
-            "brackets as they stand.",
-            "Take the brackets out of the captions.",
+            "Weighted captions only work for models whose only text encoders are CLIP; "
+            f"{TITLES[settings.families.said()]} takes the brackets literally.",
+            "Remove the brackets from the captions.",
             blocking=False,
         )
     if settings.method != "lora":
         return
     for name in ("network_dropout", "rank_dropout", "module_dropout"):
         if settings.values()[name] == 1:
-            yield Problem(name, "A dropout of 1 leaves nothing to learn.", "0.1 to 0.3 is usual; 0 for none.")
+            yield Problem(
+                name, "With a dropout of 1, nothing is left to learn.", "0.1 to 0.3 is usual; 0 turns it off."
+            )
 
 
 def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
@@ -158,9 +160,9 @@ def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
     for option, ratio in unlike.items():
         yield Problem(
             option,
-            f"{optimizer.optimizer} takes one learning rate for all parts, and LoRA+ asks for {ratio:g} times as much "
+            f"{optimizer.optimizer} uses one learning rate for all parts, but LoRA+ asks for {ratio:g} times as much "
             "for some.",
-            "Set it to 0, for none.",
+            "Set it to 0 to turn it off.",
             fix=f"{CHOOSE}0",
         )
     if unlike:
@@ -168,13 +170,15 @@ def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
     if len(rates) > 1 and takes_one:
         yield Problem(
             "text_encoder_lr" if is_lora else "learning_rate",
-            f"{optimizer.optimizer} takes one learning rate for all parts; {min(rates):g} and {max(rates):g} are set.",
+            f"{optimizer.optimizer} uses one learning rate for all parts, but {min(rates):g} and {max(rates):g} are "
+            "set.",
             "Set them all to 1.",
         )
     elif max(rates, default=1) < 0.1:
         yield Problem(
             "unet_lr" if is_lora else "learning_rate",
-            f"{optimizer.optimizer} finds its own learning rate; {max(rates):g} of it would hardly move anything.",
+            f"{optimizer.optimizer} finds the learning rate itself and multiplies it by this; at {max(rates):g} it "
+            "would learn almost nothing.",
             "Set the learning rates to 1.",
             blocking=False,
         )
@@ -196,12 +200,12 @@ def check_resume(settings: TrainingSettings, plan: StepPlan | None) -> Iterator[
     if progress is None:
         yield Problem(
             "resume",
-            f'"{settings.saving.resume}" is no training state of Darkroom.',
-            "Choose a folder that Save training state wrote, such as NAME-state, or empty the field.",
+            f'"{settings.saving.resume}" is not a Darkroom training state.',
+            "Choose a folder written by Save training state, such as NAME-state, or clear the field.",
         )
     elif plan is not None and progress.step >= plan.steps:
         yield Problem(
             "resume",
-            f"This state has {progress.step} steps behind it, and the run has only {plan.steps}.",
-            "Raise Epoch or Max train steps to train on.",
+            f"This state is already at step {progress.step}, but the run has only {plan.steps} steps.",
+            "Raise Epoch or Max train steps to continue training.",
         )

@@ -8,12 +8,13 @@ from engine.check.problem import CHOOSE, Problem
 from engine.settings.families import TITLES
 from engine.settings.training import TrainingSettings, training_options
 
-_VELOCITIES = "pictures are compared here, but velocities in sd-scripts, by which a {} model unlearns its answer"
+_VELOCITIES = "here pictures are compared, in sd-scripts velocities, which makes a {} model unlearn its prediction"
 READ_OTHERWISE = {
     "model_prediction_type": {"sigma_scaled": _VELOCITIES},
     "lumina_model_prediction_type": {
         "sigma_scaled": _VELOCITIES,
-        "additive": "the noisy picture is added here, but taken away in sd-scripts; a {} model learns otherwise so",
+        "additive": "here the noisy picture is added, but in sd-scripts it is subtracted; a {} model trains "
+        "differently",
     },
 }
 """Ways to read a flow's answer that sd-scripts has otherwise, by option, and what follows for a family."""
@@ -32,7 +33,7 @@ def check_objective(settings: TrainingSettings) -> Iterator[Problem]:
         and objective.huber_scale == 0
         and objective.huber_schedule != "snr"
     ):
-        yield Problem("huber_scale", "A Huber scale of 0 makes every error cost nothing.", "1 is usual.")
+        yield Problem("huber_scale", "With a Huber scale of 0, the loss is always 0.", "1 is usual.")
     yield from _read_otherwise(settings)
 
 
@@ -45,7 +46,7 @@ def _read_otherwise(settings: TrainingSettings) -> Iterator[Problem]:
             yield Problem(
                 item.name,
                 f"{item.label} is {value}: {told.format(TITLES[settings.family()])}.",
-                "raw is the same in both, and usual.",
+                "raw is the usual choice, and the same in both.",
                 blocking=False,
                 fix=f"{CHOOSE}raw",
             )

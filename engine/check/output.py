@@ -26,12 +26,12 @@ def check_output(settings: TrainingSettings, plan: StepPlan | None, own_files: C
         yield Problem("output_name", f'"{name}" {why}.', "Choose another name.")
         return
     if len(name.encode()) > LONGEST_NAME:
-        yield Problem("output_name", f'"{name[:40]}…" is too long for a file name.', "Use 100 letters at most.")
+        yield Problem("output_name", f'"{name[:40]}…" is too long for a file name.', "Use at most 100 characters.")
         return
     if is_folder(settings) and name.casefold() == SAMPLES:
         yield Problem(
             "output_name",
-            f'The folder "{name}" is that of the sample pictures, so no model can be saved as it.',
+            f'The folder "{name}" is used for sample pictures, so no model can be saved under that name.',
             "Choose another name.",
         )
         return
@@ -46,7 +46,7 @@ def check_output(settings: TrainingSettings, plan: StepPlan | None, own_files: C
 def _writable(option: str, noun: str, text: str) -> Generator[Problem, None, Path | None]:
     """Returns the folder, or the nearest one above it that is there already; None where nothing can be written."""
     if not text:
-        yield Problem(option, f"No {noun} is chosen.", "Type or choose one.")
+        yield Problem(option, f"No {noun} is chosen.", "Enter or choose one.")
         return None
     folder = Path(text)
     if folder.exists() and not folder.is_dir():
@@ -54,7 +54,7 @@ def _writable(option: str, noun: str, text: str) -> Generator[Problem, None, Pat
         return None
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        yield Problem(option, f'"{existing}" cannot be written to.', "Choose another folder.")
+        yield Problem(option, f'Cannot write to "{existing}".', "Choose another folder.")
         return None
     return existing
 
@@ -66,14 +66,14 @@ def _overwritten(settings: TrainingSettings, plan: StepPlan, own_files: Collecti
     if others:
         yield Problem(
             "output_name",
-            f"The run would replace the folder {listed(others)}, which holds other things.",
+            f"The run would replace the folder {listed(others)}, which contains something else.",
             "Choose another name.",
             fix=f'{NEW_NAME}"{_free_name(settings, plan)}"',
         )
     elif source in there:
         yield Problem(
             "output_name",
-            f'The result would replace "{short(source)}", the model that it is made from.',
+            f'The result would replace "{short(source)}", the model it is trained from.',
             "Choose another name.",
             fix=f'{NEW_NAME}"{_free_name(settings, plan)}"',
         )

@@ -23,15 +23,15 @@ def image_folder(settings: TrainingSettings, option: str) -> tuple[ImageFolder |
     """What stands in the image folder, or why that cannot be said."""
     name = str(settings.values()[option])
     if not name:
-        return None, [Problem(option, "No image folder is chosen.", "Type or choose one.")]
+        return None, [Problem(option, "No image folder is chosen.", "Enter or choose one.")]
     path = Path(name)
     if not path.is_dir():
         what = "is a file, not a folder" if path.exists() else "does not exist"
         return None, [Problem(option, f'"{name}" {what}.', "Correct the path.")]
     try:
-        return scan(path), []
+        return scan(path, settings.loose_repeats() if option == "train_data_dir" else None), []
     except OSError as error:
-        return None, [Problem(option, f'"{name}" cannot be read: {error.strerror}.', "Allow reading it.")]
+        return None, [Problem(option, f'"{name}" cannot be read: {error.strerror}.', "Allow this program to read it.")]
 
 
 def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str) -> Iterator[Problem]:
@@ -49,8 +49,8 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
         elif folder.loose:
             yield Problem(
                 option,
-                f'Found {len(folder.loose)} pictures directly in "{path}", none in a sub-folder.',
-                f"Training pictures go in a sub-folder named REPEATS_WORDS, {example}.",
+                f'Found {len(folder.loose)} pictures directly in "{path}", but none in a sub-folder.',
+                f"Training pictures go into a sub-folder named REPEATS_WORDS, {example}.",
                 fix=MAKE_FOLDER,
             )
         elif folder.unnumbered:
@@ -66,13 +66,15 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
             yield Problem(
                 option,
                 f'Every sub-folder with pictures, such as "{folder.switched_off[0].name}", has 0 repeats.',
-                f"Give one of them a number of 1 or more, {example}.",
+                f"Start one of their names with a number of 1 or more, {example}.",
             )
         else:
             yield Problem(
                 option,
-                f'Found no pictures ({", ".join(PICTURE_ENDINGS)}) below "{path}".',
-                f"Put them into a sub-folder named REPEATS_WORDS, {example}.",
+                f'Found no pictures ({", ".join(PICTURE_ENDINGS)}) in "{path}".',
+                "Put them there."
+                if settings.loose_repeats()
+                else f"Put them into a sub-folder named REPEATS_WORDS, {example}.",
             )
         return
     for child in folder.unnumbered:
@@ -86,8 +88,8 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
     for child in folder.switched_off:
         yield Problem(
             option,
-            f'The pictures in "{child.name}" are left out: 0 repeats switch a folder off.',
-            "Give it 1 or more to train on it.",
+            f'The pictures in "{child.name}" are left out: 0 repeats turn a folder off.',
+            "Start its name with 1 or more to train on it.",
             blocking=False,
         )
     if folder.loose:
@@ -104,7 +106,7 @@ def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str)
     if orphans:
         yield Problem(
             "caption_extension",
-            f"{len(orphans)} caption files have no picture: {listed(orphans)}.",
+            f"{len(orphans)} caption files have no matching picture: {listed(orphans)}.",
             "Was a picture renamed or removed?",
             blocking=False,
         )
@@ -124,8 +126,8 @@ def check_held_out(found: TrainingSet) -> Iterator[Problem]:
     if any(splits) and not found.held_out:
         yield Problem(
             "validation_split",
-            f"Validation split {max(splits):g} holds out no picture: of each folder that is less than half of one, or "
-            "all there is.",
+            f"Validation split {max(splits):g} holds out no pictures: in each folder it comes to less than half a "
+            "picture, or to all of them.",
             "Raise it, add pictures, or set it to 0.",
         )
 
@@ -162,9 +164,10 @@ def _unmasked(found: dict[Path, Examined], pictures: dict[Path, Dataset]) -> Ite
     if whole:
         yield Problem(
             "masked_loss",
-            f"{counted(len(whole), 'picture has no mask and is', 'pictures have no mask and are')} learned whole: "
+            f"{counted(len(whole), 'picture has no mask and is', 'pictures have no mask and are')} learned in full: "
             f"{listed(whole)}.",
-            "Put masks of the same names into the Mask folder, or make what is not to be learned transparent.",
+            "Put masks with the same file names into the Mask folder, or make the parts that should not be learned "
+            "transparent.",
             blocking=False,
         )
     broken = [mask for mask in masks.values() if mask and examine(mask).left_out]

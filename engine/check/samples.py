@@ -24,8 +24,8 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
         if prompt.ignored:
             yield Problem(
                 "sample_prompts",
-                f'"{prompt.text[:40]}": {" ".join(prompt.ignored)} has no meaning here.',
-                "It is left out.",
+                f'"{prompt.text[:40]}": {" ".join(prompt.ignored)} is not supported here.',
+                "It is ignored.",
                 blocking=False,
             )
         for note in prompt.notes:
@@ -41,11 +41,11 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
     samples = settings.samples
     asked = samples.sample_every_n_steps or samples.sample_every_n_epochs or samples.sample_at_first
     if asked and not prompts:
-        yield Problem("sample_prompts", "Samples are asked for, but there is no prompt.", "Write one.", blocking=False)
+        yield Problem("sample_prompts", "Samples are turned on, but there is no prompt.", "Enter one.", blocking=False)
     if prompts and not asked:
         yield Problem(
             "sample_every_n_steps",
-            "There are sample prompts, but no sample is ever drawn.",
+            "There are sample prompts, but no samples are generated.",
             "Set Sample every n steps or epochs.",
             blocking=False,
         )
@@ -58,23 +58,23 @@ def _pictures(prompt: SamplePrompt, taken: Collection[str]) -> Iterator[Problem]
         if file and flag not in taken:
             yield Problem(
                 "sample_prompts",
-                f"{words}: this model begins from noise alone, so --{flag} changes nothing."
+                f"{words}: this model starts from pure noise, so --{flag} has no effect."
                 if flag == "img" or not taken
-                else f"{words}: this model fills in no masks, so --mask changes nothing.",
-                "Take it out.",
+                else f"{words}: this is not an inpainting model, so --mask has no effect.",
+                "Remove it.",
                 blocking=False,
             )
         elif file and (why := examine(Path(file).expanduser()).left_out):
             yield Problem(
                 "sample_prompts",
-                f'{words}: the picture "{file}", which --{flag} names, cannot be read: {why}.',
-                "Correct the path, or take it out.",
+                f'{words}: cannot read the picture "{file}" given by --{flag}: {why}.',
+                "Correct the path, or remove it.",
             )
     if prompt.mask and not prompt.picture and "mask" in taken:
         yield Problem(
             "sample_prompts",
-            f"{words}: --mask without --img changes nothing: all is to be filled in.",
-            "Name the picture by --img.",
+            f"{words}: --mask has no effect without --img: the whole picture is filled in.",
+            "Give the picture with --img.",
             blocking=False,
         )
 

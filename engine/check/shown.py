@@ -30,7 +30,7 @@ def check_shown(items: list[Item], settings: TrainingSettings) -> Iterator[Probl
     if settings.objective.train_inpainting and dataset.keeps_latents():
         yield _not_once("train_inpainting", "Train inpainting model")
     if dataset.masked_loss and dataset.mask_dir and not Path(dataset.mask_dir).is_dir():
-        yield Problem("mask_dir", f'There is no folder "{dataset.mask_dir}".', "Correct the path, or empty the field.")
+        yield Problem("mask_dir", f'There is no folder "{dataset.mask_dir}".', "Correct the path, or clear the field.")
 
 
 def _varied(dataset: Dataset) -> Iterator[Problem]:
@@ -44,8 +44,8 @@ def _varied(dataset: Dataset) -> Iterator[Problem]:
 def _not_once(name: str, label: str) -> Problem:
     return Problem(
         name,
-        f"{label}: pictures that are shown otherwise each time cannot be encoded once before the training.",
-        "Turn off Cache latents and Cache latents to disk, or this.",
+        f"{label}: pictures that change each time they are seen cannot be encoded once before training.",
+        "Turn off Cache latents and Cache latents to disk, or turn this off.",
     )
 
 
@@ -59,8 +59,8 @@ def _faces(dataset: Dataset, pictures: list[Path]) -> Iterator[Problem]:
     if dataset.enable_bucket:
         yield Problem(
             "face_crop_aug_range",
-            "Pictures are cropped around faces only where all have one size.",
-            "Turn off Enable buckets, or empty Face crop range.",
+            "Pictures can be cropped around faces only when they are all trained at the same size.",
+            "Turn off Enable buckets, or clear Face crop range.",
             blocking=False,
         )
         return
@@ -69,7 +69,8 @@ def _faces(dataset: Dataset, pictures: list[Path]) -> Iterator[Problem]:
     if faceless:
         yield Problem(
             "face_crop_aug_range",
-            f"The names of {len(faceless)} of {len(whole)} pictures do not tell where a face is: {listed(faceless)}.",
-            "They are cropped as without it. A name such as cat_120_80_64_72.png tells the middle and the size.",
+            f"The file names of {len(faceless)} of {len(whole)} pictures do not say where the face is: "
+            f"{listed(faceless)}.",
+            "They are cropped normally. A name such as cat_120_80_64_72.png gives the center and the size.",
             blocking=False,
         )

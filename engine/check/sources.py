@@ -70,9 +70,9 @@ def check_hub(option: str, name: str, files: Sequence[str]) -> Iterator[Problem]
     except TooSlow:
         yield Problem(
             option,
-            f"{name} is not on this machine, and the Hugging Face hub has not answered within {PATIENCE:.0f} seconds "
-            "whether it can be had.",
-            "The run will wait for it; check again to see whether it answers now.",
+            f"{name} is not on this machine, and Hugging Face did not answer within {PATIENCE:.0f} seconds whether it "
+            "is available.",
+            "The run will wait for it. Check again to see whether it answers now.",
             blocking=False,
         )
 
@@ -88,11 +88,11 @@ def _weights(item: Option, text: str) -> Iterator[Problem]:
             if file_kind(file) == "safetensors":
                 read_header(file)
         except NoModel as error:
-            mend = error.mend or "Choose another file, or empty the field."
+            mend = error.mend or "Choose another file, or clear the field."
             yield Problem(item.name, f"{item.short_label}: {error}", mend)
     elif item.name not in ANYWHERE:
         yield Problem(
-            item.name, f'{item.short_label}: there is no file "{text}".', "Correct the path, or empty the field."
+            item.name, f'{item.short_label}: there is no file "{text}".', "Correct the path, or clear the field."
         )
 
 
@@ -109,6 +109,6 @@ def _needed(settings: TrainingSettings) -> Iterator[Problem]:
         if not any(values[option] for option in options):
             yield Problem(
                 options[0],
-                f"The model's file holds the transformer alone, and {labels[options[0]]} is empty.",
-                "Give the file of that part.",
+                f"The model's file contains only the transformer, and {labels[options[0]]} is empty.",
+                "Choose the file for it.",
             )

@@ -42,17 +42,18 @@ def check_space(
         count, kind = files.at_once(), "folders" if is_folder(settings) else "files"
         yield Problem(
             "output_dir",
-            f"About {amount(needed)} are needed for {count} {kind if count > 1 else kind[:-1]} and what resuming "
-            f'needs; "{output}" has {amount(free)} free.',
-            "Free some space, choose another disk, save less often, or keep only the last ones (Save last N epochs).",
+            f"About {amount(needed)} is needed for {count} {kind if count > 1 else kind[:-1]} and the state for "
+            f'resuming, but "{output}" has only {amount(free)} free.',
+            "Free up some space, choose another disk, save less often, or keep only the last files (Save last N "
+            "epochs).",
         )
     free = shutil.disk_usage(runs).free
     if not together and free < own:
         yield Problem(
             "",
-            f'About {amount(own)} are needed for the state from which the run can be resumed; "{runs}" has '
-            f"{amount(free)} free.",
-            "Free some space there, or start the program with DARKROOM_RUNS set to a folder on another disk.",
+            f'About {amount(own)} is needed for the state for resuming the run, but "{runs}" has only {amount(free)} '
+            "free.",
+            "Free up some space there, or start Darkroom with DARKROOM_RUNS set to a folder on another disk.",
         )
 
 

@@ -41,4 +41,4 @@ def _look_at(item: Option, text: str) -> Iterator[Problem]:
 
 
 def _wanted(item: Option) -> str:
-    return {"folder": "Give the folder's path.", "file": "Give the file's path."}.get(item.must_be, "Fill it in.")
+    return {"folder": "Enter the folder's path.", "file": "Enter the file's path."}.get(item.must_be, "Fill it in.")

@@ -64,9 +64,11 @@ class ImageFolder:
         return sum(concept.weight for concept in self.concepts)
 
 
-def scan(folder: Path) -> ImageFolder:
+def scan(folder: Path, loose_repeats: int | None = None) -> ImageFolder:
     """Look through an image folder, in the order of names; hidden folders and those of systems are none of it.
 
+    loose_repeats: where no sub-folder has a number, the pictures directly in the folder are a concept without words,
+    of so many repeats; None: they never are.
     Raises OSError where it cannot be read.
     """
     concepts: list[Concept] = []
@@ -79,7 +81,10 @@ def scan(folder: Path) -> ImageFolder:
             concepts.append(Concept(child, int(name[1]), name[2].strip(), pictures))
         elif pictures:
             (switched_off if name else unnumbered).append(child)
-    return ImageFolder(tuple(concepts), tuple(switched_off), tuple(unnumbered), pictures_in(folder))
+    loose = pictures_in(folder)
+    if loose and not concepts and loose_repeats is not None:
+        concepts, loose = [Concept(folder, loose_repeats, "", loose)], ()
+    return ImageFolder(tuple(concepts), tuple(switched_off), tuple(unnumbered), loose)
 
 
 def is_hidden(name: str) -> bool:

@@ -141,7 +141,7 @@ def _of_folder(folder: Path, settings: TrainingSettings) -> TrainingSet:
         what = f'"{folder}" is a file, not a folder.' if folder.exists() else f'There is no folder "{folder}".'
         raise Failure(what, "Correct the path.", "train_data_dir")
     subset = Subset.of(settings)
-    inside = scan(folder)
+    inside = scan(folder, settings.loose_repeats())
     notes = [f'The pictures in "{child.name}" are left out: 0 repeats.' for child in inside.switched_off]
     if inside.concepts:
         lacking = [

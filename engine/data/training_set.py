@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.data.dataset_config import read_dataset_config
-from engine.data.folders import Concept, ImageFolder, pictures_in, scan
+from engine.data.folders import scan
 from engine.data.items import Subset, TrainingSet, items_of
 from engine.data.metadata_list import listed_items
 from engine.data.steps import StepPlan, plan_of
@@ -20,19 +20,15 @@ from engine.settings.training import TrainingSettings
 MOST_SHOWN = 20_000_000
 """A million pictures twenty times.  The order of an epoch takes some hundred bytes for each, in every process."""
 
-Description = Literal["dataset_config", "in_json", "image_folder", "train_data_dir"]
+Description = Literal["dataset_config", "in_json", "train_data_dir"]
 
 
 def described_by(settings: TrainingSettings) -> Description:
-    """The option that says which pictures there are.  Fine-tuning's folder counts where that is the method, its list
-    for a LoRA too.
-    """
+    """The option that says which pictures there are; a list counts for fine-tuning and for a LoRA."""
     if settings.folders.dataset_config:
         return "dataset_config"
     if settings.method in ("lora", "finetune") and settings.whole_model.in_json:
         return "in_json"
-    if settings.method == "finetune" and settings.whole_model.image_folder:
-        return "image_folder"
     return "train_data_dir"
 
 
@@ -78,18 +74,10 @@ def _described(settings: TrainingSettings) -> TrainingSet:
     if by == "dataset_config":
         return read_dataset_config(Path(folders.dataset_config), settings)
     if by == "in_json":
-        is_lora = settings.method == "lora"
-        around, repeats = (folders.train_data_dir, 1) if is_lora else (fine.image_folder, fine.dataset_repeats)
+        around, repeats = folders.train_data_dir, settings.loose_repeats() or 1
         return TrainingSet.of(listed_items(Path(fine.in_json), Path(around) if around else None, repeats, subset))
-    if by == "image_folder":
-        folder = Path(fine.image_folder)
-        if not folder.is_dir():
-            raise Failure(f'There is no folder "{folder}".', "Correct the path.", by)
-        flat = Concept(folder, fine.dataset_repeats, "", pictures_in(folder))
-        if not flat.pictures:
-            raise Failure(f'There are no pictures in "{folder}".', "Sub-folders of it are not looked into.", by)
-        return TrainingSet.of(items_of(ImageFolder((flat,), (), (), ()), subset))
     if not folders.train_data_dir:
         raise Failure("No image folder is chosen.", "Type or choose one.", by)
     regularisation = items_of(scan(Path(folders.reg_data_dir)), subset) if folders.reg_data_dir else []
-    return TrainingSet.of(items_of(scan(Path(folders.train_data_dir)), subset), regularisation)
+    found = scan(Path(folders.train_data_dir), settings.loose_repeats())
+    return TrainingSet.of(items_of(found, subset), regularisation)

@@ -25,7 +25,7 @@ ANOTHER = "Choose a standard LoRA, or empty the field."
 def not_a_standard_lora(name: str, file: NetworkFile) -> Refusal | None:
     """name: of the file."""
     if not file.is_network:
-        return Refusal(f"{name} is no LoRA file.", ANOTHER)
+        return Refusal(f"{name} is not a LoRA file.", ANOTHER)
     if file.kind:
         return Refusal(
             f"{name} is of the kind {file.kind}; a run here begins from a standard LoRA alone, and what this one "
@@ -58,7 +58,7 @@ def not_a_standard_lora(name: str, file: NetworkFile) -> Refusal | None:
 def another_family(name: str, its: str, this: str) -> Refusal:
     """its, this: the families, for people."""
     return Refusal(
-        f"{name} was trained for {its}, and this run trains {this}.",
+        f"{name} was trained for {its}, but this run trains {this}.",
         "Choose a LoRA of this family, or the base model that the file was made for.",
     )
 

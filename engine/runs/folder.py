@@ -134,7 +134,7 @@ class RunFolder:
                 shutil.rmtree(path, ignore_errors=True)
                 raise
             return run
-        raise FileExistsError(f"{root} holds a thousand runs of this second.")
+        raise FileExistsError(f"{root} already contains a thousand runs from this second.")
 
     @property
     def job(self) -> str:

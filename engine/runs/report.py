@@ -82,7 +82,7 @@ class Report:
         """What is said at the end; a list of more than MOST_LINES goes to the log as a whole."""
         lines = lines or []
         print("\n".join([text, *lines]), flush=True)
-        more = [f"… and {len(lines) - MOST_LINES} more; the log has them all"] if len(lines) > MOST_LINES else []
+        more = [f"… and {len(lines) - MOST_LINES} more; see the log for all of them"] if len(lines) > MOST_LINES else []
         self.event(Result(text=text, lines=[_shortened(line) for line in lines[:MOST_LINES]] + more))
 
     def warn(self, text: str) -> None:

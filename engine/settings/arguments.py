@@ -24,7 +24,7 @@ def read_arguments(label: str, text: str) -> dict[str, Value]:
     for part in parts:
         name, equals, value = part.partition("=")
         if not equals or not name.isidentifier() or not value:
-            raise ValueError(f"{label}: {hidden(part)!r} is not of the form name=value, such as weight_decay=0.01.")
+            raise ValueError(f"{label}: {hidden(part)!r} does not have the form name=value, such as weight_decay=0.01.")
         arguments[name] = _value(label, name, value.strip("()[]"))
     return arguments
 
@@ -37,7 +37,7 @@ def _value(label: str, name: str, text: str) -> Value:
     except ValueError:
         return text
     if not numbers:
-        raise ValueError(f"{label}: {name} is {text!r}; it takes a value.")
+        raise ValueError(f"{label}: {name} is {text!r}; give it a value.")
     return tuple(numbers) if "," in text else numbers[0]
 
 

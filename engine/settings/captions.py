@@ -15,8 +15,8 @@ class Captions(Group):
         False,
         label="Shuffle caption",
         section=ADVANCED,
-        help="Put the parts of a caption between commas in another order each time, so that none counts more for "
-        "standing first.",
+        help="Shuffle the comma-separated parts of a caption each time, so that no tag counts more just because it "
+        "comes first.",
         also=("shuffle captions",),
     )
     keep_tokens: int = option(
@@ -24,7 +24,8 @@ class Captions(Group):
         ge=0,
         label="Keep n tokens",
         section=ADVANCED,
-        help="So many of the first parts of a caption stay in front when it is shuffled; 1 keeps a trigger word there.",
+        help="How many parts at the start of a caption stay in place when it is shuffled; 1 keeps a trigger word in "
+        "front.",
         also=("Keep N Tokens",),
     )
     caption_dropout_every_n_epochs: int = option(
@@ -32,7 +33,7 @@ class Captions(Group):
         ge=0,
         label="Dropout caption every n epochs",
         section=ADVANCED,
-        help="Every so many epochs one is trained without captions; 0 for never.",
+        help="Train one epoch without captions every N epochs; 0 for never.",
         also=("Dropout Caption Every N Epoch",),
     )
     caption_dropout_rate: float = option(
@@ -43,7 +44,7 @@ class Captions(Group):
         widget="slider",
         label="Rate of caption dropout",
         section=ADVANCED,
-        help="Share of the pictures that are shown without their caption, from 0 to 1. A little helps classifier-free "
+        help="Share of pictures, from 0 to 1, trained without their caption. A little of it helps classifier-free "
         "guidance.",
         source="Ho & Salimans 2022, arXiv:2207.12598",
         also=("Rate Caption Drop",),
@@ -52,15 +53,15 @@ class Captions(Group):
         "75",
         label="Max Token Length",
         section=ADVANCED,
-        help="How many tokens of a caption are read; a token is a short word or part of one. What is longer is cut "
-        "off.",
+        help="How many tokens of a caption are used; a token is a short word or part of a word. Longer captions are "
+        "cut off.",
     )
     weighted_captions: bool = option(
         False,
         label="Weighted captions",
         section=ADVANCED,
-        help="Read (word:1.3), (word) and [word] in captions as more or less of a word; \\( and \\) are plain "
-        "brackets. For models that read captions through CLIP alone.",
+        help="Treat (word:1.3), (word) and [word] in captions as emphasis; write \\( and \\) for literal parentheses. "
+        "Only for models whose only text encoders are CLIP.",
         applies_when={"flux1_checkbox": (False,), "sd3_checkbox": (False,)},
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -68,10 +69,10 @@ class Captions(Group):
         False,
         label="No token padding",
         section=ADVANCED,
-        help="Leave captions that are shorter than 75 tokens at their length.",
+        help="Do not pad captions shorter than 75 tokens.",
         standing=idle(
-            "It imitated an early DreamBooth script, and sd-scripts no longer follows it either: captions are always "
-            "filled up, as the models expect."
+            "It mimicked an early DreamBooth script, and sd-scripts ignores it too: captions are always padded, as "
+            "the models expect."
         ),
         also=("Token Padding",),
         methods=("dreambooth", "textual_inversion"),
@@ -80,22 +81,22 @@ class Captions(Group):
         "",
         label="Caption prefix",
         section=FURTHER,
-        help="Words put in front of every caption, with a space between; such as a trigger word and a comma.",
+        help="Text added before every caption, followed by a space; for example a trigger word and a comma.",
         ours=True,
     )
     caption_suffix: str = option(
         "",
         label="Caption suffix",
         section=FURTHER,
-        help="Words put behind every caption, with a space between.",
+        help="Text added after every caption, preceded by a space.",
         ours=True,
     )
     enable_wildcard: bool = option(
         False,
         label="Wildcards",
         section=FURTHER,
-        help="Of {red|blue} in a caption one is chosen each time, and of a caption of several lines one line; {{ "
-        "and }} are plain braces.",
+        help="Pick one of {red|blue} in a caption each time, and one line of a caption with several lines; write {{ "
+        "and }} for literal braces.",
         also=("Enable wildcard",),
         ours=True,
     )
@@ -103,23 +104,23 @@ class Captions(Group):
         ",",
         label="Caption separator",
         section=FURTHER,
-        help="What stands between the parts of a caption. Parts that were shuffled are joined by it and a blank.",
+        help="What separates the parts of a caption. Shuffled parts are joined with it and a space.",
         ours=True,
     )
     keep_tokens_separator: str = option(
         "",
         label="Keep tokens separator",
         section=FURTHER,
-        help="A mark, such as |||, before which all parts of a caption stay in front when it is shuffled, whatever "
-        "Keep n tokens says; what follows a second one stays at the end.",
+        help="A marker, such as |||. Everything before it stays in front when the caption is shuffled, whatever Keep "
+        "n tokens says; everything after a second marker stays at the end.",
         ours=True,
     )
     secondary_separator: str = option(
         "",
         label="Secondary separator",
         section=FURTHER,
-        help="A mark, such as ;;;, between parts that are shuffled and dropped as one; it becomes the caption "
-        "separator afterwards.",
+        help="A separator, such as ;;;, for parts that are shuffled and dropped together; afterwards it is replaced "
+        "by the caption separator.",
         ours=True,
     )
     caption_tag_dropout_rate: float = option(
@@ -130,7 +131,8 @@ class Captions(Group):
         widget="slider",
         label="Rate of tag dropout",
         section=FURTHER,
-        help="Share of the parts of a caption that are left out each time, from 0 to 1; those kept in front stay.",
+        help="Share of a caption's parts, from 0 to 1, dropped at random each time; parts kept in front are never "
+        "dropped.",
         ours=True,
     )
     token_warmup_min: int = option(
@@ -138,7 +140,7 @@ class Captions(Group):
         ge=0,
         label="Token warmup minimum",
         section=FURTHER,
-        help="How many parts of a caption are shown at the first step of a token warmup.",
+        help="How many parts of a caption are used at the first step of a token warmup.",
         ours=True,
     )
     token_warmup_step: float = option(
@@ -146,7 +148,7 @@ class Captions(Group):
         ge=0,
         label="Token warmup steps",
         section=FURTHER,
-        help="Steps over which captions grow from Token warmup minimum to their whole length; below 1 it is a share of "
-        "all steps, 0 for none.",
+        help="Over how many steps captions grow from Token warmup minimum to their full length. Below 1 it is a share "
+        "of all steps; 0 turns it off.",
         ours=True,
     )

@@ -57,29 +57,31 @@ def read_command(text: str, folder: Path | None = None) -> tuple[Read, str]:
     command = next(filter(_names_script, lines), None) or next(filter(_is_command, lines), None)
     if command is None:
         raise SettingsFileError(
-            "It holds no command that trains: none with a script .py and none with only --arguments."
+            "It contains no training command: none that runs a .py script, and none made up of --arguments only."
         )
     read, file = _read_ours(command) if _is_ours(command) else (_read_theirs(command, folder), "")
     if file and folder is None:
-        read.notes.insert(0, f"What stands in {file} is missing, for {NOT_FROM_TEXT}; load that file instead.")
+        read.notes.insert(0, f"The contents of {file} are missing, because {NOT_FROM_TEXT}; load that file instead.")
         file = ""
     if script.strays:
         read.notes.append(
-            "A line ends in two backslashes, or in a blank behind one, where a shell would end the command: it was "
-            "read as going on in the next line."
+            "A line ends with two backslashes, or with a space after one. A shell would end the command there; it was "
+            "read as continuing on the next line."
         )
     devices = script.variables.get("CUDA_VISIBLE_DEVICES")
     if devices and "gpu_ids" not in read.data:
         read.data["gpu_ids"] = devices
     others = [line for line in lines if line is not command and not _is_remark(line)]
     if others:
-        read.notes.append(f"Not read, for they are other commands: {listed([_told(line, script) for line in others])}.")
+        read.notes.append(
+            f"Not read, because they are other commands: {listed([_told(line, script) for line in others])}."
+        )
     if script.variables.unused:
-        read.notes.append(f"Set by the script and not used in the command: {listed(list(script.variables.unused))}.")
+        read.notes.append(f"Set by the script but not used in the command: {listed(list(script.variables.unused))}.")
     pattern = _VARIABLE_OF_CMD if script.variables.shell == "cmd" else _VARIABLE
     variables = sorted({match for word in command for match in pattern.findall(word)})
     if variables:
-        read.notes.append(f"Variables of the shell are not filled in: {', '.join(variables)}.")
+        read.notes.append(f"Shell variables were not filled in: {', '.join(variables)}.")
     return read, file
 
 
@@ -174,7 +176,7 @@ def _until_cut(words: list[str]) -> list[str]:
 def _read_ours(words: list[str]) -> tuple[Read, str]:
     start = next(at for at in range(len(words)) if words[at : at + 2] == ["-m", "engine"]) + 3
     given, strays = arguments_in(_until_cut(words[start:]))
-    options: dict[str, Option] = {item.kohya: item for item in training_options()}
+    options: dict[str, Option] = {item.kohya.key: item for item in training_options()}
     options |= {item.name: item for item in training_options()}
     read = Read()
     for name, value in given.items():
@@ -186,7 +188,7 @@ def _read_ours(words: list[str]) -> tuple[Read, str]:
             read.notes.append(f"--{name} is no option here.")
             read.data[name] = text
         else:
-            read.data[item.kohya] = text
+            read.data[item.kohya.key] = text
     return read, strays[0] if strays else ""
 
 
@@ -200,17 +202,17 @@ def _read_theirs(words: list[str], folder: Path | None) -> Read:
     named = str(given.pop("config_file", ""))
     config, notes = _tables(named if named.endswith(".toml") or not named else f"{named}.toml", folder)
     if is_dataset(config):
-        config, notes = {}, [*notes, "The --config_file is a dataset config, and was not read."]
+        config, notes = {}, [*notes, "The --config_file is a dataset config and was not read."]
     launch, launchers = arguments_in(_launched_with(before))
     precision = {"mixed_precision": launch["mixed_precision"]} if "mixed_precision" in launch else {}
     told = {**flat(config), **given}
     read = from_arguments({**precision, **told}, script, folder)
     if "mixed_precision" not in told and precision.get("mixed_precision", "no") != "no":
         notes.append(
-            f"Only accelerate is told the mixed precision {precision['mixed_precision']}, and without its own "
-            "argument the script trains in full precision; it was taken as meant for both."
+            f"Only accelerate is given the mixed precision {precision['mixed_precision']}; without its own argument "
+            "the script would train in full precision. It was applied to both."
         )
-    known = {item.kohya: item for item in training_options() if ELSEWHERE.get(item.name) == LAUNCH}
+    known = {item.kohya.key: item for item in training_options() if ELSEWHERE.get(item.name) == LAUNCH}
     read.data |= {name: value for name, value in launch.items() if name in known}
     further = {name: value for name, value in launch.items() if name not in known and name != "mixed_precision"}
     if further or launchers:
@@ -222,11 +224,11 @@ def _read_theirs(words: list[str], folder: Path | None) -> Read:
         if pair[1] == "CUDA_VISIBLE_DEVICES" and "gpu_ids" not in launch:
             read.data["gpu_ids"] = pair[2]
         else:
-            read.notes.append(f"{shown([word])} is the shell's to set, and was not read.")
+            read.notes.append(f"{shown([word])} is set by the shell and was not read.")
     if strays:
         read.keep(quoted(strays))
     if any(word.startswith("--") for word in words[len(command) :]):
-        read.notes.append(f"Not read, for the shell takes it for something else: {shown(words[len(command) :])}")
+        read.notes.append(f"Not read, because it means something else to the shell: {shown(words[len(command) :])}")
     _lay_dataset_over(read, folder)
     return read
 
@@ -250,10 +252,10 @@ def _tables(named: Any, folder: Path | None) -> tuple[dict[str, Any], list[str]]
         except SettingsFileError as error:
             why = f"it cannot be read. {error}"
         except FileNotFoundError:
-            why = "it is not there."
+            why = "it does not exist."
         except (OSError, ValueError):
             why = "it cannot be read."
-    return {}, [f"What stands in {named} is missing, for {why}"]
+    return {}, [f"The contents of {named} are missing, because {why}"]
 
 
 def _lay_dataset_over(read: Read, folder: Path | None) -> None:
@@ -266,7 +268,7 @@ def _lay_dataset_over(read: Read, folder: Path | None) -> None:
     dataset = read_dataset(tables)
     if set(tables) <= set(dataset.data):
         read.data["dataset_config"] = str((folder or Path()) / str(named))
-        read.notes.append(f"{named} says more of the datasets than these settings can, and is followed as it is.")
+        read.notes.append(f"{named} says more about the datasets than these settings can; it is used as it is.")
         return
     read.notes += dataset.notes
     further = dataset.data.pop("additional_parameters", "")

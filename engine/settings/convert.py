@@ -59,9 +59,11 @@ def convert(
     Raises SettingsFileError.
     """
     if output is not None and not output.name:
-        raise SettingsFileError(f"{output} is a folder; give the file's name too.")
+        raise SettingsFileError(f"{output} is a folder; add a file name.")
     if target in FOR_A_LORA and settings.method != "lora":
-        raise SettingsFileError("sd-scripts' arguments are written for a LoRA alone, and this trains the whole model.")
+        raise SettingsFileError(
+            "sd-scripts' arguments can only be written for a LoRA, and these settings train the whole model."
+        )
     settings, secrets = settings.parted_from_secrets()
     prompts = settings.samples.sample_prompts.strip()
     beside = output.with_name(f"{output.stem}-prompts.txt").absolute() if output and prompts else None
@@ -76,15 +78,15 @@ def save(converted: Converted, target: Target, output: Path) -> None:
     Raises SettingsFileError, also where another kind of file lies there.
     """
     if output.exists() and (found := kind_of(output)) != target:
-        described = f"it is {found}" if found else "it is no settings file"
-        raise SettingsFileError(f"{output} is not replaced, for {described} and not {target}.")
+        described = f"it is {found}" if found else "it is not a settings file"
+        raise SettingsFileError(f"{output} was not replaced, because {described} and not {target}.")
     if converted.prompts and converted.prompts[0].exists() and not _may_replace(converted.prompts, output):
-        raise SettingsFileError(f"{converted.prompts[0]} is not replaced, for {output.name} does not name it so far.")
+        raise SettingsFileError(f"{converted.prompts[0]} was not replaced, because {output.name} does not refer to it.")
     for file, text in filter(None, [converted.prompts, (output, converted.text)]):
         try:
             write_text_whole(file, text)
         except (OSError, ValueError) as error:
-            raise SettingsFileError(f"{file} cannot be written: {why_not(error)}.") from None
+            raise SettingsFileError(f"Cannot write {file}: {why_not(error)}.") from None
 
 
 def kind_of(path: Path) -> Target | None:
@@ -99,7 +101,7 @@ def kind_of(path: Path) -> Target | None:
         only = "command" if is_our_command(text) else "sd-scripts-command"
         return only if is_only_command(text) else None  # type: ignore[return-value]
     data = parse_toml(text) if written_in == "toml" else json.loads(text)
-    known = {item.kohya for item in training_options()}
+    known = {item.kohya.key for item in training_options()}
     if written_in == "json":
         return "darkroom" if isinstance(data.get("source_model"), dict) else "kohya-json" if known & set(data) else None
     if is_dataset(data):
@@ -108,7 +110,11 @@ def kind_of(path: Path) -> Target | None:
 
 
 def _kohya_json(settings: TrainingSettings, *_: object) -> Converted:
-    notes = [] if settings.method == "lora" else ["kohya_ss's files do not say what is trained: open it on its tab."]
+    notes = (
+        []
+        if settings.method == "lora"
+        else ["kohya_ss's files do not say what they train: open this one on the matching tab."]
+    )
     return Converted(json.dumps(as_arguments(to_kohya(settings)), indent=2, ensure_ascii=False) + "\n", notes)
 
 
@@ -126,10 +132,10 @@ def _kohya_toml(settings: TrainingSettings, prompts_file: Path | None, steps: in
     if prompts_file:
         kept.pop("sample_prompts", None)
     lost = [key for key, value in kept.items() if without_none({key: value}) != {key: value}]
-    notes = [f"TOML has no word for the nothing in {', '.join(lost)}."] if lost else []
+    notes = [f"TOML cannot express the null value of {', '.join(lost)}."] if lost else []
     said = ({"sample_prompts"} if prompts_file else set()) | _said_by_steps(written)
     unread = _read_otherwise(settings, back, said)
-    notes += _unsaid("sd-scripts does not read, and Darkroom does", unread, settings)
+    notes += _unsaid("Read by Darkroom, but not by sd-scripts", unread, settings)
     notes += _wanting(written, settings)
     return Converted(config_text(written.arguments, written.script, kept), notes, _prompts(prompts_file, settings))
 
@@ -158,9 +164,11 @@ def _sd_scripts_command(settings: TrainingSettings, prompts_file: Path | None, s
     # Additional parameters count before what the options say, so that these are not to be missed.
     said |= {item.name for item in training_options() if place_of(item).name in written.overridden}
     unsaid = _read_otherwise(settings, _read_back(text), said)
-    ours = [item for item in unsaid if settings.method in item.methods]
+    ours = [item for item in unsaid if settings.method in item.kohya.methods]
     notes = _unsaid("sd-scripts has no argument for", ours, settings)
-    notes += _unsaid("Not said, for it is for other kinds of training", [x for x in unsaid if x not in ours], settings)
+    notes += _unsaid(
+        "Left out, because it is for other kinds of training", [x for x in unsaid if x not in ours], settings
+    )
     notes += _no_options([key for key in settings.kohya_extra if key != "network_args"])
     if any(item.name == "sample_prompts" for item in unsaid):
         notes.append("sd-scripts reads sample prompts from a file; with --output, one is written beside it.")
@@ -180,19 +188,23 @@ def _wanting(written: Written, settings: TrainingSettings) -> list[str]:
     empty = [
         f"--{name}" for name in needed if not any(known in written.arguments for known in (name, *others.get(name, ())))
     ]
-    notes = [f"sd-scripts needs {' and '.join(empty)} too, for which there is no value here."] if empty else []
+    notes = (
+        [f"sd-scripts also needs {' and '.join(empty)}, which {'is' if len(empty) == 1 else 'are'} not set here."]
+        if empty
+        else []
+    )
     optimizer = settings.optimizer
     parts = optimizer.train_batch_size * optimizer.gradient_accumulation_steps * settings.hardware.num_processes
     if parts > 1 and "max_train_epochs" in written.arguments and not optimizer.max_train_epochs:
         notes.append(
-            "The pictures cannot be counted here, so Epoch became --max_train_epochs, by which sd-scripts may take "
-            "some steps more than kohya_ss, which divides the pictures of all epochs by the batch size."
+            "The pictures cannot be counted here, so Epoch became --max_train_epochs. With it sd-scripts may train a "
+            "few more steps than kohya_ss, which divides the pictures of all epochs by the batch size."
         )
     return notes
 
 
 def _no_options(keys: list[str]) -> list[str]:
-    return [f"Not said, for they are no options, or no values that theirs take: {listed(keys)}."] if keys else []
+    return [f"Left out, because they are not options or not allowed values: {listed(keys)}."] if keys else []
 
 
 def _read_back(command: str) -> TrainingSettings:

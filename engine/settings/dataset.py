@@ -16,16 +16,17 @@ class Dataset(Group):
         "512,512",
         label="Max resolution",
         section=BASIC,
-        help="Width,height in pixels. With buckets it says how large pictures are, whatever their shape; without, they "
-        "are scaled to cover it and cropped around the centre. 512,512 suits SD 1 models.",
+        help="Width,height in pixels. With buckets this sets the number of pixels, whatever the aspect ratio; without "
+        "buckets pictures are scaled to fill it and center-cropped. Use 512,512 for SD 1 models and 1024,1024 "
+        "for SDXL and newer ones.",
         also=("Resolution", "Training resolution"),
     )
     caption_extension: str = option(
         ".txt",
         label="Caption file extension",
         section=BASIC,
-        help="Ending of the caption files beside the pictures; empty means .caption. A picture without "
-        "one is described by its folder's words.",
+        help="Extension of the caption files next to the pictures; if empty, .caption. A picture without a caption "
+        "file gets the words from its folder's name.",
         suggestions=(".txt", ".caption", ".cap"),
         also=("Caption Extension",),
     )
@@ -33,8 +34,8 @@ class Dataset(Group):
         True,
         label="Cache latents",
         section=BASIC,
-        help="Encode every picture once before training and keep the result in memory: faster, and the VAE "
-        "then leaves the GPU.",
+        help="Encode every picture once before training and keep the latents in memory. Faster, and it frees the GPU "
+        "memory used by the VAE.",
     )
     vae_batch_size: int = option(
         0,
@@ -44,21 +45,21 @@ class Dataset(Group):
         widget="slider",
         label="VAE batch size",
         section="Parameters/Advanced",
-        help="Pictures encoded at a time while caching; 0 means as many as the train batch size.",
+        help="How many pictures to encode at once when caching latents; 0 uses the train batch size.",
     )
     cache_latents_to_disk: bool = option(
         False,
         label="Cache latents to disk",
         section=BASIC,
-        help="Keep the encoded pictures in files beside them instead of in memory, so that the next run starts at "
-        "once. The files are those of sd-scripts.",
+        help="Save the latents to files next to the pictures instead of keeping them in memory, so the next run "
+        "starts right away. The files are compatible with sd-scripts.",
     )
     enable_bucket: bool = option(
         True,
         label="Enable buckets",
         section=BASIC,
-        help="Sort pictures by shape into buckets, so that tall and wide ones are trained in their own shape instead "
-        "of being cropped to one.",
+        help="Group pictures by aspect ratio, so that portrait and landscape pictures are trained at their own shape "
+        "instead of being cropped to a single one.",
         also=("Buckets", "Aspect ratio bucketing"),
         methods=("dreambooth", "lora", "textual_inversion"),
     )
@@ -70,7 +71,7 @@ class Dataset(Group):
         widget="slider",
         label="Minimum bucket resolution",
         section=BASIC,
-        help="No side of a bucket is shorter than this, in pixels.",
+        help="The shortest side a bucket may have, in pixels.",
         applies_when={"enable_bucket": (True,)},
         also=("Minimum Bucket Resolution",),
     )
@@ -82,7 +83,7 @@ class Dataset(Group):
         widget="slider",
         label="Maximum bucket resolution",
         section=BASIC,
-        help="No side of a bucket is longer than this, in pixels.",
+        help="The longest side a bucket may have, in pixels.",
         applies_when={"enable_bucket": (True,)},
         also=("Maximum Bucket Resolution",),
     )
@@ -90,7 +91,7 @@ class Dataset(Group):
         True,
         label="Don't upscale bucket resolution",
         section=ADVANCED,
-        help="Leave pictures that are smaller than the training size at their own size instead of enlarging them.",
+        help="Keep pictures that are smaller than the training resolution at their own size instead of enlarging them.",
         applies_when={"enable_bucket": (True,)},
     )
     bucket_reso_steps: int = option(
@@ -101,7 +102,7 @@ class Dataset(Group):
         widget="slider",
         label="Bucket resolution steps",
         section=ADVANCED,
-        help="Sides of buckets are multiples of this, in pixels. 64 is usual; smaller ones crop less and spread the "
+        help="Bucket sides are multiples of this, in pixels. 64 is usual; smaller steps crop less but spread the "
         "pictures over more buckets.",
         applies_when={"enable_bucket": (True,)},
     )
@@ -109,14 +110,15 @@ class Dataset(Group):
         False,
         label="Random crop instead of center crop",
         section=ADVANCED,
-        help="Crop at a random place each time instead of around the centre. Latents cannot be cached then.",
+        help="Crop at a random position each time instead of around the center. Rules out caching latents.",
     )
     face_crop_aug_range: str = option(
         "",
         label="Face crop range",
         section=ADVANCED,
-        help="Crop around the face that a picture's name tells (NAME_X_Y_WIDTH_HEIGHT: middle and size, in pixels), so "
-        "that the crop is least,most times as large as the face, such as 2.0,4.0. Latents cannot be cached then.",
+        help="Crop around the face given in a picture's file name (NAME_X_Y_WIDTH_HEIGHT: center and size, in "
+        "pixels). Enter min,max, such as 2.0,4.0: how many times larger than the face the crop is. Rules out "
+        "caching latents.",
         applies_when={"enable_bucket": (False,)},
         also=("Face centred crop", "face_crop"),
         ours=True,
@@ -125,23 +127,23 @@ class Dataset(Group):
         False,
         label="Color augmentation",
         section=ADVANCED,
-        help="Vary hue or brightness a little in a third of the times a picture is seen. Latents cannot be cached "
-        "then.",
+        help="Slightly vary the hue or brightness a third of the time a picture is seen. Rules out caching latents.",
         also=("Color aug",),
     )
     flip_aug: bool = option(
         False,
         label="Flip augmentation",
         section=ADVANCED,
-        help="Show each picture mirrored half of the time. Not for what has a left and a right, such as a face with a "
-        "parting.",
+        help="Mirror each picture half of the time. Do not use it for subjects that are not symmetrical, such as a "
+        "face with a parting or anything with text.",
         also=("Flip aug", "Flip horizontally"),
     )
     masked_loss: bool = option(
         False,
         label="Masked loss",
         section=ADVANCED,
-        help="Learn only what a picture's mask in the Mask folder, or without one its transparency, leaves visible.",
+        help="Learn only the visible part of each picture: what its mask in the Mask folder leaves visible, or its "
+        "own transparency if there is no mask.",
         methods=("dreambooth", "lora", "finetune"),
     )
     mask_dir: str = option(
@@ -149,8 +151,8 @@ class Dataset(Group):
         widget="folder",
         label="Mask folder",
         section=ADVANCED,
-        help="Pictures named as the training pictures, in sub-folders named as theirs or all in one: white is learned, "
-        "black is not, grey a little. Empty for transparency.",
+        help="Masks with the same file names as the training pictures, in sub-folders of the same names or all in one "
+        "folder. White is learned, black is ignored, gray counts partly. Leave empty to use transparency.",
         applies_when={"masked_loss": (True,)},
         also=("Masks", "conditioning_data_dir"),
         ours=True,
@@ -159,7 +161,7 @@ class Dataset(Group):
         False,
         label="Skip cache check",
         section=ADVANCED,
-        help="Trust cache files that are there without comparing them with their pictures and the VAE.",
+        help="Trust existing cache files without checking them against their pictures and the VAE.",
         applies_when={"cache_latents_to_disk": (True,)},
     )
     max_data_loader_n_workers: int = option(
@@ -167,15 +169,14 @@ class Dataset(Group):
         ge=0,
         label="Max num workers for DataLoader",
         section=ADVANCED,
-        help="Threads that read pictures or their cache files before their step comes; 0 for as many as suit the "
-        "machine.",
+        help="Threads that load pictures or cache files ahead of time; 0 picks a number that suits this machine.",
     )
     persistent_data_loader_workers: bool = option(
         False,
         label="Persistent data loader",
         section=ADVANCED,
-        help="Keep the processes that read pictures from one epoch to the next.",
-        standing=maps("threads that read pictures ahead for the whole of the run"),
+        help="Keep the data loading processes alive between epochs.",
+        standing=maps("threads that load pictures ahead throughout the run"),
         also=("Persistent data loading",),
     )
 
@@ -187,7 +188,7 @@ class Dataset(Group):
         parts = [part.strip() for part in self.max_resolution.replace("x", ",").split(",")]
         if not 1 <= len(parts) <= 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
             raise ValueError(
-                f"Max resolution is {self.max_resolution!r}; write width,height in pixels, such as 512,512."
+                f"Max resolution is {self.max_resolution!r}; enter width,height in pixels, such as 512,512."
             )
         return int(parts[0]), int(parts[-1])
 
@@ -204,7 +205,7 @@ class Dataset(Group):
         except ValueError:
             least, most = 0.0, 0.0
         if not 0 < least <= most < math.inf:
-            raise ValueError(f"Face crop range is {said!r}; write least,most, such as 2.0,4.0, or nothing.")
+            raise ValueError(f"Face crop range is {said!r}; enter min,max, such as 2.0,4.0, or leave it empty.")
         return least, most
 
     def keeps_latents(self) -> bool:

@@ -77,28 +77,35 @@ def read_dataset(data: Mapping[str, Any]) -> Read:
     if transparent == {True}:
         read.data["masked_loss"] = True
     elif True in transparent:
-        read.notes.append(f"{ALPHA} differs between the image folders, and is one for all here: not set.")
+        read.notes.append(
+            f"{ALPHA} differs between the image folders, but there is only one value for all of them here: not set."
+        )
         lost = True
     further: dict[str, Any] = {}
     for key in sorted({key for subset in training for key in subset} - _PLACE):
         values = [subset.get(key) for subset in training]
         if any(value != values[0] for value in values):
             listed = ", ".join(str(value) for value in dict.fromkeys(map(str, values)))
-            read.notes.append(f"{key} differs between the image folders ({listed}), and is one for all here: not set.")
+            read.notes.append(
+                f"{key} differs between the image folders ({listed}), but there is only one value for "
+                "all of them here: not set."
+            )
             lost = True
         elif key in OPTIONS:
             read.data[OPTIONS[key]] = ",".join(map(str, values[0])) if isinstance(values[0], list) else values[0]
         elif key in ONLY_THERE and not isinstance(values[0], dict):
             further[key] = values[0]
         else:
-            read.notes.append(f"{key} of the dataset config has no option here.")
+            read.notes.append(f"There is no option here for {key} in the dataset config.")
             lost = True
     if further:
         read.data["additional_parameters"] = quoted(words_from(further))
-        read.notes.append(f"Kept in Additional parameters, for no option says it: {quoted(words_from(further))}")
+        read.notes.append(
+            f"Kept in Additional parameters, because there is no option for it: {quoted(words_from(further))}"
+        )
     if lost:
         read.data |= data
-        read.notes.append("Chosen as Dataset config file, it is followed whole.")
+        read.notes.append("To use all of it, choose it as the Dataset config file.")
     return read
 
 
@@ -119,7 +126,7 @@ def write_dataset(settings: TrainingSettings) -> tuple[str, list[str]]:
         try:
             children = sorted(child for child in folder.iterdir() if child.is_dir())
         except (OSError, ValueError):
-            notes.append(f"{folder} cannot be looked into on this machine, so its sub-folders are missing.")
+            notes.append(f"{folder} cannot be read on this machine, so its sub-folders are missing.")
             continue
         for child in children:
             if repeats := _repeats(child.name):
@@ -127,7 +134,7 @@ def write_dataset(settings: TrainingSettings) -> tuple[str, list[str]]:
                 subset = {"image_dir": str(child), "num_repeats": repeats, "class_tokens": words}
                 subsets.append(subset | ({"is_reg": True} if is_reg else {}) | by_alpha)
     if not subsets:
-        notes.append("No image folder is listed: a sub-folder named REPEATS_WORDS is needed.")
+        notes.append("No image folder is listed: it needs a sub-folder named REPEATS_WORDS.")
     of_dataset = {key: value for key, value in said.items() if key in OF_DATASET}
     general = {key: value for key, value in said.items() if key not in OF_DATASET and value is not None}
     return toml_text({"general": general, "datasets": [{**of_dataset, "subsets": subsets}]}), notes
@@ -152,9 +159,11 @@ def _common_folder(subsets: list[dict[str, Any]]) -> tuple[str, list[str]]:
         name = _FOLDER_NAME.fullmatch(path.name)
         parents[path.parent] = None
         if not name or int(name[1]) != repeats or (name[2].strip() != words and words):
-            why.append(f"{path} is to be renamed {repeats}_{words}, as repeats and words stand in folder names here.")
+            why.append(
+                f"Rename {path} to {repeats}_{words}: here the repeats and the words are part of the folder's name."
+            )
     if not why and len(parents) > 1:
-        why.append(f"the folders lie in {', '.join(map(str, parents))}; here they lie in one.")
+        why.append(f"the folders are in {', '.join(map(str, parents))}; here they must be in one folder.")
     return str(next(iter(parents), "")), why
 
 
@@ -173,7 +182,7 @@ def _mask_folder(subsets: list[dict[str, Any]]) -> tuple[str, str]:
     if all(are_alike) and len({folder.parent for folder in folders}) == 1:
         return str(folders[0].parent), ""
     listed = ", ".join(dict.fromkeys(folder or "none" for folder in named))
-    return "", f"{MASKS} differs between the image folders ({listed}); here the masks of all lie in one Mask folder."
+    return "", f"{MASKS} differs between the image folders ({listed}); here all masks must be in one Mask folder."
 
 
 def _also_there(parent: str, subsets: list[dict[str, Any]]) -> list[str]:
@@ -185,7 +194,9 @@ def _also_there(parent: str, subsets: list[dict[str, Any]]) -> list[str]:
         return []
     more = [name for name in found if name not in listed and _repeats(name)]
     return (
-        [f"{parent} holds {', '.join(more)} too, which the config leaves out and training here takes."] if more else []
+        [f"{parent} also contains {', '.join(more)}, which the config leaves out but training here would use."]
+        if more
+        else []
     )
 
 

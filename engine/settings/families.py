@@ -83,15 +83,15 @@ class Families(Group):
         False,
         label="v2",
         section=SECTION,
-        help="The model is a Stable Diffusion 2.",
+        help="The model is a Stable Diffusion 2 model.",
         also=("SD 2", "Stable Diffusion 2.x"),
     )
     v_parameterization: bool = option(
         False,
         label="v_param",
         section=SECTION,
-        help="The model predicts velocity instead of noise, as the 768-pixel Stable Diffusion 2 models and some later "
-        "ones do.",
+        help="The model uses v-prediction: it predicts velocity instead of noise, like the 768-pixel Stable Diffusion "
+        "2 models and some later ones.",
         source="Salimans & Ho 2022, arXiv:2202.00512",
         also=("v_parameterization", "v-prediction"),
     )
@@ -99,7 +99,7 @@ class Families(Group):
         False,
         label="SDXL",
         section=SECTION,
-        help="The model is an SDXL.",
+        help="The model is an SDXL model.",
         also=("SDXL model", "SDXL Model"),
         methods=("dreambooth", "lora", "textual_inversion"),
     )
@@ -107,7 +107,7 @@ class Families(Group):
         False,
         label="SDXL",
         section=SECTION,
-        help="The same as SDXL, as the fine-tuning tab of kohya_ss saves it.",
+        help="The same as SDXL, under the key kohya_ss's Finetuning tab uses.",
         standing=maps("SDXL, which the other tabs save"),
         also=("SDXL model",),
         methods=("finetune",),
@@ -116,7 +116,7 @@ class Families(Group):
         False,
         label="Flux.1",
         section=SECTION,
-        help="The model is a FLUX.1, or a Chroma, which has its shape.",
+        help="The model is a FLUX.1 model, or Chroma, which has the same architecture.",
         also=("FLUX", "Flux", "Chroma"),
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -124,7 +124,7 @@ class Families(Group):
         False,
         label="SD3",
         section=SECTION,
-        help="The model is a Stable Diffusion 3 or 3.5.",
+        help="The model is a Stable Diffusion 3 or 3.5 model.",
         also=("SD 3.5", "Stable Diffusion 3"),
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -132,7 +132,7 @@ class Families(Group):
         False,
         label="Lumina",
         section=SECTION,
-        help="The model is a Lumina Image 2.0.",
+        help="The model is a Lumina Image 2.0 model.",
         also=("Lumina2", "Neta Lumina"),
         methods=("lora", "finetune"),
     )
@@ -140,7 +140,7 @@ class Families(Group):
         False,
         label="HunyuanImage-2.1",
         section=SECTION,
-        help="The model is a HunyuanImage-2.1.",
+        help="The model is a HunyuanImage-2.1 model.",
         standing=HUNYUAN,
         methods=("lora",),
     )
@@ -148,7 +148,7 @@ class Families(Group):
         False,
         label="Anima",
         section=SECTION,
-        help="The model is an Anima.",
+        help="The model is an Anima model.",
         standing=ANIMA,
         methods=("lora", "finetune"),
     )

@@ -36,7 +36,9 @@ def read_text(path: Path) -> str:
     try:
         return small_text(path, LARGEST_FILE)
     except TooLarge as error:
-        raise SettingsFileError(f"{path.name} has {error.size / 2**20:.0f} MB; a settings file has a few KB.") from None
+        raise SettingsFileError(
+            f"{path.name} is {error.size / 2**20:.0f} MB; a settings file is only a few KB."
+        ) from None
     except FileNotFoundError:
         raise SettingsFileError(f"There is no file {path}.") from None
     except IsADirectoryError:
@@ -44,13 +46,13 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError:
         raise SettingsFileError(f"{path.name} is not a text file; a settings file is JSON or TOML.") from None
     except (OSError, ValueError) as error:
-        raise SettingsFileError(f"{path} cannot be read: {why_not(error)}.") from None
+        raise SettingsFileError(f"Cannot read {path}: {why_not(error)}.") from None
 
 
 def parse_settings(text: str, name: str = "The file", folder: Path | None = None) -> Loaded:
     """Read any dialect from text.  folder: where relative paths in it begin.  Raises SettingsFileError."""
     if len(text) > LARGEST_FILE:
-        raise SettingsFileError(f"{name} has {len(text) / 2**20:.0f} MB; a settings file has a few KB.")
+        raise SettingsFileError(f"{name} is {len(text) / 2**20:.0f} MB; a settings file is only a few KB.")
     kind = dialect(text, name)
     if kind == "command":
         read, file = read_command(text, folder)
@@ -91,7 +93,7 @@ def _laid_over(file: Path, command: Read) -> Loaded:
     """A file's settings with what a command of ours says over them."""
     text = read_text(file)
     if dialect(text, file.name) == "command":
-        raise SettingsFileError(f"The command names {file}, which holds a command again.")
+        raise SettingsFileError(f"The command refers to {file}, which contains another command.")
     base = parse_settings(text, file.name, file.parent)
     method = command.method or (base.settings.method if base.says_method else None)
     return _loaded(Read(to_kohya(base.settings) | command.data, base.notes + command.notes, method))
@@ -99,7 +101,7 @@ def _laid_over(file: Path, command: Read) -> Loaded:
 
 def _loaded(read: Read) -> Loaded:
     usual = TrainingSettings().for_method(read.method).values() if read.method else {}
-    by_method = {item.kohya: usual[item.name] for item in training_options() if item.name in USUAL and usual}
+    by_method = {item.kohya.key: usual[item.name] for item in training_options() if item.name in USUAL and usual}
     loaded = from_kohya(by_method | read.data)
     loaded.notes = read.notes + loaded.notes
     if read.method:
@@ -112,8 +114,8 @@ def _parse_toml(text: str, name: str, folder: Path | None) -> Loaded:
     _check_shape(tables, name)
     if is_dataset(tables):
         return _loaded(read_dataset(tables))
-    keys = {place_of(item).name: item.kohya for item in training_options()}
-    keys |= {item.kohya: item.kohya for item in training_options()}
+    keys = {place_of(item).name: item.kohya.key for item in training_options()}
+    keys |= {item.kohya.key: item.kohya.key for item in training_options()}
     # A table in a value's place is no section, though sd-scripts would take its keys for arguments.
     wrong = {
         key: table
@@ -131,7 +133,7 @@ def _parse_toml(text: str, name: str, folder: Path | None) -> Loaded:
 def _refuse_strangers(names: Iterable[str], loaded: Loaded, name: str) -> None:
     """A file of another kind would put every option at its default, and be replaced where the form is saved."""
     if all(key in loaded.settings.kohya_extra and not is_known(key) for key in names):
-        raise SettingsFileError(f"{name} holds no setting that is known here.")
+        raise SettingsFileError(f"{name} contains no known setting.")
 
 
 def _parse_json(text: str, name: str) -> dict[str, Any]:
@@ -141,12 +143,14 @@ def _parse_json(text: str, name: str) -> dict[str, Any]:
         raise SettingsFileError(f"{name} is not a settings file: it is nested too deeply.") from None
     except ValueError as error:
         if Path(name).suffix.lower() != ".json" and not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
-            raise SettingsFileError(f"{name} holds no settings and no training command.") from None
+            raise SettingsFileError(f"{name} contains neither settings nor a training command.") from None
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise SettingsFileError(f"{name} is not valid JSON{where}; it may be cut off or edited wrongly.") from None
+        raise SettingsFileError(
+            f"{name} is not valid JSON{where}; it may be cut off or have an editing mistake."
+        ) from None
     _check_shape(data, name)
     if not isinstance(data, dict):
-        raise SettingsFileError(f"{name} holds {_kind(data)}, not a settings object {{…}}.")
+        raise SettingsFileError(f"{name} contains {_kind(data)}, not a settings object {{…}}.")
     return data
 
 
@@ -163,7 +167,9 @@ def _check_shape(data: Any, name: str) -> None:
     except (RecursionError, UnicodeEncodeError):
         too_deep = True
     if too_deep:
-        raise SettingsFileError(f"{name} is not a settings file: it is nested too deeply or holds half characters.")
+        raise SettingsFileError(
+            f"{name} is not a settings file: it is nested too deeply or contains broken characters."
+        )
 
 
 def _parse_own(data: dict[str, Any]) -> Loaded:
@@ -177,8 +183,8 @@ def _parse_own(data: dict[str, Any]) -> Loaded:
         item = options.get(place)
         if item is None:
             found[".".join(place)] = value
-        elif item.kohya not in found or value != item.default:
-            found[item.kohya] = value
+        elif item.kohya.key not in found or value != item.default:
+            found[item.kohya.key] = value
     loaded = from_kohya(found)
     if known["method"]:
         loaded.settings = loaded.settings.model_copy(update={"method": method})
@@ -209,13 +215,13 @@ def save_kohya(settings: TrainingSettings, path: Path) -> Path:
         try:
             there = read_settings(file)
         except SettingsFileError as error:
-            raise SettingsFileError(f"{file} is not replaced, for it is no settings file: {error}") from None
+            raise SettingsFileError(f"{file} was not replaced, because it is not a settings file: {error}") from None
         if there.settings.kohya_extra and not there.named:  # the keys of other programs' files may be among ours
-            raise SettingsFileError(f"{file} is not replaced, for it holds no value of a setting that is known here.")
+            raise SettingsFileError(f"{file} was not replaced, because it contains no known setting.")
     try:
         write_text_whole(file, json.dumps(as_arguments(to_kohya(settings)), indent=2, ensure_ascii=False))
     except (OSError, ValueError) as error:
-        raise SettingsFileError(f"{file} cannot be written: {why_not(error)}.") from None
+        raise SettingsFileError(f"Cannot write {file}: {why_not(error)}.") from None
     return file
 
 

@@ -17,7 +17,7 @@ class Flux(Group):
         label="VAE Path",
         section=SECTION,
         kohya="ae",
-        help="The VAE file, usually ae.safetensors.",
+        help="File of the VAE, usually ae.safetensors.",
         applies_when={"flux1_checkbox": (True,)},
         also=("ae.sft",),
         methods=("dreambooth", "lora", "finetune"),
@@ -27,9 +27,9 @@ class Flux(Group):
         widget="path",
         label="CLIP-L Path",
         section=SECTION,
-        help="The CLIP-L text encoder's file, as the DreamBooth and fine-tuning tabs save it.",
+        help="File of the CLIP-L text encoder, under the key kohya_ss's DreamBooth and Finetuning tabs use.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=maps("CLIP-L Path, in whose place it is used where that is empty"),
+        standing=maps("CLIP-L Path; this one is used when that is empty"),
         methods=("dreambooth", "finetune"),
     )
     flux1_t5xxl: str = option(
@@ -37,9 +37,9 @@ class Flux(Group):
         widget="path",
         label="T5-XXL Path",
         section=SECTION,
-        help="The T5-XXL text encoder's file, as the DreamBooth and fine-tuning tabs save it.",
+        help="File of the T5-XXL text encoder, under the key kohya_ss's DreamBooth and Finetuning tabs use.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=maps("T5-XXL Path, in whose place it is used where that is empty"),
+        standing=maps("T5-XXL Path; this one is used when that is empty"),
         methods=("dreambooth", "finetune"),
     )
     flux_model_type: Literal["flux", "chroma"] = option(
@@ -55,7 +55,7 @@ class Flux(Group):
         False,
         label="Cache Text Encoder Outputs",
         section=SECTION,
-        help="Encode every caption once before training, so that the large text encoders leave the GPU.",
+        help="Encode every caption once before training, which frees the GPU memory used by the large text encoders.",
         applies_when={"flux1_checkbox": (True,)},
         standing=CAPTIONS_ONCE,
         methods=("dreambooth", "lora", "finetune"),
@@ -64,8 +64,8 @@ class Flux(Group):
         False,
         label="Cache Text Encoder Outputs to Disk",
         section=SECTION,
-        help="Keep the encoded captions in files beside the pictures instead of in memory, so that the next run does "
-        "without the text encoders. The files are those of sd-scripts.",
+        help="Save the encoded captions to files next to the pictures instead of keeping them in memory, so the next "
+        "run does not need the text encoders. The files are compatible with sd-scripts.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -73,7 +73,7 @@ class Flux(Group):
         "sigma",
         label="Timestep Sampling",
         section=SECTION,
-        help="How often each amount of noise is trained on. shift, flux_shift and sigmoid favour the middle.",
+        help="How timesteps are drawn. shift, flux_shift and sigmoid favor the middle ones.",
         source="Esser et al. 2024, arXiv:2403.03206",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
@@ -84,7 +84,7 @@ class Flux(Group):
         le=1024,
         label="Discrete Flow Shift",
         section=SECTION,
-        help="For shift: how far the drawn noise is moved towards more of it; 3 is usual, 1 for not at all.",
+        help="For shift: how far timesteps are shifted towards more noise; 3 is usual, 1 means no shift.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -92,7 +92,7 @@ class Flux(Group):
         "sigma_scaled",
         label="Model Prediction Type",
         section=SECTION,
-        help="How the model's output is read before the loss; raw is usual for FLUX.1.",
+        help="How the model's output is interpreted when computing the loss; raw is usual for FLUX.1.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -103,7 +103,7 @@ class Flux(Group):
         label="Guidance Scale",
         section=SECTION,
         kohya="guidance_scale",
-        help="The guidance that FLUX.1-dev is told while training; 1 is usual for a LoRA. Chroma is always told 0.",
+        help="The guidance value given to FLUX.1-dev during training; 1 is usual for a LoRA. Chroma always gets 0.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -113,7 +113,7 @@ class Flux(Group):
         le=4096,
         label="T5-XXL Max Token Length",
         section=SECTION,
-        help="How many tokens of a caption T5-XXL reads: 512 for FLUX.1-dev and Chroma, 256 for schnell and SD 3.",
+        help="How many tokens of a caption T5-XXL uses: 512 for FLUX.1-dev and Chroma, 256 for schnell and SD 3.",
         applies_when={"flux1_checkbox": (True,)},
         also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
@@ -122,7 +122,8 @@ class Flux(Group):
         False,
         label="Apply T5 Attention Mask",
         section=SECTION,
-        help="Let the model not look at the empty places after a short caption; Chroma never does but at the first.",
+        help="Keep the model from attending to the padding after a short caption. Chroma always does so, except for "
+        "the first padding token.",
         applies_when={"flux1_checkbox": (True,)},
         also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
@@ -131,7 +132,7 @@ class Flux(Group):
         "all",
         label="Train Blocks",
         section=SECTION,
-        help="Which of the transformer's blocks are trained.",
+        help="Which blocks of the transformer to train.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -139,7 +140,7 @@ class Flux(Group):
         False,
         label="Split Mode",
         section=SECTION,
-        help="Train the double and the single blocks by turns, an older way to save memory.",
+        help="Train the double and the single blocks in turn; an older way to save memory.",
         applies_when={"flux1_checkbox": (True,)},
         standing=NETWORKS,
         methods=("dreambooth", "lora", "finetune"),
@@ -148,7 +149,7 @@ class Flux(Group):
         False,
         label="Split QKV",
         section=SECTION,
-        help="Give queries, keys and values matrices of their own.",
+        help="Give queries, keys and values separate matrices.",
         applies_when={"flux1_checkbox": (True,)},
         standing=NETWORKS,
         methods=("lora",),
@@ -157,7 +158,7 @@ class Flux(Group):
         False,
         label="Train T5-XXL",
         section=SECTION,
-        help="Train the T5-XXL text encoder too.",
+        help="Also train the T5-XXL text encoder.",
         applies_when={"flux1_checkbox": (True,)},
         standing=T5_TRAINING,
         methods=("lora",),
@@ -166,7 +167,7 @@ class Flux(Group):
         False,
         label="Enable All Linear",
         section=SECTION,
-        help="OFT attaches to every linear layer, not to attention alone.",
+        help="Attach OFT to every linear layer, not only to attention.",
         applies_when={"flux1_checkbox": (True,)},
         standing=NETWORKS,
         methods=("lora",),
@@ -175,7 +176,7 @@ class Flux(Group):
         False,
         label="CPU Offload Checkpointing",
         section=SECTION,
-        help="With Gradient checkpointing: what the backward pass needs waits in main memory.",
+        help="With Gradient checkpointing: keep the checkpoints in main memory until the backward pass needs them.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -183,16 +184,16 @@ class Flux(Group):
         False,
         label="Memory Efficient Save",
         section=SECTION,
-        help="Save a whole model with little main memory.",
+        help="Save a whole model using little main memory.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=maps("saving weight by weight, without a second copy of the model, which is done always"),
+        standing=maps("saving weight by weight without a second copy of the model, which is always done"),
         methods=("dreambooth", "lora", "finetune"),
     )
     blockwise_fused_optimizers: bool = option(
         False,
         label="Blockwise Fused Optimizer",
         section=SECTION,
-        help="The same as Fused Backward Pass, for kohya_ss's users.",
+        help="The same as Fused Backward Pass; kept for kohya_ss users.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "finetune"),
     )
@@ -200,7 +201,8 @@ class Flux(Group):
         False,
         label="Fused Backward Pass",
         section=SECTION,
-        help="Update each weight as soon as its gradient is known, so that not all gradients are in memory at once.",
+        help="Update each weight as soon as its gradient is known, so that the gradients are never all in memory at "
+        "once.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "finetune"),
     )
@@ -214,7 +216,7 @@ class Flux(Group):
         section=SECTION,
         help="The older way to move single blocks to main memory.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=idle("kohya_ss has replaced it by Blocks to swap."),
+        standing=idle("kohya_ss has replaced it with Blocks to swap."),
         methods=("dreambooth", "lora", "finetune"),
     )
     double_blocks_to_swap: int = option(
@@ -227,6 +229,6 @@ class Flux(Group):
         section=SECTION,
         help="The older way to move double blocks to main memory.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=idle("kohya_ss has replaced it by Blocks to swap."),
+        standing=idle("kohya_ss has replaced it with Blocks to swap."),
         methods=("dreambooth", "lora", "finetune"),
     )

@@ -11,8 +11,9 @@ class Folders(Group):
         label="Image folder (containing training images subfolders)",
         section="Folders",
         widget="folder",
-        help='The folder that holds sub-folders named REPEATS_WORDS, such as "10_sks cat", '
-        "which in turn hold the pictures.",
+        help='The folder that contains sub-folders of pictures, named REPEATS_WORDS, such as "10_sks cat": how often '
+        "each picture is seen per epoch, and what it shows. For Finetuning the pictures may also be directly in "
+        "this folder.",
         also=("Image folder", "Training images"),
         methods=("dreambooth", "lora", "textual_inversion"),
     )
@@ -21,21 +22,21 @@ class Folders(Group):
         label="Output directory for trained model",
         section="Folders",
         widget="folder",
-        help="The trained files are written here, sample pictures in its sub-folder sample.",
+        help='Where the trained files are saved. Sample pictures go into its "sample" sub-folder.',
         also=("Output folder",),
     )
     output_name: str = option(
         "last",
         label="Trained Model output name",
         section="Folders",
-        help="Name of the trained file, without its extension.",
+        help="Name of the trained file, without the extension.",
         also=("Model output name",),
     )
     overwrite: bool = option(
         False,
         label="Overwrite files of the same name",
         section="Folders",
-        help="Off: a run that would replace an earlier file does not start.",
+        help="When off, a run that would replace an existing file does not start.",
         ours=True,
     )
     logging_dir: str = option(
@@ -43,14 +44,14 @@ class Folders(Group):
         label="Logging directory (Optional. to enable logging and output Tensorboard log)",
         section="Folders",
         widget="folder",
-        help="Loss and learning rates are also written here for TensorBoard. This page shows them anyway.",
+        help="Loss and learning rates are also logged here for TensorBoard. This page shows them anyway.",
         also=("Logging folder", "Tensorboard"),
     )
     training_comment: str = option(
         "",
         label="Training comment",
         section="Folders",
-        help="Free text, stored in the trained file's metadata.",
+        help="Any text you like; it is stored in the trained file's metadata.",
         methods=("lora",),
     )
     reg_data_dir: str = option(
@@ -58,8 +59,8 @@ class Folders(Group):
         widget="folder",
         label="Regularisation directory (Optional. containing regularisation images)",
         section="Folders",
-        help="Sub-folders named REPEATS_WORDS with pictures of the same class that are not the subject, such as other "
-        "people. They keep the model from forgetting the class.",
+        help="Sub-folders named REPEATS_WORDS with pictures of the same class but not of your subject, such as other "
+        "people. They keep the model from forgetting what the class looks like in general.",
         source="Ruiz et al. 2022, arXiv:2208.12242",
         also=("Regularisation folder", "Regularization folder", "Class images"),
         methods=("dreambooth", "lora", "textual_inversion"),
@@ -69,7 +70,7 @@ class Folders(Group):
         widget="path",
         label="Dataset config file (Optional. Select the toml configuration file to use for the dataset)",
         section="Folders",
-        help="A .toml file that lists datasets and their folders with settings of their own, in place of Image folder "
-        "and Regularisation directory. What it does not say is as set here; paths "
-        "in it begin where the file lies.",
+        help="A .toml file that lists datasets and their folders, each with its own settings. It replaces Image "
+        "folder and Regularisation directory. Anything it leaves out is taken from this form; relative paths in "
+        "it start from the file's own folder.",
     )

@@ -58,7 +58,7 @@ def from_metadata(metadata: Mapping[str, str], base: TrainingSettings) -> tuple[
     """
     said = {key[3:]: text for key, text in metadata.items() if key.startswith("ss_") and text not in ("None", "")}
     if not said:
-        raise ValueError("This file says nothing about how it was trained: it has no ss_ entries.")
+        raise ValueError("This file does not say how it was trained: it has no ss_ entries.")
     notes: list[str] = []
     said = _first_dataset(said, notes) | said
     family = _family(said)
@@ -75,9 +75,9 @@ def from_metadata(metadata: Mapping[str, str], base: TrainingSettings) -> tuple[
     if further:
         line = quoted(words_from(further))
         data["additional_parameters"] = line
-        notes.append(f"Kept in Additional parameters, for no option says it: {line}")
+        notes.append(f"Kept in Additional parameters, because there is no option for it: {line}")
     if unread:
-        notes.append(f"No option says these arguments of its network: {', '.join(unread)}.")
+        notes.append(f"There is no option for these network arguments: {', '.join(unread)}.")
     stays = _users_own(base, data, notes)
     loaded = from_kohya(stays | data | network)
     return loaded, notes + _about(said)
@@ -89,7 +89,7 @@ def _arguments(said: Mapping[str, str], family: str) -> dict[str, Any]:
     for name, text in said.items():
         item = option_for(name, family, "lora")
         if item and not is_users_own(item):
-            found[item.kohya] = _plain(text) if text.startswith("(") else text
+            found[item.kohya.key] = _plain(text) if text.startswith("(") else text
     if ":" in said.get("lr_scheduler", ""):
         found["lr_scheduler"] = said["lr_scheduler"].partition(":")[0]
     found["noise_offset_type"] = noise_offset_type(said)
@@ -123,9 +123,13 @@ def _first_dataset(said: Mapping[str, str], notes: list[str]) -> dict[str, str]:
     names = [name for name in (*OF_DATASETS, *sorted(ONLY_THERE)) if any(name in folder for folder in folders)]
     differing = [name for name in names if any(folder.get(name) != folders[0].get(name) for folder in folders)]
     if differing:
-        notes.append(f"Its folders differ in {', '.join(differing)}; all have one value here, and it is the first's.")
+        notes.append(
+            f"Its folders differ in {', '.join(differing)}; here there is only one value, taken from the first folder."
+        )
     if folders[0].get("enable_bucket"):
-        notes.append("It does not say whether its buckets enlarged small pictures (Don't upscale bucket resolution).")
+        notes.append(
+            "It does not say whether small pictures were enlarged to fit buckets (Don't upscale bucket resolution)."
+        )
     return {name: str(folders[0][name]) for name in names if folders[0].get(name) not in (None, "")}
 
 
@@ -143,7 +147,7 @@ def _families(said: Mapping[str, str], family: str | None, prediction: str, note
     version = said.get("base_model_version", "")
     if family is None:
         if version:
-            notes.append(f"Its kind of model, {version}, is not known here.")
+            notes.append(f"Its base model version, {version}, is not known here.")
         return {}
     switches = dict.fromkeys((*(each.flag for each in FAMILIES.values()), "sdxl_checkbox"), False)
     if family:
@@ -205,7 +209,9 @@ def _length(said: Mapping[str, str], notes: list[str]) -> dict[str, Any]:
         of_epochs |= {epochs * -(-batches // many), -(-epochs * batches // many)}
     if steps and (not epochs or (batches and steps not in of_epochs)):
         found["max_train_steps"] = steps
-        notes.append(f"It trained {steps} steps, which no whole number of epochs comes to: Max train steps says so.")
+        notes.append(
+            f"It was trained for {steps} steps, which is not a whole number of epochs, so Max train steps is set."
+        )
     return found
 
 
@@ -224,16 +230,16 @@ def _network(said: Mapping[str, str], data: Mapping[str, Any]) -> tuple[dict[str
 
 def _users_own(base: TrainingSettings, data: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     """What is the user's to say and not told by the file, by kohya_ss's keys."""
-    own = [item for item in training_options() if is_users_own(item) and item.kohya not in data]
+    own = [item for item in training_options() if is_users_own(item) and item.kohya.key not in data]
     emptied = [item for item in own if item.name in FROM_ANOTHER_RUN]
     stays = [item for item in own if item not in emptied]
     listed = ", ".join(item.short_label for item in stays if item.value_in(base) != item.default)
-    told = "Model, folders, names, prompts, metadata and machine are yours to say and stay as they were"
+    told = "Your model, folders, names, prompts, metadata and machine settings stay as they were"
     notes.append(f"{told}: {listed}." if listed else f"{told}.")
     if listed := ", ".join(item.short_label for item in emptied if item.value_in(base) != item.default):
-        notes.append(f"Emptied, for they go on from another run: {listed}.")
+        notes.append(f"Cleared, because they would continue from another run: {listed}.")
     whole = to_kohya(base)
-    return {item.kohya: whole[item.kohya] for item in stays}
+    return {item.kohya.key: whole[item.kohya.key] for item in stays}
 
 
 def _about(said: Mapping[str, str]) -> list[str]:
@@ -242,7 +248,7 @@ def _about(said: Mapping[str, str]) -> list[str]:
     if folders := _json(said.get("dataset_dirs"), dict):
         counts = [facts.get("img_count", "?") if isinstance(facts, dict) else "?" for facts in folders.values()]
         listed = ", ".join(f"{name} ({count})" for name, count in zip(folders, counts, strict=True))
-        notes.append(f"Its folders, with the number of pictures in each: {listed}.")
+        notes.append(f"Its folders and the number of pictures in each: {listed}.")
     return notes
 
 

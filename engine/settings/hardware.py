@@ -21,8 +21,8 @@ class Hardware(Group):
         "fp16",
         label="Mixed precision",
         section=LAUNCH,
-        help="Number format of the computation. bf16 on cards since RTX 30, fp16 on older ones, no for full "
-        "precision. Without a GPU fp16 is computed as no.",
+        help="Number format used for computing. bf16 for RTX 30 cards or newer, fp16 for older ones, no for full "
+        "precision. Without a GPU, fp16 works like no.",
         not_yet={"fp8": FP8.why},
     )
     num_cpu_threads_per_process: int = option(
@@ -30,27 +30,27 @@ class Hardware(Group):
         ge=1,
         label="Number of CPU threads per core",
         section=LAUNCH,
-        help="CPU threads that each training process uses.",
+        help="Number of CPU threads for each training process.",
     )
     num_processes: int = option(
         1,
         ge=1,
         label="Number of processes",
         section=LAUNCH,
-        help="One for each GPU that trains.",
+        help="One for each GPU to train on.",
     )
     gpu_ids: str = option(
         "",
         label="GPU IDs",
         section=LAUNCH,
-        help="Which GPUs, such as 0,1; empty for the first ones.",
+        help="Which GPUs to use, such as 0,1. Leave empty to use the first ones.",
         also=("CUDA device",),
     )
     gradient_checkpointing: bool = option(
         False,
         label="Gradient checkpointing",
         section="Parameters/Advanced",
-        help="Compute intermediate results twice instead of keeping them: about a fifth slower, far less memory.",
+        help="Recompute intermediate results instead of storing them: far less memory, about a fifth slower.",
         source="Chen et al. 2016, arXiv:1604.06174",
     )
     multi_gpu: bool = option(
@@ -58,14 +58,14 @@ class Hardware(Group):
         label="Multi GPU",
         section=LAUNCH,
         help="Train on several GPUs.",
-        standing=maps("Number of processes; more than one trains side by side"),
+        standing=maps("Number of processes; with more than one, several GPUs train together"),
     )
     num_machines: int = option(
         1,
         ge=1,
         label="Number of machines",
         section=LAUNCH,
-        help="Computers that train together.",
+        help="Number of computers that train together.",
         standing=MACHINES,
     )
     main_process_port: int = option(
@@ -74,14 +74,14 @@ class Hardware(Group):
         le=65535,
         label="Main process port",
         section=LAUNCH,
-        help="Network port through which the processes find each other; 0 for a free one.",
+        help="Network port that the processes use to find each other; 0 picks a free one.",
         standing=MACHINES,
     )
     dynamo_backend: DynamoBackend = option(
         "no",
         label="Dynamo backend",
         section=LAUNCH,
-        help="Compile the model with torch.compile through this; inductor is usual, no for none.",
+        help="Backend for torch.compile; inductor is usual, no turns it off.",
         standing=COMPILED,
         also=("torch.compile",),
     )
@@ -89,38 +89,37 @@ class Hardware(Group):
         "default",
         label="Dynamo mode",
         section=LAUNCH,
-        help="How hard the compiler tries: reduce-overhead and max-autotune take longer to start.",
+        help="How hard the compiler optimizes: reduce-overhead and max-autotune take longer to start.",
         standing=COMPILED,
     )
     dynamo_use_fullgraph: bool = option(
         False,
         label="Dynamo use fullgraph",
         section=LAUNCH,
-        help="Refuse to compile in parts.",
+        help="Require the model to be compiled as a whole.",
         standing=COMPILED,
     )
     dynamo_use_dynamic: bool = option(
         False,
         label="Dynamo use dynamic",
         section=LAUNCH,
-        help="Compile once for pictures of all sizes.",
+        help="Compile once for all picture sizes.",
         standing=COMPILED,
     )
     extra_accelerate_launch_args: str = option(
         "",
         label="Extra accelerate launch arguments",
         section=LAUNCH,
-        help="More arguments for the accelerate launch command.",
+        help="Further arguments for the accelerate launch command.",
         standing=idle(
-            "They are arguments of the command with which kohya_ss starts its scripts; this program starts its "
-            "engine itself."
+            "They belong to the command that kohya_ss starts its scripts with; this program starts its engine itself."
         ),
     )
     additional_parameters: str = option(
         "",
         label="Additional parameters",
         section="Parameters/Advanced",
-        help="More arguments of sd-scripts, such as --network_train_unet_only.",
+        help="Further arguments of sd-scripts, such as --network_train_unet_only.",
         standing=ARGUMENTS,
     )
 

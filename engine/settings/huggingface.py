@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.settings.option import Group, option
 from engine.settings.waiting import HUB
 
-SECTION = "Parameters/Advanced/Hugging Face"
+SECTION = "Parameters/HuggingFace"
 
 
 class HuggingFace(Group):
@@ -13,14 +13,14 @@ class HuggingFace(Group):
         "",
         label="Huggingface repo id",
         section=SECTION,
-        help="Repository that the trained files go to, as owner/name; empty for none.",
+        help="Repository to upload the trained files to, as owner/name. Leave empty not to upload.",
         standing=HUB,
     )
     huggingface_token: str = option(
         "",
         label="Huggingface token",
         section=SECTION,
-        help="Your access token with the right to write. It is never written into a file.",
+        help="Your access token with write permission. It is never written to a file.",
         standing=HUB,
         widget="secret",
     )
@@ -28,7 +28,7 @@ class HuggingFace(Group):
         "",
         label="Huggingface repo type",
         section=SECTION,
-        help="model is usual; dataset and space are the others.",
+        help="model, dataset or space; model is usual.",
         standing=HUB,
         suggestions=("model", "dataset", "space"),
     )
@@ -36,7 +36,7 @@ class HuggingFace(Group):
         "",
         label="Huggingface repo visibility",
         section=SECTION,
-        help="public or private; empty for private.",
+        help="public or private; if empty, private.",
         standing=HUB,
         suggestions=("private", "public"),
     )
@@ -44,27 +44,27 @@ class HuggingFace(Group):
         "",
         label="Huggingface path in repo",
         section=SECTION,
-        help="Folder within the repository.",
+        help="Folder in the repository.",
         standing=HUB,
     )
     save_state_to_huggingface: bool = option(
         False,
         label="Save state to huggingface",
         section=SECTION,
-        help="Send the training states there too.",
+        help="Also upload training states.",
         standing=HUB,
     )
     resume_from_huggingface: str = option(
         "",
         label="Resume from huggingface",
         section=SECTION,
-        help="A training state to go on from, as owner/name/folder.",
+        help="A training state to resume from, as owner/name/folder.",
         standing=HUB,
     )
     async_upload: bool = option(
         False,
         label="Async upload",
         section=SECTION,
-        help="Train on while files are being sent.",
+        help="Continue training while files are being uploaded.",
         standing=HUB,
     )

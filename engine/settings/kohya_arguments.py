@@ -25,7 +25,7 @@ MULTIRES = ("multires_noise_iterations", "multires_noise_discount")
 @cache
 def _ours() -> dict[str, Option]:
     """The options by their arguments."""
-    own = (item for item in training_options() if item.ours)
+    own = (item for item in training_options() if not item.kohya.has_it)
     return {place.name: item for item in own if (place := place_of(item)).kind == "argument"}
 
 
@@ -35,9 +35,9 @@ def as_arguments(data: Mapping[str, Any]) -> dict[str, Any]:
     Their keys stay: kohya_ss leaves out those that it does not know.
     """
     said = {
-        name: data[item.kohya]
+        name: data[item.kohya.key]
         for name, item in _ours().items()
-        if item.kohya in data and data[item.kohya] not in (item.default, "", None)
+        if item.kohya.key in data and data[item.kohya.key] not in (item.default, "", None)
     }
     data = dict(data)
     if data.get("noise_offset_type") == "Both":  # kohya_ss hands on one of the two

@@ -50,9 +50,9 @@ class Loaded:
         """The same as sentences for people, none where all is well."""
         sentences = [*self.bad.values(), *self.notes]
         for why, options in self._by_reason(self.waiting).items():
-            sentences.append(f"Kept, but waiting for {why}: {options}.")
+            sentences.append(f"Kept, but not supported yet ({why}): {options}.")
         for why, options in self._by_reason(self.idle).items():
-            sentences.append(f"Kept, but without meaning here: {options}. {why}")
+            sentences.append(f"Kept, but with no effect here: {options}. {why}")
         if self.unknown:
             unknown = [
                 f"{_shown(key)[1:-1]} ({HIDDEN if is_secret(key) else _shown(value)})"
@@ -105,7 +105,7 @@ def from_kohya(data: Mapping[str, Any]) -> Loaded:
 
 def _as_told(data: Mapping[str, Any]) -> Loaded:
     """As the keys say."""
-    options = {item.kohya: item for item in training_options()}
+    options = {item.kohya.key: item for item in training_options()}
     given: dict[str, Any] = {}
     for key, value in data.items():
         if key in RETIRED:
@@ -128,7 +128,7 @@ def _as_told(data: Mapping[str, Any]) -> Loaded:
 
 def is_known(key: str) -> bool:
     """Whether kohya_ss has or had the key."""
-    return key in RETIRED or any(item.kohya == key for item in training_options())
+    return key in RETIRED or any(item.kohya.key == key for item in training_options())
 
 
 def _is_unset(key: str, value: Any) -> bool:
@@ -137,9 +137,9 @@ def _is_unset(key: str, value: Any) -> bool:
 
 def _as_it_was_meant(settings: TrainingSettings, data: Mapping[str, Any]) -> tuple[TrainingSettings, list[str]]:
     """Values that mean others in kohya_ss than they say, and a sentence on each that matters beside the others."""
-    options = {item.kohya: item for item in training_options()}
+    options = {item.kohya.key: item for item in training_options()}
     notes = [
-        f"{options[key].label} is 0 in the file, which stands for unset: it is {options[key].default} here."
+        f"{options[key].label} is 0 in the file, which means unset: here it is {options[key].default}."
         for key, value in data.items()
         if _is_unset(key, value) and options[key].applies(settings.values())
     ]
@@ -147,7 +147,7 @@ def _as_it_was_meant(settings: TrainingSettings, data: Mapping[str, Any]) -> tup
     restarts = settings.optimizer.lr_scheduler == "cosine_with_restarts"
     if restarts and isinstance(cycles, str) and not cycles.strip() and epoch > 1:
         settings = settings.with_values({"lr_scheduler_num_cycles": epoch})
-        notes.append(f"LR # cycles is empty in the file, which stands for as many as Epoch: it is {epoch} here.")
+        notes.append(f"LR # cycles is empty in the file, which means the same as Epoch: here it is {epoch}.")
     return settings, notes
 
 
@@ -174,16 +174,18 @@ def to_kohya(settings: TrainingSettings) -> dict[str, Any]:
     """
     kept = settings.kohya_extra
     known = {
-        item.kohya: _as_kohya_writes(item, item.value_in(settings))
+        item.kohya.key: _as_kohya_writes(item, item.value_in(settings))
         for item in training_options()
-        if item.kohya not in kept or item.value_in(settings) != item.default
+        if item.kohya.key not in kept or item.value_in(settings) != item.default
     }
+    if settings.method == "finetune":  # whose tab looks for the image folder under a key of its own
+        known["image_folder"] = known["train_data_dir"]
     return dict(sorted({**kept, **known}.items()))
 
 
 def _as_kohya_writes(item: Option, value: Any) -> Any:
     """kohya_ss puts some numbers into text fields, and whole numbers into fields that take fractions too."""
-    if item.kohya_text:
+    if item.kohya.as_text:
         return str(value)
     if item.kind is float and isinstance(item.default, int) and float(value).is_integer():
         return int(value)

@@ -15,8 +15,8 @@ class Logging(Group):
         "",
         label="Logging",
         section=SECTION,
-        help="Which program's logs are written.",
-        standing=maps("Logging directory: TensorBoard logs are written wherever one is given"),
+        help="Which logging tool to use.",
+        standing=maps("Logging directory: TensorBoard logs are written if one is set"),
         not_yet={"wandb": WANDB.why, "all": WANDB.why},
         also=("Use wandb", "WandB", "Tensorboard"),
     )
@@ -24,7 +24,7 @@ class Logging(Group):
         "",
         label="WANDB API Key",
         section=SECTION,
-        help="Your key of Weights & Biases. It is never written into a file.",
+        help="Your Weights & Biases key. It is never written to a file.",
         applies_when={"log_with": ("wandb", "all")},
         standing=WANDB,
         widget="secret",
@@ -33,7 +33,7 @@ class Logging(Group):
         "",
         label="WANDB run name",
         section=SECTION,
-        help="The run's name there; empty for the output name.",
+        help="Name of the run there; if empty, the output name.",
         applies_when={"log_with": ("wandb", "all")},
         standing=WANDB,
     )
@@ -41,7 +41,7 @@ class Logging(Group):
         "",
         label="Log tracker name",
         section=SECTION,
-        help="The project's name there.",
+        help="Name of the project there.",
         applies_when={"log_with": ("wandb", "all")},
         standing=WANDB,
     )
@@ -50,7 +50,7 @@ class Logging(Group):
         widget="path",
         label="Log tracker config",
         section=SECTION,
-        help="A .toml file with further settings of the log.",
+        help="A .toml file with further logging settings.",
         applies_when={"log_with": ("wandb", "all")},
         standing=WANDB,
     )
@@ -58,6 +58,6 @@ class Logging(Group):
         False,
         label="Log config",
         section=SECTION,
-        help="Write these settings into the log too.",
+        help="Also write these settings to the log.",
         standing=WANDB,
     )

@@ -16,7 +16,7 @@ class Lumina(Group):
         widget="path",
         label="Gemma2 Path",
         section=SECTION,
-        help="The Gemma 2 text encoder's file.",
+        help="File of the Gemma 2 text encoder.",
         applies_when={"lumina_checkbox": (True,)},
         methods=("lora", "finetune"),
     )
@@ -25,7 +25,7 @@ class Lumina(Group):
         widget="path",
         label="AE Path",
         section=SECTION,
-        help="The VAE's file.",
+        help="File of the VAE.",
         applies_when={"lumina_checkbox": (True,)},
         methods=("lora", "finetune"),
     )
@@ -33,7 +33,7 @@ class Lumina(Group):
         "",
         label="System Prompt",
         section=SECTION,
-        help="A sentence put before every caption that tells Gemma 2 its task; empty for none.",
+        help="A sentence added before every caption that tells Gemma 2 its task. Leave empty for none.",
         applies_when={"lumina_checkbox": (True,)},
         methods=("lora", "finetune"),
     )
@@ -43,7 +43,7 @@ class Lumina(Group):
         le=4096,
         label="Gemma2 Max Token Length",
         section=SECTION,
-        help="How many tokens of a caption are read, System Prompt included; the model knows places for 299.",
+        help="How many tokens of a caption are used, including the System Prompt; the model has room for 299.",
         applies_when={"lumina_checkbox": (True,)},
         methods=("lora", "finetune"),
     )
@@ -51,7 +51,7 @@ class Lumina(Group):
         False,
         label="Cache Text Encoder Outputs",
         section=SECTION,
-        help="Encode every caption once before training, so that the text encoder leaves the GPU.",
+        help="Encode every caption once before training, which frees the GPU memory used by the text encoder.",
         applies_when={"lumina_checkbox": (True,)},
         standing=CAPTIONS_ONCE,
         methods=("lora", "finetune"),
@@ -60,7 +60,7 @@ class Lumina(Group):
         False,
         label="Cache Text Encoder Outputs to Disk",
         section=SECTION,
-        help="Keep the encoded captions in files beside the pictures.",
+        help="Save the encoded captions to files next to the pictures.",
         applies_when={"lumina_checkbox": (True,)},
         methods=("lora", "finetune"),
     )
@@ -68,8 +68,8 @@ class Lumina(Group):
         "shift",
         label="Timestep Sampling",
         section=SECTION,
-        help="How often each amount of noise is trained on. shift, flux_shift and sigmoid favour the middle; "
-        "nextdit_shift and flux_shift move towards more noise for larger pictures.",
+        help="How timesteps are drawn. shift, flux_shift and sigmoid favor the middle ones; nextdit_shift and "
+        "flux_shift favor more noise for larger pictures.",
         applies_when={"lumina_checkbox": (True,)},
         methods=("lora", "finetune"),
     )
@@ -79,7 +79,7 @@ class Lumina(Group):
         le=1024,
         label="Discrete Flow Shift",
         section=SECTION,
-        help="For shift and sigma: how far the drawn noise is moved towards more of it; 1 for not at all.",
+        help="For shift and sigma: how far timesteps are shifted towards more noise; 1 means no shift.",
         applies_when={"lumina_checkbox": (True,)},
         methods=("lora", "finetune"),
     )
@@ -89,7 +89,7 @@ class Lumina(Group):
         le=1024,
         label="Sigmoid Scale",
         section=SECTION,
-        help="For sigmoid, shift and flux_shift: below 1 the middle is favoured more, above 1 less.",
+        help="For sigmoid, shift and flux_shift: below 1 favors the middle timesteps more, above 1 less.",
         applies_when={"lumina_checkbox": (True,)},
         methods=("lora", "finetune"),
     )
@@ -97,7 +97,7 @@ class Lumina(Group):
         "raw",
         label="Model Prediction Type",
         section=SECTION,
-        help="How the model's output is read before the loss; raw is usual.",
+        help="How the model's output is interpreted when computing the loss; raw is usual.",
         applies_when={"lumina_checkbox": (True,)},
         methods=("lora", "finetune"),
     )

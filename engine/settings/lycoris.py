@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.settings.option import Group, option
 from engine.settings.waiting import LYCORIS
 
+BASIC = "Parameters/Basic"
 SECTION = "Parameters/Basic/LyCORIS"
 
 EVERY_LYCORIS = (
@@ -17,9 +18,9 @@ class Lycoris(Group):
     lycoris_preset: str = option(
         "full",
         label="LyCORIS Preset",
-        section=SECTION,
+        section=BASIC,
         kohya="LyCORIS_preset",
-        help="Which parts of the model the network attaches to, or the path of a .toml file that lists them.",
+        help="Which parts of the model the network is attached to, or the path of a .toml file that lists them.",
         applies_when={"lora_type": EVERY_LYCORIS},
         standing=LYCORIS,
         suggestions=("attn-mlp", "attn-only", "full", "full-lin", "unet-transformer-only", "unet-convblock-only"),
@@ -34,8 +35,8 @@ class Lycoris(Group):
         label="LoKr factor",
         section=SECTION,
         kohya="factor",
-        help="LoKr writes each matrix as a small one of about this size times a larger one; smaller values make a "
-        "larger file, and -1 lets the size be chosen.",
+        help="LoKr factors each matrix into a small one of about this size and a larger one. Smaller values make a "
+        "larger file; -1 picks the size automatically.",
         source="Yeh et al. 2023, arXiv:2309.14859",
         applies_when={"lora_type": ("LyCORIS/LoKr",)},
         standing=LYCORIS,
@@ -46,7 +47,7 @@ class Lycoris(Group):
         False,
         label="LoKr decompose both",
         section=SECTION,
-        help="LoKr splits the smaller of its two matrices into low ranks too.",
+        help="LoKr also decomposes the smaller of its two matrices into low ranks.",
         applies_when={"lora_type": ("LyCORIS/LoKr",)},
         standing=LYCORIS,
         methods=("lora",),
@@ -55,8 +56,8 @@ class Lycoris(Group):
         False,
         label="Bypass mode",
         section=SECTION,
-        help="Compute the network's change beside the layer instead of adding it to the layer's weights, as base "
-        "models in 8 bits need it.",
+        help="Compute the network's output alongside the layer instead of adding it to the layer's weights, as 8-bit "
+        "base models require.",
         applies_when={"lora_type": EVERY_LYCORIS},
         standing=LYCORIS,
         methods=("lora",),
@@ -65,7 +66,8 @@ class Lycoris(Group):
         False,
         label="DoRA Weight Decompose",
         section=SECTION,
-        help="Train each weight's direction and length apart: DoRA. Somewhat slower, often closer to full fine-tuning.",
+        help="DoRA: train the direction and the magnitude of each weight separately. Somewhat slower, but often "
+        "closer to full fine-tuning.",
         source="Liu et al. 2024, arXiv:2402.09353",
         applies_when={"lora_type": ("LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr")},
         standing=LYCORIS,
@@ -86,7 +88,7 @@ class Lycoris(Group):
         False,
         label="Use Tucker decomposition",
         section=SECTION,
-        help="Split convolutions' kernels into a small core and two matrices, which needs fewer numbers.",
+        help="Decompose convolution kernels into a small core and two matrices, which takes fewer parameters.",
         source="Yeh et al. 2023, arXiv:2309.14859",
         applies_when={"lora_type": EVERY_LYCORIS},
         standing=LYCORIS,
@@ -96,7 +98,7 @@ class Lycoris(Group):
         False,
         label="Use Scalar",
         section=SECTION,
-        help="Train a factor of the whole change too, starting at 0, in place of matrices that start at 0.",
+        help="Train a scale factor that starts at 0, instead of matrices that start at 0.",
         applies_when={"lora_type": EVERY_LYCORIS},
         standing=LYCORIS,
         methods=("lora",),
@@ -105,7 +107,7 @@ class Lycoris(Group):
         False,
         label="Rank Dropout Scale",
         section=SECTION,
-        help="Strengthen the ranks that rank dropout leaves, so that the sum stays the same on average.",
+        help="Scale up the ranks that survive rank dropout, so that the average stays the same.",
         applies_when={"lora_type": EVERY_LYCORIS},
         standing=LYCORIS,
         methods=("lora",),
@@ -116,7 +118,7 @@ class Lycoris(Group):
         label="Constrain OFT",
         section=SECTION,
         kohya="constrain",
-        help="How far OFT may turn the weights from where they were; 0 for no limit.",
+        help="How far OFT may rotate the weights from where they started; 0 for no limit.",
         source="Qiu et al. 2023, arXiv:2306.07280",
         applies_when={"lora_type": ("LyCORIS/BOFT", "LyCORIS/Diag-OFT")},
         standing=LYCORIS,
@@ -128,7 +130,7 @@ class Lycoris(Group):
         label="Rescaled OFT",
         section=SECTION,
         kohya="rescaled",
-        help="OFT also trains a factor for each output.",
+        help="OFT also trains a scale factor for each output.",
         applies_when={"lora_type": ("LyCORIS/BOFT", "LyCORIS/Diag-OFT")},
         standing=LYCORIS,
         methods=("lora",),
@@ -146,7 +148,7 @@ class Lycoris(Group):
         True,
         label="iA3 train on input",
         section=SECTION,
-        help="(IA)³ scales what goes into a layer instead of what comes out.",
+        help="(IA)³ scales a layer's input instead of its output.",
         source="Liu et al. 2022, arXiv:2205.05638",
         applies_when={"lora_type": ("LyCORIS/iA3",)},
         standing=LYCORIS,
@@ -159,9 +161,9 @@ class Lycoris(Group):
         step=1,
         widget="slider",
         label="DyLoRA Unit / Block size",
-        section=SECTION,
+        section=BASIC,
         kohya="unit",
-        help="DyLoRA trains ranks in groups of this many; the file can later be cut down to any multiple of it.",
+        help="DyLoRA trains ranks in groups of this size; the file can later be cut down to any multiple of it.",
         source="Valipour et al. 2022, arXiv:2210.07558",
         applies_when={"lora_type": ("LyCORIS/DyLoRA", "Kohya DyLoRA")},
         standing=LYCORIS,

@@ -19,7 +19,7 @@ class Memory(Group):
         label="CrossAttention",
         section=ADVANCED,
         kohya="xformers",
-        help="How attention is computed: all ways give the same result, at different speed and memory.",
+        help="How attention is computed. All choices give the same result, with different speed and memory use.",
         standing=ATTENTION,
         also=("Use xformers", "Xformers"),
     )
@@ -27,21 +27,23 @@ class Memory(Group):
         False,
         label="Memory efficient attention",
         section=ADVANCED,
-        help="An older way to save memory in attention, slower than the others.",
+        help="An older way to save memory in attention; slower than the others.",
         standing=ATTENTION,
     )
     full_fp16: bool = option(
         False,
         label="Full fp16 training (experimental)",
         section=ADVANCED,
-        help="Keep what is trained and its gradients in fp16 too. Needs the least memory and may break down.",
+        help="Keep the trained weights and their gradients in fp16 too. Uses the least memory, but training may "
+        "become unstable.",
         also=("Full fp16 training",),
     )
     full_bf16: bool = option(
         False,
         label="Full bf16 training (experimental)",
         section=ADVANCED,
-        help="Keep what is trained and its gradients in bf16 too, for cards since RTX 30. Small steps may be lost.",
+        help="Keep the trained weights and their gradients in bf16 too, on RTX 30 cards or newer. Small updates may "
+        "be lost.",
         also=("Full bf16 training",),
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -49,22 +51,22 @@ class Memory(Group):
         False,
         label="fp8 base",
         section=ADVANCED,
-        help="Keep the base model in 8 bits: half the memory of fp16, slightly less exact.",
+        help="Keep the base model in 8 bits: half the memory of fp16, slightly less precise.",
         methods=("dreambooth", "lora", "finetune"),
     )
     fp8_base_unet: bool = option(
         False,
         label="fp8 base unet",
         section=ADVANCED,
-        help="The same for the UNet or the transformer alone; the text encoders stay as they are.",
+        help="The same for the UNet or transformer only; the text encoders stay as they are.",
         methods=("lora",),
     )
     base_weights: Literal["", "fp8", "int8", "nf4"] = option(
         "",
         label="Base weights",
         section=ADVANCED,
-        help="How the base model is kept while a LoRA is trained on it: as Mixed precision says, in 8 bits (half of "
-        "fp16's memory) or in 4 (a quarter). The LoRA itself stays exact.",
+        help="How the base model is stored while a LoRA is trained on it: in the precision set under Mixed precision, "
+        "in 8 bits (half the memory of fp16) or in 4 bits (a quarter). The LoRA itself keeps full precision.",
         ours=True,
     )
     blocks_to_swap: int = option(
@@ -75,18 +77,18 @@ class Memory(Group):
         widget="slider",
         label="Blocks to swap",
         section=ADVANCED,
-        help="So many blocks of a FLUX.1 or SD 3 transformer wait in main memory while they are not needed: less GPU "
-        "memory, slower. Needs Gradient checkpointing, and a LoRA.",
+        help="How many blocks of a FLUX.1 or SD 3 transformer are kept in main memory while they are not needed. Uses "
+        "less GPU memory, but is slower. Only for a LoRA, and needs Gradient checkpointing.",
         methods=("dreambooth", "lora", "finetune"),
     )
     lowvram: bool = option(
         False,
         label="lowvram",
         section=ADVANCED,
-        help="Load the model into GPU memory at once, for machines with little main memory.",
+        help="Load the model straight into GPU memory, for machines with little main memory.",
         standing=idle(
-            "It chooses where sd-scripts puts parts of the model while it loads them; each part here goes to the "
-            "GPU as soon as it is needed."
+            "It decides where sd-scripts puts parts of the model while loading them; here each part goes to the GPU "
+            "as soon as it is needed."
         ),
         also=("Colab",),
         methods=("lora",),
@@ -95,9 +97,9 @@ class Memory(Group):
         False,
         label="highvram",
         section=ADVANCED,
-        help="Do not free GPU memory between the pictures that are cached.",
+        help="Do not free GPU memory between pictures while caching.",
         standing=idle(
-            "It keeps sd-scripts from emptying its store of GPU memory between pictures; that is never done here."
+            "It keeps sd-scripts from emptying its GPU memory cache between pictures; that is never done here."
         ),
         methods=("lora",),
     )

@@ -10,7 +10,11 @@ SOURCE = "Stability AI ModelSpec 1.0.1"
 
 class Metadata(Group):
     metadata_title: str = option(
-        "", label="Metadata title", section=SECTION, source=SOURCE, help="Title; empty for the output name."
+        "",
+        label="Metadata title",
+        section=SECTION,
+        source=SOURCE,
+        help="Title of the model; if empty, the output name.",
     )
     metadata_author: str = option("", label="Metadata author", section=SECTION, source=SOURCE, help="Who made it.")
     metadata_description: str = option(
@@ -21,16 +25,16 @@ class Metadata(Group):
         label="Metadata license",
         section=SECTION,
         source=SOURCE,
-        help="Under which terms others may use it.",
+        help="The terms under which others may use it.",
     )
     metadata_tags: str = option(
-        "", label="Metadata tags", section=SECTION, source=SOURCE, help="Words to find it by, with commas."
+        "", label="Metadata tags", section=SECTION, source=SOURCE, help="Keywords, separated by commas."
     )
     no_metadata: bool = option(
         False,
         label="No metadata",
         section=SECTION,
-        help="Leave out of the file how it was trained: folders, tags, rates and all else. Only what programs need to "
-        "use it stays, and what stands in the fields here.",
+        help="Leave out how the file was trained: folders, tags, learning rates and everything else. Only what "
+        "programs need in order to use it is kept, plus the fields filled in here.",
         ours=True,
     )

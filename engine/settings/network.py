@@ -33,7 +33,8 @@ class Network(Group):
         label="LoRA type",
         section=BASIC,
         kohya="LoRA_type",
-        help="Standard is what most people use and every program reads; Flux1 and Lumina are the same on these models.",
+        help="Standard is what most people use, and every program can load it; Flux1 and Lumina are the same thing "
+        "for those models.",
         not_yet={
             kind: (LYCORIS if kind.startswith("LyCORIS/") else NETWORKS).why
             for kind in get_args(LoraType)
@@ -48,8 +49,8 @@ class Network(Group):
         le=100_000,
         label="Network Rank (Dimension)",
         section=BASIC,
-        help="Width of the trained matrices. More can hold more detail, makes a larger file, and overfits "
-        "sooner. 8 to 32 is usual. LyCORIS/LoKr takes 100000 for the whole matrix.",
+        help="Size of the trained matrices. A higher rank captures more detail, but makes a larger file and overfits "
+        "sooner. 8 to 32 is usual. For LyCORIS/LoKr, 100000 means the full matrix.",
         source="Hu et al. 2021, arXiv:2106.09685",
         also=("Network Rank", "LoRA network rank", "Dim", "rank", "学习精度"),
         methods=("lora",),
@@ -60,8 +61,8 @@ class Network(Group):
         le=1024,
         label="Network Alpha",
         section=BASIC,
-        help="The LoRA acts with strength alpha ÷ rank. A smaller alpha learns more slowly; alpha equal to "
-        "rank means full strength.",
+        help="The LoRA is applied with strength alpha ÷ rank. A smaller alpha learns more slowly; alpha equal to rank "
+        "means full strength.",
         also=("LoRA network alpha", "alpha", "权重缩放"),
         methods=("lora",),
     )
@@ -70,8 +71,8 @@ class Network(Group):
         widget="path",
         label="Network weights",
         section=BASIC,
-        help="A trained LoRA file to start from, under the names of kohya, diffusers, ComfyUI or OneTrainer. It begins "
-        "as strong as the file is, also with another alpha. Its own file is left as it is.",
+        help="A trained LoRA file to continue from, with kohya, diffusers, ComfyUI or OneTrainer key names. Training "
+        "starts at the file's own strength even if you choose another alpha. The file itself is not changed.",
         also=("LoRA network weights",),
         methods=("lora",),
     )
@@ -79,8 +80,8 @@ class Network(Group):
         False,
         label="DIM from weights",
         section=BASIC,
-        help="Take rank and alpha of each layer from the file in Network weights; layers that it has nothing for get "
-        "what most of its have.",
+        help="Take each layer's rank and alpha from the file in Network weights. Layers the file does not cover get "
+        "the ones most common in it.",
         methods=("lora",),
     )
     network_dropout: float = option(
@@ -91,7 +92,7 @@ class Network(Group):
         widget="slider",
         label="Network dropout",
         section=BASIC,
-        help="Share of the low-rank values set to 0 in each step, at random. 0.1 to 0.5 is usual; 0 for none.",
+        help="Share of the low-rank activations set to 0 at random in each step. 0.1 to 0.5 is usual; 0 turns it off.",
         source="Srivastava et al. 2014",
         methods=("lora",),
     )
@@ -103,7 +104,7 @@ class Network(Group):
         widget="slider",
         label="Rank dropout",
         section=BASIC,
-        help="Probability with which a whole rank is left out in a step. 0.1 to 0.3 is usual; 0 for none.",
+        help="Probability that a whole rank is dropped in a step. 0.1 to 0.3 is usual; 0 turns it off.",
         methods=("lora",),
     )
     module_dropout: float = option(
@@ -114,7 +115,7 @@ class Network(Group):
         widget="slider",
         label="Module dropout",
         section=BASIC,
-        help="Probability with which the network leaves a layer alone in a step. 0.1 to 0.3 is usual; 0 for none.",
+        help="Probability that the network skips a layer in a step. 0.1 to 0.3 is usual; 0 turns it off.",
         methods=("lora",),
     )
     scale_weight_norms: float = option(
@@ -125,8 +126,8 @@ class Network(Group):
         widget="slider",
         label="Scale weight norms",
         section=BASIC,
-        help="Scale a layer's change down wherever its norm grows above this. 1 is usual and stronger than 5; 0 for no"
-        " limit.",
+        help="Scale a layer's weights down whenever their norm exceeds this. 1 is usual; higher is weaker; 0 means no "
+        "limit.",
         also=("Max Norm Regularization",),
         methods=("lora",),
     )
@@ -136,7 +137,7 @@ class Network(Group):
         le=100_000,
         label="Convolution Rank (Dimension)",
         section=BASIC,
-        help="Rank for convolutions of 3×3 pixels, which Standard leaves alone; 0 leaves them alone too.",
+        help="Rank for 3×3 convolutions, which Standard does not train; 0 leaves them untrained.",
         standing=LYCORIS,
         also=("Conv rank", "CONVdim"),
         methods=("lora",),
@@ -149,7 +150,7 @@ class Network(Group):
         widget="slider",
         label="Convolution Alpha",
         section=BASIC,
-        help="Alpha for those convolutions; they act with strength alpha ÷ rank.",
+        help="Alpha for those convolutions; their strength is alpha ÷ rank.",
         standing=LYCORIS,
         also=("CONValpha",),
         methods=("lora",),
@@ -160,8 +161,8 @@ class Network(Group):
         le=128,
         label="LoRA+ learning rate ratio",
         section=BASIC,
-        help="How many times faster the up matrices learn than the down matrices; 16 is the paper's advice for "
-        "language models, 0 and 1 make no difference.",
+        help="How many times higher the learning rate of the up matrices is than that of the down matrices. The paper "
+        "recommends 16 for language models; 0 and 1 make no difference.",
         source="Hayou et al. 2024, arXiv:2402.12354",
         methods=("lora",),
     )
@@ -171,7 +172,7 @@ class Network(Group):
         le=128,
         label="LoRA+ Unet learning rate ratio",
         section=BASIC,
-        help="The same for the UNet alone; 0 leaves it to the ratio above.",
+        help="The same for the UNet only; 0 uses the ratio above.",
         methods=("lora",),
     )
     loraplus_text_encoder_lr_ratio: float = option(
@@ -180,15 +181,15 @@ class Network(Group):
         le=128,
         label="LoRA+ Text Encoder learning rate ratio",
         section=BASIC,
-        help="The same for the text encoder alone; 0 leaves it to the ratio above.",
+        help="The same for the text encoder only; 0 uses the ratio above.",
         methods=("lora",),
     )
     train_lora_ggpo: bool = option(
         False,
         label="Train LoRA GGPO",
         section=BASIC,
-        help="Disturb the weights a little in each step, guided by their gradients, to find flatter and so more "
-        "general solutions.",
+        help="Perturb the weights slightly in each step, guided by their gradients, to find flatter solutions that "
+        "generalize better.",
         standing=GGPO,
         methods=("lora",),
     )
@@ -197,7 +198,7 @@ class Network(Group):
         ge=0,
         label="GGPO sigma",
         section=BASIC,
-        help="How strongly the weights' own size decides the disturbance.",
+        help="How strongly the size of the weights affects the perturbation.",
         applies_when={"train_lora_ggpo": (True,)},
         standing=GGPO,
         methods=("lora",),
@@ -207,7 +208,7 @@ class Network(Group):
         ge=0,
         label="GGPO beta",
         section=BASIC,
-        help="How strongly the gradients' size decides it.",
+        help="How strongly the size of the gradients affects it.",
         applies_when={"train_lora_ggpo": (True,)},
         standing=GGPO,
         methods=("lora",),

@@ -18,8 +18,8 @@ class Objective(Group):
         False,
         label="Train inpainting model",
         section="Parameters/Basic",
-        help="The model fills in masked parts of a picture; training shows it pictures with parts masked out, other "
-        "ones at each step, so latents cannot be cached.",
+        help="For inpainting models, which fill in masked parts of a picture. Different parts are masked out at each "
+        "step, so latents cannot be cached.",
         also=("inpainting model",),
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -31,8 +31,8 @@ class Objective(Group):
         widget="slider",
         label="Clip skip",
         section="Parameters/Advanced",
-        help="Which of the text encoder's layers to read, counted from the last: 1 for the last, 2 for the "
-        "one before it, as many anime models want. 0 means 1.",
+        help="Which layer of the text encoder to use, counted from the end: 1 is the last layer, 2 the one before it, "
+        "which many anime models expect. 0 means 1.",
         also=("CLIP skip",),
     )
     prior_loss_weight: float = option(
@@ -40,7 +40,7 @@ class Objective(Group):
         ge=0,
         label="Prior loss weight",
         section=ADVANCED,
-        help="How much a regularisation picture's loss counts beside a training picture's; 1 for as much.",
+        help="How much the loss on regularisation pictures counts compared with training pictures; 1 means equally.",
         source="Ruiz et al. 2022, arXiv:2208.12242",
         also=("Prior loss",),
         methods=("dreambooth", "lora", "textual_inversion"),
@@ -60,7 +60,7 @@ class Objective(Group):
         False,
         label="Debiased Estimation loss",
         section=ADVANCED,
-        help="Weigh each timestep's loss by one over the root of its signal-to-noise ratio.",
+        help="Weight the loss at each timestep by 1/√SNR, where SNR is its signal-to-noise ratio.",
         source="Yu et al. 2023, arXiv:2310.08442",
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -68,7 +68,7 @@ class Objective(Group):
         False,
         label="Scale v prediction loss",
         section=ADVANCED,
-        help="For models that predict velocity: weigh the timesteps as a model that predicts noise would.",
+        help="For v-prediction models: weight the timesteps the way a noise-prediction model does.",
     )
     v_pred_like_loss: float = option(
         0,
@@ -78,15 +78,14 @@ class Objective(Group):
         widget="slider",
         label="V Pred like loss",
         section=ADVANCED,
-        help="For models that predict noise: add this share of the loss that a model that predicts velocity would "
-        "have.",
+        help="For noise-prediction models: add this share of a v-prediction model's loss.",
     )
     zero_terminal_snr: bool = option(
         False,
         label="Zero terminal SNR",
         section=ADVANCED,
-        help="Stretch the noise schedule so that its last timestep is nothing but noise, for models that predict "
-        "velocity and were trained so. What timesteps weigh still follows the schedule as it was.",
+        help="Rescale the noise schedule so that the last timestep is pure noise, for v-prediction models trained "
+        "that way. Loss weights still follow the original schedule.",
         source="Lin et al. 2023, arXiv:2305.08891",
         also=("ZTSNR", "rescale_betas_zero_snr"),
         ours=True,
@@ -99,7 +98,7 @@ class Objective(Group):
         widget="slider",
         label="Min Timestep",
         section=ADVANCED,
-        help="The least noise that is trained on, from 0 (none) to 1000.",
+        help="The lowest timestep to train on, from 0 (no noise) to 1000.",
         also=("Minimum timestep",),
     )
     max_timestep: int = option(
@@ -110,15 +109,15 @@ class Objective(Group):
         widget="slider",
         label="Max Timestep",
         section=ADVANCED,
-        help="The most noise that is trained on, up to 1000 (nothing but noise).",
+        help="The highest timestep to train on, up to 1000 (pure noise).",
         also=("Maximum timestep",),
     )
     noise_offset_type: Literal["Original", "Multires", "Both"] = option(
         "Original",
         label="Noise offset type",
         section=ADVANCED,
-        help="Original uses Noise offset, Multires the multires options, Both shifts the noise and adds coarser noise "
-        "to that, as sd-scripts does where it is told both.",
+        help="Original uses Noise offset, Multires uses the multires options, and Both applies the two together, as "
+        "sd-scripts does when given both.",
     )
     noise_offset: float = option(
         0,
@@ -128,8 +127,8 @@ class Objective(Group):
         widget="slider",
         label="Noise offset",
         section=ADVANCED,
-        help="Shifts the noise of each picture and channel as a whole by this much at random, which teaches very dark "
-        "and very bright pictures. 0.05 to 0.1 is usual; 0 for none.",
+        help="Shifts the noise of each picture and channel as a whole by a random amount of about this size, which "
+        "helps the model learn very dark and very bright pictures. 0.05 to 0.1 is usual; 0 turns it off.",
         source="Guttenberg 2023, crosslabs.org/blog/diffusion-with-offset-noise",
         applies_when={"noise_offset_type": ("Original", "Both")},
     )
@@ -137,7 +136,7 @@ class Objective(Group):
         False,
         label="Noise offset random strength",
         section=ADVANCED,
-        help="Draw the strength anew each time, between 0 and Noise offset.",
+        help="Use a random strength between 0 and Noise offset each time.",
         applies_when={"noise_offset_type": ("Original", "Both")},
     )
     adaptive_noise_scale: float = option(
@@ -148,7 +147,7 @@ class Objective(Group):
         widget="slider",
         label="Adaptive noise scale",
         section=ADVANCED,
-        help="Add this times the mean of the picture's latent to Noise offset, which it needs above 0.",
+        help="Adds this times the mean of the picture's latent to Noise offset. Needs a Noise offset above 0.",
         applies_when={"noise_offset_type": ("Original", "Both")},
     )
     multires_noise_iterations: int = option(
@@ -159,7 +158,7 @@ class Objective(Group):
         widget="slider",
         label="Multires noise iterations",
         section=ADVANCED,
-        help="Add noise at so many coarser sizes too. 6 to 10 is usual; 0 for none.",
+        help="Also add noise at this many coarser resolutions. 6 to 10 is usual; 0 turns it off.",
         source="Whitaker 2023, wandb.ai/johnowhitaker/multires_noise",
         applies_when={"noise_offset_type": ("Multires", "Both")},
         also=("Multires Iterations", "Pyramid noise"),
@@ -172,8 +171,8 @@ class Objective(Group):
         widget="slider",
         label="Multires noise discount",
         section=ADVANCED,
-        help="Each coarser size counts this times the one before. 0.1 to 0.3 for a LoRA is usual, more for large sets "
-        "of pictures.",
+        help="How much each coarser resolution counts relative to the one before. 0.1 to 0.3 is usual for a LoRA, "
+        "more for large datasets.",
         applies_when={"noise_offset_type": ("Multires", "Both")},
         also=("Multires Discounts",),
     )
@@ -185,8 +184,8 @@ class Objective(Group):
         widget="slider",
         label="IP noise gamma",
         section=ADVANCED,
-        help="Disturb the noisy picture by this much more noise than the model is told of, which makes sampling "
-        "forgive errors. 0.1 is usual; 0 for none.",
+        help="Input perturbation: adds this much noise that the model is not told about, which makes sampling more "
+        "tolerant of errors. 0.1 is usual; 0 turns it off.",
         source="Ning et al. 2023, arXiv:2301.11706",
         also=("Input perturbation",),
     )
@@ -194,20 +193,20 @@ class Objective(Group):
         False,
         label="IP noise gamma random strength",
         section=ADVANCED,
-        help="Draw that strength anew each time, between 0 and IP noise gamma.",
+        help="Use a random strength between 0 and IP noise gamma each time.",
     )
     loss_type: LossType = option(
         "l2",
         label="Loss type",
         section="Parameters/Advanced/Scheduled Huber Loss",
-        help="l2 is the squared error. huber and smooth_l1 count large errors less, so that odd pictures disturb less;"
-        " l1 is the absolute error.",
+        help="l2 is the squared error and l1 the absolute error. huber and smooth_l1 give large errors less weight, "
+        "so that outliers in the dataset do less harm.",
     )
     huber_schedule: Literal["constant", "exponential", "snr"] = option(
         "snr",
         label="Huber schedule",
         section="Parameters/Advanced/Scheduled Huber Loss",
-        help="How the border between small and large errors changes with the noise; snr is usual.",
+        help="How the threshold between small and large errors changes with the timestep; snr is usual.",
         source="Khrapov et al. 2024, arXiv:2403.16728",
         applies_when={"loss_type": ("huber", "smooth_l1")},
     )
@@ -217,7 +216,7 @@ class Objective(Group):
         le=1.0,
         label="Huber C",
         section="Parameters/Advanced/Scheduled Huber Loss",
-        help="Where large errors begin: the smaller, the closer to l1.",
+        help="The threshold above which errors count as large: the smaller, the closer to l1.",
         applies_when={"loss_type": ("huber", "smooth_l1")},
     )
     huber_scale: float = option(
@@ -226,14 +225,14 @@ class Objective(Group):
         le=10.0,
         label="Huber scale",
         section="Parameters/Advanced/Scheduled Huber Loss",
-        help="Multiplies that border.",
+        help="Multiplies that threshold.",
         applies_when={"loss_type": ("huber", "smooth_l1")},
     )
     show_timesteps: Literal["", "console", "image"] = option(
         "",
         label="Show timesteps",
         section=ADVANCED,
-        help="Show how often each amount of noise would be drawn, on the console or as a picture, instead of training.",
+        help="Instead of training, show how often each timestep would be drawn, on the console or as a picture.",
         standing=SHOWN_TIMESTEPS,
         methods=("dreambooth", "lora", "finetune"),
     )
@@ -241,7 +240,7 @@ class Objective(Group):
         "1024",
         label="Show timesteps resolution",
         section=ADVANCED,
-        help="Width,height in pixels for which they are shown, as some models draw them by size.",
+        help="Width,height in pixels to show them for, since some models draw timesteps by size.",
         applies_when={"show_timesteps": ("console", "image")},
         standing=SHOWN_TIMESTEPS,
         methods=("dreambooth", "lora", "finetune"),

@@ -46,7 +46,7 @@ class Optimizer(Group):
         widget="slider",
         label="Train batch size",
         section=BASIC,
-        help="Pictures per step. More is steadier and needs more memory.",
+        help="Pictures per step. Larger batches train more steadily but need more memory.",
         also=("Batch size", "GPU并行数量"),
     )
     epoch: int = option(
@@ -54,7 +54,7 @@ class Optimizer(Group):
         ge=1,
         label="Epoch",
         section=BASIC,
-        help="How often the whole set of pictures, with its repeats, is gone through.",
+        help="How many times to go through all pictures with their repeats.",
         also=("Epochs", "Number of epochs", "循环"),
     )
     max_train_epochs: int = option(
@@ -62,7 +62,7 @@ class Optimizer(Group):
         ge=0,
         label="Max train epoch",
         section=BASIC,
-        help="Whole epochs to train, in place of Epoch and Max train steps; 0 leaves it to those.",
+        help="Number of epochs to train; overrides Epoch and Max train steps. 0 leaves it to those two.",
         also=("Max train epochs",),
     )
     max_train_steps: int = option(
@@ -70,7 +70,7 @@ class Optimizer(Group):
         ge=0,
         label="Max train steps",
         section=BASIC,
-        help="Train exactly this many steps; 0 means as many as Epoch asks for.",
+        help="Train exactly this many steps; 0 leaves it to Epoch.",
     )
     seed: int = option(
         0,
@@ -78,16 +78,16 @@ class Optimizer(Group):
         le=2**32 - 1,
         label="Seed",
         section=BASIC,
-        help="The same seed with the same settings gives the same result; 0 draws a new one.",
+        help="The same seed with the same settings gives the same result; 0 picks a new seed for each run.",
         also=("Random seed",),
     )
     optimizer: OptimizerName = option(
         "AdamW8bit",
         label="Optimizer",
         section=BASIC,
-        help="AdamW8bit keeps its memory of past steps in 8 bits: half as large or less, and as good. Prodigy and the "
-        "DAdapt optimizers find their own learning rate: set all rates to 1. The schedule-free ones hold their "
-        "rate, whatever the LR Scheduler.",
+        help="AdamW8bit keeps its state in 8 bits: half the memory or less, with results just as good. Prodigy and "
+        "the DAdapt optimizers find the learning rate themselves: set all learning rates to 1. The schedule-free "
+        "ones ignore the LR Scheduler.",
         source="Loshchilov & Hutter 2017, arXiv:1711.05101; Dettmers et al. 2021, arXiv:2110.02861",
         also=("Use 8bit adam", "Optimizer type", "优化器类型"),
     )
@@ -95,7 +95,7 @@ class Optimizer(Group):
         "",
         label="Optimizer extra arguments",
         section=BASIC,
-        help="For the optimizer itself, as name=value with spaces between, such as weight_decay=0.01 betas=0.9,0.99.",
+        help="Passed to the optimizer, as name=value separated by spaces, such as weight_decay=0.01 betas=0.9,0.99.",
     )
     learning_rate: float = option(
         1e-4,
@@ -103,7 +103,8 @@ class Optimizer(Group):
         le=1,
         label="Learning rate",
         section=BASIC,
-        help="Used for every part whose own learning rate below is 0 while the other's is 0 too.",
+        help="For a LoRA, used only if Text Encoder learning rate and Unet learning rate are both 0. For a whole "
+        "model, the learning rate of the UNet or transformer.",
         also=("Learning rate Unet", "LR", "学习率"),
     )
     text_encoder_lr: float = option(
@@ -112,7 +113,7 @@ class Optimizer(Group):
         le=1,
         label="Text Encoder learning rate",
         section=BASIC,
-        help="Usually half of the UNet's or less. 0 trains the UNet alone, unless both are 0.",
+        help="Usually half the UNet's or less. 0 trains only the UNet, unless both are 0.",
         methods=("lora",),
         also=("学习文本编码器的学习率",),
     )
@@ -122,7 +123,7 @@ class Optimizer(Group):
         le=1,
         label="Unet learning rate",
         section=BASIC,
-        help="1e-4 is a good start for a LoRA. 0 trains the text encoder alone, unless both are 0.",
+        help="1e-4 is a good starting point for a LoRA. 0 trains only the text encoder, unless both are 0.",
         also=("U-Net learning rate",),
         methods=("lora",),
     )
@@ -130,7 +131,7 @@ class Optimizer(Group):
         "cosine",
         label="LR Scheduler",
         section=BASIC,
-        help="How the learning rate changes from the first step to the last.",
+        help="How the learning rate changes over the course of the run.",
         also=("Learning rate scheduler", "学习率调度器"),
     )
     lr_warmup: float = option(
@@ -141,7 +142,7 @@ class Optimizer(Group):
         widget="slider",
         label="LR warmup (% of total steps)",
         section=BASIC,
-        help="The learning rate climbs from 0 over this share of the steps. Constant takes no warmup.",
+        help="Share of the steps over which the learning rate rises from 0. Ignored by constant.",
         also=("LR warmup (% of steps)", "逐渐改变学习率"),
     )
     lr_warmup_steps: int = option(
@@ -149,15 +150,15 @@ class Optimizer(Group):
         ge=0,
         label="LR warmup steps (override)",
         section=BASIC,
-        help="The same in steps; 0 leaves it to the percentage.",
+        help="The same as a number of steps; 0 uses the percentage.",
     )
     lr_scheduler_num_cycles: int = option(
         1,
         ge=1,
         label="LR # cycles",
         section=BASIC,
-        help="How often cosine_with_restarts starts again from the full rate; for the others half waves, of which the "
-        "second leads up again.",
+        help="For cosine_with_restarts, how many times it starts over from the full learning rate. For other cosine "
+        "schedulers, the number of half waves: a second one rises again.",
         applies_when={"lr_scheduler": ("cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay")},
         also=("LR number of cycles", "LR Num Cycles"),
         methods=("dreambooth", "lora", "textual_inversion"),
@@ -167,7 +168,7 @@ class Optimizer(Group):
         ge=0,
         label="LR power",
         section=BASIC,
-        help="Power of the polynomial: 1 is a straight line, more falls faster at first.",
+        help="Power of the polynomial: 1 is a straight line; higher values fall faster at first.",
         applies_when={"lr_scheduler": ("polynomial",)},
         methods=("dreambooth", "lora", "textual_inversion"),
     )
@@ -176,8 +177,8 @@ class Optimizer(Group):
         ge=0,
         label="LR decay steps",
         section=BASIC,
-        help="Over how many of the last steps warmup_stable_decay falls; below 1 it is a share of all steps, and 0 is "
-        "for not at all.",
+        help="Over how many of the last steps warmup_stable_decay lowers the learning rate. Below 1 it is a share of "
+        "all steps; 0 means no decay.",
         applies_when={"lr_scheduler": ("warmup_stable_decay",)},
         ours=True,
     )
@@ -187,7 +188,7 @@ class Optimizer(Group):
         le=1,
         label="LR min ratio",
         section=BASIC,
-        help="The share of the learning rate to which it falls; for cosine_with_min_lr 0 means 0.1.",
+        help="The lowest learning rate, as a share of the full one; for cosine_with_min_lr 0 means 0.1.",
         applies_when={"lr_scheduler": ("cosine_with_min_lr", "warmup_stable_decay")},
         ours=True,
     )
@@ -196,8 +197,8 @@ class Optimizer(Group):
         ge=0,
         label="LR timescale",
         section=BASIC,
-        help="So many steps after the warmup inverse_sqrt has fallen by the root of 2; 0 for as many as the warmup "
-        "has.",
+        help="Number of steps after the warmup over which inverse_sqrt falls by a factor of √2; 0 uses the length of "
+        "the warmup.",
         applies_when={"lr_scheduler": ("inverse_sqrt",)},
         ours=True,
     )
@@ -206,7 +207,7 @@ class Optimizer(Group):
         ge=0,
         label="Max grad norm",
         section=BASIC,
-        help="A longer gradient is shortened to this; 0 leaves it as it is.",
+        help="Gradients with a larger norm are clipped to this; 0 turns clipping off.",
         also=("Gradient clipping",),
         methods=("dreambooth", "lora"),
     )
@@ -218,21 +219,21 @@ class Optimizer(Group):
         widget="slider",
         label="Gradient accumulate steps",
         section=ADVANCED,
-        help="Batches whose gradients are averaged into one step: a larger batch without its memory.",
+        help="How many batches are averaged into one step: the effect of a larger batch without the memory it needs.",
         also=("Gradient accumulation",),
     )
     lr_scheduler_type: str = option(
         "",
         label="LR Scheduler type",
         section=BASIC,
-        help="A schedule of PyTorch by its class's name, in place of LR Scheduler; empty for none.",
+        help="A PyTorch scheduler class to use instead of LR Scheduler, by name. Leave empty to use LR Scheduler.",
         suggestions=("CosineAnnealingLR",),
     )
     lr_scheduler_args: str = option(
         "",
         label="LR scheduler extra arguments",
         section=BASIC,
-        help="For the schedule itself, as name=value with spaces between, such as T_max=100.",
+        help="Passed to the scheduler, as name=value separated by spaces, such as T_max=100.",
     )
     stop_text_encoder_training: int = option(
         0,
@@ -242,7 +243,7 @@ class Optimizer(Group):
         widget="slider",
         label="Stop TE (% of total steps)",
         section=BASIC,
-        help="The text encoder learns no more after this share of the steps; 0 trains it to the end, -1 not at all.",
+        help="Stop training the text encoder after this share of the steps; 0 trains it to the end, -1 not at all.",
         also=("Stop text encoder training", "Preventing Text Encoder Training"),
         methods=("dreambooth", "lora"),
     )
@@ -252,7 +253,7 @@ class Optimizer(Group):
         le=1,
         label="T5XXL learning rate",
         section=BASIC,
-        help="Learning rate of the T5-XXL text encoder, where it is trained; 0 for the Text Encoder learning rate.",
+        help="Learning rate of the T5-XXL text encoder, if it is trained; 0 uses Text Encoder learning rate.",
         standing=T5_TRAINING,
         methods=("lora",),
     )

@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,20 +39,19 @@ class Standing:
 
     kind: "acts": training follows it. "maps": it is understood, and something else here says the same.
     "idle": it has no meaning in this program. "later": nothing follows it yet.
-    why: for "maps" what stands for it, for "idle" the reason as a sentence, for "later" what it waits
-    for in words that complete "waits for …".
+    why: for "maps" what covers it, for "idle" the reason as a sentence, for "later" what is missing, as a noun.
     """
 
     kind: Literal["acts", "maps", "idle", "later"]
     why: str = ""
 
     def text(self) -> str:
-        """For people: "acts", "maps: …", "has no meaning here: …" or "waits for …"."""
+        """For people: "acts", "covered by …", "no effect here: …" or "not supported yet (…)"."""
         return {
             "acts": "acts",
-            "maps": f"maps: {self.why}",
-            "idle": f"has no meaning here: {self.why}",
-            "later": f"waits for {self.why}",
+            "maps": f"covered by {self.why}",
+            "idle": f"no effect here: {self.why}",
+            "later": f"not supported yet ({self.why})",
         }[self.kind]
 
 
@@ -70,7 +69,7 @@ def idle(why: str) -> Standing:
 
 
 def later(why: str) -> Standing:
-    """Kept until something acts on it; `why` completes "waits for …"."""
+    """Kept until something acts on it; `why` says what is missing, as a noun."""
     return Standing("later", why)
 
 
@@ -81,19 +80,34 @@ class Group(BaseModel):
 
 
 @dataclass(frozen=True)
+class Kohya:
+    """What kohya_ss makes of an option.
+
+    key: its name in kohya_ss's JSON.  as_text: a number that stands there as text.
+    methods: the tabs that save it.  has_it: False for an option of our own, which kohya_ss has no field for.
+    also: other names for it, in tutorials and in older versions of the page.
+    """
+
+    key: str
+    as_text: bool = False
+    methods: tuple[str, ...] = EVERY_METHOD
+    has_it: bool = True
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Option:
     """One declared option.
 
     path: where its value lives in the settings, such as ("optimizer", "learning_rate").
-    kind: str, bool, int or float.
-    section: tab, sub-tab and accordion in the form, such as "Parameters/Basic" or "Parameters/Basic/LyCORIS".
-    kohya: the key in kohya_ss's JSON.  kohya_text: a number that kohya_ss writes as text.
+    kind: str, bool, int or float.  choices, at_least, at_most: what is allowed.
+    label, help, section: as the page shows it; section is the tab, sub-tab and accordion, such as "Parameters/Basic"
+    or "Parameters/Basic/LyCORIS".
+    widget, step, suggestions: how its field is drawn; suggestions are usual values of a free text.
+    must_be: what a text has to be before a start, where the option applies.
     applies_when: values that other options must have for this one to mean anything.  also_when: others that will do.
     standing: what the option does in this version.  not_yet: for single choices what they wait for.
-    also: other names that tutorials and older pages have for it.
-    suggestions: usual values of a free text.
-    methods: kohya_ss's tabs that save the key.  ours: kohya_ss has no field for it.
-    must_be: what a text has to be before a start, where the option applies.
+    source: the paper or page that defines it.
     """
 
     name: str
@@ -103,23 +117,19 @@ class Option:
     label: str
     help: str
     section: str
-    kohya: str
+    kohya: Kohya
     choices: tuple[str, ...] = ()
     at_least: float | None = None
     at_most: float | None = None
-    step: float | None = None
     widget: Widget = "auto"
-    source: str = ""
+    step: float | None = None
+    suggestions: tuple[str, ...] = ()
+    must_be: MustBe = ""
     applies_when: Mapping[str, tuple[Any, ...]] | None = None
     also_when: Mapping[str, tuple[Any, ...]] | None = None
     standing: Standing = ACTS
     not_yet: Mapping[str, str] = field(default_factory=dict)
-    also: tuple[str, ...] = ()
-    suggestions: tuple[str, ...] = ()
-    methods: tuple[str, ...] = EVERY_METHOD
-    kohya_text: bool = False
-    ours: bool = False
-    must_be: MustBe = ""
+    source: str = ""
 
     @property
     def acts(self) -> bool:
@@ -158,7 +168,8 @@ class Option:
 
         Fine-tuning knows DreamBooth's too, for here both read their pictures and train alike.
         """
-        return method in self.methods or (method == "finetune" and "dreambooth" in self.methods)
+        saved_by = self.kohya.methods
+        return method in saved_by or (method == "finetune" and "dreambooth" in saved_by)
 
     @property
     def controllers(self) -> tuple[str, ...]:
@@ -218,26 +229,22 @@ def option(
 ) -> T:
     """Declare an option as the default of a Group's field.
 
-    label, help: as the page shows them.  kohya: the JSON key where it is not the field's own name.
-    ge, le: bounds, both included.  source: the paper or page that defines the option.  The rest: see Option.
+    ge, le: bounds, both included.  kohya: the JSON key where it is not the field's own name; also, methods,
+    kohya_text and ours say the rest of what Kohya holds.  All else: see Option.
     """
     facts = {
         "label": label,
         "section": section,
-        "kohya": kohya,
-        "step": step,
+        "kohya": Kohya(kohya, kohya_text, methods, not ours, also),
         "widget": widget,
-        "source": source,
+        "step": step,
+        "suggestions": suggestions,
+        "must_be": must_be,
         "applies_when": applies_when,
         "also_when": also_when,
         "standing": standing,
         "not_yet": not_yet or {},
-        "also": also,
-        "suggestions": suggestions,
-        "methods": methods,
-        "kohya_text": kohya_text,
-        "ours": ours,
-        "must_be": must_be,
+        "source": source,
     }
     declared: Any = Field(default, ge=ge, le=le, description=help, json_schema_extra={"option": cast(Any, facts)})
     return cast(T, declared)
@@ -246,13 +253,14 @@ def option(
 def like(declared_in: type[BaseModel], name: str, **changed: Any) -> Any:
     """Declare an option as another settings class has it, bounds included.
 
-    changed: what is said otherwise here, such as the section; see option().
+    changed: what is said otherwise here, such as the section; see option().  kohya: the JSON key.
     """
     declared = copy(declared_in.model_fields[name])
     facts = cast("dict[str, Any]", cast("dict[str, Any]", declared.json_schema_extra)["option"])
     declared.description = changed.pop("help", declared.description)
     declared.default = changed.pop("default", declared.default)
-    declared.json_schema_extra = {"option": cast(Any, {**facts, **changed})}
+    kohya = replace(facts["kohya"], key=changed.pop("kohya", facts["kohya"].key))
+    declared.json_schema_extra = {"option": cast(Any, {**facts, **changed, "kohya": kohya})}
     return declared
 
 
@@ -298,13 +306,14 @@ def _read(name: str, declared: FieldInfo, path: tuple[str, ...]) -> Option:
     if kind not in (str, bool, int, float):
         described = kind if isinstance(kind, type | types.GenericAlias) else repr(kind)
         raise TypeError(f"{name}: an option is a str, bool, int, float or Literal, not {described}.")
+    kohya = cast(Kohya, facts.pop("kohya"))
     return Option(
         name=name,
         path=path,
         kind=cast(type, kind),
         default=declared.default,
         help=declared.description or "",
-        kohya=facts.pop("kohya") or name,
+        kohya=replace(kohya, key=kohya.key or name),
         choices=choices,
         at_least=bounds.get("ge"),
         at_most=bounds.get("le"),

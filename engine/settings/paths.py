@@ -91,14 +91,15 @@ def why_unusable(text: str, beside: Path = Path()) -> str:
     """
     try:
         if system := system_of(text, beside):
-            return f'is "{_bare(text)}", a path of {system}, and this is {THIS_SYSTEM}: it comes from another machine'
+            other = f'is "{_bare(text)}", which is a {system} path, but this is {THIS_SYSTEM}'
+            return f"{other}: it comes from another machine"
         (beside / typed_path(text)).stat()
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except ValueError:
         return "holds a character that no path can have"
     except OSError as error:
-        return f"cannot be looked at: {error.strerror}"
+        return f"cannot be accessed: {error.strerror}"
     return ""
 
 
@@ -108,7 +109,7 @@ def _exists(path: Path) -> bool:
 
 def mend_unusable(text: str) -> str:
     """The next move after why_unusable()."""
-    return "Choose the one on this machine." if system_of(text) else "Correct the path."
+    return "Enter the path on this machine." if system_of(text) else "Correct the path."
 
 
 def usable_path(label: str, text: str) -> Path:

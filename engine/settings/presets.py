@@ -30,7 +30,7 @@ DESCRIPTION = "darkroom_description"
 
 USERS_OWN_SECTIONS = (
     "Source Model", "Folders", "Parameters/Metadata", "Parameters/Accelerate launch",
-    "Parameters/Advanced/Logging", "Parameters/Advanced/Hugging Face",
+    "Parameters/Advanced/Logging", "Parameters/HuggingFace",
 )  # fmt: skip
 USERS_OWN_WIDGETS = ("path", "folder", "secret")
 USERS_OWN = ("sample_prompts", "caption_extension")
@@ -103,7 +103,7 @@ class Presets:
         """Raises PresetError where there is none of this name."""
         found = next((p for p in self.all() if p.ours == ours and _same(p.name, name)), None)
         if found is None:
-            raise PresetError(f"There is no preset “{name}” any more.")
+            raise PresetError(f"The preset “{name}” no longer exists.")
         return found
 
     def load(self, preset: Preset) -> Recipe:
@@ -162,35 +162,37 @@ class Presets:
         ]
         said = list(recipe.report)
         if left_out:
-            said.append(f"Left out of the preset, for it is yours to say: {', '.join(left_out)}.")
+            said.append(f"Left out of the preset, because these are personal settings: {', '.join(left_out)}.")
         return self._write(file, recipe.settings, recipe.description), said
 
     def _write(self, file: Path, settings: TrainingSettings, description: str) -> Preset:
         try:
             write_text_whole(file, json.dumps(as_preset(settings, description), indent=2, ensure_ascii=False) + "\n")
         except (OSError, ValueError) as error:
-            raise PresetError(f"{file} cannot be written: {why_not(error)}.") from None
+            raise PresetError(f"Cannot write {file}: {why_not(error)}.") from None
         return Preset(file)
 
     def _file(self, name: str) -> Path:
         """Where a preset of this name lies: always directly in the user's own folder."""
         name = name.strip()
         if not name:
-            raise PresetError("Write a name for the preset.")
+            raise PresetError("Enter a name for the preset.")
         bad = re.search(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]', name)
         if bad or name[0] == "." or name[-1] == "." or _RESERVED_BY_WINDOWS.fullmatch(name):
-            raise PresetError(f"“{name}” cannot be a file's name. Use letters, digits, blanks and hyphens.")
+            raise PresetError(f"“{name}” cannot be used as a file name. Use letters, digits, spaces and hyphens.")
         if len(name.encode()) > LONGEST_NAME:
-            raise PresetError(f"The name is too long; {LONGEST_NAME} characters at most.")
+            raise PresetError(f"The name is too long; use at most {LONGEST_NAME} characters.")
         return self._own / f"{name}.json"
 
     def _refuse_existing(self, file: Path) -> None:
         if any(_same(preset.name, file.stem) for preset in _presets_in(self._own, ours=False)):
-            raise PresetExists(f"You have a preset “{file.stem}” already.")
+            raise PresetExists(f"You already have a preset “{file.stem}”.")
 
     def _refuse_ours(self, preset: Preset, done: str) -> None:
         if preset.ours or preset.file.parent != self._own:
-            raise PresetError(f"“{preset.name}” came with Darkroom and cannot be {done}. Save it under another name.")
+            raise PresetError(
+                f"“{preset.name}” is built into Darkroom and cannot be {done}. Save it under another name."
+            )
 
 
 def changed(settings: TrainingSettings) -> list[Option]:
@@ -205,8 +207,8 @@ def as_preset(settings: TrainingSettings, description: str = "") -> dict[str, An
     """
     settings, _ = settings.parted_from_secrets()
     written = to_kohya(settings)
-    known = {item.kohya for item in training_options()}
-    recipe = {item.kohya for item in changed(settings) if not is_users_own(item)}
+    known = {item.kohya.key for item in training_options()}
+    recipe = {item.kohya.key for item in changed(settings) if not is_users_own(item)}
     kept = {key for key in settings.kohya_extra if key not in known and key not in RETIRED}
     sentence = {DESCRIPTION: hidden(description.strip())} if description.strip() else {}
     return sentence | {key: value for key, value in written.items() if key in recipe | kept}

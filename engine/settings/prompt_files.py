@@ -35,7 +35,7 @@ def read_prompt_file(file: Path) -> str:
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
-        raise ValueError("it is not there" if isinstance(error, FileNotFoundError) else str(error.strerror)) from None
+        raise ValueError("it does not exist" if isinstance(error, FileNotFoundError) else str(error.strerror)) from None
     if "\0" in text:
         raise ValueError("it is not UTF-8 text; save it as UTF-8")
     ending = file.suffix.lower()
@@ -53,7 +53,7 @@ def _tables(text: str) -> list[Any]:
     common: dict[str, Any] = found if isinstance(found, dict) else {}
     own = common.get("subset")
     if not isinstance(own, list) or not all(isinstance(table, dict) for table in own):
-        raise ValueError("it has no [[prompt.subset]], as sd-scripts' TOML files of prompts have")
+        raise ValueError("it has no [[prompt.subset]], which sd-scripts' TOML prompt files have")
     return [{**common, **table} for table in own]
 
 
@@ -72,17 +72,17 @@ def _line(entry: Any, number: int) -> str:
     if isinstance(entry, str):
         return " ".join(entry.split())
     if not isinstance(entry, Mapping) or not isinstance(entry.get("prompt", ""), str):
-        raise ValueError(f"its prompt {number} is neither text nor a table with a prompt in it")
+        raise ValueError(f"prompt {number} in it is neither text nor a table with a prompt")
     unknown = [key for key in entry if key not in _FLAGS and key not in _SAYS_NOTHING]
     if unknown:
-        raise ValueError(f"{unknown[0]} of its prompt {number} is not known")
+        raise ValueError(f"{unknown[0]} in its prompt {number} is not known")
     words = " ".join(entry.get("prompt", "").split())
     said = {flag: entry[key] for key, flag in _FLAGS.items() if entry.get(key) is not None}
     line = " ".join([words, *(f"--{flag} {' '.join(str(value).split())}" for flag, value in said.items())])
     try:
         read = SamplePrompt.parse(line)
     except ValueError as error:
-        raise ValueError(f"of its prompt {number}, {str(error).partition(': ')[2].rstrip('.')}") from None
+        raise ValueError(f"in its prompt {number}, {str(error).partition(': ')[2].rstrip('.')}") from None
     if read.text != words or words.startswith("#"):
-        raise ValueError(f"a line cannot say what its prompt {number} says, for there are -- or # in its words")
+        raise ValueError(f"its prompt {number} cannot be written as a line, because its text contains -- or #")
     return line

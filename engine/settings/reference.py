@@ -7,24 +7,24 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from engine.settings.form_plan import headed
 from engine.settings.option import Option, sections_of
 from engine.settings.training import training_options
 
 INTRODUCTION = """# Options
 
-Every option of a training run, as the page shows them and as files and the command line name them.
-This page is made from the declarations: `python -m engine options > docs/options.md`.
+Every option of a training run, in the order and under the labels of the page, with the name it has in files and
+on the command line. This page is generated: `python -m engine options > docs/options.md`.
 
-The last column says what an option does in this version: **acts**, with the test that
-shows it; **maps**, where something else says
-the same; **has no meaning here**; or **waits** for something that is not there yet. The value of every
-option is kept, whatever its standing, and saved again.
+The last column says what an option does in this version: it **acts**, with the test that shows it; it is
+**covered by** something else that does the same; it has **no effect here**; or it is **not supported yet**.
+Whichever it is, its value is kept and saved again.
 """
 
 
 UTILITIES = """# Utilities
 
-Each is a tab within Utilities and a command of the same options: `python -m engine NAME --help`."""
+Each is a tab under Utilities, and a command with the same options: `python -m engine NAME --help`."""
 
 TESTS = Path(__file__).parents[2] / "tests"
 
@@ -35,11 +35,14 @@ def reference_page(utilities: Mapping[str, Sequence[Option]]) -> str:
     shown_by = shown_by_tests(TESTS)
     lines = [INTRODUCTION, _counts(options), ""]
     for section in sections_of(options):
-        lines += _table(section, [item for item in options if item.section == section], shown_by)
+        lines += [f"## {section}", ""]
+        for heading, block in headed(section, options):
+            lines += [f"### {heading}", ""] if heading else []
+            lines += _table(block, shown_by)
     lines += [UTILITIES, ""]
     for name, items in utilities.items():
         shown_here = {item.name: test for item in items for test in _showing(f"{name}.{item.name}", shown_by)}
-        lines += _table(name, items, shown_here)
+        lines += [f"## {name}", "", *_table(items, shown_here)]
     return "\n".join(lines)
 
 
@@ -48,10 +51,8 @@ def _showing(name: str, shown_by: Mapping[str, str]) -> list[str]:
     return [test for shown, test in shown_by.items() if fnmatchcase(name, shown)]
 
 
-def _table(head: str, items: Sequence[Option], shown_by: Mapping[str, str]) -> list[str]:
+def _table(items: Sequence[Option], shown_by: Mapping[str, str]) -> list[str]:
     return [
-        f"## {head}",
-        "",
         "| label | name | default | allowed | what it does | standing |",
         "|---|---|---|---|---|---|",
         *(_row(item, shown_by.get(item.name, "")) for item in items),
@@ -62,8 +63,8 @@ def _table(head: str, items: Sequence[Option], shown_by: Mapping[str, str]) -> l
 def _counts(options: tuple[Option, ...]) -> str:
     kinds = [item.standing.kind for item in options]
     return (
-        f"Of {len(kinds)} options {kinds.count('acts')} act, {kinds.count('maps')} map, "
-        f"{kinds.count('idle')} have no meaning here, and {kinds.count('later')} wait."
+        f"Of {len(kinds)} options, {kinds.count('acts')} act, {kinds.count('maps')} are covered by others, "
+        f"{kinds.count('idle')} have no effect here, and {kinds.count('later')} are not supported yet."
     )
 
 
@@ -84,7 +85,7 @@ def _options_shown(mark: ast.expr) -> list[str]:
 
 
 def _row(item: Option, shown_by: str) -> str:
-    name = f"`{item.name}`" + (f" (kohya: `{item.kohya}`)" if item.kohya != item.name else "")
+    name = f"`{item.name}`" + (f" (kohya: `{item.kohya.key}`)" if item.kohya.key != item.name else "")
     default = "" if item.default == "" else f"`{item.default}`"
     source = f" *{item.source}*" if item.source else ""
     cells = [item.label, name, default, item.range_text(), item.help + source, _standing(item, shown_by)]
@@ -94,7 +95,7 @@ def _row(item: Option, shown_by: str) -> str:
 def _standing(item: Option, shown_by: str) -> str:
     reasons = dict.fromkeys(item.not_yet.values())
     waiting = [
-        f"{', '.join(choice for choice, why in item.not_yet.items() if why == reason)} wait for {reason}"
+        f"not supported yet ({reason}): {', '.join(choice for choice, why in item.not_yet.items() if why == reason)}"
         for reason in reasons
     ]
     test = f" (`{shown_by}`)" if shown_by else ""

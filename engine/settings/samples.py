@@ -23,37 +23,37 @@ class Samples(Group):
         ge=0,
         label="Sample every n steps",
         section=SECTION,
-        help="Draw the prompts below after every n steps; 0 for not by steps.",
+        help="Generate samples from the prompts below every n steps; 0 turns it off.",
     )
     sample_every_n_epochs: int = option(
         0,
         ge=0,
         label="Sample every n epochs",
         section=SECTION,
-        help="Draw them after every n epochs; 0 for not by epochs.",
+        help="Generate samples every n epochs; 0 turns it off.",
     )
     sample_at_first: bool = option(
         False,
         label="Sample before training",
         section=SECTION,
-        help="Draw them once before the first step too, to see what training changes.",
+        help="Also generate samples before the first step, to see what training changes.",
         ours=True,
     )
     sample_sampler: Sampler = option(
         "euler_a",
         label="Sample sampler",
         section=SECTION,
-        help="The sampling method, for prompts that do not name one.",
+        help="The sampler to use for prompts that do not name one.",
     )
     sample_prompts: str = option(
         "",
         label="Sample prompts",
         section=SECTION,
         widget="lines",
-        help="One prompt a line, then what differs from the defaults: --n negative prompt, --w width, "
-        "--h height, --d seed, --l guidance scale, --s steps, --ss sampler; for models that fill in, follow or refine "
-        "a picture, --img its path and --mask that of a mask, white where to fill in. Lines that begin with # are "
-        "left out. Without a width and height, a sample has the training resolution.",
+        help="One prompt per line, followed by any of these: --n negative prompt, --w width, --h height, --d seed, "
+        "--l guidance scale, --s steps, --ss sampler. For inpainting, depth and refiner models, --img is the "
+        "path of a picture and --mask that of a mask, white where to fill in. Lines starting with # are ignored. "
+        "Without width and height, samples have the training resolution.",
     )
 
     def prompts(self) -> list[SamplePrompt]:
@@ -163,7 +163,9 @@ def _read_flag(key: str, value: str, number: int) -> tuple[dict[str, object], st
     if key == "ss":
         known = Sampler.__args__  # type: ignore[attr-defined]
         if value not in known:
-            raise ValueError(f"Sample prompts, line {number}: sampler {value!r} is none of {', '.join(known)}.")
+            raise ValueError(
+                f"Sample prompts, line {number}: there is no sampler {value!r}; use one of {', '.join(known)}."
+            )
         return {"sampler": value}, ""
     if key not in _FLAGS:
         raise ValueError(
@@ -178,10 +180,10 @@ def _read_flag(key: str, value: str, number: int) -> tuple[dict[str, object], st
     except (ValueError, OverflowError):
         parsed = None
     if key == "d" and parsed == -1:
-        return {}, "--d -1 means any seed elsewhere; here it is the run's."
+        return {}, "--d -1 means a random seed elsewhere; here it means the run's seed."
     if parsed is None or not least <= parsed <= most:
         raise ValueError(
             f"Sample prompts, line {number}: --{key} is {value[:40]!r}; it takes a number from {least:g} to {most:g}."
         )
     is_all = written == value and parsed == float(written)
-    return {field: parsed}, "" if is_all else f"of --{key} {value}, {written if kind is float else parsed} is read."
+    return {field: parsed}, "" if is_all else f"--{key} {value} is read as {written if kind is float else parsed}."

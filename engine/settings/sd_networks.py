@@ -136,9 +136,9 @@ def read_network(module: str, parts: Sequence[str], given: Mapping[str, Any]) ->
         if place_of(item).kind != "network":
             continue
         if (key := _key(item, module)) in pairs:
-            data[item.kohya] = pairs.pop(key)
+            data[item.kohya.key] = pairs.pop(key)
         elif _absent(item, module) != item.default and item.applies({"lora_type": kind}):
-            data[item.kohya] = _absent(item, module)
+            data[item.kohya.key] = _absent(item, module)
     if "ggpo_sigma" in data or "ggpo_beta" in data:
         data["train_lora_ggpo"] = True
     return data, [f"{key}={value}" for key, value in pairs.items()]

@@ -227,7 +227,7 @@ def counts_for(item: Option, family: str) -> bool:
 def option_for(argument: str, family: str, method: str) -> Option | None:
     """The option that an argument sets in a family's script: the family's own one before the common one."""
     fitting = _by_argument().get(argument, ())
-    return next((item for item in fitting if method in item.methods and counts_for(item, family)), None)
+    return next((item for item in fitting if method in item.kohya.methods and counts_for(item, family)), None)
 
 
 def absent(item: Option, family: str) -> Any:
@@ -257,6 +257,6 @@ def _by_argument() -> dict[str, list[Option]]:
 def _without_prefix(item: Option) -> str:
     family = family_of_option(item)
     for prefix in FAMILIES[family].prefixes if family else ():
-        if item.kohya.startswith(prefix):
-            return item.kohya.removeprefix(prefix)
-    return item.kohya
+        if item.kohya.key.startswith(prefix):
+            return item.kohya.key.removeprefix(prefix)
+    return item.kohya.key

@@ -46,7 +46,9 @@ class Read:
         self.data["additional_parameters"] = f"{self.data.get('additional_parameters', '')} {line}".strip()
         shown = shown_words(words_of(line))
         shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
-        self.notes.append(f"Kept in Additional parameters, for no option for such a model says it: {shown}")
+        self.notes.append(
+            f"Kept in Additional parameters, because there is no option for it with such a model: {shown}"
+        )
 
 
 def from_arguments(
@@ -77,7 +79,7 @@ def from_arguments(
         if name in TOGETHER:
             continue
         if item:
-            read.data[item.kohya] = _one(item, _in_our_words(name, value, read.notes))
+            read.data[item.kohya.key] = _one(item, _in_our_words(name, value, read.notes))
         elif name in noted:
             continue  # it stands among the arguments because Additional parameters say it
         elif name in _OF_THE_FORM or (keep_unknown and name not in ONLY_THERE and name not in _ARGUMENTS):
@@ -86,8 +88,8 @@ def from_arguments(
             further[name] = value
     read.data = together(given, family, folder, read.notes, further) | read.data
     known = {item.name: item for item in training_options()}
-    assumed = {name: value for name, value in _assumed(family).items() if known[name].kohya not in read.data}
-    read.data |= {known[name].kohya: value for name, value in assumed.items()}
+    assumed = {name: value for name, value in _assumed(family).items() if known[name].kohya.key not in read.data}
+    read.data |= {known[name].kohya.key: value for name, value in assumed.items()}
     if further:
         read.keep(quoted(words_from(further)))
     if kept is None:
@@ -97,7 +99,7 @@ def from_arguments(
             shown = ", ".join(
                 f"{item.label} ({item.value_text(value) if value != '' else 'none'})" for item, value in told
             )
-            read.notes.append(f"Not told, and so as sd-scripts does it then: {shown}.")
+            read.notes.append(f"Not in the command, so set to sd-scripts' defaults: {shown}.")
     read.data |= kept or {}
     return read
 
@@ -110,15 +112,17 @@ def _purpose(given: Mapping[str, Any], script: str, kept: Mapping[str, Any] | No
         if stem.endswith("_train"):
             method = "finetune" if "in_json" in given else "dreambooth"
         return method, family, []
-    notes = [f"{script} is not known here; it was read as train_network.py."] if script and stem not in SCRIPTS else []
+    notes = (
+        [f"{script} is not a known script; it was read as train_network.py."] if script and stem not in SCRIPTS else []
+    )
     module = str(given.get("network_module", ""))
     if stem not in SCRIPTS:
         shown = next((name for name, family in FAMILIES.items() if any(key in given for key in family.telling)), "")
         family = family_of_values({**given, **(kept or {})}) or FAMILY_OF_MODULE.get(module, shown)
     if not script and not family:
-        notes.append("It does not say which kind of model it is for, and was read as for Stable Diffusion 1.")
+        notes.append("It does not say which kind of model it is for; it was read as Stable Diffusion 1.")
     if not module:
-        notes.append("It names no network_module, and was read as for a Standard LoRA.")
+        notes.append("It names no network_module; it was read as a Standard LoRA.")
     return "lora", family, notes
 
 
@@ -132,8 +136,8 @@ _OF_EVERY_TRAINING = (
 def _of_another_training(given: Mapping[str, Any], script: str, read: Read) -> None:
     """What holds for a LoRA too of the arguments of a script that trains something else."""
     read.notes.append(
-        f"{script} does not train a LoRA, and these settings do: only the model, the folders, the size, the batch "
-        "size, the seed and the precision were taken."
+        f"{script} does not train a LoRA, but these settings do: only the model, folders, resolution, batch size, seed "
+        "and precision were taken over."
     )
     taken = {name: given[name] for name in _OF_EVERY_TRAINING if name in given}
     if "resolution" in taken:
@@ -141,12 +145,12 @@ def _of_another_training(given: Mapping[str, Any], script: str, read: Read) -> N
     read.data |= {"pretrained_model_name_or_path": "", **taken}
     if "in_json" in given:
         read.notes.append(
-            f"The captions in {given['in_json']} were not read; here a caption lies beside its picture, and the "
-            "pictures in a sub-folder named REPEATS_WORDS of the image folder."
+            f"The captions in {given['in_json']} were not read; here captions are files next to the pictures, which "
+            "are in sub-folders of the image folder named REPEATS_WORDS."
         )
     others = [f"--{name}" for name in given if name not in _OF_EVERY_TRAINING]
     if others:
-        read.notes.append(f"Not taken: {listed(others)}.")
+        read.notes.append(f"Not taken over: {listed(others)}.")
 
 
 def _flag(family: str, method: str) -> dict[str, Any]:
@@ -160,7 +164,7 @@ def _assumed(family: str) -> dict[str, Any]:
     return {
         item.name: value
         for item in training_options()
-        if "lora" in item.methods
+        if "lora" in item.kohya.methods
         and counts_for(item, family)
         and (value := absent(item, family)) not in (item.default, None)
     }
@@ -171,13 +175,13 @@ def _in_our_words(name: str, value: Any, notes: list[str]) -> Any:
     same = OTHER_VALUES.get(name, {}).get(str(value).lower())
     if same is None:
         return value
-    notes.append(f"--{name} {value} is {same} here, which does the same.")
+    notes.append(f"--{name} {value} is called {same} here; it does the same.")
     return same
 
 
 _ARGUMENTS = {place.name for item in training_options() if (place := place_of(item)).kind == "argument"}
 
-_OF_THE_FORM = {item.kohya for item in training_options() if place_of(item).kind != "launch"} - _ARGUMENTS
+_OF_THE_FORM = {item.kohya.key for item in training_options() if place_of(item).kind != "launch"} - _ARGUMENTS
 """Keys that kohya_ss writes beside the arguments, and that are none."""
 
 

@@ -126,7 +126,7 @@ def _prompts(named: Any, folder: Path | None, notes: list[str], further: dict[st
             return {"sample_prompts": read_prompt_file(folder / str(named))}
         except ValueError as error:
             why = str(error).rstrip(".")
-    notes.append(f"The sample prompts stand in {named}, which was not read: {why}. Write them into Sample prompts.")
+    notes.append(f"The sample prompts are in {named}, which was not read: {why}. Copy them into Sample prompts.")
     further["sample_prompts"] = named
     return {}
 

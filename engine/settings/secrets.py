@@ -77,7 +77,7 @@ def left_out(names: Sequence[str]) -> list[str]:
     """What there is to say where something was written without these."""
     if not names:
         return []
-    return [f"Left out, for secrets are not written into files: {', '.join(dict.fromkeys(names))}."]
+    return [f"Left out, because secrets are never written to files: {', '.join(dict.fromkeys(names))}."]
 
 
 def without_secrets(data: Any) -> tuple[Any, list[str]]:

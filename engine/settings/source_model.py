@@ -22,42 +22,42 @@ class SourceModel(Group):
         label="Pretrained model name or path",
         section="Source Model",
         widget="path",
-        help="A Hugging Face model name, a diffusers folder, or a .safetensors or .ckpt file. "
-        "A LoRA works best on the base model that it was trained on.",
+        help="A Hugging Face model name, a diffusers folder, or a .safetensors or .ckpt file. A LoRA works best on "
+        "the base model it was trained on.",
         suggestions=tuple(KNOWN),
         also=("Model Quick Pick", "Base model"),
     )
     vae: str = option(
         "",
         label="VAE (Optional: Path to checkpoint of vae for training)",
-        section="Source Model",
+        section="Parameters/Advanced",
         widget="path",
-        help="Another VAE in place of the model's own: a file, a folder or a Hugging Face name.",
+        help="A VAE to use instead of the model's own: a file, a folder or a Hugging Face name.",
         methods=("dreambooth", "lora", "textual_inversion"),
     )
     save_model_as: SaveAs = option(
         "safetensors",
         label="Save trained model as",
         section="Source Model",
-        help="safetensors loads faster and cannot carry code; ckpt is for very old programs only. "
-        "diffusers_safetensors is a folder for diffusers, diffusers one with its weights in .bin files. A LoRA is "
-        "always a file: safetensors, unless ckpt is chosen.",
+        help="safetensors loads faster and cannot contain code; ckpt is only for very old programs. "
+        "diffusers_safetensors is a folder for diffusers, and diffusers is the same with the weights in .bin "
+        "files. A LoRA is always a single file: safetensors, unless you choose ckpt.",
         also=("Save model as",),
     )
     save_precision: Precision = option(
         "fp16",
         label="Save precision",
         section="Source Model",
-        help="Number format of the saved file. fp16 halves the size of float and loses nothing one can see.",
+        help="Number format of the saved file. fp16 is half the size of float with no visible loss.",
     )
     model_list: str = option(
         "",
         label="Model list",
         section="Source Model",
-        help="kohya_ss's own note of the entry chosen in its list of models.",
+        help="kohya_ss's own record of which entry was picked in its model list.",
         standing=idle(
-            "It remembers the entry chosen in kohya_ss's list of models; Pretrained model name or path alone says"
-            " which model."
+            "It records which entry was picked in kohya_ss's model list; here only Pretrained model name or path "
+            "decides."
         ),
         also=("Model Quick Pick",),
     )

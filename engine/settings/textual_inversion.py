@@ -15,7 +15,7 @@ class TextualInversion(Group):
         "",
         label="Token string",
         section=SECTION,
-        help="The new word that is taught; it must not be one that the text encoder knows as a single token.",
+        help="The new word to teach; it must not be one that the text encoder already knows as a single token.",
         source="Gal et al. 2022, arXiv:2208.01618",
         standing=TEXTUAL_INVERSION,
         also=("Trigger word",),
@@ -25,7 +25,7 @@ class TextualInversion(Group):
         "*",
         label="Init word",
         section=SECTION,
-        help="A known word that the new one starts from, such as cat.",
+        help="An existing word to start from, such as cat.",
         standing=TEXTUAL_INVERSION,
         methods=("textual_inversion",),
     )
@@ -37,8 +37,8 @@ class TextualInversion(Group):
         widget="slider",
         label="Vectors",
         section=SECTION,
-        help="How many tokens the new word takes. More hold more detail and leave less room in the prompt; 1 to 8 is "
-        "usual.",
+        help="How many tokens the new word uses. More tokens capture more detail but leave less room in the prompt; 1 "
+        "to 8 is usual.",
         standing=TEXTUAL_INVERSION,
         also=("Vectors per token",),
         methods=("textual_inversion",),
@@ -49,7 +49,7 @@ class TextualInversion(Group):
         label="Resume TI training (Optional. Path to existing TI embedding file to keep training)",
         section=SECTION,
         kohya="weights",
-        help="A trained embedding file to go on from.",
+        help="A trained embedding file to continue from.",
         standing=TEXTUAL_INVERSION,
         methods=("textual_inversion",),
     )
@@ -58,7 +58,7 @@ class TextualInversion(Group):
         label="Template",
         section=SECTION,
         kohya="template",
-        help="Describe the pictures by their captions, or by set sentences about an object or a style.",
+        help="Describe the pictures with their own captions, or with fixed sentences about an object or a style.",
         standing=TEXTUAL_INVERSION,
         methods=("textual_inversion",),
     )
@@ -69,8 +69,8 @@ class TextualInversion(Group):
         step=1,
         widget="slider",
         label="Stop TE (% of total steps)",
-        section=SECTION,
-        help="kohya_ss's textual inversion tab saves its Stop TE under this name.",
+        section="Parameters/Basic",
+        help="Stop TE, under the key kohya_ss's Textual inversion tab uses.",
         standing=TEXTUAL_INVERSION,
         methods=("textual_inversion",),
     )

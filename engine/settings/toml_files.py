@@ -43,7 +43,7 @@ _TOO_DEEP = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*\.[ \t]*{_PART}){{{MOST_PART
 def parse_toml(text: str, name: str = "The file") -> dict[str, Any]:
     """The file's tables; dates, which no setting is, as text.  Raises SettingsFileError."""
     if len(text) > LARGEST_TOML:
-        raise SettingsFileError(f"{name} has {len(text) / 2**20:.0f} MB; a TOML file of settings has a few KB.")
+        raise SettingsFileError(f"{name} is {len(text) / 2**20:.0f} MB; a TOML settings file is only a few KB.")
     if _TOO_DEEP.search(_TEXTS.sub('""', text)):
         raise SettingsFileError(f"{name} is not a settings file: a key in it has more than {MOST_PARTS} parts.")
     try:
@@ -53,9 +53,9 @@ def parse_toml(text: str, name: str = "The file") -> dict[str, Any]:
     except ValueError as error:  # tomllib's own, and numbers of thousands of digits
         line = re.search(r"at line (\d+)", str(error))
         where = f" in line {line[1]}" if line else ""
-        mend = "it may be cut off or edited wrongly"
+        mend = "it may be cut off or have an editing mistake"
         if line and re.search(r'"[^"]*\\', text.splitlines()[int(line[1]) - 1]):
-            mend = "a path with backslashes stands between single quotes in TOML, or has / in their place"
+            mend = "in TOML, put a path with backslashes in single quotes, or use / instead"
         raise SettingsFileError(f"{name} is not valid TOML{where}; {mend}.") from None
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from engine.settings.anima import Anima
@@ -16,6 +17,7 @@ from engine.settings.families import Families, FamilyName
 from engine.settings.flux import Flux
 from engine.settings.flux_ranks import FluxRanks
 from engine.settings.folders import Folders
+from engine.settings.form_plan import in_form_order
 from engine.settings.hardware import Hardware
 from engine.settings.huggingface import HuggingFace
 from engine.settings.hunyuan import Hunyuan
@@ -86,10 +88,31 @@ class TrainingSettings(JobSettings):
     anima: Anima = Field(default_factory=Anima)
     kohya_extra: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_image_folder(cls, data: Any) -> Any:
+        """kohya_ss's fine-tuning tab has a key of its own for the image folder; here every tab has the same."""
+        if isinstance(data, dict) and isinstance(whole := data.get("whole_model"), dict):
+            folders = data.get("folders") or {}
+            if whole.get("image_folder") and isinstance(folders, dict) and not folders.get("train_data_dir"):
+                moved = {"folders": {**folders, "train_data_dir": whole["image_folder"]}}
+                return {**data, **moved, "whole_model": {**whole, "image_folder": ""}}
+        return data
+
+    @classmethod
+    @cache
+    def options(cls) -> tuple[Option, ...]:
+        """What the settings declare, in the order in which the page shows it."""
+        return tuple(in_form_order(super().options()))
+
     def family(self) -> FamilyName:
         """The family of models that the settings are for."""
         said = self.families.said()
         return "chroma" if said == "flux" and self.flux.flux_model_type == "chroma" else said
+
+    def loose_repeats(self) -> int | None:
+        """How often an epoch shows pictures that lie directly in the image folder; None where it does not use them."""
+        return self.whole_model.dataset_repeats if self.method == "finetune" else None
 
     def rates(self) -> tuple[float, ...]:
         """The learning rates of all parts that the method might train; 0 for a part that it does not."""
@@ -136,10 +159,10 @@ class TrainingSettings(JobSettings):
         names = ("text_encoder", "text_encoder_2")
         return {"unet": self.optimizer.learning_rate, **dict(zip(names[:text_encoders], rates, strict=False))}
 
-    def with_values(self, values: Mapping[str, Any]) -> Self:
+    def _with(self, values: Mapping[str, Any], known: Mapping[str, Option]) -> Self:
         """As all settings do; what a file said wrongly in an option's place is forgotten with it."""
-        changed = super().with_values(values)
-        set_anew = {item.kohya for item in self.options() if item.name in values}
+        changed = super()._with(values, known)
+        set_anew = {item.kohya.key for item in self.options() if item.name in values}
         extra = {key: value for key, value in self.kohya_extra.items() if key not in set_anew}
         return changed.model_copy(update={"kohya_extra": extra})
 

@@ -16,10 +16,10 @@ class Validation(Group):
         widget="slider",
         label="Validation split",
         section=SECTION,
-        help="Share of each folder's pictures that is not learned from. Their loss is measured during the run, with "
-        "the same noise at the same timesteps each time: while it falls, the model learns what the pictures have in "
-        "common; once it rises, it learns them by heart. 0.1 is usual; 0 holds out none. 1 holds out all of a folder: "
-        "a dataset config says it of those that are for validation alone.",
+        help="Share of each folder's pictures to hold out from training. Their loss is measured during the run, "
+        "always with the same noise at the same timesteps: while it falls, the model is learning what the "
+        "pictures have in common; once it rises, it is memorizing them. 0.1 is usual; 0 holds out none. 1 holds "
+        "out a whole folder: use it in a dataset config for folders meant only for validation.",
         also=("Validation loss", "Held-out pictures"),
         ours=True,
     )
@@ -28,8 +28,8 @@ class Validation(Group):
         ge=0,
         label="Validation seed",
         section=SECTION,
-        help="Decides which pictures are held out, and their noise. Runs with the same one can be compared, whatever "
-        "their own seed.",
+        help="Decides which pictures are held out, and their noise. Runs with the same validation seed can be "
+        "compared, whatever their Seed.",
         ours=True,
     )
     validate_every_n_epochs: int = option(
@@ -37,7 +37,7 @@ class Validation(Group):
         ge=1,
         label="Validate every N epochs",
         section=SECTION,
-        help="Measure after every N epochs; it is done before the first step and after the last one too.",
+        help="Measure the validation loss every N epochs, and also before the first step and after the last one.",
         ours=True,
     )
     validate_every_n_steps: int = option(
@@ -45,7 +45,7 @@ class Validation(Group):
         ge=0,
         label="Validate every N steps",
         section=SECTION,
-        help="Measure after every N steps as well; 0 for epochs alone.",
+        help="Also measure every N steps; 0 measures only by epochs.",
         ours=True,
     )
     max_validation_steps: int = option(
@@ -53,7 +53,7 @@ class Validation(Group):
         ge=0,
         label="Max validation steps",
         section=SECTION,
-        help="Measure on so many batches of the pictures held out at most, to take less time; 0 for all. Each is shown "
-        "at four timesteps.",
+        help="Measure on at most this many batches of the held-out pictures, to save time; 0 uses them all. Each is "
+        "measured at four timesteps.",
         ours=True,
     )

@@ -46,13 +46,25 @@ class JobSettings(Group):
         Raises BadValues with one sentence for each value that its option does not allow, and KeyError
         for a name that is no option.
         """
-        tree = self.model_dump()
         known = {item.name: item for item in self.options()}
+        return self._with({name: _read(known[name], value) for name, value in values.items()}, known)
+
+    def with_typed(self, values: Mapping[str, Any]) -> Self:
+        """As with_values(), for values typed into fields: a number whose field was emptied is refused like a wrong one.
+
+        Where the default is 0, which as a rule switches an option off, an empty field means that.
+        """
+        known = {item.name: item for item in self.options()}
+        read = {name: None if _is_emptied(known[name], v) else _read(known[name], v) for name, v in values.items()}
+        return self._with(read, known)
+
+    def _with(self, values: Mapping[str, Any], known: Mapping[str, Option]) -> Self:
+        tree = self.model_dump()
         for name, value in values.items():
             place = tree
             for part in known[name].path[:-1]:
                 place = place[part]
-            place[name] = _read(known[name], value)
+            place[name] = value
         try:
             return type(self).model_validate(tree)
         except ValidationError as error:
@@ -128,6 +140,11 @@ def _read(item: Option, value: Any) -> Any:
     return value
 
 
+def _is_emptied(item: Option, value: Any) -> bool:
+    is_empty = value is None or (isinstance(value, str) and not value.strip())
+    return is_empty and item.kind in (int, float) and not item.choices and item.default != 0
+
+
 def _read_text(item: Option, text: str) -> Any:
     if item.choices:
         known = {choice.lower(): choice for choice in item.choices}
@@ -151,7 +168,7 @@ def _whole_number(text: str) -> Any:
 def _sentence(item: Option, value: Any) -> str:
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     shown = HIDDEN if item.widget == "secret" else hidden(repr(without_secrets(value)[0]))
-    shown = shown if len(shown) <= 80 else shown[:77] + "…"
+    shown = "empty" if value is None else shown if len(shown) <= 80 else shown[:77] + "…"
     expected = item.range_text()
     wanted = expected if item.choices else " ".join(filter(None, [kinds[item.kind], expected and f"({expected})"]))
     if len(item.choices) > MOST_CHOICES_SHOWN:

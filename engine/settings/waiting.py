@@ -1,13 +1,15 @@
-"""What options wait for that nothing acts on yet; each completes "waits for …"."""
+"""What is missing for the options that nothing acts on yet, and what covers some that nothing needs to."""
 
 from __future__ import annotations
 
 from engine.settings.option import later, maps
 
-ATTENTION = maps("PyTorch's own attention, which computes the same and is used always")
+ATTENTION = maps("PyTorch's own attention, which gives the same result and is always used")
 
-CAPTIONS_ONCE = maps("captions that are encoded once wherever they stay the same and no text encoder is trained")
-MORE_SD3 = later("more of Stable Diffusion 3's own options")
+CAPTIONS_ONCE = maps(
+    "encoding captions once, which is always done when they stay the same and no text encoder is trained"
+)
+MORE_SD3 = later("further Stable Diffusion 3 options")
 T5_TRAINING = later("training T5-XXL")
 HUNYUAN = later("HunyuanImage-2.1 models")
 ANIMA = later("Anima models")
@@ -15,16 +17,16 @@ MMAP = later("reading model files without memory mapping")
 
 
 TEXTUAL_INVERSION = later("textual inversion")
-NETWORKS = later("more kinds of LoRA")
+NETWORKS = later("other types of LoRA")
 LYCORIS = later("LyCORIS networks")
-BY_BLOCK = later("ranks and learning rates by block")
+BY_BLOCK = later("ranks and learning rates per block")
 GGPO = later("GGPO")
 
-SHOWN_TIMESTEPS = later("showing the timesteps that are drawn")
+SHOWN_TIMESTEPS = later("a preview of the timesteps")
 
-FP8 = later("computing in 8 bits")
+FP8 = later("8-bit computation")
 COMPILED = later("compiled models (torch.compile)")
 MACHINES = later("training on several machines")
-ARGUMENTS = later("reading sd-scripts' arguments")
+ARGUMENTS = later("free-form sd-scripts arguments")
 WANDB = later("logging to Weights & Biases")
-HUB = later("sending files to Hugging Face")
+HUB = later("uploading to Hugging Face")

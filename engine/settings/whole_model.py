@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, idle, option
+from engine.settings.option import Group, idle, maps, option
 from engine.settings.waiting import BY_BLOCK
 
 BASIC = "Parameters/Basic"
@@ -20,7 +20,7 @@ class WholeModel(Group):
         le=1,
         label="Learning rate TE",
         section=BASIC,
-        help="Learning rate of the text encoder where the whole model is trained; 0 leaves it as it is.",
+        help="Learning rate of the text encoder when training the whole model; 0 leaves it untrained.",
         applies_when={"sdxl": (False,), "flux1_checkbox": (False,), "sd3_checkbox": (False,)},
         methods=("dreambooth", "finetune"),
     )
@@ -30,8 +30,8 @@ class WholeModel(Group):
         le=1,
         label="Learning rate TE1",
         section=BASIC,
-        help="Learning rate of SDXL's first text encoder, CLIP-L where the whole model is trained; 0 leaves it as it "
-        "is.",
+        help="Learning rate of SDXL's first text encoder (CLIP-L) when training the whole model; 0 leaves it "
+        "untrained.",
         applies_when={"sdxl": (True,)},
         methods=("dreambooth", "finetune"),
     )
@@ -41,8 +41,8 @@ class WholeModel(Group):
         le=1,
         label="Learning rate TE2",
         section=BASIC,
-        help="Learning rate of SDXL's second text encoder, CLIP-G where the whole model is trained; 0 leaves it as it "
-        "is.",
+        help="Learning rate of SDXL's second text encoder (CLIP-G) when training the whole model; 0 leaves it "
+        "untrained.",
         applies_when={"sdxl": (True,)},
         methods=("dreambooth", "finetune"),
     )
@@ -50,7 +50,7 @@ class WholeModel(Group):
         True,
         label="Train text encoder",
         section=BASIC,
-        help="Fine-tune the text encoder beside the UNet.",
+        help="Train the text encoder along with the UNet.",
         methods=("finetune",),
     )
     dataset_repeats: int = option(
@@ -58,8 +58,8 @@ class WholeModel(Group):
         ge=1,
         label="Dataset repeats",
         section=BASIC,
-        help="How often each picture is seen in an epoch of fine-tuning, where no folder name says it: in a "
-        "folder without sub-folders, and in Metadata file.",
+        help="How many times each picture is seen per epoch when its folder's name does not say: for pictures "
+        "directly in the image folder, and for those in a metadata file.",
         methods=("finetune",),
         kohya_text=True,
     )
@@ -67,7 +67,7 @@ class WholeModel(Group):
         "",
         label="Block LR (SDXL)",
         section="Parameters/Advanced",
-        help="Learning rates for the 23 blocks of SDXL's UNet in fine-tuning, with commas.",
+        help="Learning rates for the 23 blocks of SDXL's UNet in fine-tuning, separated by commas.",
         standing=BY_BLOCK,
         methods=("finetune",),
     )
@@ -76,8 +76,8 @@ class WholeModel(Group):
         widget="folder",
         label="Image folder (containing training images)",
         section=FOLDERS,
-        help="The folder that holds the pictures for fine-tuning, without sub-folders, and their captions beside them "
-        "or in Metadata file. Empty: pictures are looked for as for DreamBooth.",
+        help="The same as the other Image folder, under the key kohya_ss's Finetuning tab uses.",
+        standing=maps("Image folder, which the other tabs save"),
         methods=("finetune",),
     )
     in_json: str = option(
@@ -86,7 +86,7 @@ class WholeModel(Group):
         label="Metadata file",
         section=FOLDERS,
         help="A .json or .jsonl file that lists the pictures with their captions and tags, such as meta_cap.json or "
-        "meta_lat.json; short names in it are looked for in the image folder.",
+        "meta_lat.json. File names without a path are looked up in the image folder.",
         also=("in_json", "meta_cap.json", "meta_lat.json"),
         methods=("lora", "finetune"),
         ours=True,
@@ -96,10 +96,10 @@ class WholeModel(Group):
         widget="folder",
         label="Train config directory (Optional. where config files will be saved)",
         section=FOLDERS,
-        help="Where kohya_ss puts the lists that its fine-tuning prepares.",
+        help="Where kohya_ss saves the metadata files its fine-tuning prepares.",
         standing=idle(
-            "kohya_ss prepares lists of the pictures in files before fine-tuning; here pictures and captions are "
-            "read where they are."
+            "kohya_ss writes metadata files about the pictures before fine-tuning; here pictures and captions are "
+            "read directly."
         ),
         methods=("finetune",),
     )
@@ -109,10 +109,8 @@ class WholeModel(Group):
         label="Batch size",
         section=DATASET_PREPARATION,
         kohya="batch_size",
-        help="Pictures encoded at a time by kohya_ss's preparation.",
-        standing=idle(
-            "It is the batch size of kohya_ss's separate encoding of the pictures; VAE batch size says it here."
-        ),
+        help="How many pictures kohya_ss's preparation encodes at once.",
+        standing=idle("It is the batch size of kohya_ss's separate encoding step; here VAE batch size sets it."),
         methods=("finetune",),
         kohya_text=True,
     )
@@ -120,10 +118,10 @@ class WholeModel(Group):
         True,
         label="Generate caption metadata",
         section=DATASET_PREPARATION,
-        help="Write the list of captions before fine-tuning.",
+        help="Write the caption metadata before fine-tuning.",
         standing=idle(
-            "kohya_ss prepares lists of the pictures in files before fine-tuning; here pictures and captions are "
-            "read where they are."
+            "kohya_ss writes metadata files about the pictures before fine-tuning; here pictures and captions are "
+            "read directly."
         ),
         also=("Create caption",),
         methods=("finetune",),
@@ -132,10 +130,10 @@ class WholeModel(Group):
         True,
         label="Generate image buckets metadata",
         section=DATASET_PREPARATION,
-        help="Write the list of buckets before fine-tuning.",
+        help="Write the bucket metadata before fine-tuning.",
         standing=idle(
-            "kohya_ss prepares lists of the pictures in files before fine-tuning; here pictures and captions are "
-            "read where they are."
+            "kohya_ss writes metadata files about the pictures before fine-tuning; here pictures and captions are "
+            "read directly."
         ),
         also=("Create buckets",),
         methods=("finetune",),
@@ -144,10 +142,10 @@ class WholeModel(Group):
         "Yes",
         label="Use latent files",
         section=DATASET_PREPARATION,
-        help="Fine-tune from the list with latents rather than from the one with captions alone.",
+        help="Fine-tune from the metadata with latents rather than from the one with captions only.",
         standing=idle(
-            "kohya_ss prepares lists of the pictures in files before fine-tuning; here pictures and captions are "
-            "read where they are."
+            "kohya_ss writes metadata files about the pictures before fine-tuning; here pictures and captions are "
+            "read directly."
         ),
         methods=("finetune",),
     )
@@ -155,10 +153,10 @@ class WholeModel(Group):
         "meta_cap.json",
         label="Caption metadata filename",
         section=ADVANCED_PARAMETERS,
-        help="Name of the list of captions.",
+        help="File name of the caption metadata.",
         standing=idle(
-            "kohya_ss prepares lists of the pictures in files before fine-tuning; here pictures and captions are "
-            "read where they are."
+            "kohya_ss writes metadata files about the pictures before fine-tuning; here pictures and captions are "
+            "read directly."
         ),
         methods=("finetune",),
     )
@@ -166,10 +164,10 @@ class WholeModel(Group):
         "meta_lat.json",
         label="Latent metadata filename",
         section=ADVANCED_PARAMETERS,
-        help="Name of the list of captions and latents.",
+        help="File name of the caption and latent metadata.",
         standing=idle(
-            "kohya_ss prepares lists of the pictures in files before fine-tuning; here pictures and captions are "
-            "read where they are."
+            "kohya_ss writes metadata files about the pictures before fine-tuning; here pictures and captions are "
+            "read directly."
         ),
         methods=("finetune",),
     )
@@ -178,10 +176,10 @@ class WholeModel(Group):
         label="Use full path",
         section=ADVANCED_PARAMETERS,
         kohya="full_path",
-        help="Write whole paths into the lists.",
+        help="Write full paths into the metadata.",
         standing=idle(
-            "kohya_ss prepares lists of the pictures in files before fine-tuning; here pictures and captions are "
-            "read where they are."
+            "kohya_ss writes metadata files about the pictures before fine-tuning; here pictures and captions are "
+            "read directly."
         ),
         methods=("finetune",),
     )

@@ -20,13 +20,13 @@ class Text(Group):
         "",
         label="Caption text",
         section=TEXT,
-        help="The caption of every picture; empty to leave the captions that there are, and change them.",
+        help="The caption for every picture. Leave empty to edit the existing captions instead.",
     )
     find_text: str = option(
-        "", label="Find text", section=TEXT, help="What to look for in captions, letter by letter, at the last."
+        "", label="Find text", section=TEXT, help="Text to find in the captions, matched exactly; applied last."
     )
     replace_text: str = option(
-        "", label="Replacement text", section=TEXT, help="What to put in its place; empty to take it away."
+        "", label="Replacement text", section=TEXT, help="Text to replace it with. Leave empty to delete it."
     )
 
     def changed(self, caption: str) -> str:
@@ -40,10 +40,10 @@ class Settings(CaptionerSettings):
     def failures(self) -> Iterator[Failure]:
         new = self.words.caption_text.strip() or self.text.prefix.strip() or self.text.postfix.strip()
         if not new and not self.words.find_text:
-            yield Failure("There is nothing to write and nothing to find.", "Fill in Caption text.", "caption_text")
+            yield Failure("There is no caption to write and no text to find.", "Fill in Caption text.", "caption_text")
         elif not self.text.overwrite and not new:
             yield Failure(
-                "Captions are only searched where they may be written again.",
+                "Find and replace only works if existing captions may be overwritten.",
                 "Turn on Overwrite existing captions in folder.",
                 "overwrite",
             )

@@ -18,7 +18,7 @@ from engine.tools.captioning import Outcome
 from engine.tools.describing import MODEL, WORDS, Decoding, load_describer
 from engine.tools.sentences import Describe, SentenceSettings, describe_folder
 
-HELP = "A name of the Hugging Face hub, or a folder with the model's files."
+HELP = "A Hugging Face model name, or a folder with the model's files."
 
 
 class BlipModel(Group):
@@ -66,7 +66,7 @@ class Blip2Decoding(Decoding):
         le=5,
         label="Repeat Penalty",
         section=WORDS,
-        help="What a word loses that was said before; 1 is nothing.",
+        help="How strongly words that were already used are avoided; 1 means not at all.",
         source="Keskar et al. 2019, arXiv:1909.05858",
         also=("rep_penalty",),
     )
@@ -76,7 +76,7 @@ class Blip2Decoding(Decoding):
         le=2,
         label="Length Penalty",
         section=WORDS,
-        help="Above 0 longer captions are preferred among several beams, below 0 shorter ones.",
+        help="With several beams: above 0 prefers longer captions, below 0 shorter ones.",
         applies_when={"beam_search": (True,)},
         also=("len_penalty",),
     )
@@ -86,7 +86,7 @@ class Blip2Decoding(Decoding):
         le=1,
         label="Temperature",
         section=WORDS,
-        help="Below 1 the likely words are drawn more often still.",
+        help="Values below 1 make likely words even more likely.",
         applies_when={"beam_search": (False,)},
     )
 

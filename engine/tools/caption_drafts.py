@@ -72,7 +72,7 @@ class Saved:
 
     def report(self) -> tuple[str, list[str]]:
         """A sentence, and one for each caption that could not be written."""
-        kept = f" The old text of {self.backups} is kept beside them as .bak." if self.backups else ""
+        kept = f" The old text of {self.backups} is kept next to them as .bak." if self.backups else ""
         one = "caption" if self.written == 1 else "captions"
         return f"Saved {self.written} {one}.{kept}", told_of(self.left)
 
@@ -116,14 +116,14 @@ def _write(file: Path, text: str) -> Replaced | str:
         text = text.strip()
         text.encode()
         if not file.parent.is_dir():
-            return "is not written: its folder is gone"
+            return "was not saved: its folder is gone"
         there = _old(file)
         is_same = there == text
         backup, is_new = keep(file) if there is not None and not is_same else (None, False)
         write_text_whole(file, text + "\n")
         return Replaced(text, backup, is_new, is_same)
     except UnicodeEncodeError:
-        return "is not written: its caption holds half a character"
+        return "was not saved: its caption contains a broken character"
     except OSError as error:
         return f"cannot be written: {why_not(error)}"
 
@@ -132,7 +132,7 @@ def _put_back(file: Path, one: Replaced) -> str:
     """Why it was not; "" where it was."""
     try:
         if _old(file) != one.text:
-            return "was changed since, and stays as it is"
+            return "has been changed since, and is left as it is"
         if one.backup is None:
             file.unlink()
         elif one.is_new:
@@ -141,7 +141,7 @@ def _put_back(file: Path, one: Replaced) -> str:
             with written_whole(file) as new:
                 shutil.copyfile(one.backup, new)
     except OSError as error:
-        return f"cannot be put back: {why_not(error)}"
+        return f"cannot be restored: {why_not(error)}"
     return ""
 
 

@@ -33,7 +33,7 @@ class CaptionFiles(Group):
         ".txt",
         label="Caption file extension",
         section="Captions",
-        help="What caption files end with, behind the picture's name. Training reads .txt by default.",
+        help="Extension of the caption files, which are named after the pictures. Training reads .txt by default.",
         suggestions=(".txt", ".caption", ".cap"),
         kohya="caption_ext",
         also=("caption_file_ext",),
@@ -45,14 +45,14 @@ class CaptionFiles(Group):
         ending = self.caption_extension
         if not ending.startswith(".") or ending.strip(". ") == "" or any(sign in ending for sign in "/\\\0\n\r"):
             yield Failure(
-                f"Caption file extension is {ending!r}, which is no file extension.",
-                "Write one such as .txt.",
+                f"Caption file extension is {ending!r}, which is not a file extension.",
+                "Enter one such as .txt.",
                 "caption_extension",
             )
         elif ending.lower().endswith(TAKEN):
             yield Failure(
                 f"Caption file extension is {ending}, so the captions would replace the pictures.",
-                "Write another, such as .txt.",
+                "Enter another one, such as .txt.",
                 "caption_extension",
             )
 

@@ -34,20 +34,21 @@ class AroundTheCaption(Group):
         "",
         label="Prefix to add to caption",
         section="Captions",
-        help="Put before every caption, with a blank between.",
+        help="Added before every caption, followed by a space.",
     )
     postfix: str = option(
         "",
         label="Postfix to add to caption",
         section="Captions",
-        help="Put behind every caption, with a blank between.",
+        help="Added after every caption, preceded by a space.",
         also=("caption_postfix",),
     )
     overwrite: bool = option(
         False,
         label="Overwrite existing captions in folder",
         section="Captions",
-        help="Off: a picture that has a caption is skipped. On: the old caption is kept as a .bak file beside it.",
+        help="Off: pictures that already have a caption are skipped. On: the old caption is kept next to it as a .bak "
+        "file.",
     )
 
     def around(self, caption: str) -> str:
@@ -142,7 +143,7 @@ class _Work:
                 elif self._writer.has_done(file) or (file.exists() and not (settings.text.overwrite or adds)):
                     self.had_one += 1
                 elif not is_writable:
-                    self.leave_out(picture, "stands in a folder that cannot be written to")
+                    self.leave_out(picture, "is in a folder that cannot be written to")
                 else:
                     yield picture
 
@@ -179,9 +180,9 @@ class _Work:
         """Say in a sentence what was done."""
         parts = [f"{counted(self.written, 'caption')} written"]
         if self.unchanged:
-            parts.append(f"{self.unchanged} as they should be")
+            parts.append(f"{self.unchanged} already as they should be")
         if self.had_one:
-            parts.append(f"{counted(self.had_one, 'picture')} had one before")
+            parts.append(f"{counted(self.had_one, 'picture')} already had one")
         if self.left_out:
             parts.append(f"{self.left_out} left out")
         self._report.result(", ".join(parts) + ".")

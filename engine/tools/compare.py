@@ -43,20 +43,25 @@ class Pictures(PictureFolder):
         PictureFolder,
         "train_data_dir",
         label="Image folder",
-        help="The folder that holds the pictures. Nothing is written there.",
+        help="The folder with the pictures. Nothing is written there.",
     )
     count: int = option(
-        4, ge=1, le=50, label="Number of pictures", section=SOME, help="A handful is enough to see how each one speaks."
+        4,
+        ge=1,
+        le=50,
+        label="Number of pictures",
+        section=SOME,
+        help="A handful is enough to see how each captioner writes.",
     )
     which: Literal["first", "random"] = option(
-        "first", label="Which pictures", section=SOME, help="The first by name, or some by chance."
+        "first", label="Which pictures", section=SOME, help="The first ones by name, or a random selection."
     )
     seed: int = option(
         0,
         ge=0,
         label="Seed",
         section=SOME,
-        help="Another one chooses other pictures.",
+        help="A different seed selects different pictures.",
         applies_when={"which": ("random",)},
     )
 
@@ -68,23 +73,25 @@ class Pictures(PictureFolder):
 
 
 class Two(Group):
-    first: Name = option("BLIP", label="First captioner", section=CAPTIONERS, help="With the settings of its own tab.")
+    first: Name = option(
+        "BLIP", label="First captioner", section=CAPTIONERS, help="Uses the settings from its own tab."
+    )
     second: Name = option(
-        "WD14", label="Second captioner", section=CAPTIONERS, help="With the settings of its own tab."
+        "WD14", label="Second captioner", section=CAPTIONERS, help="Uses the settings from its own tab."
     )
     first_options: str = option(
         "{}",
         label="Options of the first",
         widget="none",
         section=CAPTIONERS,
-        help='As JSON, such as {"max_length": 40}; what is not named is at its default.',
+        help='As JSON, such as {"max_length": 40}; anything left out keeps its default.',
     )
     second_options: str = option(
         "{}",
         label="Options of the second",
         section=CAPTIONERS,
         widget="none",
-        help="The same for the other one.",
+        help="The same for the second captioner.",
     )
 
 
@@ -123,14 +130,14 @@ def captioner_settings(name: str, options: str, folder: str, option_name: str = 
         if not isinstance(given, dict):
             raise ValueError
     except (ValueError, RecursionError):
-        raise Failure(f"{options[:80]!r} is no JSON object.", 'Write {"OPTION": VALUE, …}.', option_name) from None
+        raise Failure(f"{options[:80]!r} is not a JSON object.", 'Enter {"OPTION": VALUE, …}.', option_name) from None
     fixed = {"train_data_dir": folder, "recursive": False, "overwrite": True}
     try:
         settings = job_of(name).settings_class()().with_values(given | fixed)
     except KeyError as error:
-        raise Failure(f"{name} has no option {error.args[0]}.", "Leave it out.", option_name) from None
+        raise Failure(f"{name} has no option {error.args[0]}.", "Remove it.", option_name) from None
     except BadValues as error:
-        raise Failure(f"{name}: {error}", "Correct it in its tab.", option_name) from None
+        raise Failure(f"{name}: {error}", "Correct it on its tab.", option_name) from None
     assert isinstance(settings, CaptionerSettings)
     return settings
 
@@ -157,13 +164,13 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
         names = {copy.name: chosen[number] for number, copy in copies.items()}
         if place == 0:  # both see what was copied first, and so does the user, whatever becomes of the files
             if not copies:
-                raise Failure("None of the chosen pictures can be read.", "Begin a new comparison.", "train_data_dir")
+                raise Failure("None of the chosen pictures can be read.", "Start a new comparison.", "train_data_dir")
             sources = copies
             previews = {number: preview_of(copy, run, number) for number, copy in copies.items()}
         part = _Part(report, names, place * len(copies), 2 * len(copies))
         how, _ = job_of(name).load()(inner, _Draft(folder, run), part)
         if how == "stopped":
-            report.result("Stopped; Resume goes on where it was.")
+            report.result("Stopped. Resume continues where it left off.")
             return "stopped", place * len(copies)
         for number, copy in copies.items():
             report.event(
@@ -176,7 +183,7 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
                 )
             )
         _free()
-    report.result(f"{counted(len(sources), 'picture')} described by both. No caption of yours was changed.")
+    report.result(f"{counted(len(sources), 'picture')} captioned by both. None of your captions were changed.")
     return "done", len(sources)
 
 

@@ -67,7 +67,7 @@ def copied(
             _copy(sources[number], copy)  # last, so that one that is there has its caption too
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise Failure("The disk is full.", "Make room, then press Resume.") from None
+                raise Failure("The disk is full.", "Free up some space, then press Resume.") from None
             left_out(chosen[number], f"cannot be copied: {why_not(error)}")
             del copies[number]
     return copies

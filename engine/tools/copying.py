@@ -39,7 +39,7 @@ class Converting(Group):
         "as it is",
         label="Convert to",
         section="Pictures",
-        help="The kind of file that the copies are. JPEG and WebP are saved at quality 95; JPEG has no transparency.",
+        help="File format of the copies. JPEG and WebP are saved at quality 95; JPEG has no transparency.",
     )
     shorter_side: int = option(
         0,
@@ -47,7 +47,7 @@ class Converting(Group):
         le=16384,
         label="Shorter side at most",
         section="Pictures",
-        help="Larger pictures are scaled down until their shorter side has so many pixels; 0 leaves all as they are.",
+        help="Scale larger pictures down until their shorter side has this many pixels; 0 keeps the original size.",
     )
 
     def ending(self) -> str:
@@ -69,7 +69,7 @@ def destination_failures(settings: JobSettings, folders: Sequence[Path], option:
             return
         if has_something and not _begun_by(settings, folder.parent):
             yield Failure(
-                f"There is something in {folder} already.", "Choose another folder, for nothing is replaced.", option
+                f"{folder} is not empty.", "Choose another folder; existing files are never replaced.", option
             )
             return
 
@@ -95,13 +95,13 @@ def copy_all(
     done = left = 0
     for number, copy in enumerate(planned, start=1):
         if "stop" in control.take():
-            return ("stopped", done), f"Stopped after {done} of {len(planned)} pictures; Resume goes on."
+            return ("stopped", done), f"Stopped after {done} of {len(planned)} pictures. Resume continues from there."
         try:
             _copy(copy, converting)
             done += 1
         except Exception as error:  # pillow's decoders raise many kinds
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise Failure("The disk is full.", "Make room, then press Resume.") from None
+                raise Failure("The disk is full.", "Free up some space, then press Resume.") from None
             left += 1
             report.left_out(copy.picture, f"cannot be copied: {reason(error)}")
         report.progress(number, len(planned), last=copy.target.name)

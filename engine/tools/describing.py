@@ -27,14 +27,14 @@ MODEL, WORDS = "Model", "Generation"
 
 class Batch(Group):
     batch_size: int = option(
-        1, ge=1, le=256, label="Batch size", section=MODEL, help="Pictures that are looked at together."
+        1, ge=1, le=256, label="Batch size", section=MODEL, help="How many pictures to process at once."
     )
     weights: Weights = option(
         "16 bits",
         label="Weights",
         section=MODEL,
-        help="8 bits halve the memory that the model needs, 4 bits quarter it; both need an NVIDIA GPU, and lose a "
-        "little. Without a GPU, 16 bits are computed as 32.",
+        help="8 bits take half the memory, 4 bits a quarter. Both need an NVIDIA GPU and are slightly less accurate. "
+        "Without a GPU, 16 bits work like 32.",
         source="Dettmers et al. 2022, arXiv:2208.07339; 2023, arXiv:2305.14314",
         also=("load_in_8bit", "load_in_4bit", "quantization"),
     )
@@ -47,7 +47,8 @@ class Decoding(Group):
         True,
         label="Use beam search",
         section=WORDS,
-        help="On: the likeliest words, the same each time. Off: words are drawn by chance (nucleus sampling).",
+        help="On: always pick the most likely words, so the result is the same each time. Off: pick words at random "
+        "(nucleus sampling).",
     )
     num_beams: int = option(
         1,
@@ -55,7 +56,7 @@ class Decoding(Group):
         le=32,
         label="Number of beams",
         section=WORDS,
-        help="How many beginnings of a caption are followed at once; more is slower and plainer.",
+        help="How many candidate captions are followed at once. More beams are slower and give plainer captions.",
         applies_when={"beam_search": (True,)},
     )
     top_p: float = option(
@@ -64,7 +65,7 @@ class Decoding(Group):
         le=1,
         label="Top p",
         section=WORDS,
-        help="Words are drawn from the likeliest that together have this probability.",
+        help="Words are picked from the most likely ones that together have this probability.",
         source="Holtzman et al. 2020, arXiv:1904.09751",
         applies_when={"beam_search": (False,)},
     )
@@ -73,13 +74,20 @@ class Decoding(Group):
         ge=0,
         label="Seed",
         section=WORDS,
-        help="Another seed draws other words.",
+        help="A different seed picks different words.",
         applies_when={"beam_search": (False,)},
     )
     max_length: int = option(
-        75, ge=1, le=1024, label="Max length", section=WORDS, help="Most tokens of a caption, some three for two words."
+        75,
+        ge=1,
+        le=1024,
+        label="Max length",
+        section=WORDS,
+        help="Maximum number of tokens per caption; about three tokens for two words.",
     )
-    min_length: int = option(5, ge=0, le=1024, label="Min length", section=WORDS, help="Fewest tokens of a caption.")
+    min_length: int = option(
+        5, ge=0, le=1024, label="Min length", section=WORDS, help="Minimum number of tokens per caption."
+    )
 
     def too_short(self) -> Failure | None:
         """Why no caption could meet both lengths."""
@@ -87,7 +95,7 @@ class Decoding(Group):
             return None
         return Failure(
             f"Min length is {self.min_length}, above Max length, which is {self.max_length}.",
-            "Lower the one or raise the other.",
+            "Lower it, or raise Max length.",
             "min_length",
         )
 
@@ -189,7 +197,9 @@ def narrowing(weights: Weights, device: torch.device, dtype: torch.dtype) -> dic
     if weights == "16 bits":
         return {}
     if device.type != "cuda":
-        raise Failure(f"Weights of {weights} need an NVIDIA GPU, and none is here.", "Choose 16 bits.", "weights")
+        raise Failure(
+            f"Weights in {weights} need an NVIDIA GPU, and this machine has none.", "Choose 16 bits.", "weights"
+        )
     from transformers import BitsAndBytesConfig
 
     four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype}
@@ -208,7 +218,7 @@ def seeded(seed: int) -> None:
 def _no_model(folder: Path, files: Sequence[str], option: str, error: Exception) -> Failure:
     what = str(error).strip().split("\n")[0]
     return Failure(
-        f"The folder {folder} holds no model of this kind: {what}",
+        f"The folder {folder} does not contain a model of this kind: {what}",
         f"It needs {', '.join(files[:-1])} and {files[-1]}.",
         option,
     )

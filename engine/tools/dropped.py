@@ -54,9 +54,11 @@ class Dropped:
         head = f"{counted(self.pictures, 'picture')}{captions} {verb} now in {shown_name(self.folder)}."
         more = []
         if self.others:
-            more.append(f"Left out, being neither pictures nor captions (.txt, .caption): {_named(self.others)}.")
+            more.append(
+                f"Left out, because they are neither pictures nor captions (.txt, .caption): {_named(self.others)}."
+            )
         if self.clashing:
-            more.append(f"Left out, for another file has the same name: {_named(self.clashing)}.")
+            more.append(f"Left out, because another file has the same name: {_named(self.clashing)}.")
         return head, more
 
 
@@ -89,8 +91,8 @@ def keep_dropped(files: Sequence[tuple[str, Path | None]], root: Path | None = N
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(uploaded, target)
     except OSError as error:
-        raise Failure(f"The pictures cannot be kept in {shown_name(root)}: {why_not(error)}.",
-                      "Make room or allow writing there, and drop them again.") from error  # fmt: skip
+        raise Failure(f"The pictures cannot be saved to {shown_name(root)}: {why_not(error)}.",
+                      "Free up some space or allow writing there, then drop them again.") from error  # fmt: skip
     return Dropped(folder, pictures, len(places) - pictures, tuple(others), tuple(clashing))
 
 

@@ -25,7 +25,7 @@ class Grouped(PictureFolder):
         "train_data_dir",
         label="Input folder (containing the images to group)",
         kohya="input_folder",
-        help="The folder that holds the pictures. Captions come along.",
+        help="The folder with the pictures. Captions are copied too.",
     )
     recursive: bool = like(PictureFolder, "recursive", label="Include Subfolders", kohya="include_subfolders")
     output_folder: str = option(
@@ -34,7 +34,7 @@ class Grouped(PictureFolder):
         section="Pictures",
         widget="folder",
         must_be="given",
-        help="A new or empty folder. Each group gets a sub-folder, named by its number and its mean shape.",
+        help="A new or empty folder. Each group gets a sub-folder named after its number and average aspect ratio.",
     )
     group_size: int = option(
         4,
@@ -42,7 +42,8 @@ class Grouped(PictureFolder):
         le=1000,
         label="Group size",
         section="Pictures",
-        help="Pictures of like shape in a group. The batch size suits, so that a group makes whole batches.",
+        help="How many pictures of similar aspect ratio form a group. Use the training batch size, so that each group "
+        "makes full batches.",
     )
 
 
@@ -61,7 +62,7 @@ class Settings(JobSettings):
         out, source = Path(self.pictures.output_folder), Path(self.pictures.train_data_dir)
         if self.pictures.recursive and out.resolve().is_relative_to(source.resolve()):
             yield Failure(
-                "The output folder lies in the input folder, whose sub-folders are included.",
+                "The output folder is inside the input folder, whose sub-folders are included.",
                 "Choose another one.",
                 "output_folder",
             )

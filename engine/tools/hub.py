@@ -19,7 +19,7 @@ def files_of(source: str, names: Sequence[str], option: str) -> list[Path]:
     if folder.is_dir():
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
-            raise Failure(f"The folder {folder} has no {' and no '.join(missing)}.", wanted(source, names), option)
+            raise Failure(f"The folder {folder} is missing {' and '.join(missing)}.", wanted(source, names), option)
         return [folder / name for name in names]
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -53,7 +53,9 @@ def _repository(source: str) -> tuple[str, str]:
 def refuse_no_name(source: str, option: str) -> None:
     """Raises Failure where a text is neither a folder nor a name of the hub."""
     if not source.strip() or not is_hub_name(source):
-        raise Failure(f"There is no folder {source!r}.", "Give a folder, or a name of the hub as OWNER/MODEL.", option)
+        raise Failure(
+            f"There is no folder {source!r}.", "Enter a folder, or a Hugging Face name such as OWNER/MODEL.", option
+        )
 
 
 def cannot_load(source: str, names: Sequence[str], option: str, error: Exception) -> Failure:
@@ -64,9 +66,9 @@ def cannot_load(source: str, names: Sequence[str], option: str, error: Exception
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)  # type: ignore[arg-type]
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
-        return Failure(f"The hub has no model {source}, or shows it only to its members.", "Check its name.", option)
+        return Failure(f"Hugging Face has no model {source}, or it is not public.", "Check the name.", option)
     return Failure(
-        f"The model {source} is not on this machine yet, and the Hugging Face hub cannot be reached.",
+        f"The model {source} is not on this machine yet, and Hugging Face cannot be reached.",
         f"Connect to the internet and start again. {wanted(source, names)}",
         option,
     )
@@ -74,4 +76,4 @@ def cannot_load(source: str, names: Sequence[str], option: str, error: Exception
 
 def wanted(source: str, names: Sequence[str]) -> str:
     page = f" of https://huggingface.co/{source}" if source.strip() and is_hub_name(source) else ""
-    return f"Or put {' and '.join(names)}{page} into a folder and write its path here."
+    return f"Or put {' and '.join(names)}{page} into a folder and enter its path here."

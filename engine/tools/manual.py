@@ -38,7 +38,7 @@ class Page:
 def listed(folder: str, extension: str, recursive: bool) -> list[str]:
     """The pictures of a folder, as a person typed it.  Raises ValueError with a sentence."""
     if not folder.strip():
-        raise ValueError("Give the folder's path.")
+        raise ValueError("Enter the folder's path.")
     chosen = PictureFolder(train_data_dir=str(usable_path("The folder", folder).absolute()), recursive=recursive)
     if not Path(chosen.train_data_dir).is_dir():
         raise ValueError(f"There is no folder {chosen.train_data_dir}.")
@@ -88,8 +88,8 @@ def save(page: Page, extension: str, text: str) -> str:
     except OSError as error:
         raise ValueError(f"{file} cannot be written: {why_not(error)}.") from None
     except UnicodeEncodeError:
-        raise ValueError("The caption holds half a character.") from None
-    other = " Another program had changed it; its words are kept in a .bak file." if was_changed else ""
+        raise ValueError("The caption contains a broken character.") from None
+    other = " Another program had changed it; that version is kept as a .bak file." if was_changed else ""
     return f"Saved {file.name}.{other}"
 
 

@@ -58,7 +58,7 @@ class Cleaning(Group):
         section="Metadata",
         widget="file",
         must_be="given",
-        help="May be the same; the old one is kept as a .bak file.",
+        help="May be the same file; the old version is kept as a .bak file.",
     )
 
 
@@ -82,7 +82,7 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
     changed = 0
     for number, (key, entry) in enumerate(metadata.items(), start=1):
         if "stop" in control.take():
-            report.result("Stopped; the metadata file is as it was.")
+            report.result("Stopped. The metadata file was not changed.")
             return "stopped", 0
         before = dict(entry)
         for kind, clean in (("tags", clean_tags), ("caption", clean_caption)):

@@ -22,9 +22,13 @@ def read(file: Path, option: str) -> Metadata:
     except OSError as error:
         raise Failure(f"{file} cannot be read: {why_not(error)}.", "Choose another file.", option) from None
     except ValueError as error:
-        raise Failure(f"{file} is not JSON, or is cut off: {error}.", "Choose another file.", option) from None
+        raise Failure(f"{file} is not valid JSON, or is cut off: {error}.", "Choose another file.", option) from None
     if not isinstance(metadata, dict) or not all(isinstance(entry, dict) for entry in metadata.values()):
-        raise Failure(f"{file} is no metadata file: it has no entry for each picture.", "Choose another file.", option)
+        raise Failure(
+            f"{file} is not a metadata file: it does not have an entry for each picture.",
+            "Choose another file.",
+            option,
+        )
     return metadata
 
 

@@ -27,7 +27,8 @@ class Merging(Group):
         "caption",
         label="Gather as",
         section=METADATA,
-        help="What the files hold: sentences, or tags. A metadata file may have both, gathered one after the other.",
+        help="What the files contain: captions or tags. A metadata file can have both; collect them one after the "
+        "other.",
     )
     out_json: str = option(
         "",
@@ -35,20 +36,20 @@ class Merging(Group):
         section=METADATA,
         widget="file",
         must_be="given",
-        help="The JSON file. One that is there is gone on with, and its old state kept as a .bak file.",
+        help="The JSON file to write. If it exists, it is added to, and the old version is kept as a .bak file.",
     )
     in_json: str = option(
         "",
         label="Metadata file to begin with",
         section=METADATA,
         widget="file",
-        help="Another metadata file to add to; empty for the one to write, where it is there.",
+        help="An existing metadata file to start from. Leave empty to start from the file to write, if it exists.",
     )
     full_path: bool = option(
         False,
         label="Use full path",
         section=METADATA,
-        help="Pictures are known by their whole paths rather than their names: needed for several folders.",
+        help="Identify pictures by their full paths instead of their file names. Needed for more than one folder.",
     )
 
 
@@ -63,7 +64,7 @@ class Settings(JobSettings):
     def failures(self) -> Iterator[Failure]:
         if self.pictures.recursive and not self.merging.full_path:
             yield Failure(
-                "Pictures of several folders may have the same name.", "Turn on Use full path as well.", "full_path"
+                "Pictures in different folders may have the same name.", "Also turn on Use full path.", "full_path"
             )
         if self.merging.in_json and not Path(self.merging.in_json).is_file():
             yield Failure(f"There is no file {self.merging.in_json}.", "Correct the path.", "in_json")
@@ -82,7 +83,7 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
     gathered = 0
     for number, picture in enumerate(pictures, start=1):
         if "stop" in control.take():
-            report.result("Stopped; the metadata file is as it was.")
+            report.result("Stopped. The metadata file was not changed.")
             return "stopped", 0
         try:
             caption = read_caption(settings.files.file_of(picture))
@@ -97,5 +98,5 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
         gathered += 1
         report.progress(number, len(pictures))
     metadata_file.write(out, metadata, "out_json")
-    report.result(f"{counted(gathered, 'picture')} gathered; {out} has {counted(len(metadata), 'entry', 'entries')}.")
+    report.result(f"{counted(gathered, 'picture')} collected; {out} has {counted(len(metadata), 'entry', 'entries')}.")
     return "done", gathered

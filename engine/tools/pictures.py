@@ -30,13 +30,13 @@ class PictureFolder(Group):
         section="Pictures",
         widget="folder",
         must_be="folder",
-        help="The folder that holds the pictures. Captions are written beside them.",
+        help="The folder with the pictures. Captions are written next to them.",
     )
     recursive: bool = option(
         False,
         label="Recursive",
         section="Pictures",
-        help="Also the pictures in all folders within it.",
+        help="Include pictures in all sub-folders.",
     )
 
     def failures(self) -> Iterator[Failure]:
@@ -49,8 +49,8 @@ class PictureFolder(Group):
         except OSError as error:
             yield Failure(f"{folder} cannot be read: {why_not(error)}.", "Choose another folder.", "train_data_dir")
             return
-        mend = "The folders within it have some: turn on Recursive." if within else "Choose another folder."
-        yield Failure(f"There is no picture in {folder}.", mend, "recursive" if within else "train_data_dir")
+        mend = "Its sub-folders contain some: turn on Recursive." if within else "Choose another folder."
+        yield Failure(f"There are no pictures in {folder}.", mend, "recursive" if within else "train_data_dir")
 
 
 def pictures_of(settings: PictureFolder, left_out: Callable[[Path, str], None]) -> list[Path]:
@@ -80,11 +80,11 @@ def on_white(image: Image.Image) -> Image.Image:
 def unreadable(error: Exception) -> str:
     """Why a picture cannot be decoded, in words that follow its name."""
     if isinstance(error, UnidentifiedImageError):
-        return "is no picture that can be read"
+        return "is not a picture that can be read"
     if isinstance(error, TooManyPixels):
         return "is too large: it has more than 178 million pixels"
     if isinstance(error, MemoryError):
-        return "is too large for the memory"
+        return "is too large to fit into memory"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be opened: {error.strerror}"
     return f"cannot be decoded: {error}"

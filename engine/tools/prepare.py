@@ -31,30 +31,35 @@ class Layout(Group):
         section="Folders",
         widget="folder",
         must_be="folder",
-        help="The pictures, directly in it or in sub-folders. A sub-folder named REPEATS_WORDS keeps both, another one "
-        "becomes a concept of its name. Captions come along.",
+        help="The pictures, directly in this folder or in sub-folders. A sub-folder named REPEATS_WORDS keeps its "
+        "name; any other becomes a concept named after it. Captions are copied too.",
     )
     instance_prompt: str = option(
         "",
         label="Instance prompt",
         section="Folders",
-        help='What the pictures directly in the folder show, such as "sks".',
+        help='What the pictures directly in this folder show, such as "sks".',
     )
     class_prompt: str = option(
-        "", label="Class prompt", section="Folders", help='What kind of thing that is, such as "cat".'
+        "", label="Class prompt", section="Folders", help='What kind of thing it is, such as "cat".'
     )
     repeats: int = option(
-        10, ge=1, le=10000, label="Repeats", section="Folders", help="How often an epoch shows each of these pictures."
+        10,
+        ge=1,
+        le=10000,
+        label="Repeats",
+        section="Folders",
+        help="How many times each of these pictures is seen per epoch.",
     )
     reg_data_dir: str = option(
         "",
         label="Regularisation images (Optional. directory containing the regularisation images)",
         section="Folders",
         widget="folder",
-        help="Pictures of the class that are not the subject.",
+        help="Pictures of the same class but not of your subject.",
     )
     reg_repeats: int = option(
-        1, ge=1, le=10000, label="Repeats of regularisation images", section="Folders", help="As a rule 1."
+        1, ge=1, le=10000, label="Repeats of regularisation images", section="Folders", help="Usually 1."
     )
     destination: str = option(
         "",
@@ -62,8 +67,8 @@ class Layout(Group):
         section="Folders",
         widget="folder",
         must_be="given",
-        help=f"Gets the sub-folders {IMAGES}, {REGULARISATION} and {VALIDATION}. Nothing that is there is replaced, "
-        "and your own pictures stay where they are.",
+        help=f"The sub-folders {IMAGES}, {REGULARISATION} and {VALIDATION} are created here. Existing files are never "
+        "replaced, and your own pictures stay where they are.",
     )
 
 
@@ -73,8 +78,8 @@ class Sharing(Group):
         ge=0,
         label="Training steps per concept per epoch",
         section="Repeats and validation",
-        help="Balances concepts: each gets repeats such that an epoch shows about so many pictures of it. 0 leaves the "
-        "repeats as they are.",
+        help="Balances concepts by setting their repeats so that an epoch shows about this many pictures of each. 0 "
+        "keeps the repeats as they are.",
     )
     validation_split: float = option(
         0.0,
@@ -82,11 +87,15 @@ class Sharing(Group):
         le=0.9,
         label="Validation split",
         section="Repeats and validation",
-        help=f"Share of each concept's pictures that is put into the sub-folder {VALIDATION} instead, to see how the "
-        "model does on what it has not learned: 0.1 is a tenth.",
+        help=f"Share of each concept's pictures that go into the sub-folder {VALIDATION} instead, to check the model "
+        "on pictures it was not trained on: 0.1 is a tenth.",
     )
     seed: int = option(
-        0, ge=0, label="Seed", section="Repeats and validation", help="Another one chooses other pictures to validate."
+        0,
+        ge=0,
+        label="Seed",
+        section="Repeats and validation",
+        help="A different seed selects different pictures for validation.",
     )
 
 
@@ -109,7 +118,9 @@ class Settings(JobSettings):
             text = str(self.values()[name])
             if unfit := sorted(set(text) & set(UNFIT)):
                 yield Failure(
-                    f"{label} is {text!r}, but no folder's name can hold {unfit[0]!r}.", "Leave that out.", name
+                    f"{label} is {text!r}, but a folder name cannot contain {unfit[0]!r}.",
+                    "Remove that character.",
+                    name,
                 )
                 return
         if layout.reg_data_dir and not Path(layout.reg_data_dir).is_dir():
@@ -157,6 +168,6 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
     destination = Path(settings.layout.destination)
     outcome, words = copy_all(settings, destination, plan.copies, settings.converting, run, report)
     if outcome[0] == "done":
-        words += f" Choose {destination / IMAGES} as Image folder."
+        words += f" Choose {destination / IMAGES} as the Image folder."
     report.result(words, lines if outcome[0] == "done" else [])
     return outcome

@@ -42,7 +42,7 @@ class Pictures(PictureFolder):
         PictureFolder,
         "train_data_dir",
         label="Image folder",
-        help="The folder that holds the pictures. Their latents are written beside them.",
+        help="The folder with the pictures. The latents are written next to them.",
     )
 
 
@@ -51,22 +51,22 @@ class Encoding(Group):
         SourceModel,
         MODEL_OPTION,
         section=MODEL,
-        help="The model that will be trained. Of it, only the VAE is loaded.",
+        help="The model you will train. Only its VAE is loaded.",
     )
     vae: str = like(SourceModel, "vae", section=MODEL, label="VAE (Optional: Path to checkpoint of vae)")
     mixed_precision: Literal["no", "fp16", "bf16"] = like(
-        Hardware, "mixed_precision", section=MODEL, not_yet={}, help="As the training will have it."
+        Hardware, "mixed_precision", section=MODEL, not_yet={}, help="The same as you will train with."
     )
     sdxl_no_half_vae: bool = like(Sdxl, "sdxl_no_half_vae", section=MODEL, applies_when=None)
     batch_size: int = option(
-        1, ge=1, le=32, label="Batch size", section=MODEL, help="Pictures that are encoded together."
+        1, ge=1, le=32, label="Batch size", section=MODEL, help="How many pictures to encode at once."
     )
     skip_existing: bool = option(
         True,
         label="Skip existing",
         section=MODEL,
-        help="Leave latents as they are that were made of the same picture by the same VAE in the same size. Off: "
-        "encode every picture anew.",
+        help="Keep latents that were made from the same picture with the same VAE at the same size. Off: encode every "
+        "picture again.",
     )
 
 
@@ -78,10 +78,10 @@ class Sizes(Group):
     bucket_reso_steps: int = like(Dataset, "bucket_reso_steps", section=SIZES)
     bucket_no_upscale: bool = like(Dataset, "bucket_no_upscale", section=SIZES)
     flip_aug: bool = like(
-        Dataset, "flip_aug", section=SIZES, help="Encode every picture mirrored too, for training with it."
+        Dataset, "flip_aug", section=SIZES, help="Also encode every picture mirrored, for training with this option."
     )
     masked_loss: bool = like(
-        Dataset, "masked_loss", section=SIZES, help="Keep the masks with the latents, for training with it."
+        Dataset, "masked_loss", section=SIZES, help="Save the masks with the latents, for training with this option."
     )
     mask_dir: str = like(Dataset, "mask_dir", section=SIZES)
 
@@ -90,15 +90,16 @@ class Listing(Group):
     in_json: str = like(
         Merging,
         "in_json",
-        help="A metadata file whose captions and tags are kept; empty for the one to write, where it is there.",
+        help="A metadata file whose captions and tags are kept. Leave empty to start from the file to write, if it "
+        "exists.",
     )
     out_json: str = option(
         "",
         label="Metadata file to write",
         section=METADATA,
         widget="file",
-        help="The JSON file for fine-tuning that gets each picture's size in training; empty for none. One that is "
-        "there is kept as a .bak file.",
+        help="The JSON file for fine-tuning that records each picture's training size. Leave empty for none. An "
+        "existing file is kept as a .bak file.",
     )
     full_path: bool = like(Merging, "full_path")
 
@@ -116,10 +117,10 @@ class Settings(JobSettings):
         listing = self.listing
         if self.pictures.recursive and listing.out_json and not listing.full_path:
             yield Failure(
-                "Pictures of several folders may have the same name.", "Turn on Use full path as well.", "full_path"
+                "Pictures in different folders may have the same name.", "Also turn on Use full path.", "full_path"
             )
         if listing.in_json and not listing.out_json:
-            yield Failure("Metadata file to write is empty.", "Fill it in, or empty the other.", "out_json")
+            yield Failure("Metadata file to write is empty.", "Fill it in, or clear the other one.", "out_json")
         if listing.in_json and not Path(listing.in_json).is_file():
             yield Failure(f"There is no file {listing.in_json}.", "Correct the path.", "in_json")
         if self.sizes.masked_loss and self.sizes.mask_dir and not Path(self.sizes.mask_dir).is_dir():
@@ -135,12 +136,12 @@ class Settings(JobSettings):
                 yield Failure(problem.what, problem.mend, problem.option)
         if found and found.channels != 4:
             yield Failure(
-                f"This is {found.title}, of whose pictures a run needs more than latents.",
-                "Choose an ordinary model, or let the training encode.",
+                f"This is {found.title}: training it needs more from each picture than its latents.",
+                "Choose a standard model, or let the training run encode the pictures.",
                 MODEL_OPTION,
             )
         if found and found.kind == "denoiser" and not self.encoding.vae:
-            yield Failure("This file holds a denoiser without a VAE.", "Choose the file of the VAE as well.", "vae")
+            yield Failure("This file contains no VAE.", "Also choose a VAE file.", "vae")
 
     def model_found(self) -> Found | None:
         """What the model is; None where only its lists on the hub, or torch, can tell."""
@@ -221,7 +222,7 @@ def work(settings: Settings, run: RunFolder, report: Report) -> Outcome:
         report.warn(sentence)
     said = f"Latents of {counted(kept.written, 'picture')} written"
     if ready := len(pictures.items) - kept.written:
-        said += f", {ready} were there"
+        said += f", {ready} already existed"
     if listing.out_json:
         for item, place in zip(pictures.items, pictures.places, strict=True):
             name = str(item.picture) if listing.full_path else item.picture.stem

@@ -46,7 +46,7 @@ class FlorenceModel(Group):
         label="Model",
         section=MODEL,
         widget="path",
-        help="A name of the Hugging Face hub, or a folder with the model's files.",
+        help="A Hugging Face model name, or a folder with the model's files.",
         suggestions=tuple(f"florence-community/Florence-2-{size}" for size in ("base", "large", "base-ft", "large-ft")),
         must_be="given",
     )
@@ -54,7 +54,7 @@ class FlorenceModel(Group):
         "<MORE_DETAILED_CAPTION>",
         label="Prompt",
         section=MODEL,
-        help="What is asked of the model: one of its tasks, such as a short or a long caption.",
+        help="The task to give the model, such as a short or a long caption.",
         suggestions=("<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>"),
         must_be="given",
     )
@@ -66,7 +66,7 @@ class ChatModel(Group):
         label="Model",
         section=MODEL,
         widget="path",
-        help="A name of the Hugging Face hub, or a folder with the model's files.",
+        help="A Hugging Face model name, or a folder with the model's files.",
         suggestions=("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2-VL-2B-Instruct"),
         must_be="given",
     )
@@ -74,7 +74,7 @@ class ChatModel(Group):
         GOOD_PROMPTS[0],
         label="Prompt",
         section=MODEL,
-        help="What is asked of the model, with each picture.",
+        help="The instruction given to the model with each picture.",
         suggestions=GOOD_PROMPTS,
         must_be="given",
     )
@@ -87,9 +87,11 @@ class LongDecoding(Decoding):
         le=4096,
         label="Max length",
         section=WORDS,
-        help="Most tokens of a caption, some three for two words.",
+        help="Maximum number of tokens per caption; about three tokens for two words.",
     )
-    min_length: int = option(0, ge=0, le=4096, label="Min length", section=WORDS, help="Fewest tokens of a caption.")
+    min_length: int = option(
+        0, ge=0, le=4096, label="Min length", section=WORDS, help="Minimum number of tokens per caption."
+    )
 
 
 class _Asked(SentenceSettings):
@@ -159,7 +161,7 @@ def chat(settings: ChatSettings, run: RunFolder, report: Report) -> Outcome:
 def refuse_other_kinds(describer: Describer, source: str) -> None:
     """Raises Failure where the model is not one whose pictures take as many tokens as they have patches."""
     if not hasattr(describer.image_processor, "merge_size") or not describer.tokenizer.chat_template:
-        raise Failure(f"{source} is no chat model of Qwen-VL's kind.", "Choose another model.", "model_id")
+        raise Failure(f"{source} is not a Qwen-VL chat model.", "Choose another model.", "model_id")
 
 
 def asked(describer: Describer, pictures: Sequence[Image.Image], prompt: str) -> dict[str, Any]:

@@ -80,11 +80,11 @@ class Tagger:
         given, answer = self._session.get_inputs()[0], self._session.get_outputs()[0]
         channels, side = (1, 2) if self.by_likelihood else (3, 1)
         if len(given.shape) != 4 or given.shape[channels] != 3:
-            raise Failure(f"{model} takes pictures of shape {given.shape}.", "Choose a WD14 tagger.", "repo_id")
+            raise Failure(f"{model} expects pictures of shape {given.shape}.", "Choose a WD14 tagger.", "repo_id")
         if isinstance(answer.shape[-1], int) and answer.shape[-1] != len(self.tags):
             raise Failure(
-                f"{model} knows {answer.shape[-1]} tags, {tags.name} lists {len(self.tags)}.",
-                "Take both files from one model.",
+                f"{model} has {answer.shape[-1]} tags, but {tags.name} lists {len(self.tags)}.",
+                "Use both files from the same model.",
                 "repo_id",
             )
         size = given.shape[side]
@@ -132,7 +132,7 @@ def read_mapping(file: Path) -> list[Tag]:
     except (OSError, KeyError, TypeError, ValueError, AttributeError):
         raise _no_list(file, "it needs a tag and a category for each number") from None
     if first < 0 or last >= MOST_NUMBERS * len(tags):  # a list with a place for each number might fill the memory
-        raise _no_list(file, f"it lists {len(tags)}, and numbers them from below 0 or far beyond that")
+        raise _no_list(file, f"it lists {len(tags)} tags, but numbers them from below 0 or far beyond that")
     return [tags.get(number, UNLISTED) for number in range(last + 1)]
 
 
@@ -160,4 +160,4 @@ def _tag(name: object, category: str) -> Tag:
 
 
 def _no_list(file: Path, why: str) -> Failure:
-    return Failure(f"{file} is no list of tags: {why}.", "Download it again.", "repo_id")
+    return Failure(f"{file} is not a tag list: {why}.", "Download it again.", "repo_id")

@@ -39,14 +39,14 @@ class Tagging(Group):
         "SmilingWolf/wd-swinv2-tagger-v3",
         label="Repo ID",
         section=TAGGER,
-        help="The tagger: a name of the Hugging Face hub, or a folder with model.onnx and selected_tags.csv. "
-        "cl_tagger has its folder within the hub behind the name.",
+        help="The tagger: a Hugging Face model name, or a folder with model.onnx and selected_tags.csv. For "
+        "cl_tagger, add its folder within the repository after the name.",
         widget="path",
         suggestions=(*PUBLISHED, "cella110n/cl_tagger/cl_tagger_1_02"),
         must_be="given",
     )
     batch_size: int = option(
-        1, ge=1, le=256, label="Batch size", section=TAGGER, help="Pictures that are looked at together."
+        1, ge=1, le=256, label="Batch size", section=TAGGER, help="How many pictures to process at once."
     )
     general_threshold: float = option(
         0.35,
@@ -56,7 +56,7 @@ class Tagging(Group):
         widget="slider",
         label="General threshold",
         section=TAGS,
-        help="How sure the tagger has to be of a tag. Lower gives more tags, and more wrong ones.",
+        help="How confident the tagger must be in a tag. Lower values give more tags, and more wrong ones.",
     )
     character_threshold: float = option(
         0.35,
@@ -66,7 +66,7 @@ class Tagging(Group):
         widget="slider",
         label="Character threshold",
         section=TAGS,
-        help="The same for names of characters; 0.85 leaves hardly a wrong one.",
+        help="The same for character names; at 0.85 hardly any are wrong.",
     )
     other_threshold: float = option(
         0.35,
@@ -76,20 +76,20 @@ class Tagging(Group):
         widget="slider",
         label="Threshold of other tags",
         section=TAGS,
-        help="The same for tags of artists, copyright, meta and models, which cl_tagger knows.",
+        help="The same for artist, copyright, meta and model tags, which cl_tagger has.",
         also=("copyright_threshold", "artist_threshold", "meta_threshold", "model_threshold"),
     )
     undesired_tags: str = option(
         "",
         label="Undesired tags",
         section=TAGS,
-        help="Tags never to write, between separators, with underscores or without.",
+        help="Tags to leave out, divided by the caption separator, with or without underscores.",
     )
     always_first_tags: str = option(
         "",
         label="Tags that always come first",
         section=TAGS,
-        help="Where one of these is found, it goes to the front, in this order: 1girl, 1boy.",
+        help="Tags that go to the front when they are found, in this order, such as 1girl, 1boy.",
     )
     tag_replacement: str = option(
         "",
@@ -101,37 +101,40 @@ class Tagging(Group):
         True,
         label="Remove underscore",
         section=TAGS,
-        help="Blanks for underscores, except in emoticons such as ^_^.",
+        help="Replace underscores with spaces, except in emoticons such as ^_^.",
     )
     character_tag_expand: bool = option(
         False,
         label="Character tag expand",
         section=TAGS,
-        help="name_(series) becomes two tags: name, series.",
+        help="Split name_(series) into two tags: name, series.",
     )
     character_tags_first: bool = option(
-        False, label="Character tags first", section=TAGS, help="Names of characters before all other tags."
+        False, label="Character tags first", section=TAGS, help="Put character names before all other tags."
     )
     caption_separator: str = option(
-        ", ", label="Caption separator", section=TAGS, help="What stands between two tags.", must_be="given"
+        ", ", label="Caption separator", section=TAGS, help="What separates two tags.", must_be="given"
     )
     append_tags: bool = option(
         False,
         label="Append TAGs",
         section=TAGS,
-        help="Add to the captions that there are what they lack, without prefix and postfix.",
+        help="Add missing tags to existing captions, without prefix and postfix.",
     )
     use_rating_tags: bool = option(
-        False, label="Use rating tags", section=RATING, help="The likeliest rating, such as sensitive, as first tag."
+        False, label="Use rating tags", section=RATING, help="Put the most likely rating, such as sensitive, first."
     )
     use_rating_tags_as_last_tag: bool = option(
-        False, label="Use rating tags as last tag", section=RATING, help="The likeliest rating as last tag."
+        False, label="Use rating tags as last tag", section=RATING, help="Put the most likely rating last."
     )
     use_quality_tags: bool = option(
-        False, label="Use quality tags", section=RATING, help="The likeliest quality as first tag, where it is known."
+        False,
+        label="Use quality tags",
+        section=RATING,
+        help="Put the most likely quality tag first, if the tagger has one.",
     )
     frequency_tags: bool = option(
-        True, label="Show tags frequency", section=RATING, help="At the end, how many pictures have each tag."
+        True, label="Show tags frequency", section=RATING, help="At the end, show how many pictures have each tag."
     )
 
 
@@ -272,8 +275,8 @@ def replacements_in(text: str) -> dict[str, str]:
         names = [name.replace("\\,", ",").replace("\\;", ";").strip() for name in re.split(r"(?<!\\),", pair)]
         if len(names) != 2 or not names[0]:
             raise Failure(
-                f'Tag replacement has "{pair.strip()}", which is not one tag, a comma, and one tag.',
-                r"Write old,new;old,new, with \, for a comma within a tag.",
+                f'Tag replacement contains "{pair.strip()}", which is not a tag, a comma and another tag.',
+                r"Enter old,new;old,new, with \, for a comma within a tag.",
                 "tag_replacement",
             )
         table[names[0]] = names[1]

@@ -44,7 +44,7 @@ def test_pictures_are_captioned_in_two_goes_mended_and_trained_on(open_page, tmp
     page.page.locator("#caption-blip-start").click()
     page.wait_for_status("Done")
     expect(overview).to_contain_text(
-        f"{PICTURES - len(captions)} captions written, {len(captions)} pictures had one before."
+        f"{PICTURES - len(captions)} captions written, {len(captions)} pictures already had one."
     )
     assert len(list(folder.glob("*.txt"))) == PICTURES
     assert {file: file.read_text() for file in captions} == captions

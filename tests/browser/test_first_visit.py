@@ -217,7 +217,9 @@ def test_an_old_settings_file_opens_and_is_saved_whole(open_page, tmp_path: Path
     page.page.locator("#settings-path textarea, #settings-path input").fill(str(tmp_path / "old.json"))
     page.button("Load").click()
     expect(page.page.locator("#said")).to_contain_text("Loaded old.json")
-    expect(page.page.locator("#said")).to_contain_text("waiting for sending files to Hugging Face: Async upload (true)")
+    expect(page.page.locator("#said")).to_contain_text(
+        "not supported yet (uploading to Hugging Face): Async upload (true)"
+    )
     expect(page.page.locator("#said")).to_contain_text('a_key_of_tomorrow ("kept")')
     shown = {option: page.value(option) for option in SHOWN}
     assert {k: float(v) if k.endswith("_lr") else v for k, v in shown.items()} == {
@@ -236,5 +238,5 @@ def test_an_old_settings_file_opens_and_is_saved_whole(open_page, tmp_path: Path
     (tmp_path / "broken.json").write_text('{"epoch": ')
     page.page.locator("#settings-path textarea, #settings-path input").fill(str(tmp_path / "broken.json"))
     page.button("Load").click()
-    expect(page.page.locator("#said")).to_contain_text("cut off or edited wrongly")
+    expect(page.page.locator("#said")).to_contain_text("cut off or have an editing mistake")
     assert page.value("output_name") == "portrait"  # the form stays as it was

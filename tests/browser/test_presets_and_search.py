@@ -39,7 +39,7 @@ def test_a_preset_is_looked_at_applied_and_undone(open_page):
     expect(changes(page)).to_contain_text("2 options differ")
     choose(page, "Low memory")
     preview = page.page.locator("#preset-preview")
-    expect(preview).to_contain_text("small graphics card")
+    expect(preview).to_contain_text("GPU with little memory")
     expect(preview.locator("tr", has_text="Network Rank").locator("td")).to_have_text(["Network Rank", "8", "16"])
     expect(preview.locator("tr", has_text="Epoch").locator("td")).to_have_text(["Epoch", "3", "10"])
     assert page.value("network_dim") == "8"  # only looked at
@@ -89,7 +89,9 @@ def test_ones_own_presets_are_saved_renamed_deleted_and_imported(open_page, runs
     page.field("epoch").fill("4")
     expect(page.page.locator("#preset-preview td")).to_have_text(["Epoch", "4", "3"])  # the preview follows the form
     page.button("Save as preset").click()  # not over the old one without a word
-    expect(page.page.locator("#preset-question")).to_contain_text("You have a preset “Cats” already. Replace it?")
+    expect(page.page.locator("#preset-question")).to_contain_text(
+        "You already have a preset “Cats” already. Replace it?"
+    )
     page.button("No").click()
     expect(page.page.locator("#preset-question")).to_be_hidden()
     assert json.loads((mine / "Cats.json").read_text())["epoch"] == 3
@@ -97,7 +99,7 @@ def test_ones_own_presets_are_saved_renamed_deleted_and_imported(open_page, runs
     page.button("Rename").click()
     page.page.locator("#preset-new-name :is(textarea, input)").fill("../All cats")
     page.button("Yes").click()
-    expect(page.page.locator("#said")).to_contain_text("cannot be a file's name")
+    expect(page.page.locator("#said")).to_contain_text("cannot be used as a file name")
     page.button("Rename").click()
     page.page.locator("#preset-new-name :is(textarea, input)").fill("All cats")
     page.button("Yes").click()
@@ -112,7 +114,9 @@ def test_ones_own_presets_are_saved_renamed_deleted_and_imported(open_page, runs
 
     (tmp_path / "from a friend.json").write_text('{"network_dim": 64, "output_dir": "D:/loras"}')
     page.page.locator("#preset-file input[type=file]").set_input_files(tmp_path / "from a friend.json")
-    expect(page.page.locator("#said")).to_contain_text("Left out of the preset, for it is yours to say: Output")
+    expect(page.page.locator("#said")).to_contain_text(
+        "Left out of the preset, because these are personal settings: Output"
+    )
     expect(page.page.locator("#preset-preview")).to_contain_text("Network Rank")
     page.screenshot("preset of one's own")
 
@@ -125,7 +129,7 @@ def test_the_search_finds_by_label_older_label_key_choice_and_help_and_leads_to_
     assert search(page, "lora network rank")[0] == "Network Rank (Dimension)"  # an older label
     assert search(page, "adamw8bit")[0] == "Optimizer"
     search(page, "anima qwen3")
-    assert "No field: it waits for Anima models" in hits(page)
+    assert "No field: not supported yet (Anima models)" in hits(page)
     search(page, "model_list")
     assert "No field: it has no meaning here" in hits(page)
     assert search(page, "xyzzy") == []

@@ -89,10 +89,10 @@ BESIDE_OTHERS = {"LR number of cycles", "LR power", "Multires noise iterations",
 """They have a meaning, and a field, only where another option has a certain value."""
 
 WITHOUT_A_FIELD = {
-    "Show timesteps": "waits for showing the timesteps",
-    "Train LoRA GGPO": "waits for GGPO",
-    "CrossAttention": "maps: PyTorch's own attention",
-    "Memory efficient attention": "maps: PyTorch's own attention",
+    "Show timesteps": "not supported yet (a preview of the timesteps)",
+    "Train LoRA GGPO": "not supported yet (GGPO)",
+    "CrossAttention": "covered by PyTorch's own attention",
+    "Memory efficient attention": "covered by PyTorch's own attention",
 }
 """What the search says of them in place of a field."""
 

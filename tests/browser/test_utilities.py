@@ -54,8 +54,10 @@ def test_a_folder_is_captioned_stopped_and_gone_on_with(open_page, folder: Path,
     page.button("Resume").click()
     page.wait_for_status("Done")
     assert len(list(folder.glob("*.txt"))) == PICTURES
-    expect(overview).to_contain_text(f"{PICTURES - done} captions written, {done} pictures had one before, 1 left out.")
-    expect(overview.locator(".left-out")).to_contain_text("broken.png is no picture that can be read")
+    expect(overview).to_contain_text(
+        f"{PICTURES - done} captions written, {done} pictures already had one, 1 left out."
+    )
+    expect(overview.locator(".left-out")).to_contain_text("broken.png is not a picture that can be read")
     overview.get_by_text(f"Tags of {PICTURES} pictures").click()
     expect(overview).to_contain_text(f"1girl: {PICTURES}")
     page.screenshot("captioning done")

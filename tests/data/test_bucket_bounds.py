@@ -59,12 +59,12 @@ def test_the_check_says_so(settings: TrainingSettings):
     assert [(problem.option, problem.what) for problem in told.problems] == [
         (
             "min_bucket_reso",
-            "Minimum bucket resolution 100 is no multiple of 64, the Bucket resolution steps: 64 is taken, as in "
+            "Minimum bucket resolution 100 is not a multiple of 64, the Bucket resolution steps: 64 is used, as in "
             "sd-scripts.",
         ),
         (
             "max_bucket_reso",
-            "Maximum bucket resolution 1000 is no multiple of 64, the Bucket resolution steps: 1024 is taken, as in "
+            "Maximum bucket resolution 1000 is not a multiple of 64, the Bucket resolution steps: 1024 is used, as in "
             "sd-scripts.",
         ),
     ]
@@ -82,4 +82,4 @@ def test_of_a_dataset_config_it_is_said_beside_its_field(settings: TrainingSetti
     )
     (problem,) = check(settings.with_values({"dataset_config": str(tmp_path / "d.toml")})).problems
     assert problem.option == "dataset_config"
-    assert "100 is no multiple of 64" in problem.what
+    assert "100 is not a multiple of 64" in problem.what

@@ -15,7 +15,9 @@ from engine.data.training_set import training_set
 from engine.failure import Failure
 from engine.settings.convert import convert
 from engine.settings.files import parse_settings
-from engine.settings.training import TrainingSettings
+from engine.settings.kohya_json import from_kohya, to_kohya
+from engine.settings.training import TrainingSettings, training_options
+from tests.pictures import draw_pictures
 
 
 @pytest.fixture
@@ -100,20 +102,32 @@ def test_a_list_that_cannot_be_read_is_told(folder: Path):
             training_set(settings)
 
 
-@pytest.mark.shows("image_folder")
 def test_fine_tuning_learns_from_a_folder_without_sub_folders(folder: Path):
-    settings = TrainingSettings(method="finetune").with_values({"image_folder": str(folder), "dataset_repeats": 4})
+    settings = TrainingSettings(method="finetune").with_values({"train_data_dir": str(folder), "dataset_repeats": 4})
     found = training_set(settings).items
     assert [(item.picture.name, item.repeats) for item in found] == [("a.png", 4), ("b.jpg", 4), ("c.d.webp", 4)]
     assert captions_of(found) == ["from beside", "", ""]
-    (folder / "empty").mkdir()
-    with pytest.raises(Failure, match="no pictures in"):
-        training_set(settings.with_values({"image_folder": str(folder / "empty")}))
-    with pytest.raises(Failure, match="no folder"):
-        training_set(settings.with_values({"image_folder": str(folder / "gone")}))
-    # Other methods do not know it.
-    with pytest.raises(Failure, match="No image folder"):
-        training_set(settings.model_copy(update={"method": "lora"}))
+    # Other methods do not.
+    assert not training_set(settings.model_copy(update={"method": "lora"})).items
+
+
+def test_fine_tuning_learns_from_numbered_sub_folders_where_there_are_such(folder: Path):
+    draw_pictures(folder / "3_cat", 2)
+    settings = TrainingSettings(method="finetune").with_values({"train_data_dir": str(folder), "dataset_repeats": 4})
+    assert [item.repeats for item in training_set(settings).items] == [3, 3]
+
+
+def test_the_image_folder_of_kohyas_fine_tuning_tab_is_the_one_that_every_tab_has(folder: Path):
+    """One field on the page, filled from whichever key a file has; kohya_ss finds it again under its own."""
+    loaded = from_kohya({"image_folder": str(folder), "dataset_repeats": "4"}).settings.for_method("finetune")
+    assert loaded.folders.train_data_dir == str(folder)
+    assert len(training_set(loaded).items) == 3
+    elsewhere = loaded.with_values({"train_data_dir": "/elsewhere"})
+    assert to_kohya(elsewhere)["image_folder"] == "/elsewhere"
+    assert not loaded.with_values({"train_data_dir": ""}).folders.train_data_dir
+    assert from_kohya({"image_folder": "a", "train_data_dir": "b"}).settings.folders.train_data_dir == "b"
+    shown = [item for item in training_options() if item.acts and item.is_for("finetune")]
+    assert [item.name for item in shown if item.short_label == "Image folder"] == ["train_data_dir"]
 
 
 A_LORAS = """

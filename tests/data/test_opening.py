@@ -64,8 +64,8 @@ def test_postscript_under_a_pictures_name_is_not_run(
     picture.write_bytes(content)
     assert examine(picture).left_out == "it is not a picture that can be read"
     assert look(picture).unreadable == "it is not a picture that can be read"
-    assert list(decoded_ahead([picture], upright, 1)) == [(picture, "is no picture that can be read")]
-    assert manual.read_page(str(picture), ".txt").problem == f"{picture.name} is no picture that can be read."
+    assert list(decoded_ahead([picture], upright, 1)) == [(picture, "is not a picture that can be read")]
+    assert manual.read_page(str(picture), ".txt").problem == f"{picture.name} is not a picture that can be read."
     assert manual.Page(picture, "").image() is None
     with pytest.raises(Image.UnidentifiedImageError):
         read_upright(picture, (64, 64))
@@ -125,7 +125,7 @@ def test_what_is_no_file_is_told_and_not_waited_for(make: str, tmp_path: Path) -
     else:
         picture.mkdir()
     assert examine(picture).left_out == (
-        "it is a folder" if make == "folder" else "it is a device or a pipe and no file"
+        "it is a folder" if make == "folder" else "it is a device or a pipe, not a file"
     )
 
 
@@ -142,14 +142,14 @@ def test_kinds_that_pillow_takes_whole_are_bounded_before_it_does(begin: bytes, 
     picture = tmp_path / "huge.png"
     picture.write_bytes(begin)
     os.truncate(picture, opening.READ_WHOLE + 1)  # a file with a hole takes no room on the disk
-    assert examine(picture).left_out == "it has 256 MB, and no more than 256 MB of it are read"
+    assert examine(picture).left_out == "it is 256 MB, and at most 256 MB can be read"
 
 
 def test_any_other_is_bounded_as_well(tmp_path: Path) -> None:
     picture = tmp_path / "huge.png"
     picture.write_bytes(png_of_size(64, 64))
     os.truncate(picture, opening.LARGEST_FILE * 2)
-    assert examine(picture).left_out == "it has 3,072 MB, and no more than 1,536 MB of it are read"
+    assert examine(picture).left_out == "it is 3,072 MB, and at most 1,536 MB can be read"
 
 
 def test_pictures_are_opened_in_one_place() -> None:

@@ -236,8 +236,8 @@ def test_the_switch_agrees_with_the_model(
 @pytest.mark.parametrize(
     ("name", "flags", "blocks", "why"),
     [
-        ("sd2-inpainting", "--img {junk}", True, 'junk.png", which --img names, cannot be read'),
-        ("sd2-inpainting", "--img nowhere.png", True, 'nowhere.png", which --img names, cannot be read'),
+        ("sd2-inpainting", "--img {junk}", True, 'junk.png" given by --img: '),
+        ("sd2-inpainting", "--img nowhere.png", True, 'nowhere.png" given by --img: '),
         ("sd2-inpainting", "--img {picture} --mask {mask}", False, ""),
         ("sd2-inpainting", "--mask {mask}", False, "--mask without --img changes nothing"),
         ("sd2-depth", "--img {picture} --mask {mask}", False, "fills in no masks, so --mask changes nothing"),

@@ -144,7 +144,7 @@ def test_what_is_no_file_is_said_and_not_waited_for(make: str, tmp_path: Path) -
     if make in ("pipe", "device"):
         settings = TrainingSettings().with_values({"pretrained_model_name_or_path": str(file)})
         found = {problem.option: problem.what for problem in check_model(settings)}
-        assert found["pretrained_model_name_or_path"] == f'"{file}" is a device or a pipe and no file.'
+        assert found["pretrained_model_name_or_path"] == f'"{file}" is a device or a pipe, not a file.'
 
 
 @pytest.mark.parametrize("typed", ["~nobody/x.safetensors", "x" * 5000, "a\0b", "", "~", "loop", "\ud800"])

@@ -198,7 +198,7 @@ def test_a_model_that_moved_is_asked_for_at_its_new_place(hub: Hub, files: Path)
 
 @pytest.mark.parametrize("within", ["", "vae"])
 def test_a_vae_of_the_hub_comes_alone_and_its_bytes_are_told(hub: Hub, files: Path, tmp_path: Path, within: str):
-    """Of a repository that holds nothing else, or of a whole model's."""
+    """Of a repository that contains nothing else, or of a whole model's."""
     own = tmp_path / "vae"
     shutil.copytree(MODEL_FOLDER / "vae", own)
     (own / "sdxl_vae.safetensors").write_bytes(b"x" * 1000)

@@ -56,7 +56,7 @@ def test_a_file_without_vae_takes_the_one_that_is_named(
         assert said == []
         same_answer(loaded(file, vae=str(MODEL_FOLDER))[1], loaded(MODEL_FOLDER)[1])
     else:
-        assert said == ["The model's file has no VAE in it."]
+        assert said == ["The model's file contains no VAE."]
         with pytest.raises(Failure, match=r"model\.safetensors has no VAE in it"):
             loaded(file)
 

@@ -98,7 +98,7 @@ def test_a_kind_that_is_not_known_is_called_what_it_calls_itself(
     save_file({"blocks.0.weight": torch.zeros(2)}, tmp_path / "m.safetensors", metadata)
     settings = TrainingSettings().with_values({MODEL: str(tmp_path / "m.safetensors")})
     (problem,) = [problem for problem in check_model(settings) if problem.option == MODEL]
-    assert problem.what == f"This file holds no model that is known here{said}"
+    assert problem.what == f"This file contains no model that Darkroom knows{said}"
     assert len(name_told({"modelspec.architecture": "x" * 10_000})) == 60
 
 

@@ -57,7 +57,7 @@ def test_our_own_command_may_lay_options_over_a_file(tmp_path: Path):
     s = read_settings(tmp_path / "run.txt").settings
     assert (s.network.network_dim, s.optimizer.epoch, s.dataset.flip_aug) == (64, 7, True)
     (tmp_path / "round.txt").write_text("python -m engine train round.txt\n")
-    with pytest.raises(SettingsFileError, match="holds a command again"):
+    with pytest.raises(SettingsFileError, match="contains another command"):
         read_settings(tmp_path / "round.txt")
 
 
@@ -141,7 +141,7 @@ def test_a_command_of_ours_says_what_is_trained(method: Any):
 def test_a_whole_model_is_not_written_as_a_command_for_a_lora():
     settings = TrainingSettings().for_method("dreambooth")
     for target in ("sd-scripts-command", "kohya-toml"):
-        with pytest.raises(SettingsFileError, match="for a LoRA alone"):
+        with pytest.raises(SettingsFileError, match="only be written for a LoRA"):
             convert(settings, target)
-    assert "open it on its tab" in convert(settings, "kohya-json").notes[0]
+    assert "open this one on the matching tab" in convert(settings, "kohya-json").notes[0]
     assert parse_settings(convert(settings, "darkroom").text).settings == settings

@@ -56,18 +56,18 @@ def test_folders_named_repeats_words_are_one_image_folder():
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("/data/img/2_dog", "/data/other/2_dog", "the folders lie in"),
-        ("/data/img/2_dog", "/data/img/dogs", "/data/img/dogs is to be renamed 2_dog"),
-        ("num_repeats = 10", "num_repeats = 3", "is to be renamed 3_sks cat"),
+        ("/data/img/2_dog", "/data/other/2_dog", "the folders are in"),
+        ("/data/img/2_dog", "/data/img/dogs", "Rename /data/img/dogs to 2_dog"),
+        ("num_repeats = 10", "num_repeats = 3", "Rename /data/img/10_sks cat to 3_sks cat"),
         ("num_repeats = 2\n", "num_repeats = 2\nkeep_tokens = 2\n", "keep_tokens differs between the image folders"),
-        ("batch_size = 4", "batch_size = 4\nnetwork_multiplier = 0.5", "network_multiplier of the dataset config"),
+        ("batch_size = 4", "batch_size = 4\nnetwork_multiplier = 0.5", "no option here for network_multiplier"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_said_is_told_and_kept(old: str, new: str, sentence: str):
     assert old in TWO_CONCEPTS
     loaded = parse_settings(TWO_CONCEPTS.replace(old, new), "data.toml")
     assert sentence in " ".join(loaded.report())
-    assert "Chosen as Dataset config file, it is followed whole." in loaded.report()
+    assert "To use all of it, choose it as the Dataset config file." in loaded.report()
     assert "datasets" in to_kohya(loaded.settings)
 
 
@@ -106,8 +106,11 @@ def test_alpha_mask_of_some_folders_alone_is_followed_where_the_config_is():
     assert text != TWO_CONCEPTS
     loaded = parse_settings(text, "data.toml")
     assert not loaded.settings.dataset.masked_loss
-    assert "alpha_mask differs between the image folders, and is one for all here: not set." in loaded.report()
-    assert "Chosen as Dataset config file, it is followed whole." in loaded.report()
+    assert (
+        "alpha_mask differs between the image folders, but there is only one value for all of them here: not set."
+        in loaded.report()
+    )
+    assert "To use all of it, choose it as the Dataset config file." in loaded.report()
 
 
 def test_windows_folders_are_told_apart_on_any_machine():
@@ -119,7 +122,7 @@ def test_a_folder_beside_the_listed_ones_is_told(tmp_path: Path):
     for name in ("1_cat", "5_secret"):
         (tmp_path / name).mkdir()
     text = f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{tmp_path / '1_cat'}'\n"
-    assert "holds 5_secret too" in " ".join(parse_settings(text, "data.toml").report())
+    assert "also contains 5_secret" in " ".join(parse_settings(text, "data.toml").report())
 
 
 def test_the_folders_that_are_there_are_written_and_come_back(tmp_path: Path):
@@ -141,8 +144,8 @@ def test_the_folders_that_are_there_are_written_and_come_back(tmp_path: Path):
 def test_what_a_dataset_config_does_not_say_is_listed(tmp_path: Path):
     converted = convert(TrainingSettings().with_values({"train_data_dir": "/gone", "network_dim": 64}), "dataset-toml")
     assert converted.notes == [
-        "/gone cannot be looked into on this machine, so its sub-folders are missing.",
-        "No image folder is listed: a sub-folder named REPEATS_WORDS is needed.",
+        "/gone cannot be read on this machine, so its sub-folders are missing.",
+        "No image folder is listed: it needs a sub-folder named REPEATS_WORDS.",
         "Not said by a dataset config: Network Rank (Dimension) (64).",
     ]
     with pytest.raises(SettingsFileError, match="Max resolution is 'wide'"):
@@ -156,4 +159,4 @@ def test_an_empty_or_odd_config_is_told(text: str):
 
 def test_a_folder_name_of_endless_digits_is_no_count_of_repeats():
     text = f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '/a/{'9' * 5000}_x'\n"
-    assert "is to be renamed 1_" in " ".join(parse_settings(text, "data.toml").report())
+    assert "to 1_" in " ".join(parse_settings(text, "data.toml").report())

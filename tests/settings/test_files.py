@@ -86,9 +86,9 @@ def test_keys_without_effect_are_listed_and_still_there_after_saving(tmp_path: P
     loaded = from_kohya(OLD_TUTORIAL | {"model_list": "custom", "flip_aug": True, "async_upload": "true"})
     assert loaded.bad == {}
     assert loaded.report() == [
-        "Kept, but waiting for sending files to Hugging Face: Async upload (true).",
-        'Kept, but without meaning here: Model list ("custom"). It remembers the entry chosen in kohya_ss\'s list of '
-        "models; Pretrained model name or path alone says which model.",
+        "Kept, but not supported yet (uploading to Hugging Face): Async upload (true).",
+        'Kept, but with no effect here: Model list ("custom"). It records which entry was picked in kohya_ss\'s '
+        "model list; here only Pretrained model name or path decides.",
         "Kept, but unknown to this version: a_key_of_tomorrow ([1, 2]).",
     ]
 
@@ -204,13 +204,14 @@ GROUPS = sorted({item.path[0] for item in training_options()})
 @given(st.data())
 @settings(max_examples=5, deadline=None)
 def test_every_option_is_saved_under_its_key_and_comes_back(group: str, data: st.DataObject):
-    items = [item for item in training_options() if item.path[0] == group]
+    # kohya_ss's second key for the image folder comes back as the first: tests/data/test_metadata_list.py
+    items = [item for item in training_options() if item.path[0] == group and item.name != "image_folder"]
     values = data.draw(st.fixed_dictionaries({item.name: another_value(item) for item in items}))
     changed = TrainingSettings().with_values(values)
     assert {name: changed.values()[name] for name in values} == values
     written = json.loads(json.dumps(to_kohya(changed)))
     before = to_kohya(TrainingSettings())
-    assert {key for key in written if written[key] != before[key]} == {item.kohya for item in items}
+    assert {key for key in written if written[key] != before[key]} == {item.kohya.key for item in items}
     loaded = from_kohya(written)
     assert loaded.bad == {}
     assert loaded.settings == changed
@@ -246,16 +247,16 @@ def test_a_wrong_value_is_reported_and_the_others_are_taken():
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b'{"epoch": 1', "cut off or edited wrongly"),
-        (b"[1, 2]", "holds a list, not a settings object"),
-        (b'"text"', "holds a text,"),
-        (b"5", "holds a number,"),
-        (b"null", "holds nothing,"),
+        (b'{"epoch": 1', "cut off or have an editing mistake"),
+        (b"[1, 2]", "contains a list, not a settings object"),
+        (b'"text"', "contains a text,"),
+        (b"5", "contains a number,"),
+        (b"null", "contains nothing,"),
         (b"\x89PNG\r\n", "not a text file"),
         (b"", "is not valid JSON"),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"name": "page", "version": "1.0", "scripts": {}}', "holds no setting that is known here"),
-        (b'{"last_node_id": 4, "nodes": [{"id": 1}], "links": []}', "holds no setting that is known here"),
+        (b'{"name": "page", "version": "1.0", "scripts": {}}', "contains no known setting"),
+        (b'{"last_node_id": 4, "nodes": [{"id": 1}], "links": []}', "contains no known setting"),
     ],
 )
 def test_a_broken_file_is_one_sentence(tmp_path: Path, content: bytes, sentence: str):
@@ -302,7 +303,7 @@ def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["", "  \n", "tensorboard --logdir x", "python extract.py --save_to b", "hello"])
 def test_text_that_holds_no_settings_is_said_to_hold_none(text: str):
-    with pytest.raises(SettingsFileError, match="The pasted text holds no settings and no training command"):
+    with pytest.raises(SettingsFileError, match="The pasted text contains neither settings nor a training command"):
         parse_settings(text, "The pasted text")
 
 
@@ -346,7 +347,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([item.kohya for item in training_options()]) | st.text(), json_values))
+@given(st.dictionaries(st.sampled_from([item.kohya.key for item in training_options()]) | st.text(), json_values))
 def test_no_dictionary_however_odd_breaks_the_reader(data: dict):
     loaded = from_kohya(data)
     assert from_kohya(to_kohya(loaded.settings)).settings == loaded.settings

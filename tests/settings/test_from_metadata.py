@@ -133,7 +133,7 @@ def test_the_kind_of_model_is_recognised_whatever_the_form_said_before(said: dic
 def test_a_kind_of_model_that_is_not_known_is_told_and_the_forms_stays():
     loaded, notes = from_metadata({"ss_base_model_version": "new"}, TrainingSettings().with_values({"sdxl": True}))
     assert loaded.settings.families.sdxl
-    assert "Its kind of model, new, is not known here." in notes
+    assert "Its base model version, new, is not known here." in notes
 
 
 def test_what_only_flux_has_is_read():
@@ -220,8 +220,8 @@ def test_what_is_the_users_own_stays_and_what_would_go_on_from_another_run_does_
     loaded, notes = from_metadata(said, base)
     assert changed(loaded.settings) == mine
     assert notes[0].endswith(
-        "as they were: VAE, Trained Model output name, Sample prompts, Number of processes, Metadata author, "
-        "Huggingface token."
+        "as they were: Trained Model output name, VAE, Sample prompts, Huggingface token, Number of processes, "
+        "Metadata author."
     )
     assert any(note.startswith("Emptied") and "Network weights" in note for note in notes)
 

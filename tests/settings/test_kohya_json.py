@@ -13,8 +13,8 @@ def test_zero_means_unset_where_kohya_does_not_hand_it_on(zero: object):
     assert loaded.bad == {}
     assert (loaded.settings.objective.huber_c, loaded.settings.objective.max_timestep) == (0.1, 1000)
     assert loaded.report() == [
-        "Huber C is 0 in the file, which stands for unset: it is 0.1 here.",
-        "Max Timestep is 0 in the file, which stands for unset: it is 1000 here.",
+        "Huber C is 0 in the file, which means unset: here it is 0.1.",
+        "Max Timestep is 0 in the file, which means unset: here it is 1000.",
     ]
     assert to_kohya(loaded.settings)["huber_c"] == 0.1
 
@@ -33,7 +33,7 @@ def test_no_number_of_restarts_means_one_for_each_epoch():
     data = {"lr_scheduler_num_cycles": "", "epoch": "30", "lr_scheduler": "cosine_with_restarts"}
     loaded = from_kohya(data)
     assert loaded.settings.optimizer.lr_scheduler_num_cycles == 30
-    assert loaded.report() == ["LR # cycles is empty in the file, which stands for as many as Epoch: it is 30 here."]
+    assert loaded.report() == ["LR # cycles is empty in the file, which means the same as Epoch: here it is 30."]
 
 
 @pytest.mark.parametrize(

@@ -86,4 +86,4 @@ def test_a_commands_dataset_config_is_read_where_our_settings_can_say_it(tmp_pat
     (tmp_path / "d.toml").write_text("[[datasets]]\n[[datasets.subsets]]\nimage_dir = '/img/cat'\nnum_repeats = 3\n")
     loaded = read_settings(tmp_path / "run.sh")
     assert loaded.settings.values()["dataset_config"] == str(tmp_path / "d.toml")
-    assert "d.toml says more of the datasets than these settings can, and is followed as it is." in loaded.report()
+    assert "d.toml says more about the datasets than these settings can; it is used as it is." in loaded.report()

@@ -38,6 +38,7 @@ SAID_OTHERWISE: dict[str, Callable[[Values, Values], bool]] = {
     "max_train_steps": lambda was, back: was["max_train_epochs"] > 0,
     "lr_warmup": lambda was, back: was["lr_warmup_steps"] > 0 or back["lr_warmup"] == round(was["lr_warmup"], 9),
     "sdxl_checkbox": lambda was, back: back["sdxl"] is True,
+    "image_folder": lambda was, back: back["train_data_dir"] in (was["train_data_dir"], was["image_folder"]),
     "noise_offset_type": lambda was, back: back["multires_noise_iterations"] == 0 or back["noise_offset"] == 0,
     **{
         item.name: lambda was, back, name=item.name: back[name] == "".join(was[name].split())
@@ -108,7 +109,7 @@ def test_an_option_that_has_an_argument_comes_back_and_is_not_merely_named():
         for item in training_options()
         for value in other_values(item)[:1]
         if item.acts
-        and "lora" in item.methods
+        and "lora" in item.kohya.methods
         and convert(plain.with_values({item.name: value}), "sd-scripts-command").notes
     }
     # The scripts for Stable Diffusion, the family that nothing else is said of here, know no blocks to swap.

@@ -18,7 +18,7 @@ from engine.settings.training import TrainingSettings
 )
 def test_a_toml_without_a_setting_is_refused(tmp_path: Path, content: str):
     (tmp_path / "other.toml").write_text(content)
-    with pytest.raises(SettingsFileError, match=r"other\.toml holds no setting that is known here"):
+    with pytest.raises(SettingsFileError, match=r"other\.toml contains no known setting"):
         read_settings(tmp_path / "other.toml")
 
 
@@ -36,7 +36,7 @@ def test_an_object_with_nothing_in_it_means_the_defaults():
 )
 def test_another_programs_file_is_not_replaced(tmp_path: Path, text: str):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(SettingsFileError, match="is not replaced"):
+    with pytest.raises(SettingsFileError, match="was not replaced"):
         save_kohya(TrainingSettings(), tmp_path / "config.json")
     assert (tmp_path / "config.json").read_text() == text
 

@@ -85,12 +85,12 @@ def test_every_option_says_what_it_does():
 
 
 def test_all_317_keys_of_kohya_ss_and_those_of_our_own_are_declared_once():
-    keys = [item.kohya for item in training_options()]
+    keys = [item.kohya.key for item in training_options()]
     assert len(keys) == len(set(keys))
-    theirs = [item for item in training_options() if not item.ours]
+    theirs = [item for item in training_options() if item.kohya.has_it]
     assert len(theirs) == 317
     # How many of them each of kohya_ss's tabs saves.
-    saved = {method: sum(method in item.methods for item in theirs) for method in EVERY_METHOD}
+    saved = {method: sum(method in item.kohya.methods for item in theirs) for method in EVERY_METHOD}
     assert saved == {"dreambooth": 175, "lora": 287, "textual_inversion": 128, "finetune": 215}
 
 
@@ -115,8 +115,8 @@ def test_conditions_name_options_and_values_that_there_are():
 
 def test_other_names_are_not_the_label_again():
     for item in training_options():
-        assert item.label not in item.also, item.name
-        assert len(set(item.also)) == len(item.also), item.name
+        assert item.label not in item.kohya.also, item.name
+        assert len(set(item.kohya.also)) == len(item.kohya.also), item.name
 
 
 @pytest.mark.parametrize("item", [item for item in training_options() if item.kind is float], ids=lambda i: i.name)
@@ -139,7 +139,7 @@ def test_sections_stand_in_order_with_those_within_them_behind():
 def test_a_single_choice_may_wait_while_the_others_act():
     lora_type = next(item for item in training_options() if item.name == "lora_type")
     assert lora_type.standing_of("Standard").kind == "acts"
-    assert lora_type.standing_of("LyCORIS/LoHa").text() == "waits for LyCORIS networks"
+    assert lora_type.standing_of("LyCORIS/LoHa").text() == "not supported yet (LyCORIS networks)"
 
 
 def test_every_option_that_acts_has_a_test_that_shows_it():

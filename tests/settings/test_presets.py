@@ -16,7 +16,7 @@ from engine.settings.training import TrainingSettings, training_options
 from ui.form import Form
 from ui.presets_panel import PresetsPanel
 
-NAMES = {item.kohya: item for item in training_options()}
+NAMES = {item.kohya.key: item for item in training_options()}
 
 
 @pytest.fixture
@@ -146,10 +146,10 @@ def test_presets_are_renamed_and_deleted_unless_they_are_ours(presets: Presets):
     assert [p for p in presets.all() if not p.ours] == []
     ours = presets.find("Style", ours=True)
     for refused in (lambda: presets.delete(ours), lambda: presets.rename(ours, "Mine")):
-        with pytest.raises(PresetError, match="came with Darkroom"):
+        with pytest.raises(PresetError, match="is built into Darkroom"):
             refused()
     assert ours.file.exists()
-    with pytest.raises(PresetError, match="no preset “All cats” any more"):
+    with pytest.raises(PresetError, match="The preset “All cats” no longer exists"):
         presets.find("All cats")
 
 
@@ -187,7 +187,7 @@ def test_a_settings_file_of_anybodys_is_imported_without_what_is_theirs(presets:
     assert preset.name == "portrait v2"
     assert json.loads(preset.file.read_text()) == {"min_snr_gamma": 5, "network_dim": 128, "optimizer": "AdamW"}
     assert "Epoch is 'many'; it takes a whole number (1 or more)." in said
-    assert said[-1].endswith("yours to say: Pretrained model name or path, Image folder.")
+    assert said[-1].endswith("personal settings: Pretrained model name or path, Image folder.")
 
 
 def test_toml_is_imported_too(presets: Presets, tmp_path: Path):
@@ -203,10 +203,10 @@ def test_toml_is_imported_too(presets: Presets, tmp_path: Path):
 
 def test_what_is_no_settings_file_is_not_imported(presets: Presets, tmp_path: Path):
     (tmp_path / "broken.json").write_text('{"epoch": ')
-    with pytest.raises(PresetError, match="cut off or edited wrongly"):
+    with pytest.raises(PresetError, match="cut off or have an editing mistake"):
         presets.import_file(tmp_path / "broken.json")
     (tmp_path / "workflow.json").write_text('{"nodes": [], "links": []}')
-    with pytest.raises(PresetError, match="holds no setting that is known here"):
+    with pytest.raises(PresetError, match="contains no known setting"):
         presets.import_file(tmp_path / "workflow.json")
     assert [p for p in presets.all() if not p.ours] == []
 
@@ -220,5 +220,5 @@ def test_a_preset_that_was_broken_by_hand_says_so(presets: Presets):
 def test_a_folder_that_cannot_be_looked_into_leaves_ours(tmp_path: Path):
     (tmp_path / "presets").write_text("a file where the folder should be")
     assert all(preset.ours for preset in Presets(tmp_path / "presets").all())
-    with pytest.raises(PresetError, match="cannot be written"):
+    with pytest.raises(PresetError, match="Cannot write"):
         Presets(tmp_path / "presets").save("Mine", TrainingSettings())

@@ -86,11 +86,11 @@ def test_text_of_any_encoding_that_says_what_it_is(tmp_path: Path, written: byte
         ("p.json", b'{"prompt": "a cat"}', "its JSON is no list of prompts"),
         ("p.json", b'["a cat",', "it is not valid JSON"),
         ("p.json", b"[" * 100_000, "it is not valid JSON"),
-        ("p.json", b'["a cat", 3]', "its prompt 2 is neither text nor a table with a prompt in it"),
-        ("p.json", b'[{"prompt": "a cat", "hight": 512}]', "hight of its prompt 1 is not known"),
-        ("p.json", b'[{"prompt": "a cat", "width": "wide"}]', "of its prompt 1, --w is 'wide'; it takes a number"),
-        ("p.json", b'[{"prompt": "a cat --w 512"}]', "a line cannot say what its prompt 1 says"),
-        ("p.json", b'[{"prompt": "# a cat"}]', "a line cannot say what its prompt 1 says"),
+        ("p.json", b'["a cat", 3]', "prompt 2 in it is neither text nor a table with a prompt"),
+        ("p.json", b'[{"prompt": "a cat", "hight": 512}]', "hight in its prompt 1 is not known"),
+        ("p.json", b'[{"prompt": "a cat", "width": "wide"}]', "in its prompt 1, --w is 'wide'; it takes a number"),
+        ("p.json", b'[{"prompt": "a cat --w 512"}]', "its prompt 1 cannot be written as a line"),
+        ("p.json", b'[{"prompt": "# a cat"}]', "its prompt 1 cannot be written as a line"),
         ("p.toml", b"[prompt]\nwidth = 512\n", "it has no [[prompt.subset]]"),
         ("p.toml", b"prompt = 'a cat'", "it has no [[prompt.subset]]"),
         ("p.toml", b"[prompt\nwidth = 512\n", "it is not valid TOML in line 1"),
@@ -103,14 +103,14 @@ def test_others_are_refused_with_the_reason(tmp_path: Path, name: str, content: 
         read_prompt_file(tmp_path / name)
     (tmp_path / "run.sh").write_text(f"accelerate launch train_network.py --sample_prompts {name}\n")
     loaded = read_settings(tmp_path / "run.sh")
-    assert f"The sample prompts stand in {name}, which was not read: {why}" in " ".join(loaded.report())
+    assert f"The sample prompts are in {name}, which was not read: {why}" in " ".join(loaded.report())
     assert loaded.settings.hardware.additional_parameters == f"--sample_prompts {name}"
 
 
 @pytest.mark.parametrize("name", ["gone.txt", "gone.toml", "D:/gym/prompts.json"])
 def test_one_that_is_not_there_is_said_to_be_so(tmp_path: Path, name: str):
     (tmp_path / "run.sh").write_text(f"accelerate launch train_network.py --sample_prompts {name}\n")
-    assert f"{name}, which was not read: it is not there. Write them into Sample prompts." in " ".join(
+    assert f"{name}, which was not read: it does not exist. Copy them into Sample prompts." in " ".join(
         read_settings(tmp_path / "run.sh").report()
     )
 

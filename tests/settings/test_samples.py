@@ -46,7 +46,7 @@ def test_empty_lines_and_comments_are_no_prompts():
     [
         ("a cat --w wide", "line 2: --w is 'wide'; it takes a number from 8 to 8192"),
         ("a cat --s 0", "line 2: --s is '0'"),
-        ("a cat --ss magic", "line 2: sampler 'magic' is none of"),
+        ("a cat --ss magic", "line 2: there is no sampler 'magic'; use one of"),
         ("a cat --q 3", "line 2: --q is not known"),
     ],
 )
@@ -60,14 +60,14 @@ def test_a_wrong_flag_is_refused_with_its_line(line: str, sentence: str):
     ("flags", "read", "notes"),
     [
         # What sd-scripts reads of these is the number that stands at the beginning.
-        ("--w 512x768", {"width": 512}, ["of --w 512x768, 512 is read."]),
-        ("--h 768px", {"height": 768}, ["of --h 768px, 768 is read."]),
+        ("--w 512x768", {"width": 512}, ["--w 512x768 is read as 512."]),
+        ("--h 768px", {"height": 768}, ["--h 768px is read as 768."]),
         ("--s 20.0", {"steps": 20}, []),
-        ("--s 20.7", {"steps": 20}, ["of --s 20.7, 20 is read."]),
-        ("--l 7,5", {"guidance_scale": 7.0}, ["of --l 7,5, 7 is read."]),
+        ("--s 20.7", {"steps": 20}, ["--s 20.7 is read as 20."]),
+        ("--l 7,5", {"guidance_scale": 7.0}, ["--l 7,5 is read as 7."]),
         ("--l .5", {"guidance_scale": 0.5}, []),
         ("--d 42.0", {"seed": 42}, []),
-        ("--d -1", {"seed": None}, ["--d -1 means any seed elsewhere; here it is the run's."]),
+        ("--d -1", {"seed": None}, ["--d -1 means a random seed elsewhere; here it means the run's seed."]),
         # These it passes over, though they can mean but one thing.
         ("--w512", {"width": 512}, []),
         ("--W=512 --s20 --l7.5", {"width": 512, "steps": 20, "guidance_scale": 7.5}, []),

@@ -123,7 +123,7 @@ def test_batch_files_stay_such():
 def test_a_default_is_used_where_nothing_is_set(alpha: str):
     found, said = read(f"EMPTY=\npython train_network.py --network_dim=${{DIM}} --network_alpha={alpha}")
     assert found["network_alpha"] == 8
-    assert "Variables of the shell are not filled in: ${DIM}." in said
+    assert "Shell variables were not filled in: ${DIM}." in said
     assert read("ALPHA=4\npython train_network.py --network_alpha=${ALPHA:-8}")[0]["network_alpha"] == 4
 
 

@@ -105,7 +105,7 @@ def test_the_scripts_name_says_the_family_and_what_it_does_not_do_here_is_told()
     assert read("accelerate launch sdxl_train.py --in_json a.json").families.sdxl_checkbox is True
     for script in ("train_db.py", "flux_train.py", "train_textual_inversion.py"):
         assert f"{script} does not train a LoRA" in parse_settings(f"python {script} --seed 1").report()[0]
-    assert "my_train.py is not known here" in parse_settings("python my_train.py --seed 1").report()[0]
+    assert "my_train.py is not a known script" in parse_settings("python my_train.py --seed 1").report()[0]
 
 
 def test_what_sd_scripts_is_not_told_is_as_sd_scripts_does_it():
@@ -210,7 +210,9 @@ def test_what_a_script_does_of_itself_and_what_it_calls_otherwise(command: str, 
 def test_an_argument_of_the_script_that_no_option_of_the_family_says_is_kept_and_told(command: str, kept: str):
     loaded = parse_settings(f"accelerate launch {command}")
     assert loaded.settings.hardware.additional_parameters == kept
-    assert f"Kept in Additional parameters, for no option for such a model says it: {kept}" in loaded.report()
+    assert (
+        f"Kept in Additional parameters, because there is no option for it with such a model: {kept}" in loaded.report()
+    )
     assert read(convert(loaded.settings, "sd-scripts-command").text) == loaded.settings
     assert parse_settings(convert(loaded.settings, "kohya-toml").text).settings == loaded.settings
 
@@ -227,7 +229,7 @@ def test_words_of_accelerate_without_an_option_are_kept():
 def test_accelerates_precision_alone_is_kept_and_told():
     loaded = parse_settings("accelerate launch --mixed_precision bf16 train_network.py --seed 1")
     assert loaded.settings.hardware.mixed_precision == "bf16"
-    assert "the script trains in full precision" in " ".join(loaded.report())
+    assert "the script would train in full precision" in " ".join(loaded.report())
     both = parse_settings("accelerate launch --mixed_precision bf16 train_network.py --mixed_precision fp16")
     assert both.settings.hardware.mixed_precision == "fp16"
     assert "full precision" not in " ".join(both.report())
@@ -347,7 +349,7 @@ def test_what_has_no_argument_is_listed():
     ]
     other = folders.with_values({"dataset_repeats": 3, "fused_backward_pass": True})
     assert convert(other, "sd-scripts-command").notes == [
-        "Not said, for it is for other kinds of training: Dataset repeats (3), Fused backward pass (True)."
+        "Left out, because it is for other kinds of training: Dataset repeats (3), Fused backward pass (True)."
     ]
     assert "Number of processes (2)" in convert(s, "kohya-toml").notes[0]
     extra = from_kohya({"a_key_of_tomorrow": 1, "wandb_api_key": "secret", "log_with": "wandb"}).settings
@@ -372,10 +374,10 @@ def test_the_tables_name_options_that_there_are_and_every_argument_has_one_optio
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"seed = 1\nlearning_rate = ", "is not valid TOML; it may be cut off or edited wrongly."),
+        (b"seed = 1\nlearning_rate = ", "is not valid TOML; it may be cut off or have an editing mistake."),
         (
             b'output_dir = "D:\\lora"\n',
-            "is not valid TOML in line 1; a path with backslashes stands between single quotes",
+            "is not valid TOML in line 1; in TOML, put a path with backslashes in single quotes",
         ),
         (b"[a]\nx = 1\n[a]\n", "is not valid TOML in line 3"),
         (b"x = " + b"[" * 100_000, "nested too deeply"),

@@ -198,5 +198,5 @@ def test_pictures_that_cannot_be_counted_are_told():
 
 def test_what_sd_scripts_needs_and_nobody_said_is_told():
     told = convert(TrainingSettings(), "sd-scripts-command").notes
-    assert told == ["sd-scripts needs --output_dir and --train_data_dir too, for which there is no value here."]
+    assert told == ["sd-scripts also needs --output_dir and --train_data_dir, which are not set here."]
     assert convert(TrainingSettings().with_values(FOLDERS), "sd-scripts-command").notes == []

@@ -81,7 +81,8 @@ def test_what_is_left_out_is_told(data: dict[str, Any]):
     names = settings.parted_from_secrets()[1]
     if "a_note" not in data:
         assert any(
-            "Left out, for secrets are not written into files" in note for note in convert(settings, "darkroom").notes
+            "Left out, because secrets are never written to files" in note
+            for note in convert(settings, "darkroom").notes
         )
         [problem] = [problem for problem in check_choices(settings) if "secrets" in problem.what]
         assert not problem.blocking
@@ -132,7 +133,7 @@ def test_a_sentence_about_a_wrong_token_does_not_show_it(wrong: Any):
 def test_the_names_of_options_and_arguments_tell_the_secrets_among_them():
     for job in JOBS.values():
         for item in job.settings_class().options():
-            assert {is_secret(item.name), is_secret(item.kohya)} == {item.widget == "secret"}, item.name
+            assert {is_secret(item.name), is_secret(item.kohya.key)} == {item.widget == "secret"}, item.name
     secrets = {name for names in ARGUMENTS.values() for name in names if is_secret(name)}
     assert secrets == {"huggingface_token", "wandb_api_key"}
     for name in (

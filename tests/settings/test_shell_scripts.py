@@ -85,7 +85,7 @@ def test_within_single_quotes_and_before_it_is_set_a_variable_is_none():
     assert found["output_name"] == "$NAME"
     loaded = parse_settings("python train_network.py --output_name $NAME\nNAME=cat")
     assert loaded.settings.folders.output_name == "$NAME"
-    assert "Variables of the shell are not filled in: $NAME." in loaded.report()
+    assert "Shell variables were not filled in: $NAME." in loaded.report()
     assert (
         values("set NAME=cat\npython train_network.py ^\n --output_name %NAME%_%OTHER%")["output_name"] == "cat_%OTHER%"
     )
@@ -95,7 +95,7 @@ def test_what_is_set_and_not_used_is_told_and_the_gpus_are_taken():
     for text in ("set CUDA_VISIBLE_DEVICES=1\nset COLOUR=red", "$env:CUDA_VISIBLE_DEVICES = 1\n$colour = 'red'"):
         loaded = parse_settings(f"{text}\npython train_network.py --seed 1\n")
         assert loaded.settings.hardware.gpu_ids == "1"
-        assert any(line.lower() == "set by the script and not used in the command: colour." for line in loaded.report())
+        assert any(line.lower() == "set by the script but not used in the command: colour." for line in loaded.report())
 
 
 STRAYS = {

@@ -43,5 +43,5 @@ def test_max_resolution_is_width_and_height(text: str, size: tuple):
 
 @pytest.mark.parametrize("text", ["", "big", "512,", "0,512", "1,2,3", "-64,64"])
 def test_another_max_resolution_is_refused_in_words(text: str):
-    with pytest.raises(ValueError, match="write width,height in pixels"):
+    with pytest.raises(ValueError, match="enter width,height in pixels"):
         Dataset(max_resolution=text).size()

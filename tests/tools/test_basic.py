@@ -51,7 +51,7 @@ def test_what_needs_no_change_is_left_alone(folder: Path):
     before = (folder / "a.txt").stat().st_mtime_ns
     _, told = run_job("caption-basic", train_data_dir=str(folder), find_text="dog", overwrite=True)
     assert (folder / "a.txt").stat().st_mtime_ns == before
-    assert told.results[0].text == "0 captions written, 3 as they should be."
+    assert told.results[0].text == "0 captions written, 3 already as they should be."
 
 
 def test_a_run_that_goes_on_puts_no_prefix_twice(folder: Path):

@@ -72,9 +72,9 @@ def test_what_somebody_changed_since_the_save_is_left_alone_and_named(tmp_path: 
     (tmp_path / "lost.txt.bak").unlink()
     left = take_back(saved)
     assert left == {
-        theirs: "was changed since, and stays as it is",
-        gone: "was changed since, and stays as it is",
-        lost: "cannot be put back: No such file or directory",
+        theirs: "has been changed since, and is left as it is",
+        gone: "has been changed since, and is left as it is",
+        lost: "cannot be restored: No such file or directory",
     }
     assert [file.read_text().strip() for file in (mine, theirs, lost)] == ["cat", "from elsewhere", "dog"]
     assert not gone.exists()

@@ -84,7 +84,7 @@ def test_a_picture_with_a_caption_is_skipped_or_its_caption_kept_as_a_backup(fol
     (folder / "1.txt").write_text("mine")
     assert caption(run, lambda pictures: ["a cat"], folder) == ("done", 3)
     assert (folder / "1.txt").read_text() == "mine"
-    assert History(run).update().results[0].text == "3 captions written, 1 picture had one before."
+    assert History(run).update().results[0].text == "3 captions written, 1 picture already had one."
     for number, words in enumerate(["a dog", "a cow"], start=1):
         again = RunFolder.create("caption-wd14", "{}", str(number))
         caption(again, lambda pictures, words=words: [words], folder, overwrite=True)
@@ -179,7 +179,7 @@ def test_what_cannot_be_captioned_is_listed_at_the_end_and_the_rest_is_done(fold
     assert (odd.with_suffix(".txt")).read_text() == "a cat\n"
     told = History(run).update()
     left_out = {Path(item.file).name: item.why for item in told.left_out}
-    assert left_out["text.jpg"] == "is no picture that can be read"
+    assert left_out["text.jpg"] == "is not a picture that can be read"
     assert left_out["2.png"] == "has the same caption file as 2.jpg; rename one"
     assert left_out["3.png"].startswith("its caption cannot be written")
     assert left_out["broken.png"].startswith("cannot be")
@@ -197,7 +197,7 @@ def test_names_are_told_as_one_line_of_text():
 def test_a_folder_that_cannot_be_written_to_costs_no_work(folder: Path, run: RunFolder, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert caption(run, lambda pictures: pytest.fail("the model was asked"), folder) == ("done", 0)
-    assert {item.why for item in History(run).update().left_out} == {"stands in a folder that cannot be written to"}
+    assert {item.why for item in History(run).update().left_out} == {"is in a folder that cannot be written to"}
 
 
 def test_a_picture_of_too_many_pixels_is_refused_in_words(tmp_path: Path, monkeypatch):
@@ -245,8 +245,8 @@ def test_only_some_pictures_are_decoded_before_they_are_asked_for(tmp_path: Path
         ({"train_data_dir": "/nowhere"}, "train_data_dir", "There is no folder /nowhere."),
         ({"train_data_dir": "a\0b"}, "train_data_dir", "holds a character that no path can have"),
         ({"repo_id": " "}, "repo_id", "Repo ID is empty."),
-        ({"caption_extension": "txt"}, "caption_extension", "'txt', which is no file extension"),
-        ({"caption_extension": "../x.txt"}, "caption_extension", "which is no file extension"),
+        ({"caption_extension": "txt"}, "caption_extension", "'txt', which is not a file extension"),
+        ({"caption_extension": "../x.txt"}, "caption_extension", "which is not a file extension"),
         ({"caption_extension": ".PNG"}, "caption_extension", "would replace the pictures"),
     ],
 )
@@ -273,7 +273,7 @@ def test_the_command_line_runs_it_and_its_exit_code_says_whether_all_was_done(
     assert "4 captions written." in capfd.readouterr().out
     (folder / "bad.png").write_bytes(b"no")
     assert main([*arguments, "--overwrite"]) == 1
-    assert "bad.png: is no picture that can be read" in capfd.readouterr().out
+    assert "bad.png: is not a picture that can be read" in capfd.readouterr().out
     assert main([*arguments[:2], "/nowhere"]) == 2
     assert len(list(all_runs())) == 2
 
@@ -292,7 +292,7 @@ def test_a_stopped_run_is_resumed_from_the_command_line(folder: Path, tagger: st
     run = RunFolder.create("caption-wd14", settings.model_dump_json(), "stopped")
     CaptionWriter(run).write(folder / "0.txt", "by the first engine")
     assert main(["resume", run.name]) == 0
-    assert "3 captions written, 1 picture had one before." in capfd.readouterr().out
+    assert "3 captions written, 1 picture already had one." in capfd.readouterr().out
 
 
 def test_a_utilitys_engine_and_the_page_do_without_torch():

@@ -76,7 +76,7 @@ def test_each_says_what_it_would_write_and_nothing_is_written(folder: Path, mode
     assert told.progress
     assert (told.progress.done, told.progress.total) == (6, 6)
     assert [result.text for result in told.results[-1:]] == [
-        "3 pictures described by both. No caption of yours was changed."
+        "3 pictures captioned by both. None of your captions were changed."
     ]
 
 
@@ -206,7 +206,7 @@ def test_what_is_wrong_with_a_captioner_is_told_before_the_start(folder: Path, m
     same = {"second": "BLIP", "second_options": json.dumps(models["BLIP"])}
     for values, option, words in (
         (same, "second", "Both captioners are the same"),
-        ({"first_options": "[1"}, "first_options", "is no JSON object"),
+        ({"first_options": "[1"}, "first_options", "is not a JSON object"),
         ({"first_options": '{"nothing": 1}'}, "first_options", "BLIP has no option nothing"),
         ({"second_options": '{"general_threshold": 7}'}, "second_options", "General threshold is 7"),
         ({"second_options": '{"repo_id": ""}'}, "second_options", "WD14: Repo ID is empty"),

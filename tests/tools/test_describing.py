@@ -99,7 +99,7 @@ def test_weights_of_few_bits_need_an_nvidia_gpu(kind: str, folder: Path, models:
             assert all(captions(kind, folder, models[kind], weights=weights))
         return
     for weights in ("8 bits", "4 bits"):
-        with pytest.raises(Failure, match=f"Weights of {weights} need an NVIDIA GPU") as refused:
+        with pytest.raises(Failure, match=f"Weights in {weights} need an NVIDIA GPU") as refused:
             captions(kind, folder, models[kind], weights=weights)
         assert refused.value.option == "weights"
 
@@ -149,7 +149,7 @@ def test_what_is_asked_changes_what_is_said(kind: str, prompts: list[str], folde
 
 def test_a_model_of_another_kind_is_refused_in_words(models: dict):
     describer = load_describer(str(models["blip"]), KINDS["blip"])
-    with pytest.raises(Failure, match="some/model is no chat model"):
+    with pytest.raises(Failure, match="some/model is not a Qwen-VL chat model"):
         refuse_other_kinds(describer, "some/model")
 
 
@@ -161,7 +161,7 @@ def test_a_model_that_is_not_here_or_of_another_kind_is_named(folder: Path, mode
     with pytest.raises(Failure, match="There is no folder 'not there at all'"):
         run_job("caption-blip", **given, model_id="not there at all")
     shutil.copytree(models["blip"], tmp_path / "half", ignore=shutil.ignore_patterns("model.safetensors"))
-    with pytest.raises(Failure, match="holds no model of this kind"):
+    with pytest.raises(Failure, match="does not contain a model of this kind"):
         run_job("caption-blip", **given, model_id=str(tmp_path / "half"))
     assert not list(folder.glob("*.txt"))
 

@@ -36,7 +36,7 @@ def test_pictures_and_captions_keep_their_sub_folders_and_the_rest_is_named(tmp_
     assert (kept.folder / "10_cat" / "a.png").read_bytes() == b"a picture"
     head, more = kept.report()
     assert head == f"2 pictures and 2 captions are now in {kept.folder}."
-    assert more == ["Left out, being neither pictures nor captions (.txt, .caption): img/notes.pdf."]
+    assert more == ["Left out, because they are neither pictures nor captions (.txt, .caption): img/notes.pdf."]
 
 
 def test_what_was_dropped_before_is_never_replaced(tmp_path: Path, uploaded: Path):
@@ -113,7 +113,7 @@ def test_without_pictures_nothing_is_made(tmp_path: Path, uploaded: Path):
 
 
 def test_what_cannot_be_copied_whole_leaves_nothing(tmp_path: Path, uploaded: Path):
-    with pytest.raises(Failure, match=r"cannot be kept in .*: No such file") as caught:
+    with pytest.raises(Failure, match=r"cannot be saved to .*: No such file") as caught:
         keep_dropped([("cat/a.png", uploaded), ("cat/b.png", tmp_path / "gone.png")], tmp_path / "pictures")
     assert "drop them again" in caught.value.mend
     assert list((tmp_path / "pictures").iterdir()) == []
@@ -125,7 +125,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, uploaded: Path, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    with pytest.raises(Failure, match=r"kept in .*: the disk is full: "):
+    with pytest.raises(Failure, match=r"saved to .*: the disk is full: "):
         keep_dropped([("cat/a.png", uploaded)], tmp_path / "pictures")
     assert list((tmp_path / "pictures").iterdir()) == []
 

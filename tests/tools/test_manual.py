@@ -20,10 +20,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_pictures_are_listed_or_a_sentence_says_why_not(folder: Path):
     assert [Path(name).name for name in listed(f' "{folder}" ', ".txt", False)] == ["a.png", "b.png", "c.png"]
-    for given, words in (("", "Give"), (f"{folder}/none", "There is no folder"), ("a\0", "no path can have")):
+    for given, words in (("", "Enter"), (f"{folder}/none", "There is no folder"), ("a\0", "no path can have")):
         with pytest.raises(ValueError, match=words):
             listed(given, ".txt", False)
-    with pytest.raises(ValueError, match="no file extension"):
+    with pytest.raises(ValueError, match="is not a file extension"):
         listed(str(folder), "txt", False)
 
 
@@ -57,7 +57,7 @@ def test_what_cannot_be_read_or_written_is_told_and_stays(folder: Path):
         save(Page(folder / "c.png", ""), ".txt", "ours")
     (folder / "a.png").write_bytes(b"no")
     broken = read_page(str(folder / "a.png"), ".txt")
-    assert broken.problem == "a.png is no picture that can be read."
+    assert broken.problem == "a.png is not a picture that can be read."
     assert broken.image() is None
 
 

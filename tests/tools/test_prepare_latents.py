@@ -162,7 +162,7 @@ def test_what_is_there_is_left_or_made_anew_but_never_twice_in_a_run(tmp_path: P
     run_job(JOB, **given(folder))
     again, told = run_job(JOB, **given(folder))
     assert again == ("done", 0)
-    assert told.results[0].text == "Latents of 0 pictures written, 3 were there."
+    assert told.results[0].text == "Latents of 0 pictures written, 3 already existed."
     anew = given(folder, skip_existing=False)
     run = RunFolder.create(JOB, "{}", "anew")
     write = LatentFiles.write
@@ -247,7 +247,7 @@ def test_a_run_of_sdxl_finds_them_whatever_its_vae_computes_in(
 @pytest.mark.parametrize(
     ("values", "option", "words"),
     [
-        ({"max_resolution": "many"}, "max_resolution", "write width,height"),
+        ({"max_resolution": "many"}, "max_resolution", "enter width,height"),
         ({"max_resolution": "60,60"}, "max_resolution", "is too small"),
         ({"pretrained_model_name_or_path": "/nowhere"}, "pretrained_model_name_or_path", "There is no model"),
         ({"vae": "/nowhere.safetensors"}, "vae", "There is no VAE"),

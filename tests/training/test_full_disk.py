@@ -68,7 +68,7 @@ def test_of_the_results(start_run, disk: Path, left: int):
     history = ended(run)
     assert (history.status, history.problem.option) == ("failed", "output_dir")
     assert history.problem.what.startswith(f'The disk is full: "cat-step00000010.safetensors" in "{out}" needs about ')
-    assert history.problem.mend == "Free some space there, then press Resume."
+    assert history.problem.mend == "Free up some space there, then press Resume."
     assert history.state_step == 10
     assert set(out.iterdir()) == before
     with pytest.raises(begin.CannotResume, match="are needed"):

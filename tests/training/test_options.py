@@ -95,7 +95,7 @@ def test_rank_and_alpha_come_from_the_file_to_begin_from(settings: TrainingSetti
     assert caught.value.option == "network_dim"
     other = tmp_path / "other.safetensors"
     for content, words in (
-        ({"a": torch.ones(2)}, "is no LoRA file"),
+        ({"a": torch.ones(2)}, "is not a LoRA file"),
         (
             {f"lora_unet_double_blocks_0.lora_{side}.weight": torch.ones(4, 4) for side in ("up", "down")},
             "another family",

@@ -26,12 +26,12 @@ def test_each_change_has_its_value_its_default_a_link_and_a_reset():
     )
     assert "4 options differ from the defaults" in table
     assert rows(table) == [
-        ["VAE", "a/b", "(none)", "↺"],
         ["Cache latents", "off", "on", "↺"],
-        ["Network Rank", "32", "8", "↺"],
         ["Unet learning rate", "0.00005", "0.0001", "↺"],
+        ["Network Rank", "32", "8", "↺"],
+        ["VAE", "a/b", "(none)", "↺"],
     ]
-    assert re.findall(r'data-reset="(\w+)"', table) == ["vae", "cache_latents", "network_dim", "unet_lr"]
+    assert re.findall(r'data-reset="(\w+)"', table) == ["cache_latents", "unet_lr", "network_dim", "vae"]
     assert "darkroom.goTo(&quot;network_dim&quot;)" in table
 
 
@@ -39,7 +39,7 @@ def test_an_option_without_a_field_is_listed_with_the_reason_and_no_link():
     table = changed_table(TrainingSettings().with_values({"anima_qwen3": "model"}))
     assert "goTo" not in table
     assert "(not followed)" in table
-    assert "waits for Anima models" in table
+    assert "not supported yet (Anima models)" in table
 
 
 def test_secrets_and_markup_stay_out():

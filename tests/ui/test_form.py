@@ -102,8 +102,23 @@ def test_a_third_level_is_an_accordion_in_its_sub_tab():
     assert form.components["lone"].type == "password"
 
 
-def test_an_emptied_number_field_means_its_default(form: Form):
-    assert form.settings(values_of(form, epoch=None), TrainingSettings()) == TrainingSettings()
+def test_an_emptied_number_field_is_told_unless_0_is_its_default(form: Form):
+    assert form.settings(values_of(form, max_train_steps=None, seed=""), TrainingSettings()) == TrainingSettings()
+    for empty in (None, "", " "):
+        with pytest.raises(BadValues) as refused:
+            form.settings(values_of(form, network_dim=empty, learning_rate=empty), TrainingSettings())
+        assert refused.value.problems == {
+            "network_dim": "Network Rank (Dimension) is empty; it takes a whole number (1 to 100000).",
+            "learning_rate": "Learning rate is empty; it takes a number (0 to 1).",
+        }
+
+
+def test_a_part_of_an_epoch_is_told_and_not_cut_off(form: Form):
+    typed = form.components["epoch"].preprocess(2.5)
+    with pytest.raises(BadValues) as refused:
+        form.settings(values_of(form, epoch=typed), TrainingSettings())
+    assert refused.value.problems == {"epoch": "Epoch is 2.5; it takes a whole number (1 or more)."}
+    assert form.settings(values_of(form, epoch=form.components["epoch"].preprocess(3)), TrainingSettings())
 
 
 def test_a_wrong_value_is_one_sentence_by_its_label(form: Form):

@@ -200,7 +200,7 @@ def test_a_utility_shows_its_progress_what_it_left_out_and_what_it_says_as_text(
     told = [
         Started(),
         Progress(done=3, total=10, per_second=0.05, eta=140, last="a.png: <b>cat</b>"),
-        LeftOut(file="<img>.png", why="is no picture that can be read"),
+        LeftOut(file="<img>.png", why="is not a picture that can be read"),
         Result(text="3 captions written."),
         Result(text="Tags:", lines=["<i>: 3"]),
         Finished(how="stopped", step=3),

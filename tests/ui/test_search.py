@@ -18,8 +18,8 @@ def test_every_option_can_be_found_by_its_names_and_help():
     assert list(options) == [item.name for item in training_options()]
     for item in training_options():
         entry = options[item.name]
-        assert (entry["label"], entry["help"], entry.get("key", item.name)) == (item.label, item.help, item.kohya)
-        assert tuple(entry.get("also", ())) == item.also
+        assert (entry["label"], entry["help"], entry.get("key", item.name)) == (item.label, item.help, item.kohya.key)
+        assert tuple(entry.get("also", ())) == item.kohya.also
 
 
 def test_an_option_without_a_field_says_why():

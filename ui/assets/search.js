@@ -79,9 +79,9 @@
       : choices.filter((choice) => words.some((word) => plain(choice).includes(word)));
     const remarks = [
       older.length && `also called ${older.join(", ")}`,
-      option.standing && `No field: it ${option.standing}`,
+      option.standing && `No field: ${option.standing}`,
       ...needs(option),
-      ...found.slice(0, 3).map((choice) => choice + (option.choices[choice] ? ` waits for ${option.choices[choice]}` : "")),
+      ...found.slice(0, 3).map((choice) => choice + (option.choices[choice] ? ` (not supported yet: ${option.choices[choice]})` : "")),
     ].filter(Boolean);
     hit.append(element("small", "", remarks.join(" · ") || option.help));
     return hit;
