@@ -188,7 +188,7 @@ image_dir = '{tmp_path / "b"}'
 
 
 def test_weights_that_are_shared_count_once(tmp_path: Path):
-    """T5's table of tokens is one tensor in two places: the skeleton has as many weights as the model that is loaded."""
+    """T5's table of tokens is one tensor in two places: the skeleton has as many weights as the loaded model."""
     pipeline("flux").save_pretrained(tmp_path / "model")
     _, parts = loaded(tmp_path / "model", **SETTINGS["flux"])
     with without_weights():
