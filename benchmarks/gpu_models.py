@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.disk import write_text_whole
-from engine.models.checkpoint import CONFIGS
 from engine.models.families import TRAINED
+from engine.models.makers import CONFIGS
 from engine.models.skeleton import is_without_weights, without_weights
 
 SPREAD = 0.02

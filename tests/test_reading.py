@@ -136,7 +136,7 @@ def test_files_that_people_name_are_opened_by_the_bounded_reader() -> None:
         "engine/demo/make_model.py": "the script that made the built-in model",
         "engine/disk.py": "what is being written",
         "engine/install.py": "the program's own",
-        "engine/models/checkpoint.py": "the program's own configurations",
+        "engine/models/noise_schedule.py": "the program's own configurations",
         "engine/models/classic.py": "what the run has just written",
         "engine/models/mapped.py": "a checkpoint, after pickled.py had it",
         "engine/runs/events.py": "the run's own, to write",

@@ -4,42 +4,28 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from accelerate import init_empty_weights
-from diffusers import AutoencoderKL, DDPMScheduler
 from huggingface_hub import try_to_load_from_cache
 
-from engine.failure import Failure, Stopped
+from engine.failure import Failure
 from engine.models import hub
 from engine.models.extra_channels import Depth, ExtraChannels, Masked
 from engine.models.hub_reach import NOT_LOADED
-from engine.models.layouts.entry import Entry
 from engine.models.layouts.unet import PREFIX as UNET
-from engine.models.layouts.vae import vae_entries
-from engine.models.parts import Parts, Prediction
-from engine.models.recognise import LARGEST_LIST, MOVED, VAE_PREFIXES
-from engine.models.single_file import SINGLE_FILE_ENDINGS, Weights, first_line, module_from
+from engine.models.makers import MODEL_FIELD
+from engine.models.parts import Parts
+from engine.models.recognise import LARGEST_LIST, MOVED
+from engine.models.single_file import SINGLE_FILE_ENDINGS, Weights, first_line
 from engine.models.skeleton import components_of, is_without_weights
-from engine.models.told import NO_TRACE, predicted
-from engine.objective.noise import without_a_trace_of_signal
+from engine.models.vae_files import vae_of
 from engine.reading import small_json
-from engine.settings.paths import is_hub_name
 from engine.settings.training import TrainingSettings
-
-CONFIGS = Path(__file__).parent / "configs"
-"""What single files lack: the configuration of their parts, a folder a family."""
-
-CLIP = "openai/clip-vit-large-patch14"
-
-MODEL_FIELD = "pretrained_model_name_or_path"
 
 FromFile = Callable[[Weights, torch.dtype], dict[str, Any]]
 
@@ -159,139 +145,6 @@ def kind_of(
     return getattr(diffusers, kinds[channels]), extra_channels
 
 
-def maker(module_class: Any, config: Path, **changes: Any) -> Callable[[], Any]:
-    """Makes a module by the configuration in a folder.  changes: to a module of diffusers'."""
-    if hasattr(module_class, "load_config"):  # diffusers'
-        return partial(module_class.from_config, module_class.load_config(config), **changes)
-    return partial(module_class, module_class.config_class.from_pretrained(config))
-
-
-def scheduler_config(configs: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((configs / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    return found
-
-
-def scheduler_told(configs: Path, weights: Weights) -> dict[str, Any]:
-    """The usual one of a family, with what the model's file says of itself."""
-    scheduler = scheduler_config(configs)
-    if said := predicted(weights.metadata, weights):
-        scheduler["prediction_type"] = said
-    if NO_TRACE in weights:
-        scheduler["rescale_betas_zero_snr"] = True
-    return scheduler
-
-
-def prediction_of(scheduler: dict[str, Any], settings: TrainingSettings) -> Prediction:
-    """What the model predicts: velocity where its files or the settings say so."""
-    said = scheduler.get("prediction_type", "epsilon")
-    if said not in ("epsilon", "v_prediction"):
-        raise Failure(
-            f"This model predicts {said!r}, which this version does not train.", "Choose another.", MODEL_FIELD
-        )
-    return "v_prediction" if settings.families.v_parameterization else said
-
-
-def noise_schedule(scheduler: dict[str, Any], settings: TrainingSettings) -> dict[str, Any]:
-    """What Parts are told of the noise: the schedule of the model's files with what the settings say over it, what
-    the model answers, and ᾱ by timesteps as the schedule has it and before its end was brought down to no signal.
-    """
-    prediction = prediction_of(scheduler, settings)
-    without = bool(scheduler.get("rescale_betas_zero_snr") or settings.objective.zero_terminal_snr)
-    names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
-    plain = DDPMScheduler(**{name: scheduler[name] for name in names if name in scheduler}).alphas_cumprod.float()
-    return {
-        "prediction": prediction,
-        "alphas_cumprod": without_a_trace_of_signal(plain) if without else plain,
-        "alphas_with_signal": plain,
-        "scheduler": scheduler
-        | {"prediction_type": prediction}
-        | ({"rescale_betas_zero_snr": True} if without else {}),
-    }
-
-
-def vae_of(settings: TrainingSettings, found: dict[str, Any], dtype: torch.dtype) -> Any:
-    """The VAE that the settings name in place of the model's own, else that one.  Raises Failure.
-
-    dtype: of its weights, with all digits that their file has for it.
-    """
-    own, source = found["vae"], settings.source_model.vae
-    make = partial(AutoencoderKL.from_config, own.config)
-    if source:
-        return load_vae(source, dtype, make)
-    if own.dtype == dtype or is_without_weights():
-        return own.to(dtype)
-    return load_vae(settings.source_model.pretrained_model_name_or_path, dtype, make, MODEL_FIELD)
-
-
-def load_vae(source: str, dtype: torch.dtype, make: Callable[[], Any], option: str = "vae") -> Any:
-    """A VAE from a file, a folder (its own or a whole model's), or a hub name.  Raises Failure.
-
-    make: gives one without weights, for a file.  option: the one that names it.
-    """
-    path, name = Path(source).expanduser(), MOVED.get(source, source)
-    try:
-        if path.is_file():
-            return vae_from_file(Weights(path, option), make, dtype)
-        if path.is_dir():
-            inner = path / "vae" if (path / "vae").is_dir() else path
-            return _vae_in(inner, dtype)
-        if not is_hub_name(source):
-            raise FileNotFoundError("there is no such file or folder")
-        return local_first(lambda local: _vae_of_hub(name, dtype, option, local))
-    except (Failure, Stopped):
-        raise
-    except Exception as error:
-        raise Failure(f"The VAE {source!r} cannot be loaded: {first_line(error)}.", option=option) from error
-
-
-def _vae_of_hub(name: str, dtype: torch.dtype, option: str, local: bool) -> Any:
-    """local: as it was downloaded before.  Raises OSError where it was not."""
-    if not local:
-        return _vae_in(hub.fetched_module(name, "vae", option, weights=not is_without_weights()), dtype)
-    for config in ("vae/config.json", "config.json"):
-        cached = try_to_load_from_cache(name, config)
-        with suppress(OSError):
-            if isinstance(cached, str):
-                return _vae_in(Path(cached).parent, dtype)
-    raise OSError
-
-
-def _vae_in(folder: Path, dtype: torch.dtype) -> Any:
-    """Raises OSError where a file is missing."""
-    if is_without_weights():
-        with init_empty_weights():
-            return AutoencoderKL.from_config(AutoencoderKL.load_config(folder)).to(dtype).eval()
-    return AutoencoderKL.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
-
-
-def vae_within(weights: Weights, config: Path, dtype: torch.dtype, settings: TrainingSettings | None) -> Any:
-    """The VAE in a whole model's file; one without weights where it has none and the settings name another.
-
-    config: the folder of its configuration.  Raises Failure where there is none and none is named.
-    """
-    make = maker(AutoencoderKL, config)
-    if any(map(weights.has, VAE_PREFIXES)):
-        return vae_from_file(weights, make, dtype)
-    if settings is None or not settings.source_model.vae:
-        raise Failure(f"{weights.file.name} has no VAE in it.", "Choose one as VAE.", "vae")
-    with init_empty_weights():
-        return make()
-
-
-def vae_from_file(weights: Weights, make: Callable[[], Any], dtype: torch.dtype, prefix: str | None = None) -> Any:
-    """A VAE from a file of its own, or from that of a whole model.  prefix: before its names, None to look for it."""
-    if prefix is None:
-        prefix = next((prefix for prefix in VAE_PREFIXES if weights.has(prefix)), "")
-    if weights.has("decoder.up_blocks."):  # a file of diffusers' own
-        return module_from(weights, make, own_names, prefix, dtype, "VAE")
-    return module_from(weights, make, vae_entries, prefix, dtype, "VAE")
-
-
-def own_names(module: Any, prefix: str) -> list[Entry]:
-    """The layout of a file that names everything as it is named here."""
-    return [Entry(prefix + name, (name,)) for name in module.state_dict()]
-
-
 def _from_folder(kinds: tuple[str, ...], folder: Path, dtype: torch.dtype) -> Any:
     index = folder / "model_index.json"
     if not index.exists():
@@ -346,14 +199,6 @@ def _from_hub(kinds: tuple[str, ...], name: str, dtype: torch.dtype) -> Any:
     return _from_folder(kinds, hub.fetched(name, _parts_of(kinds), MODEL_FIELD), dtype)
 
 
-def local_first(load: Callable[[bool], Any]) -> Any:
-    """What was downloaded before, without asking the hub: at once, and without a network too."""
-    try:
-        return load(True)
-    except OSError:
-        return load(False)
-
-
 def _without_unused(kind: Any) -> dict[str, Any]:
     asked = _asked(kind)
     return {name: None for name in NOT_LOADED if name in asked} | (
@@ -369,53 +214,3 @@ def _parts_of(kinds: tuple[str, ...]) -> dict[str, list[str]]:
 def _asked(kind: Any) -> list[str]:
     """The parts, and what else a pipeline is made with."""
     return list(inspect.signature(kind).parameters)
-
-
-def clip_tokenizer(file: Path, configs: Path, folder: str = "tokenizer") -> Any:
-    """CLIP's tokenizer for a single file."""
-    from transformers import CLIPTokenizer
-
-    return tokenizer_beside(file, CLIPTokenizer, folder, CLIP, "vocab.json and merges.txt", configs)
-
-
-def tokenizer_beside(
-    file: Path,
-    tokenizer_class: Any,
-    folder: str,
-    name: str,
-    needed: str,
-    configs: Path | None = None,
-    subfolder: str = "",
-) -> Any:
-    """A tokenizer that a single file lacks; see piece_beside()."""
-    return piece_beside(file, tokenizer_class.from_pretrained, "tokenizer", folder, name, needed, configs, subfolder)
-
-
-def piece_beside(
-    file: Path,
-    load: Callable[..., Any],
-    what: str,
-    folder: str,
-    name: str,
-    needed: str,
-    configs: Path | None = None,
-    subfolder: str = "",
-) -> Any:
-    """A piece that a single file lacks: of a folder beside it, among the configs, or from the hub.
-
-    load: from a folder or a name on the hub.  what, needed: the piece and its files, for people.
-    name, subfolder: on the hub.  Raises Failure.
-    """
-    places = [file.with_suffix("") / folder, file.parent / folder, *([configs / folder] if configs else [])]
-    for place in places:
-        if place.is_dir():
-            return load(place)
-    try:
-        return local_first(lambda local: load(name, subfolder=subfolder, local_files_only=local))
-    except (OSError, ValueError) as error:
-        raise Failure(
-            f"{file.name} needs the {what} of {name}, which is not on this machine, and the Hugging Face hub cannot "
-            "be reached.",
-            f"Connect to the internet once, or put {needed} of it into {file.parent / folder}.",
-            MODEL_FIELD,
-        ) from error

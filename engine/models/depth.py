@@ -10,7 +10,7 @@ from accelerate import init_empty_weights
 from torch import Tensor
 from transformers import DPTConfig, DPTForDepthEstimation
 
-from engine.models import checkpoint
+from engine.models import makers
 from engine.models.single_file import Weights
 from engine.models.skeleton import is_without_weights
 
@@ -36,11 +36,11 @@ def depth_beside(file: Path, dtype: torch.dtype) -> dict[str, Any]:
         return DPTForDepthEstimation.from_pretrained(source, dtype=dtype, **told).eval()
 
     needed = "config.json and model.safetensors"
-    found = checkpoint.piece_beside(file, load, "depth estimator", FOLDER, ESTIMATOR, needed)
+    found = makers.piece_beside(file, load, "depth estimator", FOLDER, ESTIMATOR, needed)
     return {FOLDER: found}
 
 
 def depth_of(file: Path) -> dict[str, Tensor]:
     """Its tensors as a model's single file has them, untouched."""
-    weights = Weights(file, checkpoint.MODEL_FIELD)
+    weights = Weights(file, makers.MODEL_FIELD)
     return {name: weights[name] for name in weights if name.startswith(PREFIX)}

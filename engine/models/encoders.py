@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from engine.failure import Failure
-from engine.models.checkpoint import own_names, tokenizer_beside
 from engine.models.layouts.clip import clip_entries
 from engine.models.layouts.entry import Entry, to_original
+from engine.models.makers import own_names, tokenizer_beside
 from engine.models.single_file import Weights, module_from
 from engine.settings.paths import typed_path
 

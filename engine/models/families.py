@@ -7,8 +7,8 @@ from pathlib import Path
 
 from engine.failure import Failure
 from engine.models import hub
-from engine.models.checkpoint import MODEL_FIELD
 from engine.models.family import Family
+from engine.models.makers import MODEL_FIELD
 from engine.models.recognise import Found, NoModel, by_shapes, recognise
 from engine.models.single_file import Weights
 from engine.models.trained import TRAINED

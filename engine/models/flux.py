@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
-from engine.models import checkpoint, encoders
+from engine.models import checkpoint, encoders, makers, recognise, vae_files
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import tokens_in_chunks
 from engine.models.conditioning import CaptionLimit, Conditioning, Reading
@@ -28,7 +28,7 @@ from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
 
-CONFIGS = checkpoint.CONFIGS / "flux"
+CONFIGS = makers.CONFIGS / "flux"
 
 TRANSFORMER = "model.diffusion_model."
 """What stands before the transformer's names in files that hold more than it."""
@@ -85,7 +85,7 @@ class Flux:
             "vae": vae_from(vae, dtype),
             "text_encoder": encoders.clip(clip, dtype, "CLIP-L", projects=False),
             "text_encoder_2": encoders.t5(t5, dtype, "T5-XXL"),
-            "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
+            "tokenizer": makers.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_2": encoders.t5_tokenizer(weights.file),
             "scheduler": checkpoint.config_of(_scheduler(transformer)),
         }
@@ -270,12 +270,12 @@ def t5_place(settings: TrainingSettings, weights: Weights) -> Place:
 
 def vae_place(path: str, option: str, weights: Weights) -> Place:
     """Where the VAE is that FLUX.1 shares with later models.  path: what the option says.  Raises Failure."""
-    place = encoders.place_of(path, option, weights, checkpoint.VAE_PREFIXES, "VAE")
+    place = encoders.place_of(path, option, weights, recognise.VAE_PREFIXES, "VAE")
     return encoders.needed(place, option, weights, "VAE", "ae.safetensors")
 
 
 def vae_from(place: Place, dtype: torch.dtype) -> Any:
-    return checkpoint.vae_from_file(place[0], checkpoint.maker(AutoencoderKL, CONFIGS / "vae"), dtype, place[1])
+    return vae_files.vae_from_file(place[0], makers.maker(AutoencoderKL, CONFIGS / "vae"), dtype, place[1])
 
 
 def blocks_of(weights: Weights, prefix: str) -> dict[str, Any]:

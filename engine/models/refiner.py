@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, StableDiffusionXLImg2ImgPipeline, UNet2DCon
 from torch import Tensor
 from transformers import CLIPTextModelWithProjection
 
-from engine.models import checkpoint
+from engine.models import makers, noise_schedule
 from engine.models.attachments import clip_attachments
 from engine.models.conditioning import Conditioning, Reading
 from engine.models.drawing import Drawing
@@ -26,8 +26,8 @@ from engine.models.targets import Target
 from engine.models.vae import to_latents
 from engine.settings.training import TrainingSettings
 
-CONFIGS = checkpoint.CONFIGS / "sdxl-refiner"
-BASE = checkpoint.CONFIGS / "sdxl"
+CONFIGS = makers.CONFIGS / "sdxl-refiner"
+BASE = makers.CONFIGS / "sdxl"
 """What it has in common with the base model."""
 
 TASTE, TASTE_OF_NEGATIVES = 6.0, 2.5
@@ -52,13 +52,13 @@ class StableDiffusionXLRefiner(StableDiffusionXL):
     def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
         return {
             **self._modules_from(weights, dtype),
-            "tokenizer_2": checkpoint.clip_tokenizer(weights.file, BASE, "tokenizer_2"),
-            "scheduler": checkpoint.scheduler_told(BASE, weights),
+            "tokenizer_2": makers.clip_tokenizer(weights.file, BASE, "tokenizer_2"),
+            "scheduler": noise_schedule.scheduler_told(BASE, weights),
             "pipeline": {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False},
         }
 
     def _pieces(self, channels: int = 4) -> list[Piece]:
-        maker, encoder = checkpoint.maker, CLIPTextModelWithProjection
+        maker, encoder = makers.maker, CLIPTextModelWithProjection
         return [
             Piece("unet", maker(UNet2DConditionModel, CONFIGS / "unet", in_channels=channels), unet_entries, UNET),
             Piece("vae", maker(AutoencoderKL, BASE / "vae"), vae_entries, VAE),

@@ -13,7 +13,7 @@ from transformers import CLIPTextModel
 
 from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
-from engine.models import checkpoint
+from engine.models import checkpoint, makers, noise_schedule, vae_files
 from engine.models.attachments import clip_attachments, each_alone, linears_within
 from engine.models.clip import emphasised, hidden_states, joined, last_norm, read
 from engine.models.conditioning import CaptionLimit, Conditioning, Reading
@@ -32,7 +32,7 @@ from engine.objective.noise_prediction import NoisePrediction
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
 
-CONFIGS = {1: checkpoint.CONFIGS / "sd1", 2: checkpoint.CONFIGS / "sd2"}
+CONFIGS = {1: makers.CONFIGS / "sd1", 2: makers.CONFIGS / "sd2"}
 """What a single file lacks: the configuration of its parts."""
 
 CLIP = "cond_stage_model.transformer."
@@ -80,7 +80,7 @@ class StableDiffusion:
         found = checkpoint.components(kinds, source.pretrained_model_name_or_path, dtype, self._from_file)
         unet = found["unet"]
         self.pipeline, extra_channels = checkpoint.kind_of(unet, self.kinds, found, settings)
-        vae = checkpoint.vae_of(settings, found, dtype)
+        vae = vae_files.vae_of(settings, found, dtype)
         return checkpoint.frozen(
             Parts(
                 denoiser=unet,
@@ -89,7 +89,7 @@ class StableDiffusion:
                 text_encoders=[found["text_encoder"]],
                 tokenizers=[found["tokenizer"]],
                 pipeline=found.get("pipeline", {}),
-                **checkpoint.noise_schedule(found["scheduler"], settings),
+                **noise_schedule.noise_schedule(found["scheduler"], settings),
             )
         )
 
@@ -102,9 +102,9 @@ class StableDiffusion:
         self._unread = unread_by(weights, modules, of_open_clip(pieces))
         return {
             **modules,
-            "vae": checkpoint.vae_within(weights, configs / "vae", dtype, self._settings),
-            "tokenizer": checkpoint.clip_tokenizer(weights.file, configs),
-            "scheduler": checkpoint.scheduler_told(configs, weights),
+            "vae": vae_files.vae_within(weights, configs / "vae", dtype, self._settings),
+            "tokenizer": makers.clip_tokenizer(weights.file, configs),
+            "scheduler": noise_schedule.scheduler_told(configs, weights),
             **(depth_beside(weights.file, dtype) if channels == 5 else {}),
         }
 
@@ -113,7 +113,7 @@ class StableDiffusion:
 
         channels: of the UNet's input.  bare: version 1's text encoder has its names of old.
         """
-        configs, maker = CONFIGS[self.version], checkpoint.maker
+        configs, maker = CONFIGS[self.version], makers.maker
         text, prefix = (
             (bare_clip_entries if bare else clip_entries, CLIP)
             if self.version == 1

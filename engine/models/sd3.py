@@ -20,7 +20,7 @@ from torch import Tensor
 
 from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
-from engine.models import checkpoint, encoders
+from engine.models import checkpoint, encoders, makers, vae_files
 from engine.models.attachments import by_layout, clip_attachments
 from engine.models.clip import hidden_states, tokens_in_chunks
 from engine.models.conditioning import CaptionLimit, Conditioning, Reading
@@ -40,7 +40,7 @@ from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
 
-CONFIGS = checkpoint.CONFIGS / "sd3"
+CONFIGS = makers.CONFIGS / "sd3"
 
 CLIP_TOKENS = 77
 
@@ -98,12 +98,12 @@ class StableDiffusion3:
                 weights, partial(SD3Transformer2DModel, **shape), mmdit_entries, TRANSFORMER, dtype,
                 f"{self.name} model",
             ),
-            "vae": checkpoint.vae_within(weights, CONFIGS / "vae", dtype, settings),
+            "vae": vae_files.vae_within(weights, CONFIGS / "vae", dtype, settings),
             "text_encoder": encoders.clip(clip_l, dtype, "CLIP-L", projects=True),
             "text_encoder_2": encoders.clip(clip_g, dtype, "CLIP-G", projects=True),
             "text_encoder_3": encoders.t5(t5, dtype, "T5-XXL") if t5 else None,
-            "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
-            "tokenizer_2": checkpoint.clip_tokenizer(weights.file, CONFIGS),
+            "tokenizer": makers.clip_tokenizer(weights.file, CONFIGS),
+            "tokenizer_2": makers.clip_tokenizer(weights.file, CONFIGS),
             "tokenizer_3": encoders.t5_tokenizer(weights.file) if t5 else None,
             "scheduler": checkpoint.config_of(FlowMatchEulerDiscreteScheduler(shift=SHIFT)),
         }  # fmt: skip

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionM
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from engine.models import checkpoint
+from engine.models import checkpoint, makers, noise_schedule, vae_files
 from engine.models.attachments import clip_attachments, each_alone, linears_within
 from engine.models.clip import emphasised, hidden_states, joined, read
 from engine.models.conditioning import Conditioning, Reading
@@ -27,7 +27,7 @@ from engine.models.targets import Target
 from engine.models.told import NO_TRACE, VELOCITY
 from engine.settings.training import TrainingSettings
 
-CONFIGS = checkpoint.CONFIGS / "sdxl"
+CONFIGS = makers.CONFIGS / "sdxl"
 
 LAYER = 2
 """Both text encoders are read at the last layer but one, whatever clip skip says, as sd-scripts has it."""
@@ -80,7 +80,7 @@ class StableDiffusionXL:
         kinds = tuple(self.kinds.values())
         found = checkpoint.components(kinds, source.pretrained_model_name_or_path, dtype, self._from_file)
         self.pipeline, extra_channels = checkpoint.kind_of(found["unet"], self.kinds, found, settings)
-        vae = checkpoint.vae_of(settings, found, torch.float32 if settings.sdxl.sdxl_no_half_vae else dtype)
+        vae = vae_files.vae_of(settings, found, torch.float32 if settings.sdxl.sdxl_no_half_vae else dtype)
         return checkpoint.frozen(
             Parts(
                 denoiser=found["unet"],
@@ -91,27 +91,27 @@ class StableDiffusionXL:
                 first_encoder=self.first_encoder,
                 refines=self.refines,
                 pipeline=found.get("pipeline", {}),
-                **checkpoint.noise_schedule(found["scheduler"], settings),
+                **noise_schedule.noise_schedule(found["scheduler"], settings),
             )
         )
 
     def _from_file(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
         return {
             **self._modules_from(weights, dtype),
-            "tokenizer": checkpoint.clip_tokenizer(weights.file, CONFIGS),
-            "tokenizer_2": checkpoint.clip_tokenizer(weights.file, CONFIGS),
-            "scheduler": checkpoint.scheduler_told(CONFIGS, weights),
+            "tokenizer": makers.clip_tokenizer(weights.file, CONFIGS),
+            "tokenizer_2": makers.clip_tokenizer(weights.file, CONFIGS),
+            "scheduler": noise_schedule.scheduler_told(CONFIGS, weights),
         }
 
     def _modules_from(self, weights: Weights, dtype: torch.dtype) -> dict[str, Any]:
         pieces = [piece for piece in self._pieces(checkpoint.unet_channels(weights)) if piece.name != "vae"]
         modules = modules_from(weights, pieces, dtype, f"{self.name} model")
         self._unread = unread_by(weights, modules, of_open_clip(pieces))
-        return modules | {"vae": checkpoint.vae_within(weights, CONFIGS / "vae", dtype, self._settings)}
+        return modules | {"vae": vae_files.vae_within(weights, CONFIGS / "vae", dtype, self._settings)}
 
     def _pieces(self, channels: int = 4) -> list[Piece]:
         """What the original single file holds.  channels: of the UNet's input."""
-        maker, second = checkpoint.maker, CLIPTextModelWithProjection
+        maker, second = makers.maker, CLIPTextModelWithProjection
         embedders = "conditioner.embedders"
         return [
             Piece("unet", maker(UNet2DConditionModel, CONFIGS / "unet", in_channels=channels), unet_entries, UNET),

@@ -6,7 +6,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from engine.models import checkpoint
+from engine.models import checkpoint, makers, vae_files
 from engine.models.parts import Parts
 from engine.settings.families import FamilyName
 from engine.settings.training import TrainingSettings
@@ -24,8 +24,8 @@ def vae_alone(settings: TrainingSettings, family: FamilyName, dtype: torch.dtype
     Raises Failure.
     """
     source = settings.source_model
-    name, option = (source.vae, "vae") if source.vae else (source.pretrained_model_name_or_path, checkpoint.MODEL_FIELD)
+    name, option = (source.vae, "vae") if source.vae else (source.pretrained_model_name_or_path, makers.MODEL_FIELD)
     no_half = settings.families.said() == "sdxl" and settings.sdxl.sdxl_no_half_vae
-    make = checkpoint.maker(AutoencoderKL, checkpoint.CONFIGS / CONFIGS[family] / "vae")
-    vae = checkpoint.load_vae(name, torch.float32 if no_half else dtype, make, option)
+    make = makers.maker(AutoencoderKL, makers.CONFIGS / CONFIGS[family] / "vae")
+    vae = vae_files.load_vae(name, torch.float32 if no_half else dtype, make, option)
     return checkpoint.frozen(Parts(denoiser=nn.Identity(), vae=vae.eval(), text_encoders=[], tokenizers=[]))

@@ -18,7 +18,7 @@ from diffusers import (
 from diffusers.loaders import single_file_utils as converters
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from engine.models import checkpoint
+from engine.models import makers
 from engine.models.layouts.clip import clip_entries, open_clip_entries
 from engine.models.layouts.entry import Entry, from_original, to_original
 from engine.models.layouts.flux import flux_entries
@@ -91,7 +91,7 @@ def test_an_open_clip_goes_out_as_diffusers_would_read_it():
 
 def of_configs(family: str, name: str, kind: Any) -> Any:
     with init_empty_weights():
-        return checkpoint.maker(kind, checkpoint.CONFIGS / family / name)()
+        return makers.maker(kind, makers.CONFIGS / family / name)()
 
 
 def test_at_full_size_sdxl_has_all_tensors_of_the_published_file():
@@ -118,9 +118,9 @@ def test_at_full_size_sdxl_has_all_tensors_of_the_published_file():
 def test_at_full_size_variants_of_unets_map_onto_diffusers(
     family: str, channels: int, sizes: dict[str, tuple[int, ...]]
 ):
-    config = checkpoint.CONFIGS / family / "unet"
+    config = makers.CONFIGS / family / "unet"
     with init_empty_weights(include_buffers=True):
-        unet = checkpoint.maker(UNet2DConditionModel, config, in_channels=channels)()
+        unet = makers.maker(UNet2DConditionModel, config, in_channels=channels)()
     original = to_original(unet, unet_entries(unet))
     assert {name: tuple(original[UNET + name].shape) for name in sizes} == sizes
     read = unet_by_diffusers(dict(original), unet)

@@ -85,7 +85,7 @@ def test_a_file_that_is_no_vae_is_called_what_it_is(kind: str, tmp_path: Path) -
     save_file(weights, tmp_path / "vae.safetensors")
     settings = TrainingSettings().with_values({MODEL: "someone/model", "vae": str(tmp_path / "vae.safetensors")})
     (said,) = [problem.what for problem in check_model(settings) if problem.option == "vae"]
-    assert "with no VAE in it" in said
+    assert "contains no VAE" in said
 
 
 @pytest.mark.usefixtures("as_small")

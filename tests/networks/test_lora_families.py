@@ -19,7 +19,7 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, Gemma2Config, Gemma2Model
 
-from engine.models import checkpoint
+from engine.models import makers
 from engine.models.chroma import Chroma
 from engine.models.conditioning import Reading
 from engine.models.flux import Flux
@@ -63,7 +63,7 @@ def test_an_sdxl_lora_changes_diffusers_answer_as_training_saw_it(tmp_path: Path
 
 def sdxl_on_meta() -> Parts:
     def make(name: str, kind: Any) -> Any:
-        return checkpoint.maker(kind, checkpoint.CONFIGS / "sdxl" / name)()
+        return makers.maker(kind, makers.CONFIGS / "sdxl" / name)()
 
     with torch.device("meta"):
         unet = make("unet", UNet2DConditionModel)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from engine.models import checkpoint
+from engine.models import noise_schedule
 from engine.models.flux import Flux
 from engine.models.lumina import LuminaImage2
 from engine.models.sd3 import StableDiffusion3
@@ -114,7 +114,7 @@ class TestNoSignalAtTheEnd:
     @pytest.mark.parametrize(("by_file", "by_setting"), [(False, False), (True, False), (False, True), (True, True)])
     def test_the_model_or_the_settings_may_ask_for_it(self, by_file: bool, by_setting: bool):
         settings = TrainingSettings().with_values({"zero_terminal_snr": by_setting})
-        told = checkpoint.noise_schedule(SCHEDULE | {"rescale_betas_zero_snr": by_file}, settings)
+        told = noise_schedule.noise_schedule(SCHEDULE | {"rescale_betas_zero_snr": by_file}, settings)
         assert (told["alphas_cumprod"][-1].item() == 0) == (by_file or by_setting)
         assert bool(told["scheduler"]["rescale_betas_zero_snr"]) == (by_file or by_setting)
         assert told["alphas_with_signal"][-1].item() == pytest.approx(0.0046601, rel=1e-4)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from engine.models.checkpoint import prediction_of
+from engine.models.noise_schedule import prediction_of
 from engine.objective import loss, noise, weights
 from engine.objective.noise_prediction import NoisePrediction
 from engine.objective.timesteps import uniform_timesteps
