@@ -69,7 +69,7 @@ def test_files_that_are_no_taggers_are_named(tmp_path: Path):
     with pytest.raises(Failure, match="needs the columns name and category"):
         Tagger(tmp_path / "model.onnx", tmp_path / "selected_tags.csv")
     short = save_tagger(tmp_path / "short", rows=3)
-    with pytest.raises(Failure, match=r"knows 10 tags, selected_tags.csv lists 3"):
+    with pytest.raises(Failure, match=r"has 10 tags, but selected_tags.csv lists 3"):
         Tagger(short / "model.onnx", short / "selected_tags.csv")
     (short / "model.onnx").write_bytes(b"no model")
     with pytest.raises(Failure, match=r"model.onnx cannot be loaded"):
@@ -114,12 +114,12 @@ def test_a_mapping_with_numbers_far_beyond_its_tags_is_refused(tmp_path: Path):
     file, entry = tmp_path / "tag_mapping.json", {"tag": "a", "category": "General"}
     for numbers in (["999999999999"], ["0", "-1"], ["0", "20"], ["9" * 4000], ["9" * 5000]):
         file.write_text(json.dumps(dict.fromkeys(numbers, entry)))
-        with pytest.raises(Failure, match="is no list of tags") as refused:
+        with pytest.raises(Failure, match="is not a tag list") as refused:
             read_mapping(file)
         assert len(refused.value.what) < 300
     for wrong in ({}, {"0": "a"}, {"0": {**entry, "tag": 7}}, {"0": {**entry, "tag": "a\nb"}}, {"0": {"tag": "a"}}):
         file.write_text(json.dumps(wrong))
-        with pytest.raises(Failure, match="is no list of tags"):
+        with pytest.raises(Failure, match="is not a tag list"):
             read_mapping(file)
     file.write_text(json.dumps({"0": entry, "3": entry}))
     assert [tag.name for tag in read_mapping(file)] == ["a", "", "", "a"]
@@ -188,7 +188,7 @@ def test_characters_are_expanded_into_name_and_series(name: str, parts: list[str
 def test_replacements_may_hold_commas_and_semicolons():
     assert replacements_in(r"a\,b,A\;B; c , d ;") == {"a,b": "A;B", "c": "d"}
     assert replacements_in("") == {}
-    with pytest.raises(Failure, match="is not one tag, a comma, and one tag"):
+    with pytest.raises(Failure, match="is not a tag, a comma and another tag"):
         replacements_in("a,b,c")
 
 
@@ -303,7 +303,7 @@ def test_a_model_that_is_not_here_says_which_files_belong_where(folder: Path, tm
     assert "put model.onnx and selected_tags.csv of https://huggingface.co/nobody/tagger" in refused.value.mend
     assert refused.value.option == "repo_id"
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Failure, match=r"has no model.onnx and no selected_tags.csv"):
+    with pytest.raises(Failure, match=r"is missing model.onnx and selected_tags.csv"):
         run_job("caption-wd14", train_data_dir=str(folder), repo_id=str(tmp_path / "empty"))
 
 
@@ -341,5 +341,5 @@ def test_a_folder_of_a_hub_model_is_named_behind_it(folder: Path):
         load_tagger("/not/here/at all")
     (folder / "tag_mapping.json").write_text("[]")
     (folder / "model.onnx").write_bytes(b"")
-    with pytest.raises(Failure, match="is no list of tags"):
+    with pytest.raises(Failure, match="is not a tag list"):
         load_tagger(str(folder))
