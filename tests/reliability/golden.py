@@ -3,7 +3,8 @@
     python -m tests.reliability.golden record FILE    before
     python -m tests.reliability.golden compare FILE   after; names every run that differs, and exits with 1
 
-Bits are those of one machine and one torch, so both are to be done on the same.
+Bits are those of one machine and one torch, so both are to be done on the same.  golden.json has losses and norms of
+such a record, for test_golden.py; where a change is meant to move them, record anew and say so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import load_file
@@ -85,8 +87,8 @@ class Stopping(Report):
 
 
 def figures_of(name: str, folder: Path) -> Figures:
-    os.environ["DARKROOM_RUNS"] = str(folder / "runs")
-    return RUNS[name](folder)
+    with patch.dict(os.environ, {"DARKROOM_RUNS": str(folder / "runs")}):
+        return RUNS[name](folder)
 
 
 def _settings(folder: Path, family: str = "sd1", method: Method = "lora", **changes: Any) -> TrainingSettings:
