@@ -21,7 +21,7 @@ def check_memory(settings: TrainingSettings) -> Iterator[Problem]:
             "Turn on Gradient checkpointing, or turn this off.",
             blocking=False,
         )
-    if settings.memory.base_weights and settings.method != "lora":
+    if settings.memory.base_weights and settings.trains_whole_model:
         yield Problem(
             "base_weights",
             f"Base weights in {settings.memory.base_weights} only work for a LoRA: weights that are trained need more "
@@ -55,7 +55,7 @@ def _swap(settings: TrainingSettings) -> Iterator[Problem]:
             "Set it to 0. Gradient checkpointing and Base weights in 8 or 4 bits save memory here.",
             blocking=False,
         )
-    elif settings.method != "lora":
+    elif settings.trains_whole_model:
         yield Problem(
             "blocks_to_swap",
             "Blocks to swap only works for a LoRA; when training a whole model every block is trained.",

@@ -134,7 +134,7 @@ def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem
             f"{REFINERS_END} is usual.",
             blocking=False,
         )
-    elif found.channels == DEPTH and settings.method != "lora" and _loses_depth(settings):
+    elif found.channels == DEPTH and settings.trains_whole_model and _loses_depth(settings):
         yield Problem(
             "save_model_as",
             "A depth model saved as a single file needs the depth estimator, which only a single-file model contains.",

@@ -139,7 +139,7 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
             "Remove the brackets from the captions.",
             blocking=False,
         )
-    if settings.method != "lora":
+    if settings.trains_whole_model:
         return
     for name in ("network_dropout", "rank_dropout", "module_dropout"):
         if settings.values()[name] == 1:

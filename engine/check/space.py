@@ -63,7 +63,7 @@ def on_one_disk(a: Path, b: Path) -> bool:
 
 def trained_weights(settings: TrainingSettings) -> int | None:
     """How many weights learn; None where that is not known."""
-    if settings.method == "lora":
+    if not settings.trains_whole_model:
         return WEIGHTS_PER_RANK * settings.network.network_dim
     sizes = _sizes(settings)
     if sizes is None:
@@ -75,7 +75,7 @@ def trained_weights(settings: TrainingSettings) -> int | None:
 def saved_bytes(settings: TrainingSettings) -> int:
     """Of one result, with all that is written beside it."""
     width = 4 if settings.source_model.save_precision == "float" else 2
-    sizes = None if settings.method == "lora" else _sizes(settings)
+    sizes = None if not settings.trains_whole_model else _sizes(settings)
     if sizes is None:
         return width * (trained_weights(settings) or 0)
     encoders, family = list(sizes.text_encoders), settings.family()
@@ -90,7 +90,7 @@ def saved_bytes(settings: TrainingSettings) -> int:
 def state_bytes(settings: TrainingSettings) -> int:
     """Bytes that a state has for each weight that learns: the weight itself, and what the optimizer remembers of it."""
     memory, name = settings.memory, settings.optimizer.optimizer
-    weight = 2 if settings.method != "lora" and (memory.full_fp16 or memory.full_bf16) else 4
+    weight = 2 if settings.trains_whole_model and (memory.full_fp16 or memory.full_bf16) else 4
     numbers = 0 if name == "Adafactor" else 1 if "Lion" in name or "SGD" in name else 2
     return weight + numbers * (1 if "8bit" in name else 4)
 

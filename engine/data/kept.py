@@ -14,7 +14,7 @@ from engine.data.source import Source
 from engine.disk import why_not
 from engine.failure import Failure
 
-Conditioning = tuple[Tensor, Tensor | None]
+KeptLatents = tuple[Tensor, Tensor | None]
 """Latents (C, h, w) as the model has them, and the mask (h, w) where one is wanted."""
 
 
@@ -25,7 +25,7 @@ class Kept(Protocol):
     def keep(self, source: Source, latents: Tensor, flipped: Tensor | None, mask: Tensor | None) -> None:
         """latents, flipped: (C, h, w).  mask: (height, width) of the pixels."""
 
-    def get(self, source: Source, flipped: bool) -> Conditioning:
+    def get(self, source: Source, flipped: bool) -> KeptLatents:
         """Raises OSError or ValueError where it is no more."""
 
     def draw_seed(self, seed: int, index: int, source: Source, flipped: bool) -> int:
@@ -47,7 +47,7 @@ class InMemory:
         if mask is not None:
             self._masks[source] = of_latents(mask, latents)
 
-    def get(self, source: Source, flipped: bool) -> Conditioning:
+    def get(self, source: Source, flipped: bool) -> KeptLatents:
         mask = self._masks.get(source)
         return self._latents[source, flipped], mask.flip(-1) if mask is not None and flipped else mask
 
@@ -84,7 +84,7 @@ class OnDisk:
             ) from error
         self.written += 1
 
-    def get(self, source: Source, flipped: bool) -> Conditioning:
+    def get(self, source: Source, flipped: bool) -> KeptLatents:
         kept, mask = self.files.read(source, flipped)
         latents = (torch.from_numpy(kept).float() - self._format.shift) * self._format.scale
         return latents, None if mask is None else of_latents(torch.from_numpy(mask.copy()).float(), latents)

@@ -31,7 +31,7 @@ _ENDINGS: dict[SavedAs, str] = {
 def saved_as(settings: TrainingSettings) -> SavedAs:
     """The form that the result has: a LoRA is a file in any case, as in kohya_ss."""
     asked = settings.source_model.save_model_as
-    if settings.method == "lora":
+    if not settings.trains_whole_model:
         return lora_form(asked)
     if asked != "same as source model":
         return asked
@@ -59,7 +59,7 @@ def saved_names(settings: TrainingSettings, stem: str) -> list[str]:
 def beside_names(settings: TrainingSettings) -> list[str]:
     """What stands behind the stem in the names of the text encoders that Stable Diffusion 3 saves beside its file."""
     s = settings.sd3
-    if settings.method == "lora" or settings.family() != "sd3" or is_folder(settings):
+    if not settings.trains_whole_model or settings.family() != "sd3" or is_folder(settings):
         return []
     return ["_clip_l", "_clip_g"] * s.save_clip + ["_t5xxl"] * s.save_t5xxl
 

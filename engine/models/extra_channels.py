@@ -121,24 +121,21 @@ class Depth:
         return torch.zeros_like(depth) if init_image.picture is None else depth
 
 
-def with_extra_channels(noisy: Tensor, told: dict[str, Tensor]) -> Tensor:
-    """The UNet's input: noisy latents, and behind them what is shown beside."""
-    return (
-        torch.cat([noisy, told[EXTRA_CHANNELS].to(noisy.device, noisy.dtype)], dim=1)
-        if EXTRA_CHANNELS in told
-        else noisy
-    )
+def with_extra_channels(noisy: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
+    """The UNet's input: noisy latents, and behind them the extra channels, where there are any."""
+    extra = conditioning.get(EXTRA_CHANNELS)
+    return noisy if extra is None else torch.cat([noisy, extra.to(noisy.device, noisy.dtype)], dim=1)
 
 
 @contextmanager
-def extra_channels_shown(unet: nn.Module, told: dict[str, Tensor]) -> Iterator[None]:
-    """Within the block, the UNet can be asked as one without further channels: diffusers' plain pipelines do."""
+def extra_channels_shown(unet: nn.Module, conditioning: dict[str, Tensor]) -> Iterator[None]:
+    """Within the block, the UNet can be asked as one without extra channels: diffusers' plain pipelines do."""
 
     def join(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        beside = told[EXTRA_CHANNELS].expand(len(inputs[0]), -1, -1, -1)
-        return (with_extra_channels(inputs[0], {EXTRA_CHANNELS: beside}), *inputs[1:])
+        extra = conditioning[EXTRA_CHANNELS].expand(len(inputs[0]), -1, -1, -1)
+        return (with_extra_channels(inputs[0], {EXTRA_CHANNELS: extra}), *inputs[1:])
 
-    hook = unet.register_forward_pre_hook(join) if EXTRA_CHANNELS in told else None
+    hook = unet.register_forward_pre_hook(join) if EXTRA_CHANNELS in conditioning else None
     try:
         yield
     finally:

@@ -45,7 +45,7 @@ class QuantizedLinear(nn.Module):
     def __init__(self, layer: nn.Linear, form: BaseFormat, device: torch.device) -> None:
         super().__init__()
         self._form, self._shape = form, layer.weight.shape
-        weight, scale = _narrowed(layer.weight.detach().to(device), form)
+        weight, scale = _quantized(layer.weight.detach().to(device), form)
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
         self.bias = layer.bias if layer.bias is None else nn.Parameter(layer.bias.detach().to(device), False)
@@ -73,7 +73,7 @@ class _Multiply(torch.autograd.Function):
         return gradients[0] @ wide, None, None, None, None
 
 
-def _narrowed(weight: Tensor, form: BaseFormat) -> tuple[Tensor, Tensor]:
+def _quantized(weight: Tensor, form: BaseFormat) -> tuple[Tensor, Tensor]:
     """(what is stored of a matrix, its scales)."""
     wide = weight.float()
     if form == "nf4":

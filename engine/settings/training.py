@@ -114,9 +114,14 @@ class TrainingSettings(JobSettings):
         """How often an epoch shows pictures that lie directly in the image folder; None where it does not use them."""
         return self.whole_model.dataset_repeats if self.method == "finetune" else None
 
+    @property
+    def trains_whole_model(self) -> bool:
+        """The model's own weights move, and are saved; else something beside them."""
+        return self.method in ("dreambooth", "finetune")
+
     def rates(self) -> tuple[float, ...]:
         """The learning rates of all parts that the method might train; 0 for a part that it does not."""
-        if self.method == "lora":
+        if not self.trains_whole_model:
             return self.optimizer.rates()[: 1 if self.family() == "chroma" else 2]  # its T5 is not trained
         text_encoders = {"sd1": 1, "sd2": 1, "sdxl": 2}.get(self.family(), 0)
         return tuple(self.whole_model_rates(text_encoders).values())
@@ -130,7 +135,7 @@ class TrainingSettings(JobSettings):
             "blockwise_fused_optimizers": self.flux.blockwise_fused_optimizers,
             "sd3_fused_backward_pass": self.sd3.sd3_fused_backward_pass,
         }
-        return next((name for name, on in ways.items() if on), "") if self.method != "lora" else ""
+        return next((name for name, on in ways.items() if on), "") if self.trains_whole_model else ""
 
     def is_fused(self) -> bool:
         return bool(self.fused_option())

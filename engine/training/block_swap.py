@@ -28,7 +28,7 @@ def blocks_of(denoiser: nn.Module) -> list[nn.Module]:
 
 def how_many(settings: TrainingSettings, parts: Parts) -> int:
     """Blocks to swap: none of a UNet, whose blocks are no row of like ones, and none of a whole model, which learns."""
-    return settings.memory.blocks_to_swap if settings.method == "lora" and parts.prediction == "flow" else 0
+    return settings.memory.blocks_to_swap if not settings.trains_whole_model and parts.prediction == "flow" else 0
 
 
 class BlockSwap:

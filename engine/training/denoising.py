@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from engine.objective.objective import Corrupted
@@ -13,6 +15,13 @@ class Denoising:
     """A method to be derived from.  One that asks the model otherwise overrides predict(), one that judges otherwise
     losses().
     """
+
+    def before_step(self, step: int) -> None: ...
+
+    def after_step(self) -> None: ...
+
+    def metadata(self) -> dict[str, Any]:
+        return {}
 
     def losses(self, model: Model, examples: Examples, corrupt: Corrupt) -> Tensor:
         corrupted = corrupt(examples.latents)

@@ -109,7 +109,7 @@ class _Estimator:
         mixed, _ = choose_precision(settings.hardware.mixed_precision, device == "cuda")
         precision = Precision.of(settings, mixed)
         self._dtype = precision.frozen
-        self._whole = settings.method != "lora"
+        self._whole = settings.trains_whole_model
         with without_weights():
             loaded = load_model(settings, precision)
         with torch.device("meta"):
@@ -153,8 +153,8 @@ class _Estimator:
         return Phase(weights=training.weights, optimizer=training.optimizer, activations=copied)
 
     def _while_loading(self) -> int:
-        """Bytes where nothing is narrow yet, with the file that is being read: of a folder's largest part, which comes
-        first, or the one file that holds all of them.
+        """Bytes where nothing is quantized yet, with the file that is being read: that of a folder's largest part, which
+        comes first, or the one file that holds all of them.
         """
         sizes = [_bytes_of(_tensors(module)) for module in self._parts.modules()]
         source = Path(self._settings.source_model.pretrained_model_name_or_path)
@@ -284,7 +284,7 @@ class _Estimator:
         weights = sum(self._weights(module) for module in modules)
         forms = {id(module): self._form(module) for module in modules}
         widest = max((layer.weight.numel() for m in modules if forms[id(m)] for layer in _matrices(m)), default=0)
-        activations += widest * self._dtype.itemsize  # a narrow matrix is wide for a moment
+        activations += widest * self._dtype.itemsize  # a quantized matrix is whole for a moment
         if self._device == "cpu":
             weights += sum(self._weights(module) for module in self._parts.modules() if id(module) not in forms)
         elif id(self._parts.denoiser) in forms:
@@ -295,10 +295,10 @@ class _Estimator:
         """Bytes of a part without the network that is put on it, the frozen matrices of its blocks in few bits."""
         own = [t for t in _tensors(module) if self._whole or not t.requires_grad]
         if form := self._form(module):
-            narrowed = {id(layer.weight) for layer in _matrices(module) if not layer.weight.requires_grad}
+            quantized = {id(layer.weight) for layer in _matrices(module) if not layer.weight.requires_grad}
             return int(
-                _bytes_of([t for t in own if id(t) not in narrowed])
-                + sum(t.numel() * BITS[form] / 8 for t in own if id(t) in narrowed)
+                _bytes_of([t for t in own if id(t) not in quantized])
+                + sum(t.numel() * BITS[form] / 8 for t in own if id(t) in quantized)
             )
         return _bytes_of(own)
 

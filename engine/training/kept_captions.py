@@ -136,7 +136,7 @@ def kept_captions(
     if not option or not settings.values()[option]:
         return None
     if not form:
-        warn(f"Captions are not kept in files: there is no form for the conditioning of {encoder.family.name}.")
+        warn(f"Captions are not kept in files: there is no file format for those of {encoder.family.name}.")
     elif encoder.learns:
         warn("Captions are not kept in files, for a text encoder is trained.")
     elif vary(captions, variations):

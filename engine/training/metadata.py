@@ -177,7 +177,7 @@ def _rates(s: TrainingSettings, optimizer: str) -> dict[str, Any]:
         own = dict.fromkeys(("ss_learning_rate", "ss_unet_lr", "ss_text_encoder_lr"))
         return own | {"ss_lr_scheduler": f"adafactor:{o.learning_rate}"}
     said: dict[str, Any] = {"ss_learning_rate": o.learning_rate, "ss_lr_scheduler": o.lr_scheduler}
-    if s.method != "lora" or not (o.unet_lr or o.text_encoder_lr):
+    if s.trains_whole_model or not (o.unet_lr or o.text_encoder_lr):
         return said | {"ss_unet_lr": None, "ss_text_encoder_lr": None}
     unet, text = o.rates()
     return said | {"ss_unet_lr": unet, "ss_text_encoder_lr": [text] if s.family() in TRANSFORMERS else text}

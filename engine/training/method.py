@@ -32,7 +32,8 @@ class Method(Protocol):
     def losses(self, model: Model, examples: Examples, corrupt: Corrupt) -> Tensor:
         """What each of the examples costs, (B,), float32, with gradients for what is trained.
 
-        Denoising has the usual one.  Random numbers come from torch's generator alone, which the step has seeded.
+        Denoising has the usual one.  Random numbers come from torch's generator alone, which the step has seeded; in
+        validation only what `corrupt` draws is the same for a picture whatever stands in the batch beside it.
         """
 
     def after_step(self) -> None:

@@ -16,7 +16,7 @@ from engine.training.block_swap import BlockSwap, how_many
 class Placement:
     """Brings the parts to their work, as the settings about memory say.
 
-    dtype: of frozen weights that the settings do not narrow further.
+    dtype: of frozen weights that the settings do not quantize.
     Call it once what learns requires gradients.
     """
 
@@ -58,6 +58,6 @@ class Placement:
     def _prepare(self, module: nn.Module) -> None:
         """T5 drops a tenth of what it says in training mode: what does not learn speaks clearly."""
         learns = any(parameter.requires_grad for parameter in module.parameters())
-        if self._settings.method != "lora" and not learns:
+        if self._settings.trains_whole_model and not learns:
             module.to(self._dtype)
         module.train(learns)

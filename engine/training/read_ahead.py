@@ -19,7 +19,7 @@ class Read:
 
 
 class Reader:
-    """Called by threads, a batch each."""
+    """Called by threads, a batch each; so nothing in it draws from torch's generator."""
 
     def __init__(self, latents: Latents, conditioning: CaptionConditioning) -> None:
         self._latents, self._conditioning = latents, conditioning

@@ -30,7 +30,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         begun, saved = begin(settings, run, report)
         loaded = load(begun)
         data = read(begun, loaded)
-        torch.manual_seed(begun.seed)
+        torch.manual_seed(begun.seed)  # what a network begins with is drawn
         attached = attach(
             settings,
             loaded,

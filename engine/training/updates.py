@@ -48,22 +48,23 @@ class Fused:
     def __init__(self, optimizer: torch.optim.Optimizer, largest_norm: float) -> None:
         self._optimizer, self._largest_norm = optimizer, largest_norm or math.inf
         self._squares: list[Tensor] = []
-        for group in optimizer.param_groups:
+        # By their places: an optimizer that goes on from a state has new groups in them.
+        for place, group in enumerate(optimizer.param_groups):
             for parameter in group["params"]:
-                parameter.register_post_accumulate_grad_hook(partial(self._update, group))
+                parameter.register_post_accumulate_grad_hook(partial(self._update, place))
 
     def finish(self) -> Tensor:
         norm = torch.stack(self._squares).sum().sqrt()
         self._squares.clear()
         return norm
 
-    def _update(self, group: dict[str, Any], parameter: Tensor) -> None:
+    def _update(self, place: int, parameter: Tensor) -> None:
         norm = nn.utils.clip_grad_norm_(parameter, self._largest_norm)
         self._squares.append(norm.detach().float().square())
         groups = self._optimizer.param_groups
         all_parameters = [each["params"] for each in groups]
-        for each in groups:
-            each["params"] = [parameter] if each is group else []
+        for number, each in enumerate(groups):
+            each["params"] = [parameter] if number == place else []
         try:
             self._optimizer.step()
         finally:

@@ -62,12 +62,6 @@ class WholeModelMethod(Denoising):
                 if name != "unet":
                     module.requires_grad_(False)
 
-    def after_step(self) -> None:
-        pass
-
-    def metadata(self) -> dict[str, Any]:
-        return {}
-
     def save(self, file: Path, metadata: dict[str, str]) -> None:
         """The whole model: a single file in the original layout, or a folder for diffusers, which tells no metadata."""
         if self._is_folder:

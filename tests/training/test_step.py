@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.data.batches import MicroBatch
 from engine.data.dataset import Shown
 from engine.demo.demo import MODEL_FOLDER
-from engine.models.conditioning import Reading
+from engine.models.conditioning import Conditioning, Reading
 from engine.models.extra_channels import EXTRA_CHANNELS
 from engine.models.parts import Parts
 from engine.objective.objective import Corrupted
@@ -122,9 +122,11 @@ def test_a_method_may_ask_the_model_otherwise():
 
     class Guided(Denoising):
         def predict(self, model: Model, examples: Examples, corrupted: Corrupted) -> Tensor:
+            def nothing() -> Conditioning:
+                return {name: torch.zeros_like(tensor) for name, tensor in examples.conditioning().items()}
+
             positive = super().predict(model, examples, corrupted)
-            nothing = {name: torch.zeros_like(tensor) for name, tensor in examples.conditioning().items()}
-            negative = model.predict(corrupted.noisy, corrupted.timesteps, lambda: nothing, examples.sizes)
+            negative = model.predict(corrupted.noisy, corrupted.timesteps, nothing, examples.sizes)
             return negative + 2 * (positive - negative)
 
     settings = TrainingSettings()

@@ -183,15 +183,19 @@ def test_another_method_brings_its_usual_rate_but_leaves_one_that_was_chosen():
     assert json.loads(chosen.for_method("finetune").model_dump_json())["method"] == "finetune"
 
 
-def test_a_whole_model_goes_on_from_a_saved_state_to_the_same_bits(start_run, tmp_path: Path):
-    told = {"lr_scheduler": "constant", "save_precision": "float", "optimizer": "AdamW"}
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_whole_model_goes_on_from_a_saved_state_to_the_same_bits(start_run, tmp_path: Path, fused: bool):
+    told = {"lr_scheduler": "constant", "save_precision": "float", "optimizer": "AdamW", "fused_backward_pass": fused}
     ended(start_run("dreambooth", output_name="whole", max_train_steps=6, **told))
     ended(start_run("dreambooth", output_name="first", max_train_steps=3, save_state_on_train_end=True, **told))
     state = tmp_path / "out" / "first-state"
     ended(start_run("dreambooth", output_name="second", max_train_steps=6, resume=str(state), **told))
-    whole, second = (load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("whole", "second"))
+    whole, first, second = (
+        load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("whole", "first", "second")
+    )
     assert whole.keys() == second.keys()
     assert all(torch.equal(tensor, second[name]) for name, tensor in whole.items())
+    assert any(not torch.equal(tensor, second[name]) for name, tensor in first.items())  # it has gone on learning
 
 
 @pytest.mark.shows("save_model_as")

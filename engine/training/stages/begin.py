@@ -37,7 +37,7 @@ class Begun:
 
 
 def begin(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[Begun, SavedState | None]:
-    """The state is given apart, to be let go of when it is restored: a whole model's has gigabytes.
+    """The state comes by itself, to be let go of once it is restored: a whole model's has gigabytes.
 
     Raises Failure where the state cannot be read.
     """

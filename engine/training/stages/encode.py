@@ -32,6 +32,7 @@ class Encoded:
 def encode(begun: Begun, data: Data, encoder: CaptionEncoder) -> Encoded:
     """Encode once what can be, and bring to the device what the steps ask.  Raises Failure, Stopped."""
     settings, device = begun.settings, begun.device
+    _warn_of_cut_captions(begun, data, encoder)
     kept = _kept(begun, data, encoder)
     items = data.pictures.held_out.items if data.pictures.held_out else []
     held_out = HeldOutCaptions(encoder, settings, items, begun.accelerator) if items else None
@@ -52,18 +53,21 @@ def encode(begun: Begun, data: Data, encoder: CaptionEncoder) -> Encoded:
         progress=progress,
     )
     of_held_out = held_out.conditioning(device, progress) if held_out else None
-    # Before the denoiser comes: they and that of a large model would not fit side by side.
+    # Before the denoiser comes: of a large model, text encoders and denoiser would not fit side by side.
     if all(each.is_encoded for each in (conditioning, of_held_out) if each):
         placement.text_encoders_away()
     placement.denoiser()
     return Encoded(conditioning, of_held_out, sampler, placement)
 
 
-def _kept(begun: Begun, data: Data, encoder: CaptionEncoder) -> KeptCaptions | None:
-    """Captions that are kept in files, once those that are cut off are told."""
+def _warn_of_cut_captions(begun: Begun, data: Data, encoder: CaptionEncoder) -> None:
     limit = encoder.family.caption_limit(encoder.parts, encoder.reading)
     if too_long := truncated(limit, data.pictures.items, data.captions, encoder.reading.weighted):
         begun.report.warn(too_long)
+
+
+def _kept(begun: Begun, data: Data, encoder: CaptionEncoder) -> KeptCaptions | None:
+    """Captions that are kept in files, where that is asked for."""
     kept = kept_captions(
         encoder,
         begun.settings,

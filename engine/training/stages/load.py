@@ -34,7 +34,7 @@ def load(begun: Begun) -> Loaded:
 
 def load_model(settings: TrainingSettings, precision: Precision) -> Loaded:
     """What is trained begins from all digits that the files have; the rest may lose some at once.  Raises Failure."""
-    family, whole = family_of(settings), settings.method != "lora"
+    family, whole = family_of(settings), settings.trains_whole_model
     parts = family.load(settings, precision.learned if whole else precision.frozen)
     if whole and not settings.sdxl.sdxl_no_half_vae:
         parts.vae.to(precision.frozen)

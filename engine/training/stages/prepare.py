@@ -1,4 +1,4 @@
-"""Last stage: the batches in their order, what one of them costs, and what happens between the steps."""
+"""Seventh stage: the batches in their order, what one of them costs, and what happens between the steps."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _model(begun: Begun, loaded: Loaded, encoded: Encoded) -> Model:
 def _metadata(begun: Begun, loaded: Loaded, data: Data, method: Method, *, optimized: Optimized) -> RunMetadata:
     facts = loaded.family.facts(begun.settings, loaded.parts)
     if method.adapter:  # what is saved is no whole model
-        facts["modelspec.architecture"] += f"/{method.adapter}"
+        facts = facts | {"modelspec.architecture": f"{facts['modelspec.architecture']}/{method.adapter}"}
     held_out = data.pictures.held_out.items if data.pictures.held_out else []
     return RunMetadata(
         settings=begun.settings,
