@@ -1,4 +1,4 @@
-"""The objective of models that follow a flow: what a batch is turned into, and what the answer costs."""
+"""The objective of models that follow a flow: what a batch is turned into, and what the prediction costs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Weighting = Literal["logit_normal", "sigma_sqrt", "mode", "cosmap", "uniform"]
 
 @dataclass(frozen=True)
 class FlowRecipe:
-    """How noisy the pictures are that the model learns from, and how its answer is read.
+    """How noisy the pictures are that the model learns from, and how its prediction is read.
 
     sampling: "sigma": as `weighting` says, counted from the noisy end, then moved by `shift`. "density": as
     `weighting` says, counted from the picture, in whole timesteps. "uniform": evenly. "sigmoid": the middle more
@@ -26,7 +26,7 @@ class FlowRecipe:
     "nextdit_shift": evenly, moved by the same.
     weighting: for "sigma" and "density": "logit_normal" and "mode" say what is drawn, "sigma_sqrt" and "cosmap" what
     it counts.
-    reading: "raw": the answer is the velocity. "sigma_scaled": it is turned into the picture x₀, and compared with it,
+    reading: "raw": the prediction is the velocity. "sigma_scaled": it is turned into the picture x₀, and compared with it,
     weighted as `weighting` says. "additive": the noisy picture is added to it.
     """
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Corrupted:
-    """noisy: what the model is shown, (B, C, h, w).  target: what it should answer.
+    """noisy: what the model is shown, (B, C, h, w).  target: what it should predict.
 
     timesteps: (B,), in [0, 1000]; whole numbers where the model knows no others.
     """

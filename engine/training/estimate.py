@@ -153,8 +153,8 @@ class _Estimator:
         return Phase(weights=training.weights, optimizer=training.optimizer, activations=copied)
 
     def _while_loading(self) -> int:
-        """Bytes where nothing is quantized yet, with the file that is being read: that of a folder's largest part, which
-        comes first, or the one file that holds all of them.
+        """Bytes where nothing is quantized yet, with the file that is being read: of a folder's largest part, which is
+        read first, or the one file that holds all of them.
         """
         sizes = [_bytes_of(_tensors(module)) for module in self._parts.modules()]
         source = Path(self._settings.source_model.pretrained_model_name_or_path)
