@@ -71,8 +71,7 @@ def measure(rows: Sequence[Row], given: argparse.Namespace) -> int:
         last = results[-1]
         print(f"{last.name}: {last.status} {last.why}, {last.seconds:.0f} s, {budget.left():.0f} s left", flush=True)
 
-    shared = Path("/dev/shm")  # models in files would be read from main memory
-    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as work:
+    with tempfile.TemporaryDirectory() as work:
         tasks = [task_of(row, Path(work) / str(number), given) for number, row in enumerate(rows)]
         os.environ.update(variables(given.device, Path(work)))
         results = run_rows(tasks, folder, budget, told, AHEAD[given.device])

@@ -62,7 +62,8 @@ class Meter:
         self._since: tuple[float, int] | None = None
         self._work: MatrixWork | None = None
         self._first: Any = None
-        self._peak = self._reserved = 0
+        self._peaks: dict[str, int] = {}
+        self._reserved = 0
         if self._cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -90,6 +91,7 @@ class Meter:
         """A step's work has been asked for."""
         self._steps += 1
         if self._steps == 1:
+            self._waited()
             self._tell({"until_first_step": time.perf_counter() - self._began})
         if self._steps == COUNTED - 1:
             self._work = MatrixWork()
@@ -117,7 +119,8 @@ class Meter:
         """Tell the memory, also of a row that ran out of it."""
         self._note_peak()
         if self._cuda:
-            self._tell({"allocated": self._peak, "reserved": self._reserved, "process": _of_this_process()})
+            allocated = {"allocated": max(self._peaks.values()), "allocated_by_stage": self._peaks}
+            self._tell({**allocated, "reserved": self._reserved, "process": _of_this_process()})
 
     def _finish(self) -> None:
         last = self._mark()
@@ -125,7 +128,6 @@ class Meter:
         if self._cuda:
             torch.cuda.synchronize()
             took = self._first.elapsed_time(last) / 1000
-            self._tell({"training_allocated": torch.cuda.max_memory_allocated()})
         else:
             took = last - self._first
         self._tell({"steps": count, "seconds_per_step": took / count})
@@ -148,7 +150,8 @@ class Meter:
     def _note_peak(self) -> None:
         """So far; from here on a stage has a peak of its own."""
         if self._cuda:
-            self._peak = max(self._peak, torch.cuda.max_memory_allocated())
+            peak = max(self._peaks.get(self._stage, 0), torch.cuda.max_memory_allocated())
+            self._peaks[self._stage] = peak
             self._reserved = max(self._reserved, torch.cuda.max_memory_reserved())
             torch.cuda.reset_peak_memory_stats()
 

@@ -28,12 +28,14 @@ def to_pixels(vae: nn.Module, latents: Tensor) -> Tensor:
     """
     model: Any = vae
     model.use_tiling = latents.shape[-1] * latents.shape[-2] > LARGEST_WHOLE
-    dtype = model.dtype
+    is_narrow = model.dtype == torch.float16
     with torch.autocast(latents.device.type, enabled=False):
-        model.to(torch.float32 if dtype == torch.float16 else dtype)
+        if is_narrow:
+            model.to(torch.float32)
         wide = latents.to(model.dtype) / model.config.scaling_factor + _shift(model)
         pixels: Tensor = model.decode(wide, return_dict=False)[0]
-        model.to(dtype)
+        if is_narrow:
+            model.to(torch.float16)
     return pixels
 
 

@@ -271,7 +271,11 @@ class _Estimator:
             to_pixels(parts.vae, latents[:1])
 
         learning = parts.text_encoders if self._encoder.learns else []
+        # to_pixels() widens it so, but a tensor without contents cannot be converted in its place.
+        if self._dtype == torch.float16:
+            parts.vae.to(torch.float32)
         phase = self._phase([parts.denoiser, *parts.of_pictures(), *learning], draw)
+        parts.vae.to(self._dtype)
         remembered, _ = self._optimizer
         return replace(phase, network=self._network, optimizer=remembered)
 

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from benchmarks.gpu import machine_facts
-from benchmarks.gpu_meter import MatrixWork
+from benchmarks.gpu_meter import MatrixWork, Meter
 from benchmarks.gpu_models import fill, make_skeleton, random_weights
 from benchmarks.gpu_rows import FAMILIES, ROWS, bare_name, named, settings_of
 from benchmarks.gpu_runner import Result
 from benchmarks.gpu_table import table
+from engine.failure import Stopped
 from engine.models.families import family_of
 from engine.models.skeleton import without_weights
 
@@ -194,3 +195,59 @@ def test_rows_are_told_apart_by_name_and_fit_into_their_time():
     assert len({row.name for row in ROWS}) == len(ROWS)
     assert all(row.needs <= row.limit for row in ROWS)
     assert named(ROWS[0].name) is ROWS[0]
+
+
+class FakeCard:
+    """torch.cuda in so far as a meter asks it: time and memory that the test sets."""
+
+    def __init__(self) -> None:
+        self.now, self.peak = 0.0, 0
+
+    def Event(self, enable_timing: bool) -> FakeCard:
+        event = FakeCard()
+        event.card = self  # type: ignore[attr-defined]
+        return event
+
+    def record(self) -> None:
+        self.now = self.card.now  # type: ignore[attr-defined]
+
+    def elapsed_time(self, other: FakeCard) -> float:
+        return (other.now - self.now) * 1000
+
+    def max_memory_allocated(self) -> int:
+        return self.peak
+
+    def max_memory_reserved(self) -> int:
+        return self.peak + 5
+
+    def reset_peak_memory_stats(self) -> None:
+        self.peak = 0
+
+    def synchronize(self) -> None: ...
+
+    empty_cache = synchronize
+
+
+def test_on_a_gpu_steps_are_timed_by_its_clock_and_each_stage_has_its_peak(monkeypatch: pytest.MonkeyPatch):
+    card, told = FakeCard(), {}
+    monkeypatch.setattr("benchmarks.gpu_meter.torch.cuda", card)
+    monkeypatch.setattr("benchmarks.gpu_meter.time.perf_counter", lambda: card.now)
+    monkeypatch.setattr("benchmarks.gpu_meter._of_this_process", lambda: None)
+    meter = Meter("cuda", told.update, seconds=4.0, fewest=4, most=40)
+    for stage, peak in (("loading", 1), ("captions", 300), ("training", 200)):
+        meter.stage(stage)
+        card.peak = peak
+
+    def steps() -> None:
+        for number in range(1, 99):
+            card.now += 0.5 if number > 2 else 9.0  # the first are slow: kernels are chosen, work is counted
+            meter.step()
+
+    with pytest.raises(Stopped):
+        steps()
+    meter.end()
+    assert (told["steps"], told["seconds_per_step"]) == (8, 0.5)  # 8 steps of 0.5 s fill 4 s
+    assert told["until_first_step"] == 9.0
+    assert told["allocated"] == 300
+    assert {"captions": 300, "training": 200}.items() <= told["allocated_by_stage"].items()
+    assert told["reserved"] == 305

@@ -195,3 +195,12 @@ def test_weights_that_are_shared_count_once(tmp_path: Path):
         _, empty = loaded(tmp_path / "model", **SETTINGS["flux"])
     for module, skeleton in zip(parts.modules(), empty.modules(), strict=True):
         assert sum(p.numel() for p in skeleton.parameters()) == sum(p.numel() for p in module.parameters())
+
+
+def test_samples_of_a_model_in_fp16_are_measured_with_the_vae_in_full_precision():
+    """As they are drawn: float16 breaks some VAEs."""
+    prompts = {"sample_prompts": "a red circle --w 128 --h 128"}
+    half, wide = (needed(MODEL_FOLDER, mixed_precision=form, **prompts).phases["samples"] for form in ("fp16", "bf16"))
+    _, parts = loaded()
+    vae = sum(p.numel() for p in parts.vae.parameters())
+    assert half.weights == wide.weights + 2 * vae
