@@ -201,7 +201,7 @@ def test_what_would_be_lost_is_counted(
         ("flux", pair("transformer.transformer_blocks.0.attn.to_q", down="lora_A", up="lora_B"),
          "stores queries, keys and values separately, as diffusers does"),
         ("flux", lora("lora_transformer_single_transformer_blocks_0_proj_mlp"), "separately, as OneTrainer does"),
-        ("sd3", pair("transformer.transformer_blocks.0.attn.add_k_proj", down="lora_A", up="lora_B"), "apart"),
+        ("sd3", pair("transformer.transformer_blocks.0.attn.add_k_proj", down="lora_A", up="lora_B"), "separately"),
     ],
 )  # fmt: skip
 @pytest.mark.shows("dim_from_weights")

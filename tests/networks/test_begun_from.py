@@ -277,13 +277,13 @@ class TestWhatWouldBeLostIsRefused:
         ("more", "words"),
         [
             ({f"{PLACE}.dora_scale": torch.ones(4)}, "of type DoRA"),
-            ({"lora_unet_x.hada_w1_a": torch.ones(4, 4)}, "of the kind LoHa"),
+            ({"lora_unet_x.hada_w1_a": torch.ones(4, 4)}, "of type LoHa"),
             (
                 {"lora_unet_down_blocks_0_resnets_0_conv1.lora_down.weight": torch.ones(4, 8, 3, 3),
                  "lora_unet_down_blocks_0_resnets_0_conv1.lora_up.weight": torch.ones(8, 4, 1, 1)},
-                "of the kind LoCon, with 1 convolution of",
+                "of type LoCon, with 1 convolution of",
             ),
-            ({f"{PLACE}.mystery": torch.ones(1)}, "holds 1 tensor that a standard LoRA does not have"),
+            ({f"{PLACE}.mystery": torch.ones(1)}, "contains 1 tensor that a standard LoRA does not have"),
             (
                 {"lora_unet_conv_in.lora_down.weight": torch.ones(4, 8), "lora_unet_conv_in.lora_up.weight":
                  torch.ones(8, 4)},
