@@ -587,6 +587,6 @@ def test_a_split_that_holds_out_nothing_is_a_problem_and_one_that_does_counts_in
     for more in ({}, {"caption_extension": ".none"}):  # what is no hindrance hides nothing
         everything = problems(settings, validation_split=1, **more)["validation_split"]
         assert everything.blocking
-        assert "none is left to learn from" in everything.what
+        assert "none are left to train on" in everything.what
     twice = problems(settings, validation_split=0.2, reg_data_dir=settings.folders.train_data_dir)["train_data_dir"]
     assert "1 of the pictures held out is listed a second time" in twice.what

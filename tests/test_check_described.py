@@ -42,7 +42,7 @@ def test_what_is_wrong_with_it_is_said_beside_its_field(settings: TrainingSettin
 def test_its_notes_do_not_hinder_the_start(settings: TrainingSettings, tmp_path: Path):
     found = checked(settings, tmp_path, SIMPLE + "cache_info = true\n")
     assert found.can_start
-    assert [problem.what for problem in found.problems] == ["d.toml: cache_info is not followed."]
+    assert [problem.what for problem in found.problems] == ["d.toml: cache_info has no effect."]
 
 
 def test_the_sizes_of_every_dataset_are_looked_at(settings: TrainingSettings, tmp_path: Path):

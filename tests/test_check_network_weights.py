@@ -142,7 +142,7 @@ KINDS: dict[str, dict[str, tuple[int, ...]]] = {
 def test_every_other_kind_is_called_by_its_name(kind: str, family: str, tmp_path: Path):
     problem = only(problems(tmp_path, KINDS[kind], **FAMILIES[family]))
     assert problem.option == "network_weights"
-    assert f"old.safetensors is of the kind {kind.strip()}" in problem.what
+    assert f"old.safetensors is of type {kind.strip()}" in problem.what
     assert "would be lost" in problem.what
     assert "merge this file into the base model" in problem.mend
 
@@ -173,17 +173,17 @@ def test_a_file_for_another_family_is_told_so(
 @pytest.mark.parametrize(
     ("family", "shapes", "changes", "words"),
     [
-        ("sd1", lora(UNET, TEXT), {"text_encoder_lr": 0}, "1 of its 2 places in the text encoder, whose learning rate"),
-        ("sd1", lora(UNET, TEXT), {"unet_lr": 0}, "1 of its 2 places in the UNet, whose learning rate is 0"),
-        ("sd1", lora(UNET, "lora_unet_time_embedding_linear_1"), {}, "1 of its 2 places .* such as time_embedding"),
-        ("flux", lora("lora_unet_img_in", "lora_unet_single_blocks_0_linear1"), {}, "1 of its 2 places .* img_in"),
+        ("sd1", lora(UNET, TEXT), {"text_encoder_lr": 0}, "1 of its 2 layers in the text encoder, whose learning rate"),
+        ("sd1", lora(UNET, TEXT), {"unet_lr": 0}, "1 of its 2 layers in the UNet, whose learning rate is 0"),
+        ("sd1", lora(UNET, "lora_unet_time_embedding_linear_1"), {}, "1 of its 2 layers .* such as time_embedding"),
+        ("flux", lora("lora_unet_img_in", "lora_unet_single_blocks_0_linear1"), {}, "1 of its 2 layers .* img_in"),
         ("flux", lora("lora_unet_single_blocks_0_linear1", "lora_unet_double_blocks_0_img_attn_qkv"),
-         {"train_blocks": "double"}, "1 of its 2 places .* such as single_blocks_0_linear1"),
+         {"train_blocks": "double"}, "1 of its 2 layers .* such as single_blocks_0_linear1"),
         ("flux", lora("lora_unet_single_blocks_0_linear1", "lora_te3_encoder_block_0_layer_0_SelfAttention_k"), {},
-         "1 of its 2 places .* such as te3_encoder_block_0"),
-        ("sd1", {**lora(UNET), f"{UNET}.mystery": (3,)}, {}, "1 tensor that no standard LoRA has, such as .*mystery"),
-        ("sd1", {**lora(UNET), f"{TEXT}.lora_down.weight": (8, 320)}, {}, "two matrices alone at 1 of its 2"),
-        ("sd1", {**lora(UNET), f"{TEXT}.alpha": ()}, {}, "1 tensor that no standard LoRA has"),
+         "1 of its 2 layers .* such as te3_encoder_block_0"),
+        ("sd1", {**lora(UNET), f"{UNET}.mystery": (3,)}, {}, "1 tensor that a standard LoRA does not .*mystery"),
+        ("sd1", {**lora(UNET), f"{TEXT}.lora_down.weight": (8, 320)}, {}, "only one of the two matrices in 1 of its 2"),
+        ("sd1", {**lora(UNET), f"{TEXT}.alpha": ()}, {}, "1 tensor that a standard LoRA does not have"),
     ],
 )  # fmt: skip
 def test_what_would_be_lost_is_counted(
@@ -199,9 +199,9 @@ def test_what_would_be_lost_is_counted(
         ("sd1", lora(UNET, rank=16), "has rank 16, not 8."),
         ("sd1", lora(UNET, rank=4) | lora(TEXT, rank=32), "has ranks from 4 to 32, not 8."),
         ("flux", pair("transformer.transformer_blocks.0.attn.to_q", down="lora_A", up="lora_B"),
-         "has the queries, keys and values of a layer apart, as diffusers writes them"),
-        ("flux", lora("lora_transformer_single_transformer_blocks_0_proj_mlp"), "apart, as OneTrainer writes them"),
-        ("sd3", pair("transformer.transformer_blocks.0.attn.add_k_proj", down="lora_A", up="lora_B"), "apart"),
+         "stores queries, keys and values separately, as diffusers does"),
+        ("flux", lora("lora_transformer_single_transformer_blocks_0_proj_mlp"), "separately, as OneTrainer does"),
+        ("sd3", pair("transformer.transformer_blocks.0.attn.add_k_proj", down="lora_A", up="lora_B"), "separately"),
     ],
 )  # fmt: skip
 @pytest.mark.shows("dim_from_weights")
@@ -253,9 +253,9 @@ def test_another_kind_of_model(shapes: dict[str, tuple[int, ...]], words: str, t
     ("name", "more", "words"),
     [
         ("old.ckpt", {}, ""),
-        ("OLD.PT", {f"{UNET}.dora_scale": (320, 1)}, "OLD.PT is of the kind DoRA"),
-        ("old.pth", {f"{UNET}.mystery": (3,)}, "1 tensor that no standard LoRA has"),
-        ("old.bin", {"lora_unet_conv_in.lora_down.weight": (4, 8)}, "one of the two matrices alone"),
+        ("OLD.PT", {f"{UNET}.dora_scale": (320, 1)}, "OLD.PT is of type DoRA"),
+        ("old.pth", {f"{UNET}.mystery": (3,)}, "1 tensor that a standard LoRA does not have"),
+        ("old.bin", {"lora_unet_conv_in.lora_down.weight": (4, 8)}, "only one of the two matrices"),
     ],
 )
 def test_what_torch_wrote_is_looked_into_as_well(

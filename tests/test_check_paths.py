@@ -135,7 +135,7 @@ def test_a_dataset_config_of_windows_is_named_with_its_place(settings: TrainingS
     (problem,) = check(settings.with_values({"dataset_config": str(file)})).problems
     assert problem.option == "dataset_config"
     assert problem.what.startswith(f'data.toml, dataset 1, subset 1: image_dir is "{named}", which is a Windows path')
-    assert problem.mend == "Write the path of this machine into the file."
+    assert problem.mend == "Put the path on this machine into the file."
 
 
 @pytest.mark.parametrize("name", ["meta.json", "meta.jsonl"])
@@ -147,10 +147,9 @@ def test_a_list_of_pictures_of_windows_is_named(settings: TrainingSettings, tmp_
     fine = settings.for_method("finetune").with_values({"in_json": str(tmp_path / name), "train_data_dir": ""})
     (problem,) = [p for p in check(fine).problems if p.option == "in_json"]
     assert (
-        problem.what
-        == f'{name} lists pictures by paths of Windows, such as "{picture}": it comes from another machine.'
+        problem.what == f'{name} lists pictures by Windows paths, such as "{picture}": it comes from another machine.'
     )
-    assert "leave names alone in it" in problem.mend
+    assert "use only file names in it" in problem.mend
 
 
 @pytest.mark.parametrize("text", ["C:/x.json", "D:\\x.json", "\\\\nas\\x"])

@@ -93,7 +93,7 @@ def test_training_from_a_file_saves_one_and_returns_0(file: Path, tmp_path: Path
         timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "3 steps, as Max train steps says" in done.stdout
+    assert "3 steps, set by Max train steps" in done.stdout
     assert [line.split()[-1] for line in done.stdout.splitlines() if line.startswith("validation loss")] == ["0", "3"]
     assert (tmp_path / "out" / "shapes.safetensors").exists()
     run = next(all_runs())

@@ -28,7 +28,7 @@ def preview_table(before: TrainingSettings, after: TrainingSettings) -> str:
     """What applying would change: option, from, to."""
     differing = [item for item in training_options() if item.value_in(before) != item.value_in(after)]
     if not differing:
-        return "<p>The form says this already; nothing would change.</p>"
+        return "<p>The form already has these values; nothing would change.</p>"
     rows = "".join(
         f"<tr><td>{link(item)}</td><td>{_value(item, before)}</td><td>{_value(item, after)}</td></tr>"
         for item in differing
@@ -40,7 +40,7 @@ def link(item: Option) -> str:
     """The option's label, leading to its field where it has one."""
     label = escape(item.short_label)
     if not item.acts:
-        return f'<span title="{escape(item.standing.text())}">{label} <i>(not followed)</i></span>'
+        return f'<span title="{escape(item.standing.text())}">{label} <i>(no effect here)</i></span>'
     return f'<a onclick="darkroom.goTo({escape(json.dumps(item.name))})">{label}</a>'
 
 

@@ -48,7 +48,10 @@ class DatasetTab:
         self.hand = gr.State(Hand())
         with gr.Row(elem_classes="dataset-source"):
             self.folder = gr.Textbox(
-                label="Image folder", placeholder="empty: what Folders says", elem_id="dataset-folder", scale=4
+                label="Image folder",
+                placeholder="empty: the folders from the Folders tab",
+                elem_id="dataset-folder",
+                scale=4,
             )
             self.show = gr.Button("Show", elem_id="dataset-show", min_width=80)
         self.drop = dataset_drop.drop_zone()

@@ -21,8 +21,9 @@ MOST_EXAMPLES = 30
 
 def nothing_yet() -> Sentences:
     return Sentences(
-        '<div class="dataset-none">Type a folder of pictures and press Show, or drop one: how many there are, what '
-        "their captions say, how they are cropped. Without one, what Folders says is shown.</div>"
+        '<div class="dataset-none">Enter a folder of pictures and press Show, or drop one here, to see how many there '
+        "are, what their captions say and how they are cropped. Leave it empty to use the folders from the Folders "
+        "tab.</div>"
     )
 
 
@@ -33,7 +34,9 @@ def overview(survey: Survey) -> Sentences:
     pictures = len(survey.seen)
     plan = survey.plan
     steps = (
-        f"{plan.steps_per_epoch} steps per epoch. {plan.arithmetic()}." if plan else "Nothing here can be trained on."
+        f"{plan.steps_per_epoch} steps per epoch. {plan.arithmetic()}."
+        if plan
+        else "There is nothing here to train on."
     )
     return Sentences(
         '<div class="dataset-overview">'
@@ -63,7 +66,7 @@ def _concept(concept: ConceptCount, total: int) -> str:
 def grid(survey: Survey, indices: Sequence[int], looks: Mapping[Path, Look], changed: Captions, chosen: int) -> str:
     """Thumbnails with what is to say of each.  indices: of one page.  chosen: index of the one in the editor, or -1."""
     if not indices:
-        return '<div class="dataset-none">No picture is like this.</div>'
+        return '<div class="dataset-none">No pictures match.</div>'
     figures = "".join(_figure(index, survey.seen[index], looks, changed, index == chosen) for index in indices)
     return f'<div class="dataset-grid">{figures}</div>'
 
@@ -159,18 +162,22 @@ def buckets(survey: Survey) -> Sentences:
     facts = [
         f"{enlarged} of {len(placed)} pictures are enlarged, which makes them soft." if enlarged else
         "No picture is enlarged.",
-        f"The crop takes {sum(cropped) / len(cropped):.1%} of a picture on average, {max(cropped):.1%} at most; "
+        f"Cropping removes {sum(cropped) / len(cropped):.1%} of a picture on average and {max(cropped):.1%} at most; "
         f"{much} lose more than {MUCH:.0%}.",
     ]  # fmt: skip
     if left_out := len(survey.seen) - len(placed):
-        facts.append(f"{left_out} of {len(survey.seen)} pictures are left out: Overview says why.")
+        facts.append(f"{left_out} of {len(survey.seen)} pictures are left out; see Overview for the reasons.")
     if single:
-        facts.append(f"{single} of {len(counted)} buckets show a single picture an epoch: its batches are not full.")
+        facts.append(
+            f"{single} of {len(counted)} buckets have only one picture per epoch, so their batches are not full."
+        )
     read = placed[0].item.subset.pictures
     if read.face_crop_aug_range and not read.enable_bucket:
-        facts.append("Face crop range is set: a picture whose name tells a face is cropped around that, not as drawn.")
+        facts.append(
+            "Face crop range is set: pictures whose file name gives a face are cropped around it, not as drawn here."
+        )
     elif read.random_crop:
-        facts.append("Random crop is on: the crop is as large as drawn, at a random place.")
+        facts.append("Random crop is on: the crop has the size drawn here, but is at a random position.")
     return Sentences(
         f'<div class="dataset-buckets">{listed(facts)}<table><thead><tr><th>Bucket</th><th></th><th></th>'
         '<th class="number">Pictures</th><th class="number">Shown per epoch</th></tr></thead>'

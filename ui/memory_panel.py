@@ -74,20 +74,20 @@ class MemoryPanel:
         try:
             settings = self._form.settings(values, base)
         except BadValues as error:
-            yield refused("Not worked out.", error)
+            yield refused("Not estimated.", error)
             return
         if not settings.source_model.pretrained_model_name_or_path:
-            yield refused("Not worked out.", "Choose a model first.")
+            yield refused("Not estimated.", "Choose a model first.")
             return
         key = settings.model_dump_json(exclude=WITHOUT_EFFECT) + settings.folders.dataset_config
         if key in self._known:
             here = asdict(room(settings.hardware.first_gpu()))  # what is free changes
             yield memory_html(self._known[key] | {"room": here})
             return
-        yield said("Working it out…")
+        yield said("Estimating…")
         found = {}
         for found in asked(settings):
-            yield refused("Not worked out.", found["failure"]) if "failure" in found else memory_html(found)
+            yield refused("Not estimated.", found["failure"]) if "failure" in found else memory_html(found)
         if "failure" not in found:
             self._known[key] = found
 

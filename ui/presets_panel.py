@@ -41,7 +41,7 @@ class PresetsPanel:
         self.chosen = gr.Dropdown(
             _choices(TrainingSettings().method),
             value=None,
-            label="Preset: a recipe to begin with",
+            label="Preset: a starting point for your settings",
             elem_id="preset",
             min_width=180,
         )

@@ -26,7 +26,7 @@ STATUS_WORDS = {
     "done": "Done",
     "stopped": "Stopped",
     "failed": "Failed",
-    "died": "The engine died",
+    "died": "The engine crashed",
 }
 MOST_SAMPLE_COLUMNS = 10
 
@@ -35,7 +35,7 @@ WORTH_TELLING = 0.05
 
 MOST_LEFT_OUT = 100
 
-GONE = "The folder of the run {} is not there: it was deleted or moved."
+GONE = "The folder of the run {} no longer exists: it was deleted or moved."
 
 LONG_QUIET = 180.0
 """Seconds without a step after which the page says so."""
@@ -50,7 +50,7 @@ Then press <b>Start training</b> and watch it learn. It needs no GPU and no down
 
 def gone(name: str) -> str:
     """In the place of a run whose folder is not there."""
-    ends = "If its engine was still at work, it saves what it has and ends. Choose another run, or start one."
+    ends = "If it was still running, it saves what it has learned and stops. Choose another run, or start one."
     return f'<div class="no-run"><p>{escape(GONE.format(name))}</p><p>{ends}</p></div>'
 
 
@@ -112,9 +112,9 @@ def status_word(run: RunFolder, status: Status) -> str:
 
 def _stage_words(history: History, status: str) -> str:
     if history.is_behind:
-        return f"Reading what the run has told so far: {history.share_read:.0%}"
+        return f"Reading the history of the run: {history.share_read:.0%}"
     if status == "starting":
-        return "Waiting for the engine's first word"
+        return "Waiting for the engine to start"
     if history.run.job != "train" and status in ENDED:
         return ""
     if history.progress:
@@ -213,7 +213,7 @@ def _results(history: History) -> str:
         shown = history.left_out[:MOST_LEFT_OUT]
         lines = "".join(f"<li><b>{escape(item.file)}</b> {escape(item.why)}</li>" for item in shown)
         more = len(history.left_out) - len(shown)
-        lines += f"<li>… and {more} more; the log has them all</li>" if more else ""
+        lines += f"<li>… and {more} more; see the log for all of them</li>" if more else ""
         parts.append(f'<div class="left-out">Left out:<ul>{lines}</ul></div>')
     return "".join(parts)
 
@@ -224,23 +224,23 @@ def _trouble(history: History, status: str) -> str:
         parts.append(_box(history.problem.what, history.problem.mend))
     if status == "died":
         smaller = JOBS[history.run.job].smaller if history.run.job in JOBS else "Choose smaller settings"
-        parts.append(_box("The engine died without a word.", likely_cause(log(history), smaller)))
+        parts.append(_box("The engine crashed without a message.", likely_cause(log(history), smaller)))
         parts.append(f"<pre>{escape(chr(10).join(log(history).splitlines()[-12:]))}</pre>")
     if status == "silent":
         parts.append(
             _box(
-                "The engine's process is there, but has given no sign of life for a minute.",
-                "It may be suspended or out of memory. Wait, or end it at once.",
+                "The engine's process exists, but has not responded for a minute.",
+                "It may be suspended or out of memory. Wait, or end it now.",
             )
         )
     if status in ("died", "failed", "stopped") and history.run.job != "train":
-        parts.append('<div class="note">Resume goes on where it was; what is done stays.</div>')
+        parts.append('<div class="note">Resume continues where it left off; finished work is kept.</div>')
     elif status in ("died", "failed", "stopped"):
         step = resume_step(history.run)
-        begin = f"from step {step}" if step else "from the beginning; nothing was saved yet"
-        parts.append(f'<div class="note">Resume goes on {begin}.</div>')
+        begin = f"from step {step}" if step else "from the beginning, because nothing was saved yet"
+        parts.append(f'<div class="note">Resume continues {begin}.</div>')
     if status == "running" and (quiet := seconds_without_news(history)) > LONG_QUIET:
-        parts.append(f'<div class="note">No step for {_duration(quiet)}. If that goes on, stop the run.</div>')
+        parts.append(f'<div class="note">No step for {_duration(quiet)}. If this continues, stop the run.</div>')
     return "".join(parts)
 
 
@@ -256,12 +256,12 @@ def likely_cause(log_text: str, smaller: str) -> str:
     if "out of memory" in tail or "bad_alloc" in tail:
         return f"It ran out of memory. {smaller}, then press Resume."
     if "no space left" in tail:
-        return "The disk is full. Free some space, then press Resume."
+        return "The disk is full. Free up some space, then press Resume."
     if "cuda error" in tail or "segmentation fault" in tail:
         return "The GPU's driver or a library crashed. Press Resume; if it happens again, restart the computer."
     return (
-        "It was most likely ended from outside: by the system for want of memory, by a power cut, or by hand. "
-        "Press Resume to go on from what was saved last."
+        "It was most likely killed from outside: by the system when memory ran out, by a power cut, or by hand. Press "
+        "Resume to continue from what was saved last."
     )
 
 

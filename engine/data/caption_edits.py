@@ -9,7 +9,7 @@ import regex
 
 ADD, TRIGGER, REMOVE = "Add tags", "Prefix a trigger word", "Remove tags"
 REPLACE, PATTERN = "Find and replace", "Regular expression"
-SORT, DEDUPLICATE = "Sort tags", "Remove tags that stand there twice"
+SORT, DEDUPLICATE = "Sort tags", "Remove duplicate tags"
 
 KINDS = (ADD, TRIGGER, REMOVE, REPLACE, PATTERN, SORT, DEDUPLICATE)
 
@@ -40,14 +40,14 @@ class Edit:
     def problem(self) -> str:
         """Why it cannot be done, as a sentence; nothing where it can."""
         if self.kind not in KINDS:
-            return f"There is no change {self.kind!r}. Choose one of the list."
+            return f"There is no change {self.kind!r}. Choose one from the list."
         if self.kind in NEED_TEXT and not self.text.strip():
-            return "The text is empty. Write what to add or to look for."
+            return "The text is empty. Enter what to add or to look for."
         if self.kind == PATTERN:
             try:
                 _same_groups(regex.compile(self.text)).sub(self.replacement, "")
             except (regex.error, IndexError) as error:
-                return f"This is no regular expression: {error}. Correct the text or its replacement."
+                return f"This is not a valid regular expression: {error}. Correct the text or its replacement."
         return ""
 
     def __call__(self, caption: str) -> str:

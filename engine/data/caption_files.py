@@ -71,7 +71,7 @@ class CaptionFiles:
         with Npz(self._file(picture)) as opened:
             stamp = opened.stamp()
             if stamp is not None and stamp != self._stamp(caption):
-                raise ValueError("its encoded caption was replaced by another")
+                raise ValueError("its encoded caption was replaced by a different one")
             return {name: opened.read(name) for name in self._format.names}
 
     def _is_whole(self, opened: Npz) -> bool:

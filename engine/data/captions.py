@@ -62,7 +62,7 @@ def caption_lines(file: Path) -> list[str]:
         raise Failure(f"The caption {file} is not UTF-8 text.", "Save it as UTF-8.", "train_data_dir") from None
     except OSError as error:
         what = f"The caption {file} cannot be read: {why_not(error)}."
-        raise Failure(what, "Correct the file, or take it away.", "train_data_dir") from None
+        raise Failure(what, "Correct the file, or remove it.", "train_data_dir") from None
     # Not splitlines(), which also cuts at form feeds and at line separators within a sentence.
     return [line.strip() for line in text.split("\n")]
 

@@ -232,9 +232,9 @@ class Latents:
         for index, latent in zip(indices, latents, strict=True):
             if not latent.isfinite().all():
                 raise Failure(
-                    f"The VAE gives no numbers for {self._sources[index].picture}: half precision is too narrow for "
-                    "it, as it is for SDXL's own.",
-                    "Set Mixed precision to bf16 or no; for SDXL, No half VAE will do.",
+                    f"The VAE returns NaN for {self._sources[index].picture}: half precision is not enough for it, as "
+                    "with SDXL's original VAE.",
+                    "Set Mixed precision to bf16 or no; for SDXL, turning on No half VAE is enough.",
                     "mixed_precision",
                 )
         return latents

@@ -79,7 +79,7 @@ def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
         for table in (table for table in tables if table.dataset == number):
             source = table.text("metadata_file") or table.text("image_dir")
             if source in known:
-                notes.append(f'{table.where}: "{source}" is listed a second time, which is left out.')
+                notes.append(f'{table.where}: "{source}" is listed twice; the second time is ignored.')
                 continue
             known.add(source)
             found = _items(table, file.parent, settings)
@@ -90,11 +90,11 @@ def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
     waiting = {item.name for item in training_options() if not item.acts}
     unfollowed = {*NOT_FOLLOWED, *(key for key, name in OPTIONS.items() if name in waiting)}
     said = {key for table in tables for key, value in table.values.items() if key in unfollowed and value}
-    notes += [f"{file.name}: {key} is not followed." for key in sorted(said)]
+    notes += [f"{file.name}: {key} has no effect." for key in sorted(said)]
     if not settings.dataset.masked_loss and any(MASKS in table.values for table in tables):
-        notes.append(f"{file.name}: {MASKS} counts with Masked loss alone, which is off.")
+        notes.append(f"{file.name}: {MASKS} only has an effect with Masked loss, which is off.")
     if not any(own for own, _ in datasets):
-        raise Failure(f"{file.name} leads to no pictures to learn from. {' '.join(notes[:3])}".strip(), option=OPTION)
+        raise Failure(f"{file.name} contains no pictures to learn from. {' '.join(notes[:3])}".strip(), option=OPTION)
     return TrainingSet.of_datasets(datasets, tuple(notes))
 
 
@@ -103,7 +103,7 @@ def _items(table: _Table, beside: Path, settings: TrainingSettings) -> list[Item
     listed, named = table.text("metadata_file"), table.text("image_dir")
     for key, text in (("metadata_file", listed), ("image_dir", named)):
         if why := why_unusable(text, beside):
-            raise table.wrong(f"{key} {why}.", "Write the path of this machine into the file.")
+            raise table.wrong(f"{key} {why}.", "Put the path on this machine into the file.")
     folder = beside / typed_path(named) if named else None
     if listed:
         return listed_items(beside / typed_path(listed), folder, repeats, subset, OPTION) if repeats else []
@@ -128,14 +128,14 @@ def _subset(table: _Table, settings: TrainingSettings, beside: Path) -> Subset:
     if masks := table.text(MASKS):
         folder = beside / typed_path(masks)
         if not folder.is_dir():
-            raise table.wrong(f'{MASKS} "{folder}" is no folder.', "Correct the path.")
+            raise table.wrong(f'{MASKS} "{folder}" is not a folder.', "Correct the path.")
         values["mask_dir"] = str(folder)
     try:
         own = settings.with_values(values)
         own.dataset.size()
         own.dataset.face_range()
         if not is_ending(ending := own.dataset.caption_ending()):
-            raise table.wrong(f'"{ending}" cannot be the ending of a file (caption_extension).')
+            raise table.wrong(f'"{ending}" cannot be a file extension (caption_extension).')
     except BadValues as error:
         keys = [key for key, name in OPTIONS.items() if name in error.problems]
         raise table.wrong(f"{', '.join(keys)}: {' '.join(error.problems.values())}") from None
@@ -156,7 +156,7 @@ def _repeats(table: _Table, settings: TrainingSettings) -> int:
     if not isinstance(repeats, int) or isinstance(repeats, bool):
         raise table.wrong(f"num_repeats is {repeats!r}; it takes a whole number.")
     if repeats > MOST_REPEATS:
-        raise table.wrong(f"num_repeats is {repeats}; it takes {MOST_REPEATS} at most.")
+        raise table.wrong(f"num_repeats is {repeats}; it takes at most {MOST_REPEATS}.")
     return max(0, repeats)
 
 
@@ -178,7 +178,7 @@ def _tables(file: Path) -> Iterator[_Table]:
         subsets = _listed(dataset, "subsets", where)
         if len({"metadata_file" in subset for subset in subsets if isinstance(subset, dict)}) > 1:
             raise Failure(
-                f"{where} mixes folders and lists (metadata_file).", "Put them into datasets of their own.", OPTION
+                f"{where} mixes folders and lists (metadata_file).", "Put them into separate datasets.", OPTION
             )
         for place, subset in enumerate(subsets, 1):
             own = _known(subset, f"{where}, subset {place}", _IN_SUBSET, "[[datasets.subsets]]")
@@ -198,7 +198,9 @@ def _read(file: Path) -> dict[str, Any]:
         why = getattr(error, "strerror", None) or str(error)
         raise Failure(f'"{file}" cannot be read: {why}.', "Correct the path.", OPTION) from None
     if not isinstance(data, dict):
-        raise Failure(f"{file.name} is no dataset config.", "It holds [general] and [[datasets]].", OPTION)
+        raise Failure(
+            f"{file.name} is not a dataset config.", "A dataset config contains [general] and [[datasets]].", OPTION
+        )
     return data
 
 
@@ -212,13 +214,13 @@ def _listed(table: Mapping[str, Any], key: str, where: str) -> list[Any]:
 def _known(table: Any, where: str, keys: set[str], place: str) -> dict[str, Any]:
     """The table, if it has no other keys than these."""
     if not isinstance(table, dict):
-        raise Failure(f"{where}: {place} is no table of keys and values.", "Correct the file.", OPTION)
+        raise Failure(f"{where}: {place} is not a table of keys and values.", "Correct the file.", OPTION)
     for key in table:
         if key in keys:
             continue
         similar = get_close_matches(key, keys, n=1)
         mend = f"Did you mean {similar[0]}?" if similar else "Remove it."
         if key in _ANYWHERE | _IN_SUBSET:
-            mend = "It stands in [[datasets.subsets]]." if key in _IN_SUBSET else "It stands in [[datasets]]."
+            mend = "It belongs in [[datasets.subsets]]." if key in _IN_SUBSET else "It belongs in [[datasets]]."
         raise Failure(f"{where}: {key} is not known in {place}.", mend, OPTION)
     return table

@@ -94,7 +94,7 @@ def told(found: dict[Path, Examined], most: int = 20) -> list[str]:
         out.setdefault(OTHER_KIND, []).append(file)
     return [
         f"{verb}: {'; '.join(f'{_names(files, most)} ({why})' for why, files in groups.items())}."
-        for verb, groups in (("Pictures that are left out", out), ("Pictures that are mended in reading", mended))
+        for verb, groups in (("Pictures left out", out), ("Pictures corrected while reading", mended))
         if groups
     ]
 
@@ -129,17 +129,17 @@ def _header(picture: Path, _modified: int, bytes_: int) -> Examined:
 def _oddities(picture: Path, image: Image.Image) -> Iterable[str]:
     kind = SAME_KIND.get(image.format or "", image.format)
     if kind != KINDS.get(picture.suffix.lower(), kind):
-        yield f"in truth a {kind} file, read as one"
+        yield f"actually a {kind} file, and read as one"
     if orientation(image) != 1:
-        yield "turned upright as EXIF says"
+        yield "rotated according to EXIF"
     if image.mode in SIXTEEN_BITS:
-        yield "16 bits a colour brought to 8"
+        yield "reduced from 16 to 8 bits per channel"
     if image.mode == "CMYK":
         yield "CMYK turned into RGB"
     if has_alpha(image):
-        yield "transparency cut off, so that the colours below it show"
+        yield "transparency dropped, so the colors beneath it show"
     if kind != "JPEG" and getattr(image, "is_animated", False):  # a GIF's frames are not counted, which would read all
-        yield "the first of several frames is taken"
+        yield "only the first of several frames is used"
     if min(image.size) < SMALL:
         yield f"enlarged from less than {SMALL} pixels"
 

@@ -191,8 +191,8 @@ class _Files:
             "1 of the pictures held out is" if len(self._met) == 1 else f"{len(self._met)} of the pictures held out are"
         )
         return [
-            f"{many} listed a second time, in another dataset or as regularisation pictures: nothing is learned from "
-            "them there either."
+            f"{many} also listed elsewhere, in another dataset or as regularisation pictures: they are not trained on "
+            "there either."
         ]
 
     def _file(self, item: Item) -> str:

@@ -78,8 +78,8 @@ class OnDisk:
             )
         except OSError as error:
             raise Failure(
-                f"The latents of {source.picture} cannot be kept beside it: {why_not(error)}.",
-                "Make room, allow writing there, or turn off Cache latents to disk.",
+                f"The latents of {source.picture} cannot be saved next to it: {why_not(error)}.",
+                "Free up some space, allow writing there, or turn off Cache latents to disk.",
                 "cache_latents_to_disk",
             ) from error
         self.written += 1

@@ -109,14 +109,14 @@ class LatentFiles:
         end = self._end(source)
         with Npz(self._found[source]) as opened:
             if not self._fits(opened, source):
-                raise ValueError("its cached latents were replaced by others")
+                raise ValueError("its cached latents were replaced by different ones")
             try:
                 latents = opened.read(f"latents_flipped{end}" if flipped else f"latents{end}")
                 mask = opened.read(self._mask_key(source)) if source.masked else None
             except ValueError as error:
                 raise ValueError(f"its cache file {opened.file.name} is damaged; delete it") from error
         if not np.isfinite(latents).all():
-            raise ValueError(f"its cache file {opened.file.name} holds what are no numbers (NaN); delete it")
+            raise ValueError(f"its cache file {opened.file.name} contains NaN values; delete it")
         return latents, mask[:, ::-1] if mask is not None and flipped else mask
 
     def _usual(self, source: Source) -> Path:

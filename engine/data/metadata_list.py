@@ -43,17 +43,17 @@ def listed_items(file: Path, image_dir: Path | None, repeats: int, subset: Subse
             items.append(Item(picture, "", repeats, caption=caption, subset=subset))
     if foreign := next((name for name in missing if system_of(name, folder)), ""):
         raise Failure(
-            f'{file.name} lists pictures by paths of {system_of(foreign, folder)}, such as "{foreign}": it comes from '
+            f'{file.name} lists pictures by {system_of(foreign, folder)} paths, such as "{foreign}": it comes from '
             "another machine.",
-            f'Make the list on this machine, or leave names alone in it, which are looked for in "{folder}".',
+            f'Create the list on this machine, or use only file names in it, which are looked up in "{folder}".',
             option,
         )
     if missing:
         named = ", ".join(f'"{name}"' for name in missing[:MOST_NAMED])
         more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
         raise Failure(
-            f"{file.name} lists pictures that are not there: {named}{more}.",
-            f'Names that are no whole paths are looked for in "{folder}".',
+            f"{file.name} lists pictures that do not exist: {named}{more}.",
+            f'Names without a full path are looked up in "{folder}".',
             option,
         )
     if not items:
@@ -74,7 +74,9 @@ def _entries(file: Path, option: str) -> dict[str, dict[str, Any]]:
         raise Failure(f"{file.name} is not valid JSON: {error}.", "It may be cut off.", option) from None
     if not isinstance(data, dict) or not all(isinstance(entry, dict) for entry in data.values()):
         raise Failure(
-            f"{file.name} is no list of pictures.", 'It holds {"PICTURE": {"caption": "…", "tags": "…"}, …}.', option
+            f"{file.name} is not a list of pictures.",
+            'Such a list has the form {"PICTURE": {"caption": "…", "tags": "…"}, …}.',
+            option,
         )
     return data
 
@@ -107,7 +109,7 @@ def _caption(file: Path, name: str, entry: dict[str, Any], subset: Subset, optio
     """Caption and tags joined by the separator; with wildcards, the tags stand behind each of the caption's lines."""
     caption, tags = ("" if entry.get(key) is None else entry[key] for key in ("caption", "tags"))
     if not isinstance(caption, str) or not isinstance(tags, str):
-        raise Failure(f'{file.name}: caption and tags of "{name}" are to be text.', "Correct the entry.", option)
+        raise Failure(f'{file.name}: caption and tags of "{name}" must be text.', "Correct the entry.", option)
     separator = subset.captions.caption_separator
     if subset.captions.enable_wildcard and "tags" in entry and entry["tags"] is not None:
         tags = tags.replace("\n", separator)

@@ -40,7 +40,7 @@ class Npz:
             self._zip = zipfile.ZipFile(self._stream)
         except (zipfile.BadZipFile, NotImplementedError) as error:
             self._stream.close()
-            raise ValueError(f"{file.name} is no whole .npz file") from error
+            raise ValueError(f"{file.name} is not a complete .npz file") from error
 
     def __enter__(self) -> Npz:
         return self
@@ -63,12 +63,12 @@ class Npz:
         try:
             return np.lib.format.read_array(io.BytesIO(self.bytes_of(name)), allow_pickle=False)
         except (zipfile.BadZipFile, KeyError) as error:
-            raise ValueError(f"{name} is missing or garbled") from error
+            raise ValueError(f"{name} is missing or damaged") from error
 
     def bytes_of(self, name: str) -> bytes:
         """Raises ValueError where there are more than such a file has, which a small one can swell to."""
         if self._zip.getinfo(f"{name}.npy").file_size > LARGEST_ARRAY:
-            raise ValueError(f"{name} is larger than any that is kept")
+            raise ValueError(f"{name} is larger than expected")
         return self._zip.read(f"{name}.npy")
 
     def stamp(self, suffix: str = "") -> dict[str, Any] | None:

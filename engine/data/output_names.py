@@ -116,7 +116,7 @@ def why_no_name(name: str) -> str:
     "." and ".." are folders: what is saved as one would replace the whole output folder.
     """
     if not name.strip() or any(character in name for character in '/\\:*?"<>|') or not name.isprintable():
-        return 'cannot be a file name: leave out / \\ : * ? " < > |'
+        return 'cannot be a file name: remove / \\ : * ? " < > |'
     if not name.strip(". "):
         return "names a folder, not a file"
     if os.name == "nt" and (name[-1] in ". " or name.partition(".")[0].rstrip().upper() in DEVICES):

@@ -44,7 +44,7 @@ class StepPlan:
     def arithmetic(self) -> str:
         """Such as "120 pictures × repeats ÷ batch 6 × 5 epochs = 100 steps"."""
         if self.decided_by == "max_train_steps":
-            return f"{self.steps} steps, as Max train steps says ({self.epochs_run} epochs of {self.steps_per_epoch})"
+            return f"{self.steps} steps, set by Max train steps ({self.epochs_run} epochs of {self.steps_per_epoch})"
         accumulation = f" ÷ accumulation {self.accumulation}" if self.accumulation > 1 else ""
         beside = f" of {self.processes} batches, one for each process" if self.processes > 1 else ""
         batch = " or ".join(map(str, dict.fromkeys(self.batch)))

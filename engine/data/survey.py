@@ -20,8 +20,8 @@ from engine.failure import Failure
 from engine.settings.training import TrainingSettings
 
 FLAT = (
-    "The pictures stand directly in the folder, where training looks for none: it wants sub-folders named "
-    "REPEATS_WORDS. Prepare makes them."
+    "The pictures are directly in this folder, but training expects sub-folders named REPEATS_WORDS. Prepare creates "
+    "them."
 )
 
 
@@ -132,7 +132,9 @@ def survey(settings: TrainingSettings, folder: str = "") -> Survey:
 
 
 def held_out_words(count: int, of: int) -> str:
-    return f"{count} of {of} pictures are held out: nothing is learned from them, and the validation loss is theirs."
+    return (
+        f"{count} of {of} pictures are held out: they are not trained on, and the validation loss is measured on them."
+    )
 
 
 def _of_folder(folder: Path, settings: TrainingSettings) -> TrainingSet:
@@ -147,7 +149,7 @@ def _of_folder(folder: Path, settings: TrainingSettings) -> TrainingSet:
         lacking = [
             f'The pictures in "{child.name}" are left out: no repeats in its name.' for child in inside.unnumbered
         ]
-        loose = [f"{len(inside.loose)} pictures beside the sub-folders are left out."] if inside.loose else []
+        loose = [f"{len(inside.loose)} pictures next to the sub-folders are left out."] if inside.loose else []
         return TrainingSet.of(items_of(inside, subset), (), (*notes, *lacking, *loose))
     flat = [Concept(folder, 1, "", inside.loose)] if inside.loose else []
     flat += [Concept(child, 1, "", pictures_in(child)) for child in inside.unnumbered]

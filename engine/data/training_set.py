@@ -38,20 +38,20 @@ def training_set(settings: TrainingSettings) -> TrainingSet:
     if (shown := sum(item.repeats for item in found.items)) > MOST_SHOWN:
         by = described_by(settings)
         raise Failure(
-            f"An epoch would show {shown:,} pictures (pictures × repeats); {MOST_SHOWN:,} is the most."
+            f"An epoch would have {shown:,} pictures (pictures × repeats); at most {MOST_SHOWN:,} are possible."
             if shown < 1e15
-            else f"An epoch would show {shown:.0e} pictures (pictures × repeats); {MOST_SHOWN:,} is the most.",
+            else f"An epoch would have {shown:.0e} pictures (pictures × repeats); at most {MOST_SHOWN:,} are possible.",
             {
                 "dataset_config": "Lower num_repeats in the file.",
-                "train_data_dir": "Lower the number of repeats that the folders' names begin with.",
+                "train_data_dir": "Lower the number of repeats at the start of the folder names.",
             }.get(by, "Lower Dataset repeats."),
             by,
         )
     if found.held_out and all(item.is_regularisation for item in found.items):
         by = described_by(settings)
         raise Failure(
-            "Every picture is held out to measure the validation loss, and none is left to learn from.",
-            "Lower validation_split of a dataset, or Validation split, which holds where the file says none."
+            "Every picture is held out for the validation loss, so none are left to train on.",
+            "Lower the validation_split of a dataset, or Validation split, which applies where the file sets none."
             if by == "dataset_config"
             else "Lower Validation split.",
             by if by == "dataset_config" else "validation_split",
@@ -77,7 +77,7 @@ def _described(settings: TrainingSettings) -> TrainingSet:
         around, repeats = folders.train_data_dir, settings.loose_repeats() or 1
         return TrainingSet.of(listed_items(Path(fine.in_json), Path(around) if around else None, repeats, subset))
     if not folders.train_data_dir:
-        raise Failure("No image folder is chosen.", "Type or choose one.", by)
+        raise Failure("No image folder is chosen.", "Enter or choose one.", by)
     regularisation = items_of(scan(Path(folders.reg_data_dir)), subset) if folders.reg_data_dir else []
     found = scan(Path(folders.train_data_dir), settings.loose_repeats())
     return TrainingSet.of(items_of(found, subset), regularisation)

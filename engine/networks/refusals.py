@@ -19,7 +19,7 @@ class Refusal(NamedTuple):
     option: str = "network_weights"
 
 
-ANOTHER = "Choose a standard LoRA, or empty the field."
+ANOTHER = "Choose a standard LoRA, or clear the field."
 
 
 def not_a_standard_lora(name: str, file: NetworkFile) -> Refusal | None:
@@ -28,28 +28,28 @@ def not_a_standard_lora(name: str, file: NetworkFile) -> Refusal | None:
         return Refusal(f"{name} is not a LoRA file.", ANOTHER)
     if file.kind:
         return Refusal(
-            f"{name} is of the kind {file.kind}; a run here begins from a standard LoRA alone, and what this one "
-            "learned would be lost.",
+            f"{name} is of type {file.kind}; only a standard LoRA can be continued here, and what this one learned "
+            "would be lost.",
             "Choose a standard LoRA; or merge this file into the base model with the program that made it, and train "
             "on that model.",
         )
     if halves := file.halves:
         return Refusal(
-            f"{name} has one of the two matrices alone at {len(halves)} of its {len(file.modules)} places, such as "
-            f"{shortened(halves)}: it was cut off or changed.",
+            f"{name} has only one of the two matrices in {len(halves)} of its {len(file.modules)} layers, such as "
+            f"{shortened(halves)}: it was cut off or modified.",
             "Get the file again, or choose another one.",
         )
     if file.doubled:
         return Refusal(
-            f"{name} has more than one matrix or alpha for the same place, such as {file.doubled[0]}: it holds several "
-            "adapters, or one under several names, and only one of them could be taken.",
-            "Choose a file with one adapter, or empty the field.",
+            f"{name} has more than one matrix or alpha for the same layer, such as {file.doubled[0]}: it contains "
+            "several adapters, or one under several names, and only one could be used.",
+            "Choose a file with one adapter, or clear the field.",
         )
     if file.unknown:
         count = len(file.unknown)
         return Refusal(
-            f"{name} holds {count} tensor{'s' * (count > 1)} that no standard LoRA has, such as {file.unknown[0]}: "
-            "what was learned there would be lost.",
+            f"{name} contains {count} tensor{'s' * (count > 1)} that a standard LoRA does not have, such as "
+            f"{file.unknown[0]}: what was learned there would be lost.",
             ANOTHER,
         )
     return None
@@ -59,7 +59,7 @@ def another_family(name: str, its: str, this: str) -> Refusal:
     """its, this: the families, for people."""
     return Refusal(
         f"{name} was trained for {its}, but this run trains {this}.",
-        "Choose a LoRA of this family, or the base model that the file was made for.",
+        "Choose a LoRA for this kind of model, or the base model that the file was made for.",
     )
 
 
@@ -67,14 +67,14 @@ def not_trained(name: str, places: Collection[Place], of: int, part: str = "") -
     """places: those of the file that the run does not train, of so many.  part: the one whose learning rate is 0."""
     if part:
         return Refusal(
-            f"{name} has {len(places)} of its {of} places in the {part}, whose learning rate is 0: what was learned "
+            f"{name} has {len(places)} of its {of} layers in the {part}, whose learning rate is 0: what was learned "
             "there would be lost.",
-            f"Give the {part} a learning rate, or choose a file without them.",
+            f"Set a learning rate for the {part}, or choose a file without these layers.",
         )
     return Refusal(
-        f"{name} has {len(places)} of its {of} places where this run trains nothing, such as {shortened(places)}: what "
+        f"{name} has {len(places)} of its {of} layers where this run trains nothing, such as {shortened(places)}: what "
         "was learned there would be lost.",
-        "Choose a file that a run like this one made; for FLUX.1, Train Blocks says which blocks are trained.",
+        "Choose a file made by a run like this one; for FLUX.1, Train Blocks sets which blocks are trained.",
     )
 
 
@@ -91,8 +91,8 @@ def another_rank(name: str, ranks: Collection[int], rank: int) -> Refusal:
 
 def parts_apart(name: str, naming: str) -> Refusal:
     return Refusal(
-        f"{name} has the queries, keys and values of a layer apart, as {naming} writes them; together, as they are "
-        "trained here, they have a larger rank than Network Rank.",
+        f"{name} stores queries, keys and values separately, as {naming} does; combined, as they are trained here, "
+        "their rank is larger than Network Rank.",
         "Turn on DIM from weights.",
         "network_dim",
     )

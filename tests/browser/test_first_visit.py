@@ -82,8 +82,8 @@ def test_a_killed_engine_is_called_dead_and_the_run_goes_on(open_page):
     run = next(all_runs())
     for engine in process.processes_of(run):
         os.kill(engine.pid, signal.SIGKILL)
-    page.wait_for_status("The engine died")
-    expect(page.page.locator("#overview")).to_contain_text("Resume goes on from step")
+    page.wait_for_status("The engine crashed")
+    expect(page.page.locator("#overview")).to_contain_text("Resume continues from step")
     expect(page.page.locator("#overview pre")).to_contain_text("loss")  # the last lines of its log
     page.screenshot("died")
 

@@ -107,7 +107,7 @@ def test_a_run_that_is_deleted_while_it_is_shown_is_said_to_be_gone_and_the_page
     page.wait_for_status("Stopped")
     name = page.page.locator("#overview .run-name").inner_text()
     shutil.rmtree(next(run.path for run in runs if run.name == name))
-    expect(page.page.locator("#overview")).to_contain_text(f"The folder of the run {name} is not there")
+    expect(page.page.locator("#overview")).to_contain_text(f"The folder of the run {name} no longer exists")
     expect(page.button("Resume")).to_be_hidden()
     page.button("Check").click()
     expect(page.page.locator("#findings")).to_contain_text("No image folder is chosen.")

@@ -27,15 +27,15 @@ GREY = 128
 SOUND = ("rgb.png", "rgb.jpg", "rgb.jpeg", "rgb.webp", "rgb.bmp", "rgb.avif", "grey.png", "palette.png", "bits.png")
 
 MENDED = {
-    "alpha.png": "transparency cut off",
-    "grey-alpha.png": "transparency cut off",
-    "see-through-palette.png": "transparency cut off",
-    "alpha.webp": "transparency cut off",
-    "turned.jpg": "turned upright",
-    "sixteen.png": "16 bits",
+    "alpha.png": "transparency dropped",
+    "grey-alpha.png": "transparency dropped",
+    "see-through-palette.png": "transparency dropped",
+    "alpha.webp": "transparency dropped",
+    "turned.jpg": "rotated according to EXIF",
+    "sixteen.png": "reduced from 16 to 8 bits",
     "cmyk.jpg": "CMYK",
-    "jpeg-named.png": "in truth a JPEG file",
-    "gif-named.png": "in truth a GIF file",
+    "jpeg-named.png": "actually a JPEG file",
+    "gif-named.png": "actually a GIF file",
     "moving.webp": "the first of several frames",
     "tiny.png": "enlarged",
     "one-pixel.png": "enlarged",

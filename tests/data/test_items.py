@@ -101,5 +101,5 @@ def test_nothing_is_learned_from_a_picture_held_out_where_it_is_a_regularisation
     assert not out & {item.picture.name for item in found.items}
     assert sum(item.repeats for item in found.items if item.is_regularisation) == 6  # as those that are learned from
     (note,) = found.notes
-    assert note.startswith("2 of the pictures held out are listed a second time")
+    assert note.startswith("2 of the pictures held out are also listed elsewhere")
     assert TrainingSet.of(own, [replace(item, picture=Path("other") / item.picture.name) for item in own]).notes == ()

@@ -163,7 +163,7 @@ def test_a_damaged_file_is_made_anew(folder: Path, damage: str):
     file.write_bytes({"cut": whole[:200], "empty": b"", "no zip": b"<html>" * 99}.get(damage, whole))
     if damage == "garbled":  # within the latents: found out when they are read
         file.write_bytes(whole[:300] + b"?" * 40 + whole[340:])
-        with pytest.raises(ValueError, match="garbled"), npz.Npz(file) as opened:
+        with pytest.raises(ValueError, match="damaged"), npz.Npz(file) as opened:
             opened.read("latents")
     else:
         assert encoded(latents_of(sources)) == 1
@@ -217,7 +217,7 @@ def test_two_runs_with_different_vaes_do_not_show_each_others_latents(folder: Pa
     encoded(latents_of(sources[:1], vae="another"))
     loaded = mine.read(MicroBatch((0, 1), 1.0, 7, 1, 0))
     assert loaded.pictures == (1, 1)
-    assert loaded.missed == {sources[0].picture: "its cached latents were replaced by others"}
+    assert loaded.missed == {sources[0].picture: "its cached latents were replaced by different ones"}
     assert len(other.lacking()) == 2
 
 

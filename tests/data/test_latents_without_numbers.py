@@ -89,9 +89,7 @@ def test_one_that_is_not_to_be_compared_is_not_shown(folder: Path, number: float
     latents, _ = kept_of(folder, SD, skip_cache_check=True)
     assert encode(latents) == 0
     loaded = latents.read(MicroBatch((0, 1, 2), 1.0, 7, 1, 0))
-    assert loaded.missed == {
-        folder / "01.png": f"its cache file {file.name} holds what are no numbers (NaN); delete it"
-    }
+    assert loaded.missed == {folder / "01.png": f"its cache file {file.name} contains NaN values; delete it"}
     assert loaded.pictures == (0, 2, 2)
     assert latents.shown(loaded).latents.isfinite().all()
 
@@ -116,7 +114,7 @@ def test_what_the_vae_itself_makes_no_numbers_of_is_named(folder: Path, on_disk:
     def show() -> object:
         return encode(latents) if on_disk else latents.shown(latents.read(MicroBatch((0, 1), 1.0, 7, 1, 0)))
 
-    with pytest.raises(Failure, match=r"The VAE gives no numbers for .*01\.png") as failed:
+    with pytest.raises(Failure, match=r"The VAE returns NaN for .*01\.png") as failed:
         show()
     assert failed.value.option == "mixed_precision"
     assert not list(folder.glob("*.npz"))

@@ -112,7 +112,7 @@ def test_a_gif_of_many_frames_is_read_no_further_than_its_second(tmp_path: Path)
         image._seek = lambda frame, update_image=True: (steps.append(frame), seek(frame, update_image))[1]
         assert image.is_animated
     assert len(steps) < 5
-    assert examine(picture).mended[-1] == "the first of several frames is taken"
+    assert examine(picture).mended[-1] == "only the first of several frames is used"
 
 
 @pytest.mark.parametrize("make", ["pipe", "device", "folder"])

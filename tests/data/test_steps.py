@@ -48,7 +48,7 @@ def test_the_arithmetic_is_shown():
     assert "÷ accumulation 2 × 1 epoch = 10 steps" in (
         plan_steps(120, Optimizer(train_batch_size=6, gradient_accumulation_steps=2)).arithmetic()
     )
-    assert "as Max train steps says" in plan_steps(120, Optimizer(max_train_steps=7)).arithmetic()
+    assert "set by Max train steps" in plan_steps(120, Optimizer(max_train_steps=7)).arithmetic()
 
 
 class TestOutputFiles:

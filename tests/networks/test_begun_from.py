@@ -276,20 +276,20 @@ class TestWhatWouldBeLostIsRefused:
     @pytest.mark.parametrize(
         ("more", "words"),
         [
-            ({f"{PLACE}.dora_scale": torch.ones(4)}, "of the kind DoRA"),
-            ({"lora_unet_x.hada_w1_a": torch.ones(4, 4)}, "of the kind LoHa"),
+            ({f"{PLACE}.dora_scale": torch.ones(4)}, "of type DoRA"),
+            ({"lora_unet_x.hada_w1_a": torch.ones(4, 4)}, "of type LoHa"),
             (
                 {"lora_unet_down_blocks_0_resnets_0_conv1.lora_down.weight": torch.ones(4, 8, 3, 3),
                  "lora_unet_down_blocks_0_resnets_0_conv1.lora_up.weight": torch.ones(8, 4, 1, 1)},
-                "of the kind LoCon, with 1 convolution of",
+                "of type LoCon, with 1 convolution of",
             ),
-            ({f"{PLACE}.mystery": torch.ones(1)}, "holds 1 tensor that no standard LoRA has"),
+            ({f"{PLACE}.mystery": torch.ones(1)}, "contains 1 tensor that a standard LoRA does not have"),
             (
                 {"lora_unet_conv_in.lora_down.weight": torch.ones(4, 8), "lora_unet_conv_in.lora_up.weight":
                  torch.ones(8, 4)},
-                "has 1 of its .* places where this run trains nothing, such as conv_in",
+                "has 1 of its .* layers where this run trains nothing, such as conv_in",
             ),
-            ({"lora_unet_conv_in.lora_down.weight": torch.ones(4, 8)}, "has one of the two matrices alone at 1"),
+            ({"lora_unet_conv_in.lora_down.weight": torch.ones(4, 8)}, "has only one of the two matrices in 1"),
         ],
     )  # fmt: skip
     def test_kinds_and_places(self, settings: TrainingSettings, tmp_path: Path, more: dict[str, Tensor], words: str):
@@ -302,4 +302,4 @@ class TestWhatWouldBeLostIsRefused:
     def test_a_part_that_does_not_learn(self, settings: TrainingSettings, tmp_path: Path, changes: dict, part: str):
         failure = self.refused(settings, tmp_path, {}, learning_rate=0, **{"unet_lr": 1e-4, "text_encoder_lr": 1e-4}
                                | changes)  # fmt: skip
-        assert f"places in the {part}, whose learning rate is 0" in failure.what
+        assert f"layers in the {part}, whose learning rate is 0" in failure.what

@@ -48,7 +48,7 @@ def test_check_and_engine_refuse_it_alike(name: str, tmp_path: Path):
     told = {"network_weights": str(file), "network_dim": 8}
     (problem,) = check_network_weights(TrainingSettings().for_method("lora").with_values(told))
     assert problem.blocking
-    assert problem.what.startswith("two.safetensors has more than one matrix or alpha for the same place, such as ")
+    assert problem.what.startswith("two.safetensors has more than one matrix or alpha for the same layer, such as ")
     assert refusals.not_a_standard_lora(file.name, read(file)[1]).what == problem.what
 
 

@@ -70,7 +70,7 @@ def test_a_run_on_a_dataset_config_is_as_long_as_it_says_and_its_file_tells_of_i
     history = trained(settings.with_values({"dataset_config": str(tmp_path / "d.toml"), "train_data_dir": ""}))
     assert (history.planned.total_steps, history.planned.steps_per_epoch) == (7, 7)
     assert any("1 of 7 captions is longer than the 75 tokens" in text for text in history.warnings)
-    assert "d.toml: cache_info is not followed." in history.warnings
+    assert "d.toml: cache_info has no effect." in history.warnings
     said = metadata_of(tmp_path / "out" / "shapes.safetensors")
     first, second = json.loads(said["ss_datasets"])
     assert (first["batch_size_per_device"], first["num_train_images"], first["resolution"]) == (2, 10, [64, 64])

@@ -69,7 +69,7 @@ def test_what_is_black_in_them_is_not_learned(described: TrainingSettings, tmp_p
 def test_a_picture_without_one_is_told(described: TrainingSettings, tmp_path: Path):
     (tmp_path / "more masks" / "00.jpg").unlink()
     (problem,) = check(described).problems
-    assert problem.what == '1 picture has no mask and is learned whole: "1_more/00.png".'
+    assert problem.what == '1 picture has no mask and is learned in full: "1_more/00.png".'
 
 
 def test_a_mask_that_cannot_be_read_is_told(described: TrainingSettings, tmp_path: Path):
@@ -80,7 +80,7 @@ def test_a_mask_that_cannot_be_read_is_told(described: TrainingSettings, tmp_pat
 
 def test_without_masked_loss_they_do_not_count_which_is_said(described: TrainingSettings):
     (problem,) = check(described.with_values({"masked_loss": False})).problems
-    assert problem.what == "d.toml: conditioning_data_dir counts with Masked loss alone, which is off."
+    assert problem.what == "d.toml: conditioning_data_dir only has an effect with Masked loss, which is off."
     assert not problem.blocking
 
 

@@ -43,7 +43,7 @@ def test_a_second_run_begins_with_the_files_of_the_first(start_run, tmp_path: Pa
     out, mended = first.warnings
     assert '"2_shapes/cut.png"' in out
     assert '"2_shapes/garbled.png"' in out
-    assert '"2_shapes/jpeg.png" (in truth a JPEG file' in mended
+    assert '"2_shapes/jpeg.png" (actually a JPEG file' in mended
     assert second.warnings == [mended]
     assert all(0 <= step.waiting <= 1 for step in second.steps if step.waiting is not None)
 

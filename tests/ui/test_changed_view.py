@@ -38,7 +38,7 @@ def test_each_change_has_its_value_its_default_a_link_and_a_reset():
 def test_an_option_without_a_field_is_listed_with_the_reason_and_no_link():
     table = changed_table(TrainingSettings().with_values({"anima_qwen3": "model"}))
     assert "goTo" not in table
-    assert "(not followed)" in table
+    assert "(no effect here)" in table
     assert "not supported yet (Anima models)" in table
 
 

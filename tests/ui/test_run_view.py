@@ -120,10 +120,10 @@ def test_a_dead_engine_is_called_dead_with_its_last_words_a_cause_and_a_way_on(h
     history.run.state_folder.mkdir()
     (history.run.state_folder / "progress.json").write_text(json.dumps(asdict(saved_state.Progress(1, 10, 7))))
     shown = text_of(run_view.overview(history.update()))
-    assert "The engine died" in shown
+    assert "The engine crashed" in shown
     assert "RuntimeError: CUDA out of memory" in shown
     assert "Lower Train batch size" in shown
-    assert "Resume goes on from step 1" in shown
+    assert "Resume continues from step 1" in shown
 
 
 def test_a_failure_shows_what_and_how_to_mend_it(history: History):
@@ -213,8 +213,8 @@ def test_a_utility_shows_its_progress_what_it_left_out_and_what_it_says_as_text(
         "20 s each",
         "0:02:20",
         "3 captions written.",
-        "is no picture",
-        "Resume goes on where it was",
+        "is not a picture",
+        "Resume continues where it left off",
     ):
         assert words in shown
     assert "<img>" not in html

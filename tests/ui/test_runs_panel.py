@@ -56,7 +56,7 @@ def test_an_answer_that_comes_late_is_made_good_at_the_next_look(panel: RunsPane
 def test_a_run_that_is_gone_is_said_to_be_once(panel: RunsPanel):
     for seen in ("", '["gone", 1, "stopped", false, 0, 0]', "no JSON", "{}"):
         told = panel.tick("gone", seen)
-        assert "The folder of the run gone is not there: it was deleted or moved." in told[1]
+        assert "The folder of the run gone no longer exists: it was deleted or moved." in told[1]
         assert told[2:5] == ["", "", ""]
         assert told[5:10] == [gr.update(visible=False)] * 5
         assert all(is_skipped(update) for update in panel.tick("gone", told[0]))
@@ -71,7 +71,7 @@ def test_no_name_leads_out_of_the_runs_folder(panel: RunsPanel, runs: Path, name
         folder.mkdir(exist_ok=True)
         (folder / "job.json").write_text('{"job": "train"}')
     assert run_named(name) is None
-    assert "No run yet" in panel._look_anew(name)[1] or "is not there" in panel._look_anew(name)[1]
+    assert "No run yet" in panel._look_anew(name)[1] or "no longer exists" in panel._look_anew(name)[1]
 
 
 @pytest.mark.parametrize("at", ["settings.json", "job.json", "events.jsonl", "log.txt", "lock", None])
@@ -95,9 +95,9 @@ def test_a_folder_that_goes_while_it_is_looked_at(panel: RunsPanel, monkeypatch:
     monkeypatch.setattr(Watched, "_drawn", meanwhile)
     run.writer().write(Finished(how="stopped"))
     told = panel.tick(run.name, seen)
-    assert ("is not there" in told[1]) == (at in (None, "job.json"))
+    assert ("no longer exists" in told[1]) == (at in (None, "job.json"))
     shutil.rmtree(run.path, ignore_errors=True)
-    assert "is not there" in panel.tick(run.name, "")[1]
+    assert "no longer exists" in panel.tick(run.name, "")[1]
 
 
 def test_buttons_for_a_run_that_is_gone_say_so(monkeypatch: pytest.MonkeyPatch):
@@ -105,7 +105,7 @@ def test_buttons_for_a_run_that_is_gone_say_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(gr, "Warning", told.append)
     for press in (_asking("stop"), _asking("save"), _kill, _resume):
         press("gone")
-    assert told == ["The folder of the run gone is not there: it was deleted or moved."] * 4
+    assert told == ["The folder of the run gone no longer exists: it was deleted or moved."] * 4
 
 
 def test_the_list_leaves_out_what_goes_while_it_is_read(monkeypatch: pytest.MonkeyPatch):
@@ -212,7 +212,7 @@ class TestManyPages:
             History, "update", lambda self, within=None: (within is None and go_on.wait(20), update(self, within))[1]
         )
         looks = [panel.tick(run.name, "") for _ in range(5)]
-        assert all("Reading what the run has told so far: " in look[1] for look in looks)
+        assert all("Reading the history of the run: " in look[1] for look in looks)
         assert all(is_skipped(look[10]) for look in looks)  # nobody takes it for ended yet
         assert sum(thread.name == f"history of {run.name}" for thread in threading.enumerate()) == 1
         go_on.set()
