@@ -26,8 +26,8 @@ class FlowRecipe:
     "nextdit_shift": evenly, moved by the same.
     weighting: for "sigma" and "density": "logit_normal" and "mode" say what is drawn, "sigma_sqrt" and "cosmap" what
     it counts.
-    reading: "raw": the prediction is the velocity. "sigma_scaled": it is turned into the picture x₀, and compared with it,
-    weighted as `weighting` says. "additive": the noisy picture is added to it.
+    reading: "raw": the prediction is the velocity. "sigma_scaled": it is turned into the picture x₀, and compared with
+    that, weighted as `weighting` says. "additive": the noisy picture is added to it.
     """
 
     sampling: Sampling = "sigma"

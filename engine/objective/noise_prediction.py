@@ -1,4 +1,4 @@
-"""The objective of models that predict noise or velocity: what a batch is turned into, and what the prediction costs."""
+"""The objective of models that predict noise or velocity: what a batch becomes, and what the prediction costs."""
 
 from __future__ import annotations
 
