@@ -210,7 +210,7 @@ def test_what_is_told_is_read_by_the_threads_that_read_pictures_ahead(model: Any
     assert threads == {"read-ahead"}
     assert first.pictures.pictures == (1, 1)
     direct = conditioning(model, CAPTIONS, None).of(batch_of(1, 1))
-    of_both, of_one = told.of(batch_of(1, 1), first.told), told.of(batch_of(1), second.told)
+    of_both, of_one = told.of(batch_of(1, 1), first.conditioning), told.of(batch_of(1), second.conditioning)
     for name in direct:
         torch.testing.assert_close(of_both[name].float(), direct[name].float(), rtol=0, atol=0)
         torch.testing.assert_close(of_one[name].float(), direct[name][:1].float(), rtol=0, atol=0)
