@@ -487,7 +487,9 @@ def test_a_value_that_could_not_be_read_does_not_become_another_run(
     assert f"is '{value}'; it takes" in problem.what
     default = next(item.default for item in training_options() if item.name == name)
     assert mended(problem, loaded) == settings.with_values({name: default})
-    assert "It was loaded so" not in problems(loaded, **{name: other}).get(name, Problem(name, "")).what
+    assert (
+        "The value comes from a loaded file" not in problems(loaded, **{name: other}).get(name, Problem(name, "")).what
+    )
 
 
 def test_a_wrong_value_of_an_option_that_nothing_follows_stops_no_run(settings: TrainingSettings):
@@ -563,7 +565,7 @@ class TestHowPicturesAreShown:
         config.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{folder}'\nrandom_crop = true\n")
         told = problems(settings, dataset_config=str(config))["dataset_config"]
         assert told.blocking
-        assert told.what.startswith("Random crop: pictures that are shown otherwise")
+        assert told.what.startswith("Random crop: pictures that change each time")
 
     def test_pictures_without_a_mask_are_named(self, settings: TrainingSettings, tmp_path: Path):
         told = problems(settings, masked_loss=True)["masked_loss"]
@@ -589,4 +591,4 @@ def test_a_split_that_holds_out_nothing_is_a_problem_and_one_that_does_counts_in
         assert everything.blocking
         assert "none are left to train on" in everything.what
     twice = problems(settings, validation_split=0.2, reg_data_dir=settings.folders.train_data_dir)["train_data_dir"]
-    assert "1 of the pictures held out is listed a second time" in twice.what
+    assert "1 of the pictures held out is also listed elsewhere" in twice.what

@@ -122,9 +122,9 @@ def test_right_arguments_are_no_obstacle(settings: TrainingSettings, name: str, 
         ("cosine", "CosineAnnealingLR", "", "lr_scheduler_args", "CosineAnnealingLR needs T_max, which"),
         ("cosine", "StepLR", "step=3", "lr_scheduler_args", "StepLR needs step_size, which"),
         ("cosine", "MultiStepLR", "milestones=100", "lr_scheduler_args", "MultiStepLR: milestones is 100, but"),
-        ("cosine", "NoSuchLR", "", "lr_scheduler_type", '"NoSuchLR" is no schedule of PyTorch\'s'),
-        ("cosine", "ReduceLROnPlateau", "", "lr_scheduler_type", '"ReduceLROnPlateau" is no schedule of PyTorch\'s'),
-        ("cosine", "os.system", "", "lr_scheduler_type", '"os.system" is no schedule of PyTorch\'s'),
+        ("cosine", "NoSuchLR", "", "lr_scheduler_type", '"NoSuchLR" is not a PyTorch scheduler'),
+        ("cosine", "ReduceLROnPlateau", "", "lr_scheduler_type", '"ReduceLROnPlateau" is not a PyTorch scheduler'),
+        ("cosine", "os.system", "", "lr_scheduler_type", '"os.system" is not a PyTorch scheduler'),
     ],
 )  # fmt: skip
 def test_wrong_schedules_are_said_before_the_start(

@@ -97,7 +97,7 @@ def test_a_killed_engine_is_called_dead_and_the_run_goes_on(open_page):
     assert second != run
     page.wait_for_step(2)
     page.button("Start training").click()  # not two at a time
-    expect(page.page.locator("#findings")).to_contain_text("is still going on")
+    expect(page.page.locator("#findings")).to_contain_text("is still running")
     page.button("Stop").click()
     page.wait_for_status("Stopped")
     assert process.wait(second, 180)

@@ -89,9 +89,7 @@ def test_ones_own_presets_are_saved_renamed_deleted_and_imported(open_page, runs
     page.field("epoch").fill("4")
     expect(page.page.locator("#preset-preview td")).to_have_text(["Epoch", "4", "3"])  # the preview follows the form
     page.button("Save as preset").click()  # not over the old one without a word
-    expect(page.page.locator("#preset-question")).to_contain_text(
-        "You already have a preset “Cats” already. Replace it?"
-    )
+    expect(page.page.locator("#preset-question")).to_contain_text("You already have a preset “Cats”. Replace it?")
     page.button("No").click()
     expect(page.page.locator("#preset-question")).to_be_hidden()
     assert json.loads((mine / "Cats.json").read_text())["epoch"] == 3
@@ -131,7 +129,7 @@ def test_the_search_finds_by_label_older_label_key_choice_and_help_and_leads_to_
     search(page, "anima qwen3")
     assert "No field: not supported yet (Anima models)" in hits(page)
     search(page, "model_list")
-    assert "No field: it has no meaning here" in hits(page)
+    assert "No field: no effect here" in hits(page)
     assert search(page, "xyzzy") == []
     assert "No option has these words" in hits(page)
 

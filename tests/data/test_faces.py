@@ -137,7 +137,7 @@ def test_around_a_face_sdxl_is_told_of_a_picture_that_is_whole(portrait: Path):
 
 @pytest.mark.parametrize("text", ["2", "4,2", "0,2", "a,b", "1,2,3", "nan,2", "1,inf", ","])
 def test_a_range_is_two_numbers(text: str):
-    with pytest.raises(ValueError, match="write least,most"):
+    with pytest.raises(ValueError, match="enter min,max"):
         Dataset(face_crop_aug_range=text).face_range()
     assert Dataset(face_crop_aug_range=" 1, 2.5 ").face_range() == (1, 2.5)
     assert Dataset().face_range() is None

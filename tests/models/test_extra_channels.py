@@ -239,10 +239,10 @@ def test_the_switch_agrees_with_the_model(
         ("sd2-inpainting", "--img {junk}", True, 'junk.png" given by --img: '),
         ("sd2-inpainting", "--img nowhere.png", True, 'nowhere.png" given by --img: '),
         ("sd2-inpainting", "--img {picture} --mask {mask}", False, ""),
-        ("sd2-inpainting", "--mask {mask}", False, "--mask without --img changes nothing"),
-        ("sd2-depth", "--img {picture} --mask {mask}", False, "fills in no masks, so --mask changes nothing"),
+        ("sd2-inpainting", "--mask {mask}", False, "--mask has no effect without --img"),
+        ("sd2-depth", "--img {picture} --mask {mask}", False, "is not an inpainting model, so --mask has no effect"),
         ("sdxl-refiner", "--img {picture}", False, ""),
-        ("", "--img {junk}", False, "begins from noise alone, so --img changes nothing"),
+        ("", "--img {junk}", False, "starts from pure noise, so --img has no effect"),
     ],
 )
 def test_pictures_of_prompts_are_looked_at_before_the_start(

@@ -76,7 +76,7 @@ def test_a_scripts_own_variables_are_filled_in(script: str):
     found = loaded.settings.values()
     assert (found["network_dim"], found["pretrained_model_name_or_path"]) == (16, "D:\\my models\\a.safetensors")
     said = " ".join(loaded.report())
-    assert "Variables of the shell" not in said
+    assert "Shell variables" not in said
     assert "other commands" not in said
 
 
@@ -100,7 +100,7 @@ def test_what_is_set_and_not_used_is_told_and_the_gpus_are_taken():
 
 STRAYS = {
     "two backslashes": "--optimizer_type adamw8bit \\\\\n  --fp8_base \\\n  --output_name zork",
-    "a blank behind one": "--optimizer_type adamw8bit \\\n  --fp8_base \\ \n  --output_name zork",
+    "a space after one": "--optimizer_type adamw8bit \\\n  --fp8_base \\ \n  --output_name zork",
     "both": "--optimizer_type adamw8bit \\\\\n  --fp8_base \\ \n  --output_name zork\n",
     "at the end": "--optimizer_type adamw8bit --fp8_base --output_name zork \\\\",
 }

@@ -282,7 +282,7 @@ def test_a_model_of_the_hub_is_what_its_lists_say_and_of_its_weights_the_vae_alo
 def test_a_model_of_the_hub_that_is_none_of_those_trained_is_refused(tmp_path: Path, hub: Hub):
     folder = draw(tmp_path / "img", a=(64, 64))
     for files, words in (
-        ({"model_index.json": b'{"_class_name": "AudioLDMPipeline"}'}, "holds no model that is known"),
+        ({"model_index.json": b'{"_class_name": "AudioLDMPipeline"}'}, "contains no model that Darkroom knows"),
         ({"model_index.json": b'{"_class_name": "QwenImagePipeline"}'}, "does not train"),
         ({"model.safetensors": b""}, "has no model_index.json"),
     ):
@@ -303,7 +303,7 @@ def test_a_pickled_file_is_looked_into(tmp_path: Path):
     tensors = {name: torch.zeros(shape) for name, shape in names.items()}
     values = given(folder, pretrained_model_name_or_path=str(file))
     torch.save({"state_dict": tensors}, file)
-    with pytest.raises(Failure, match="UNet of a SDXL model alone, without text encoder and VAE"):
+    with pytest.raises(Failure, match="UNet of a SDXL model, without text encoder and VAE"):
         run_job(JOB, **values)
     torch.save({"state_dict": tensors | {"conditioner.embedders.0.x": torch.zeros(1)}}, file)
     assert run_job(JOB, **values, vae=str(MODEL_FOLDER / "vae"))[0] == ("done", 1)

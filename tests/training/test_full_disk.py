@@ -71,7 +71,7 @@ def test_of_the_results(start_run, disk: Path, left: int):
     assert history.problem.mend == "Free up some space there, then press Resume."
     assert history.state_step == 10
     assert set(out.iterdir()) == before
-    with pytest.raises(begin.CannotResume, match="are needed"):
+    with pytest.raises(begin.CannotResume, match="is needed"):
         begin.resume(run)
     filler.unlink()
     begin.resume(run)
@@ -143,4 +143,4 @@ class TestWords:
     def test_whatever_else(self, run: RunFolder, error: Exception, words: str):
         told = self.explained(error, run)
         assert words in told.what
-        assert "fault of the program" not in told.mend
+        assert "bug in the program" not in told.mend

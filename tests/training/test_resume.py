@@ -171,7 +171,7 @@ def test_the_command_line_resumes_too(start_run, tmp_path: Path, capfd: pytest.C
 
 
 def test_what_must_not_be_resumed_is_refused(start_run, tmp_path: Path):
-    """Each would overwrite what somebody has, or begin again at step 0 unasked."""
+    """Each would overwrite what somebody has, or start over at step 0 unasked."""
     done = start_run(max_train_steps=2)
     ended(done)
     with pytest.raises(begin.CannotResume, match="is done"):
@@ -179,7 +179,7 @@ def test_what_must_not_be_resumed_is_refused(start_run, tmp_path: Path):
 
     stopped = start_run(output_name="stopped", epoch=60)
     wait_for_step(stopped, 2)
-    with pytest.raises(begin.CannotResume, match="going on already"):
+    with pytest.raises(begin.CannotResume, match="already running"):
         begin.resume(stopped)
     process.stop(stopped)
     at = ended(stopped).last.step
@@ -190,7 +190,7 @@ def test_what_must_not_be_resumed_is_refused(start_run, tmp_path: Path):
         begin.resume(stopped)
     others.unlink()
     delete_state(stopped.state_folder)
-    with pytest.raises(begin.CannotResume, match="begin again at step 0"):
+    with pytest.raises(begin.CannotResume, match="start over at step 0"):
         begin.resume(stopped)
 
 
@@ -238,7 +238,7 @@ class TestWhatARunMayWriteAgain:
 @pytest.mark.parametrize("changed", [{"network": {"network_dim": "wide"}}, {"network": {"new_trick": 1}}])
 def test_a_run_does_not_go_on_with_other_settings_than_it_was_told(changed: dict):
     run = RunFolder.create("train", json.dumps(TrainingSettings().model_dump() | changed), "cat")
-    with pytest.raises(begin.CannotResume, match="not those of this version"):
+    with pytest.raises(begin.CannotResume, match="come from another version"):
         begin.resumable_settings(run)
 
 
