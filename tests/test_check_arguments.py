@@ -66,7 +66,7 @@ def test_the_check_needs_no_torch():
 WRONG = [
     ("AdamW", "weight_decay=abc", "AdamW: weight_decay is abc, but takes a number.", "0.01 is usual."),
     ("AdamW", "eps=;;", "AdamW: eps is ;;, but takes a number.", "1e-08 is usual."),
-    ("AdamW8bit", "betas=0.9", "AdamW8bit: betas is 0.9, but takes 2 numbers with commas", "0.9, 0.999 is usual."),
+    ("AdamW8bit", "betas=0.9", "AdamW8bit: betas is 0.9, but takes 2 numbers separated", "0.9, 0.999 is usual."),
     ("AdamW", "wieght_decay=0.1", "AdamW has no argument wieght_decay.", "Did you mean weight_decay?"),
     ("AdamW", "amsgrad=yes", "AdamW: amsgrad is yes, but takes true or false.", "False is usual."),
     ("Adafactor", "scale_parameter=maybe", "Adafactor: scale_parameter is maybe, but takes true", "True is usual."),
