@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import gradio as gr
 
+from engine import VERSION
 from engine.runs.folder import runs_root
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "bitsandbytes", "safetensors", "gradio")
@@ -18,7 +19,7 @@ def draw() -> None:
     versions = {"Python": system, **{name: _version(name) for name in LIBRARIES}}
     rows = "".join(f"<tr><td>{name}</td><td>{escape(told)}</td></tr>" for name, told in versions.items())
     gr.HTML(
-        "<h2>Darkroom</h2>"
+        f"<h2>Darkroom {VERSION}</h2>"
         "<p>Trains diffusion models on your own machine. Tabs, words and settings files are those of kohya_ss.</p>"
         f"<p>Runs are kept in <code>{escape(str(runs_root()))}</code>. A run goes on when this page is closed, "
         "reloaded or stopped; open it again to see the run with its whole history.</p>"

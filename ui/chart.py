@@ -8,7 +8,7 @@ from html import escape
 
 from engine.runs.curve import Curve
 
-WIDTH, HEIGHT = 640, 220
+WIDTH, HEIGHT = 340, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 12, 24
 
 Point = tuple[float, float]

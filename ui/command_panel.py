@@ -13,7 +13,7 @@ from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings
 from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
-from ui.form import SILENT, Form
+from ui.form import SILENT, Form, Told
 from ui.sentences import listed, refused, said
 from ui.stamps import stamp_of, stamped
 
@@ -21,7 +21,7 @@ from ui.stamps import stamp_of, stamped
 class CommandPanel:
     """Draws itself within gr.Blocks."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form[TrainingSettings]) -> None:
         self._form = form
 
     def draw(self) -> None:
@@ -33,8 +33,10 @@ class CommandPanel:
             elem_id="pasted",
         )
         with gr.Row():
-            self.fill = gr.Button("Fill the form with it", elem_id="fill", min_width=140)
-            self.show = gr.Button("Print training command", elem_id="print-command", min_width=140)
+            self.fill = gr.Button("Fill the form with it", elem_id="fill", elem_classes="fills-form", min_width=140)
+            self.show = gr.Button(
+                "Print training command", elem_id="print-command", elem_classes="takes-form", min_width=140
+            )
         with gr.Column(visible=False, elem_id="commands") as self.commands:
             looks: dict[str, Any] = {
                 "language": "shell",
@@ -46,25 +48,26 @@ class CommandPanel:
             self.theirs = gr.Code(label="With sd-scripts", **looks)
             self.notes = gr.HTML(elem_classes="said")
 
-    def connect(self, filled: list[Any], shown: list[Any], show: Callable[..., list[Any]]) -> None:
-        """filled: inputs that say what the form holds.  shown, show: outputs that fill it, and what makes them."""
+    def connect(self, shown: list[Any], show: Callable[..., list[Any]]) -> None:
+        """shown, show: outputs that fill the form, and what makes them."""
 
-        def fill(text: str, base: TrainingSettings, *values: Any) -> list[Any]:
-            before = self._form.readable(values, base)
+        def fill(text: str, told: Told) -> list[Any]:
+            method = self._form.readable(told).method
             try:
                 loaded = parse_settings(text, "The pasted text")
             except SettingsFileError as error:
                 return show(None, refused("Not filled.", error))
             sentences = said("Filled with what was pasted.", loaded.report())
-            return show(loaded.settings_by(base.method), sentences, before, "Undo Paste")
+            return show(loaded.settings_by(method), sentences, told, "Undo Paste")
 
-        self.fill.click(fill, [self.pasted, *filled], shown, **SILENT)
-        self.show.click(self._print, filled, [self.commands, self.ours, self.theirs, self.notes], **SILENT)
+        self.fill.click(fill, [self.pasted, self._form.shown], shown, **SILENT)
+        printed = [self.commands, self.ours, self.theirs, self.notes]
+        self.show.click(self._print, [self._form.shown], printed, **SILENT)
 
-    def _print(self, base: TrainingSettings, *values: Any) -> list[Any]:
+    def _print(self, told: Told) -> list[Any]:
         """Our own command and sd-scripts', and what they cannot say."""
         try:
-            settings = self._form.settings(values, base)
+            settings = self._form.settings(told)
         except BadValues as error:
             hidden = gr.update(visible=False)
             return [gr.update(visible=True), hidden, hidden, refused("Not printed.", error)]
@@ -74,7 +77,7 @@ class CommandPanel:
             theirs = convert(settings, "sd-scripts-command", steps=plan.steps if plan else None)
         except SettingsFileError as error:
             theirs = Converted("", [str(error)])
-        stamp = stamp_of(self._form, base, values)
+        stamp = stamp_of(self._form, told)
         printed = [gr.update(value=one.text.strip(), visible=bool(one.text)) for one in (ours, theirs)]
         notes = listed(dict.fromkeys([*ours.notes, *theirs.notes]))
         return [gr.update(visible=True), *printed, stamped(notes or said("They say all that the form says."), stamp)]

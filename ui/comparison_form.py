@@ -12,7 +12,7 @@ from engine.failure import Failure
 from engine.runs.listing import run_named
 from engine.settings.values import JobSettings
 from engine.tools.compare import Settings, captioner_settings, job_name
-from ui.form import SILENT
+from ui.form import SILENT, Told
 from ui.runs_panel import RunsPanel
 from ui.utility_form import UtilityForm
 
@@ -30,20 +30,17 @@ class ComparisonForm(UtilityForm):
 
     @property
     def inputs(self) -> list[Any]:
-        return [*self.form.inputs, *self._fields()]
+        return [self.form.shown, *self._fields()]
 
     def _fields(self) -> list[Any]:
-        return [component for captioner in self._captioners.values() for component in captioner.form.inputs]
+        return [captioner.form.shown for captioner in self._captioners.values()]
 
-    def settings(self, values: tuple[Any, ...], base: JobSettings) -> JobSettings:
-        own, rest = values[: len(self.form.inputs)], list(values[len(self.form.inputs) :])
-        settings = self.form.settings(own, base)
+    def settings(self, *told: Told) -> JobSettings:
+        settings = self.form.settings(told[0])
         assert isinstance(settings, Settings)
-        given = {}
-        for name, captioner in self._captioners.items():
-            given[name] = [rest.pop(0) for _ in captioner.form.inputs]
+        given = dict(zip(self._captioners, told[1:], strict=True))
         options = {
-            option: json.dumps(dict(zip(self._captioners[job].form.options, given[job], strict=True)))
+            option: json.dumps(self._captioners[job].form.values(given[job]))
             for job, option in ((job_name(name), option) for name, _, option in settings.sides())
         }
         return settings.with_values(options)
@@ -52,19 +49,16 @@ class ComparisonForm(UtilityForm):
         super().connect(panel)
         chosen = gr.Textbox(visible="hidden")
 
-        def use(run: str | None, click: gr.EventData) -> list[Any]:
+        def use(run: str | None, click: gr.EventData, *told: Told) -> list[Any]:
             """Fill the captioner's tab as it was when it was compared."""
             name, values = _compared(run, int(click.option))
-            return [
-                name,
-                *(
-                    values[option] if captioner == name and option in values else gr.skip()
-                    for captioner, form in self._captioners.items()
-                    for option in form.form.options
-                ),
+            filled = [
+                captioner.form.set(said, values) if job == name else gr.skip()
+                for (job, captioner), said in zip(self._captioners.items(), told, strict=True)
             ]
+            return [name, *filled]
 
-        used = panel.samples.click(use, [panel.chosen], [chosen, *self._fields()], **SILENT)
+        used = panel.samples.click(use, [panel.chosen, *self._fields()], [chosen, *self._fields()], **SILENT)
         used.then(None, [chosen], None, js=LEAD_TO_TAB)
 
 

@@ -21,7 +21,7 @@ from ui import dataset_drop
 from ui import dataset_view as view
 from ui.dataset_pictures import DatasetPictures
 from ui.dataset_state import Hand, Updates
-from ui.form import SILENT, Form
+from ui.form import SILENT, Form, Told
 from ui.runs_panel import RunsPanel
 from ui.sentences import NOTHING, Sentences, refused, said
 from ui.utility_form import UtilityForm
@@ -67,11 +67,11 @@ class DatasetTab:
                 with gr.Tab(UTILITIES[name].tab.partition("/")[2], id=name) as self._utility_tabs[name]:
                     utility.draw()
 
-    def connect(self, tab: gr.Tab, filled: list[Any], panel: RunsPanel) -> None:
-        """tab: the one it is drawn in.  filled: inputs that say what the form holds.  panel: where runs are watched."""
+    def connect(self, tab: gr.Tab, panel: RunsPanel) -> None:
+        """tab: the one it is drawn in.  panel: where runs are watched."""
         everything = [*self._pictures.outputs, self.overview, self.buckets]
         editor = self._pictures.editor
-        source = [self.hand, editor.shown, editor.caption, self.folder, *filled]
+        source = [self.hand, editor.shown, editor.caption, self.folder, self._form.shown]
         first = tab.select(self._first, source, everything, **SILENT)
         # What is asked for by name counts, not what the tab would begin with.
         asked = [self.show.click, self.folder.submit, self.drop.upload]
@@ -83,23 +83,21 @@ class DatasetTab:
             offer = UTILITIES[name].settings_class().for_pictures
             utility.connect_offers(events, partial(offered, offer), self.hand)
 
-    def _first(
-        self, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, base: TrainingSettings, *values: Any
-    ) -> Iterator[Any]:
+    def _first(self, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, told: Told) -> Iterator[Any]:
         """When the tab is opened: what the form says, unless something is shown or nothing is said."""
-        settings = self._form.readable(values, base)
+        settings = self._form.readable(told)
         says_something = folder.strip() or str(settings.values()[described_by(settings)]).strip()
         if says_something and not hand.survey.seen:
-            yield from self._show(hand, shown, caption, folder, base, *values)
+            yield from self._show(hand, shown, caption, folder, told)
         else:
             yield gr.skip()
 
     def _show(
-        self, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, base: TrainingSettings, *values: Any
+        self, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, told: Told
     ) -> Iterator[Updates]:
         hand = self._pictures.editor.taken(hand, shown, caption)
         try:
-            settings = with_whole_paths(self._form.settings(values, base))
+            settings = with_whole_paths(self._form.settings(told))
             hand = hand.surveyed(settings, _whole(folder))
         except BadValues as error:
             yield {self.said: refused("Not shown.", error)}
@@ -115,7 +113,7 @@ class DatasetTab:
                 fresh = {}
 
     def _asked(
-        self, event: gr.EventData, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, *filled: Any
+        self, event: gr.EventData, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, form: Told
     ) -> Iterator[Updates]:
         """Show a folder: what was dropped is first put into one of its own."""
         told = NOTHING
@@ -128,7 +126,7 @@ class DatasetTab:
                 return
             told, folder = said(*dropped.report()), str(dropped.folder)
             yield {self.folder: folder}
-        for updates in self._show(hand, shown, caption, folder, *filled):
+        for updates in self._show(hand, shown, caption, folder, form):
             if self.said in updates:
                 updates = {**updates, self.said: Sentences(told + updates[self.said])}
             yield updates

@@ -17,7 +17,7 @@ import gradio as gr
 from engine.free_memory import room
 from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
-from ui.form import SILENT, Form
+from ui.form import SILENT, Form, Told
 from ui.sentences import Sentences, refused, said
 from ui.stamps import stamp_of, stamped
 
@@ -40,39 +40,39 @@ WITHOUT_EFFECT = {"folders", "metadata", "logging", "saving", "huggingface", "ko
 class MemoryPanel:
     """Draws itself within gr.Blocks.  The estimate is a process of its own, for the page has no torch."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form[TrainingSettings]) -> None:
         self._form = form
         self._known: dict[str, dict[str, Any]] = {}
 
     def draw(self) -> None:
-        self.ask = gr.Button("How much memory?", elem_id="ask-memory", size="sm", min_width=120)
-        self.shown = gr.HTML(elem_id="memory", js_on_load=WAY_CLICKS)
+        with gr.Accordion("How much memory?", open=False, elem_id="memory-fold") as self.fold:
+            self.shown = gr.HTML(elem_id="memory", js_on_load=WAY_CLICKS)
+            self.ask = gr.Button("Work it out again", elem_id="ask-memory", size="sm", min_width=120)
 
-    def connect(self, filled: list[Any], base: gr.State) -> None:
-        """filled: inputs that say what the form holds, base the first of them."""
+    def connect(self) -> None:
+        form = self._form.shown
         options: dict[str, Any] = {**SILENT, "concurrency_limit": 1, "concurrency_id": "memory"}
-        self.ask.click(self._estimate, filled, [self.shown], **options)
-        self.shown.click(self._apply, [base], [*self._form.inputs, base], **SILENT).then(
-            self._estimate, filled, [self.shown], **options
-        )
+        for event in (self.fold.expand, self.ask.click):
+            event(self._estimate, [form], [self.shown], **options)
+        self.shown.click(self._apply, [form], [form], **SILENT).then(self._estimate, [form], [self.shown], **options)
         # Where there is a GPU the model is measured as soon as it is chosen: what does not fit there is found out last.
-        model: Any = self._form.components["pretrained_model_name_or_path"]
-        model.change(self._unasked, filled, [self.shown], trigger_mode="always_last", **options)
+        form.chosen(self._unasked, [form], [self.fold, self.shown], trigger_mode="always_last", **options)
 
-    def _unasked(self, base: TrainingSettings, *values: Any) -> Iterator[Any]:
-        if room(base.hardware.first_gpu()).device == "cuda":
-            yield from self._estimate(base, *values)
+    def _unasked(self, told: Told) -> Iterator[Any]:
+        if room(self._form.readable(told).hardware.first_gpu()).device == "cuda":
+            for shown in self._estimate(told):
+                yield [gr.update(open=True), shown]
         else:
-            yield gr.skip()
+            yield [gr.skip(), gr.skip()]
 
-    def _estimate(self, base: TrainingSettings, *values: Any) -> Iterator[Sentences]:
-        stamp = stamp_of(self._form, base, values)
-        for shown in self._estimated(base, values):
+    def _estimate(self, told: Told) -> Iterator[Sentences]:
+        stamp = stamp_of(self._form, told)
+        for shown in self._estimated(told):
             yield stamped(shown, stamp)
 
-    def _estimated(self, base: TrainingSettings, values: tuple[Any, ...]) -> Iterator[Sentences]:
+    def _estimated(self, told: Told) -> Iterator[Sentences]:
         try:
-            settings = self._form.settings(values, base)
+            settings = self._form.settings(told)
         except BadValues as error:
             yield refused("Not estimated.", error)
             return
@@ -91,12 +91,10 @@ class MemoryPanel:
         if "failure" not in found:
             self._known[key] = found
 
-    def _apply(self, base: TrainingSettings, click: gr.EventData) -> list[Any]:
+    def _apply(self, told: Told, click: gr.EventData) -> Told:
         """Do what the way says whose button was clicked."""
         changes: dict[str, Any] = json.loads(click.way)
-        known = {name: value for name, value in changes.items() if name in self._form.options}
-        fields = [gr.update(value=known[name]) if name in known else gr.skip() for name in self._form.options]
-        return [*fields, base.with_values(known)]
+        return self._form.set(told, {name: value for name, value in changes.items() if name in self._form.options})
 
 
 def asked(settings: TrainingSettings) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -10,33 +10,35 @@ import gradio as gr
 from engine.check.model import FAMILY_OPTIONS, switches_of
 from engine.models.recognise import NoModel, recognise
 from engine.settings.paths import typed_path, why_unusable
-from ui.form import SILENT, Form
+from engine.settings.training import TrainingSettings
+from ui.form import SILENT, Form, Told
 from ui.sentences import said
 
 
-def connect(form: Form, sentence: gr.HTML) -> None:
+def connect(form: Form[TrainingSettings], sentence: gr.HTML) -> None:
     """sentence: where it is said that the form was set."""
-    model: Any = form.components["pretrained_model_name_or_path"]
-    names = [name for name in FAMILY_OPTIONS if name in form.components]
-    switches = [form.components[name] for name in names]
-    model.change(partial(set_for, names), [model, *switches], [*switches, sentence], **SILENT)
+
+    def follow(told: Told) -> list[Any]:
+        values = form.readable(told).values()
+        own = {name: values[name] for name in FAMILY_OPTIONS if name in form.options}
+        changes, words = switches_for(values["pretrained_model_name_or_path"], own)
+        return [form.set(told, changes), said(words)] if changes else [gr.skip(), gr.skip()]
+
+    form.shown.chosen(follow, [form.shown], [form.shown, sentence], **SILENT)
 
 
-def set_for(names: list[str], model: str | None, *switches: Any) -> list[Any]:
-    """The options of these names as they are right for the model, where its files are at hand and say it; and a
-    sentence.
+def switches_for(model: str, now: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """(Switches that are to be others for this model, where its files are at hand and say it; a sentence).
+
+    now: the switches as they are, by option.
     """
-    unchanged = [gr.skip() for _ in range(len(switches) + 1)]
-    if why_unusable(model or ""):
-        return unchanged
+    if why_unusable(model):
+        return {}, ""
     try:
-        found = recognise(str(typed_path(model or "")))
+        found = recognise(str(typed_path(model)))
     except NoModel:
-        return unchanged  # Check has a sentence for it
+        return {}, ""  # Check has a sentence for it
     if found is None or found.kind not in ("model", "denoiser"):
-        return unchanged
-    right = switches_of(found)
-    wanted = [right.get(name, now) for name, now in zip(names, switches, strict=True)]
-    if wanted == list(switches):
-        return unchanged
-    return [*wanted, said(f"This is {found.title}; the form is set for it.")]
+        return {}, ""
+    changes = {name: right for name, right in switches_of(found).items() if now.get(name, right) != right}
+    return changes, f"This is {found.title}; the form is set for it."

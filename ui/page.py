@@ -8,17 +8,24 @@ from typing import Any
 
 import gradio as gr
 
-from ui import search
+from ui import picker, search
 from ui.training_tab import TrainingTab
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("page.js", "search.js", "drop.js")
+SCRIPTS = ("page.js", "form.js", "search.js", "drop.js", "large.js", "picker.js")
 SYSTEM_FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 
 
 FOR_PROGRAMS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs", "skip_api")
 """What Gradio tells of each component to programs that use a page as an interface, of which this one has none."""
 
+
+MASTHEAD = """<header class="masthead"><b>Darkroom</b><span>train diffusion models, and watch them learn</span>
+<select id="theme" aria-label="Theme"><option value="">As the system</option><option value="light">Light</option>
+<option value="dark">Dark</option></select></header>"""
+
+OF_NO_EVENT_HERE = ("batch", "max_batch_size", "scroll_to_output", "stream_every")
+"""What Gradio tells of each event, and what none of this page's does."""
 
 SHORT = 8
 """Characters of the 64 by which the browser tells kinds of components apart; there are some twenty."""
@@ -34,17 +41,19 @@ class Page(gr.Blocks):
                 component.pop(name, None)
             component["props"].pop("preserved_by_key", None)  # of what is drawn by the server anew, which nothing is
             component["component_class_id"] = component["component_class_id"][:SHORT]
+        for event in config["dependencies"]:
+            for name in [name for name, value in event.items() if value is None or name in OF_NO_EVENT_HERE]:
+                del event[name]  # what is not said and what is nothing mean the same to the browser
         return config
 
 
 def build(start_file: Path | None = None, notice: str = "") -> gr.Blocks:
     """The whole page.  start_file: settings that the form begins with.  notice: what everyone shall see of it."""
     with Page(title="Darkroom", analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(
-            '<header class="masthead"><b>Darkroom</b><span>train diffusion models, and watch them learn</span></header>'
-        )
+        gr.HTML(MASTHEAD)
         if notice:
             gr.HTML(f'<p class="notice" role="note">{escape(notice)}</p>', elem_id="notice", padding=False)
+        picker.draw()
         training = TrainingTab(start_file)
         training.draw()
         training.connect(page)

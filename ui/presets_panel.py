@@ -15,12 +15,12 @@ from engine.settings.presets import Preset, PresetError, PresetExists, Presets
 from engine.settings.training import Method, TrainingSettings
 from engine.settings.values import BadValues
 from ui.changed_view import preview_table
-from ui.form import SILENT, Form
+from ui.form import SILENT, Form, Told
 from ui.sentences import NOTHING, Sentences, listed, refused, said
 from ui.stamps import stamp_of, stamped
 
 Settle = Callable[..., list[Any]]
-"""Shows settings in the form: (settings or None, sentences, settings before, name of the way back) → updates."""
+"""Shows settings in the form: (settings or None, sentences, the form's value, name of the way back) → updates."""
 
 
 def own_presets() -> Path:
@@ -34,7 +34,7 @@ class PresetsPanel:
     What takes something away (delete, rename, replace) is asked first: `asked` holds what the question is about.
     """
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form[TrainingSettings]) -> None:
         self._form = form
 
     def draw_chooser(self) -> None:
@@ -50,7 +50,14 @@ class PresetsPanel:
         with gr.Column(visible=False, elem_id="preset-box") as self.box:
             self.preview = gr.HTML(elem_id="preset-preview")
             with gr.Row(elem_classes="actions"):
-                self.apply = gr.Button("Apply", variant="primary", elem_id="preset-apply", size="md", min_width=80)
+                self.apply = gr.Button(
+                    "Apply",
+                    variant="primary",
+                    elem_id="preset-apply",
+                    elem_classes="fills-form",
+                    size="md",
+                    min_width=80,
+                )
                 self.rename = gr.Button("Rename", elem_id="preset-rename", size="md", min_width=80, visible=False)
                 self.delete = gr.Button("Delete", elem_id="preset-delete", size="md", min_width=80, visible=False)
                 self.close = gr.Button("Close", elem_id="preset-close", size="md", min_width=80)
@@ -68,7 +75,7 @@ class PresetsPanel:
                 self.sentence = gr.Textbox(
                     label="When to use it", placeholder="a sentence, if you like", elem_id="preset-sentence", scale=4
                 )
-                self.save = gr.Button("Save as preset", elem_id="preset-save", min_width=160)
+                self.save = gr.Button("Save as preset", elem_id="preset-save", elem_classes="takes-form", min_width=160)
             self.file = gr.File(
                 label="Drop a preset or settings file of anybody's here to keep it as one of yours",
                 file_types=[".json", ".toml"],
@@ -80,71 +87,87 @@ class PresetsPanel:
                 "prompts, metadata and machine. To rename or delete one of yours, choose it above."
             )
 
-    def connect(self, blocks: gr.Blocks, base: gr.State, said: gr.HTML, shown: list[Any], settle: Settle) -> None:
+    def connect(self, blocks: gr.Blocks, said: gr.HTML, shown: list[Any], settle: Settle) -> None:
         """said: where sentences go.  shown: what `settle` fills."""
         self._settle = settle
-        form = [base, *self._form.inputs]
+        form = self._form.shown
         outcome = [said, self.chosen, self.asked, self.question, self.answer, self.question_row]
         look: dict[str, Any] = {
             "fn": self._look,
-            "inputs": [self.chosen, *form],
+            "inputs": [self.chosen, form],
             "outputs": [self.box, self.preview, self.rename, self.delete],
         }
-        gr.on([blocks.load, self.chosen.focus, base.change], _relisted, [self.chosen, base], [self.chosen], **SILENT)
+        for event in (blocks.load, self.chosen.focus, form.turned):
+            event(self._relisted, [self.chosen, form], [self.chosen], **SILENT)
         self.chosen.change(**look, **SILENT)
-        self.apply.click(self._apply, [self.chosen, *form], [*shown, self.chosen], **SILENT)
+        self.apply.click(self._apply, [self.chosen, form], [*shown, self.chosen], **SILENT)
         self.close.click(lambda: None, None, [self.chosen], **SILENT)
-        self.save.click(self._save, [self.name, self.sentence, *form], outcome, **SILENT)
+        self.save.click(self._save, [self.name, self.sentence, form], outcome, **SILENT)
         self.rename.click(_ask_to_rename, [self.chosen], outcome, **SILENT)
         self.delete.click(_ask_to_delete, [self.chosen], outcome, **SILENT)
         self.no.click(_outcome, None, outcome, **SILENT)
         gr.on(
-            [self.yes.click, self.answer.submit], self._answered, [self.asked, self.answer, *form], outcome, **SILENT
+            [self.yes.click, self.answer.submit], self._answered, [self.asked, self.answer, form], outcome, **SILENT
         ).then(**look, **SILENT)
-        self.file.upload(_import, [self.file, base], [*outcome, self.file], **SILENT)
+        self.file.upload(self._import, [self.file, form], [*outcome, self.file], **SILENT)
 
-    def _look(self, chosen: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
+    def _method(self, told: Told) -> Method:
+        return self._form.readable(told).method
+
+    def _relisted(self, chosen: str | None, told: Told) -> Any:
+        return relisted(chosen, self._method(told))
+
+    def _look(self, chosen: str | None, told: Told) -> list[Any]:
         """The chosen preset's box: what it would change, and what can be done with it."""
         own = gr.update(visible=bool(chosen) and str(chosen).startswith("own/"))
-        shown = stamped(preview(chosen, self._form.readable(values, base)), stamp_of(self._form, base, values))
+        shown = stamped(preview(chosen, self._form.readable(told)), stamp_of(self._form, told))
         return [gr.update(visible=bool(chosen)), shown, own, own]
 
-    def _apply(self, chosen: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
-        before = self._form.readable(values, base)
+    def _apply(self, chosen: str | None, told: Told) -> list[Any]:
+        before = self._form.readable(told)
         try:
-            preset = _found(chosen, base.method)
-            recipe = _presets(base.method).load(preset)
+            preset = _found(chosen, before.method)
+            recipe = _presets(before.method).load(preset)
         except PresetError as error:
             return [*self._settle(None, refused("Not applied.", error)), gr.skip()]
         sentences = said(f"Applied {preset.name}.", recipe.report)
-        return [*self._settle(recipe.applied_to(before), sentences, before, f"Undo {preset.name}"), None]
+        return [*self._settle(recipe.applied_to(before), sentences, told, f"Undo {preset.name}"), None]
 
-    def _save(self, name: str, sentence: str, base: TrainingSettings, *values: Any) -> list[Any]:
+    def _save(self, name: str, sentence: str, told: Told) -> list[Any]:
+        method = self._method(told)
         try:
-            return _kept(_presets(base.method).save(name, self._form.settings(values, base), sentence), base.method)
+            return _kept(_presets(method).save(name, self._form.settings(told), sentence), method)
         except PresetExists as error:
             return _asking(("replace", name, sentence), f"{error} Replace it?")
         except (PresetError, BadValues) as error:
             return _outcome(refused("Not saved.", error))
 
-    def _answered(self, asked: tuple[str, ...] | None, answer: str, base: TrainingSettings, *values: Any) -> list[Any]:
+    def _answered(self, asked: tuple[str, ...] | None, answer: str, told: Told) -> list[Any]:
         """Do what was asked about."""
-        presets = _presets(base.method)
+        method = self._method(told)
+        presets = _presets(method)
         try:
             if asked is None:
                 return _outcome()
             if asked[0] == "replace":
-                return _kept(
-                    presets.save(asked[1], self._form.settings(values, base), asked[2], replace=True), base.method
-                )
-            preset = _found(asked[1], base.method)
+                return _kept(presets.save(asked[1], self._form.settings(told), asked[2], replace=True), method)
+            preset = _found(asked[1], method)
             if asked[0] == "rename":
                 renamed = presets.rename(preset, answer)
-                return _outcome(said(f"Renamed {preset.name} to {renamed.name}."), _chosen(renamed, base.method))
+                return _outcome(said(f"Renamed {preset.name} to {renamed.name}."), _chosen(renamed, method))
             presets.delete(preset)
         except (PresetError, BadValues) as error:
             return _outcome(refused("Not done.", error))
-        return _outcome(said(f"Deleted {preset.name}."), gr.update(choices=_choices(base.method), value=None))
+        return _outcome(said(f"Deleted {preset.name}."), gr.update(choices=_choices(method), value=None))
+
+    def _import(self, path: str, told: Told) -> list[Any]:
+        method = self._method(told)
+        try:
+            preset, report = _presets(method).import_file(Path(path))
+        except PresetError as error:
+            return [*_outcome(refused("Not kept.", error)), None]
+        sentences = said(f"Kept {preset.name} among your presets.", report)
+        return [*_outcome(sentences, _chosen(preset, method)), None]
 
 
 def preview(chosen: str | None, before: TrainingSettings) -> str:
@@ -166,15 +189,6 @@ def _ask_to_rename(chosen: str) -> list[Any]:
 
 def _ask_to_delete(chosen: str) -> list[Any]:
     return _asking(("delete", chosen), f"Delete “{chosen.partition('/')[2]}”?")
-
-
-def _import(path: str, base: TrainingSettings) -> list[Any]:
-    try:
-        preset, report = _presets(base.method).import_file(Path(path))
-    except PresetError as error:
-        return [*_outcome(refused("Not kept.", error)), None]
-    sentences = said(f"Kept {preset.name} among your presets.", report)
-    return [*_outcome(sentences, _chosen(preset, base.method)), None]
 
 
 def _kept(preset: Preset, method: Method) -> list[Any]:
@@ -222,10 +236,10 @@ def _chosen(preset: Preset, method: Method) -> Any:
     return gr.update(choices=_choices(method), value=_id(preset))
 
 
-def _relisted(chosen: str | None, base: TrainingSettings) -> Any:
+def relisted(chosen: str | None, method: Method) -> Any:
     """The presets there are now.  The choice goes where its preset is gone; else it is left alone, for a newer one may
     have been made while this was asked.
     """
-    choices = _choices(base.method)
+    choices = _choices(method)
     is_gone = chosen and chosen not in [value for _, value in choices]
     return gr.update(choices=choices, value=None) if is_gone else gr.update(choices=choices)

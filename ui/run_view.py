@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from datetime import timedelta
 from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
 from engine.begin import resume_step
 from engine.jobs import JOBS
-from engine.runs.events import Sample
 from engine.runs.folder import RunFolder, Status
 from engine.runs.history import History
 from engine.runs.listing import ENDED, status_of
 from ui.chart import loss_chart
 from ui.comparison_view import comparison
+from ui.samples_view import gallery
 
 STATUS_WORDS = {
     "starting": "Starting",
@@ -28,7 +26,11 @@ STATUS_WORDS = {
     "failed": "Failed",
     "died": "The engine crashed",
 }
-MOST_SAMPLE_COLUMNS = 10
+
+PAUSES = {
+    "sampling": "paused: drawing samples", "validating": "paused: measuring", "saving": "paused: saving",
+}  # fmt: skip
+"""Stages in which no step is made, so that the last steps' speed says nothing."""
 
 WORTH_TELLING = 0.05
 """Share of the time in which steps wait for pictures from which on the page says so."""
@@ -65,9 +67,9 @@ def overview(history: History | None, status: Status | None = None) -> str:
     return (
         f'<div class="overview status-{status}">'
         f'<div class="headline"><span class="badge" data-status="{status}">{status_word(history.run, status)}</span>'
-        f'<span class="run-name">{escape(history.run.name)}</span></div>'
-        f'<div class="stage">{escape(words)}</div>'
-        f"{_progress(history)}{_figures(history)}{_trouble(history, status)}{_results(history)}{_files(history)}</div>"
+        f'<span class="run-name">{escape(history.run.name)}</span><span class="stage">{escape(words)}</span></div>'
+        f"{_progress(history)}{_figures(history, status)}{_trouble(history, status)}"
+        f"{_results(history)}{_files(history)}</div>"
     )
 
 
@@ -78,22 +80,10 @@ def chart(history: History | None) -> str:
 
 
 def samples(history: History | None) -> str:
-    """A row a prompt, a column a step: so that one sees the concept being learned.  Or captioners side by side."""
-    if history and history.captioned:
-        return comparison(history.run, history.captioned)
-    if history is None or not history.samples:
+    """Its sample pictures; or, of a comparison, the captioners side by side."""
+    if history is None:
         return ""
-    prompts = {sample.prompt_index: sample.prompt for sample in history.samples}
-    steps = _spread(sorted({sample.step for sample in history.samples}))
-    by_place = {(sample.prompt_index, sample.step): sample for sample in history.samples}
-    heads = "".join(f"<th>{'before' if step == 0 else f'step {step}'}</th>" for step in steps)
-    rows = "".join(
-        f'<tr><td colspan="{len(steps)}" class="prompt">{escape(prompt)}</td></tr><tr>'
-        + "".join(f"<td>{_picture(history, by_place.get((index, step)))}</td>" for step in steps)
-        + "</tr>"
-        for index, prompt in sorted(prompts.items())
-    )
-    return f'<div class="samples"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return comparison(history.run, history.captioned) if history.captioned else gallery(history.run, history.samples)
 
 
 def log(history: History | None) -> str:
@@ -120,16 +110,23 @@ def _stage_words(history: History, status: str) -> str:
     if history.progress:
         return history.progress.last
     if status == "died":
-        return f"At step {history.done_steps} of {history.total_steps or '?'}"
+        return f"At step {_steps(history)}" if history.done_steps else "Before the first step"
     stage = history.stage
-    if stage is None or status in ("ending", "done", "stopped", "failed"):
-        return f"{history.done_steps} of {history.total_steps or '?'} steps"
+    if status in ("done", "stopped", "failed") or (status == "ending" and history.done_steps):
+        return f"{_steps(history)} steps" if history.done_steps or history.total_steps else "No step was made"
+    if stage is None:
+        return "Looking at the settings, the model and the pictures"
     if stage.name == "training":
         return "Training"
     if stage.name == "loading" and stage.total:
         return f"Downloading the model: {stage.done / 1e9:.2f} of {stage.total / 1e9:.2f} GB"
     share = f" {stage.done} of {stage.total}" if stage.total else ""
     return f"{stage.words.capitalize()}{share} {stage.detail}".strip()
+
+
+def _steps(history: History) -> str:
+    """How many are made, of how many where that is known."""
+    return f"{history.done_steps} of {history.total_steps}" if history.total_steps else str(history.done_steps)
 
 
 def _progress(history: History) -> str:
@@ -145,8 +142,8 @@ def _progress(history: History) -> str:
     )
 
 
-def _figures(history: History) -> str:
-    figures = _figures_of_training(history) or _figures_of_utility(history)
+def _figures(history: History, status: Status) -> str:
+    figures = _figures_of_training(history, status) or _figures_of_utility(history)
     if not figures:
         return ""
     return (
@@ -175,19 +172,20 @@ def _speed(per_second: float, unit: str) -> str:
     return f"{per_second:.2f} {unit}/s" if per_second >= 0.1 else f"{1 / per_second:.0f} s each"
 
 
-def _figures_of_training(history: History) -> list[tuple[str, str]]:
+def _figures_of_training(history: History, status: Status) -> list[tuple[str, str]]:
     if history.planned is None:
         return []
     last = history.last_step
     figures = [("step", f"{history.done_steps} / {history.total_steps}")]
     if last:
         rates = " · ".join(f"{rate:.2e}" for rate in dict.fromkeys(last.learning_rates.values()))
+        paused = PAUSES.get(history.stage.name, "") if history.stage and status == "running" else ""
         figures += [
             ("epoch", str(last.epoch)),
             ("loss", f"{last.smoothed_loss:.4f}"),
             ("learning rate", rates),
-            ("speed", f"{last.images_per_second:.2f} images/s" if last.images_per_second else "…"),
-            ("time left", _duration(last.eta) if last.eta is not None else "…"),
+            ("speed", paused or (f"{last.images_per_second:.2f} images/s" if last.images_per_second else "…")),
+            ("time left", _duration(last.eta) if last.eta is not None and not paused else "…"),
         ]
     if history.last_validated and (held_out := history.last_validated.loss) is not None:
         figures.insert(3 if last else 1, ("validation loss", f"{held_out:.4f}"))
@@ -275,28 +273,11 @@ def _files(history: History) -> str:
     newest = history.checkpoints[-1]
     more = f" and {len(history.checkpoints) - 1} more" if len(history.checkpoints) > 1 else ""
     folder = str(Path(newest.file).parent)
+    copy = f'<button type="button" class="copy" data-copy="{escape(newest.file)}">Copy path</button>'
     return (
         f'<div class="files">Saved <b data-file="{escape(newest.file)}">{escape(Path(newest.file).name)}</b>{more} '
-        f"in {escape(folder)}</div>"
+        f"in {escape(folder)} {copy}</div>"
     )
-
-
-def _picture(history: History, sample: Sample | None) -> str:
-    if sample is None:
-        return ""
-    preview = quote(str(history.run.previews_folder / sample.preview))
-    title = escape(f"{sample.prompt} (step {sample.step}, seed {sample.seed})", quote=True)
-    url = f"gradio_api/file={preview}"
-    return f'<a href="{url}" target="_blank"><img src="{url}" alt="{title}" title="{title}"></a>'
-
-
-def _spread(steps: list[int]) -> list[int]:
-    """At most MOST_SAMPLE_COLUMNS steps, evenly spread, the first and the last among them."""
-    if len(steps) <= MOST_SAMPLE_COLUMNS:
-        return steps
-    last = len(steps) - 1
-    chosen: Iterable[int] = (round(i * last / (MOST_SAMPLE_COLUMNS - 1)) for i in range(MOST_SAMPLE_COLUMNS))
-    return [steps[i] for i in chosen]
 
 
 def _duration(seconds: float) -> str:

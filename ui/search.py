@@ -10,7 +10,8 @@ from engine.jobs import UTILITIES, Job
 from engine.settings.option import Option
 from engine.settings.training import training_options
 from ui.dataset_tab import DATASET
-from ui.form import METHOD, METHODS, has_field, way_to
+from ui.form import METHOD, has_field
+from ui.form_view import METHODS, way_to
 
 BOX = """<div class="search" role="search"><label for="option-search">Find an option</label>
 <input id="option-search" type="search" placeholder="name, kohya_ss key, words" autocomplete="off"

@@ -7,21 +7,19 @@ carries the stamp of what it was made from, and the page's script compares it wi
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
-from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
-from ui.form import Form
+from ui.form import Form, Told
 from ui.sentences import Sentences
 
 SHOW_STAMP = "(stamp) => darkroom.formIs(stamp)"
 
 
-def stamp_of(form: Form, base: TrainingSettings, values: tuple[Any, ...]) -> str:
+def stamp_of(form: Form, told: Told) -> str:
     """A few characters that stand for all that the form says, also for what cannot be read of it."""
-    said = form.readable(values, base).model_dump_json()
+    said = form.readable(told).model_dump_json()
     try:
-        form.settings(values, base)
+        form.settings(told)
     except BadValues as error:
         said += str(sorted(error.problems.items()))
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:12]

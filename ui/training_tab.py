@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,16 @@ from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings, read_settings, save_kohya
 from engine.settings.paths import usable_path
 from engine.settings.secrets import left_out
-from engine.settings.training import Method, TrainingSettings
+from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
-from ui import about_tab, model_switches, search
+from ui import about_tab, model_switches, search, utility_tab
 from ui.changed_view import changed_table
 from ui.clicks import clicks_on
 from ui.command_panel import CommandPanel
 from ui.dataset_tab import DATASET, DatasetTab
 from ui.findings import bad_values, findings_html
-from ui.form import METHODS, SILENT, Form
+from ui.form import SILENT, Form, Told
+from ui.form_view import METHODS, methods_html
 from ui.kept import Kept, written
 from ui.memory_panel import MemoryPanel
 from ui.presets_panel import PresetsPanel, preview
@@ -41,7 +41,23 @@ from ui.sentences import NOTHING, Sentences, refused, said
 from ui.stamps import SHOW_STAMP, stamp_of, stamped
 from ui.utility_tab import UtilityTab
 
-Values = tuple[Any, ...]
+MODEL = "pretrained_model_name_or_path"
+
+TRAIN = "Train"
+
+SHOW_PROBLEMS = "(problems) => darkroom.showProblems(problems)"
+
+UNDO = """() => {
+  darkroom.forms.option.undo();
+  const hidden = { __type__: "update", visible: false };
+  return ["<p>The form is as it was before.</p>", hidden, [], "", hidden];
+}"""
+"""The page has what the form said before; nothing is asked of the server."""
+
+NO_FINDINGS: tuple[Any, ...] = ([], "", gr.update(visible=False))
+"""What was found of another state of the form does not stay beside this one."""
+
+CHANGES = clicks_on("reset") + "\nwatch('value', () => darkroom.dressFields());"
 
 
 class TrainingTab:
@@ -51,7 +67,7 @@ class TrainingTab:
     """
 
     def __init__(self, start_file: Path | None = None) -> None:
-        self.form = Form(TrainingSettings)
+        self.form = Form(TrainingSettings, in_tabs=True, tells=[MODEL])
         self.presets = PresetsPanel(self.form)
         self.commands = CommandPanel(self.form)
         self.dataset = DatasetTab(self.form)
@@ -60,92 +76,88 @@ class TrainingTab:
         self._start_file = start_file
 
     def draw(self) -> None:
-        self.base = gr.State(TrainingSettings())  # carries what the form has no field for
         self.problems = gr.JSON([], visible=False)  # not a State: the page's script reads it
         self.stamp = gr.Textbox(visible="hidden", elem_id="form-stamp")
-        self.before: Any = gr.State(None)  # the settings before the form was filled anew
         self.kept = Kept("form")
         self.remembered = Remembered([*self.dataset.forms, *self.utilities.forms])
-        with gr.Row(elem_classes="page"):
-            with gr.Column(scale=6, min_width=420):
-                with gr.Tabs(selected=TrainingSettings().method, elem_id="methods") as self.methods:
-                    self.method_tabs = {method: gr.Tab(words, id=method) for method, words in METHODS.items()}
-                with gr.Row(elem_classes="finders"):
-                    self.presets.draw_chooser()
-                    gr.HTML(search.BOX, min_width=180)
-                self.presets.draw_preview()
-                self.presets.draw_keeping()
-                self._draw_files()
-                with gr.Row(elem_classes="outcome"):
-                    self.said = gr.HTML(elem_id="said", elem_classes="said")
-                    self.undo = gr.Button("Undo", visible=False, elem_id="undo", size="sm", min_width=80, scale=0)
-                self.changed = gr.HTML(
-                    changed_table(TrainingSettings()), elem_id="changed", js_on_load=clicks_on("reset")
-                )
-                with gr.Tabs(elem_id="settings"):
-                    for tab in self.form.tabs():
-                        with gr.Tab(tab, id=tab):
-                            self.form.draw(tab)
-                    with gr.Tab(DATASET, id=DATASET) as self.dataset_tab:
-                        self.dataset.draw()
-                    with gr.Tab("Utilities", id="Utilities"):
-                        self.utilities.draw()
-                    with gr.Tab("About", id="About"):
-                        about_tab.draw()
-            with gr.Column(scale=5, min_width=380, elem_classes="run-column"):
-                self._draw_buttons()
-                self.panel = RunsPanel()
-                self.panel.draw()
+        self.panel, self.utility_panel = RunsPanel(), RunsPanel(of_utilities=True)
+        with gr.Tabs(elem_id="places"):
+            with gr.Tab(TRAIN, id=TRAIN), gr.Row(elem_classes="page"):
+                with gr.Column(scale=6, min_width=360, elem_classes="form-column"):
+                    self._draw_form()
+                with gr.Column(scale=5, min_width=360, elem_classes="run-column watched-run"):
+                    self._draw_buttons()
+                    self.panel.draw()
+                    self.memory.draw()
+            with gr.Tab(DATASET, id=DATASET) as self.dataset_tab:
+                self.dataset.draw()
+            with gr.Tab(utility_tab.TAB, id=utility_tab.TAB):
+                self.utilities.draw()
+            with gr.Tab("About", id="About"):
+                about_tab.draw()
+        with gr.Column(elem_id="utility-runs", elem_classes="watched-run"):
+            self.utility_panel.draw()
 
     def connect(self, blocks: gr.Blocks) -> None:
-        form, panel = self.form, self.panel
-        values = form.inputs
-        form.connect_visibility(self.base)
-
-        filled = [self.base, *values]
-        shown = [*values, self.base, self.said, self.before, self.undo]
+        form, panel = self.form.shown, self.panel
+        findings = [self.problems, self.findings, self.fix]
+        shown = [form, self.said, self.undo, *findings]
         self.kept.when_loaded(blocks, self._first_values, shown)
-        for method, tab in self.method_tabs.items():
-            tab.select(partial(self._to_method, method), filled, shown, **SILENT)
-        self.base.change(lambda base: gr.update(selected=base.method), [self.base], [self.methods], **SILENT)
-        self.load.click(self._load, [self.path, *filled], shown, **SILENT)
-        self.path.submit(self._load, [self.path, *filled], shown, **SILENT)
-        self.upload.upload(self._load, [self.upload, *filled], shown, **SILENT)
-        self.save.click(self._save, [self.path, *filled], [self.said], **SILENT)
-        self.download.click(self._download, filled, [self.download], **SILENT)
-        self.reset.click(self._reset, filled, shown, **SILENT)
-        self.demo.click(self._demo, filled, shown, **SILENT)
-        self.undo.click(self._undo, [self.before], shown, **SILENT)
-        self.changed.click(self._reset_one, [self.base], [*values, self.base], **SILENT)
-        self.commands.connect(filled, shown, self._shown)
-        self.dataset.connect(self.dataset_tab, filled, panel)
-        self.utilities.connect(filled, shown, self._shown, panel)
-        self.presets.connect(blocks, self.base, self.said, shown, self._shown)
+        self.methods.click(self._to_method, [form], shown, **SILENT)
+        for event in (self.load.click, self.path.submit):
+            event(self._load, [self.path, form], shown, **SILENT)
+        self.upload.upload(self._load, [self.upload, form], shown, **SILENT)
+        self.save.click(self._save, [self.path, form], [self.said], **SILENT)
+        self.download.click(self._download, [form], [self.download], **SILENT)
+        self.reset.click(self._reset, [form], shown, **SILENT)
+        self.demo.click(self._demo, [form], shown, **SILENT)
+        self.undo.click(None, None, [self.said, self.undo, *findings], js=UNDO, **SILENT)
+        self.problems.change(None, [self.problems], None, js=SHOW_PROBLEMS, **SILENT)
+        self.changed.click(self._reset_one, [form], [form], **SILENT)
+        self.commands.connect(shown, self._shown)
+        self.dataset.connect(self.dataset_tab, self.utility_panel)
+        self.utilities.connect(shown, self._shown, self.utility_panel)
+        self.presets.connect(blocks, self.said, shown, self._shown)
         changed: dict[str, Any] = {
             "fn": self._changed,
-            "inputs": [self.presets.chosen, *filled],
+            "inputs": [self.presets.chosen, form],
             "outputs": [self.steps, self.kept.text, self.changed, self.presets.preview, self.stamp],
             "queue": False,
         }
-        events = [self.base.change, *(component.change for component in values)]
-        gr.on(events, **changed, trigger_mode="always_last", **SILENT)
+        form.edited(**changed, trigger_mode="always_last", **SILENT)
         self.stamp.change(None, [self.stamp], None, js=SHOW_STAMP)
 
-        model_switches.connect(form, self.said)
-        self.memory.connect(filled, self.base)
-        findings = [self.problems, self.findings, self.fix]
-        self.check.click(self._check, filled, findings, **SILENT).then(None, [self.problems], None, js=SHOW_PROBLEMS)
-        started = self.start.click(self._start, filled, [*findings, panel.chosen], **SILENT)
+        model_switches.connect(self.form, self.said)
+        self.memory.connect()
+        self.check.click(self._check, [form], findings, **SILENT).then(None, [self.problems], None, js=SHOW_PROBLEMS)
+        started = self.start.click(self._start, [form], [*findings, panel.chosen], **SILENT)
         started.then(None, [self.problems], None, js=SHOW_PROBLEMS).then(
             panel.tick, [panel.chosen, panel.seen], panel.outputs, **SILENT
         )
-        self.fix.click(self._mend, [self.problems, *filled], [*shown, *findings], **SILENT).then(
-            self._check, filled, findings, **SILENT
+        self.fix.click(self._mend, [self.problems, form], shown, **SILENT).then(
+            self._check, [form], findings, **SILENT
         ).then(None, [self.problems], None, js=SHOW_PROBLEMS).then(**changed, **SILENT)
         self.remembered.connect(blocks)
         panel.connect(blocks)
+        self.utility_panel.connect(blocks)
 
     # ── drawing ───────────────────────────────────────────────────────────────────────────────────
+
+    def _draw_form(self) -> None:
+        self.methods = gr.HTML(
+            methods_html(TrainingSettings().method), elem_id="methods", js_on_load=clicks_on("method"), padding=False
+        )
+        with gr.Row(elem_classes="finders"):
+            self.presets.draw_chooser()
+            gr.HTML(search.BOX, min_width=180)
+        self.presets.draw_preview()
+        self.presets.draw_keeping()
+        self._draw_files()
+        with gr.Row(elem_classes="outcome"):
+            self.said = gr.HTML(elem_id="said", elem_classes="said", js_on_load="watch('value', darkroom.answered)")
+            self.undo = gr.Button("Undo", visible=False, elem_id="undo", size="sm", min_width=80, scale=0)
+        self.changed = gr.HTML(changed_table(TrainingSettings()), elem_id="changed", js_on_load=CHANGES)
+        self.form.draw()
 
     def _draw_files(self) -> None:
         with gr.Accordion("Configuration", open=False, elem_id="configuration"):
@@ -156,25 +168,26 @@ class TrainingTab:
                     elem_id="settings-path",
                     scale=4,
                 )
-                self.load = gr.Button("Load", elem_id="load", min_width=80)
-                self.save = gr.Button("Save", elem_id="save", min_width=80)
+                self.load = gr.Button("Load", elem_id="load", elem_classes="fills-form", min_width=80)
+                self.save = gr.Button("Save", elem_id="save", elem_classes="takes-form", min_width=80)
             with gr.Row():
                 self.upload = gr.UploadButton(
                     "Open a file from this computer", file_types=[".json", ".toml", ".txt"], elem_id="upload"
                 )
-                self.download = gr.DownloadButton("Download as a file", elem_id="download")
-                self.reset = gr.Button("Back to the defaults", elem_id="reset")
+                self.download = gr.DownloadButton("Download as a file", elem_id="download", elem_classes="takes-form")
+                self.reset = gr.Button("Back to the defaults", elem_id="reset", elem_classes="fills-form")
             self.commands.draw()
 
     def _draw_buttons(self) -> None:
-        with gr.Row(elem_classes="actions"):
-            self.demo = gr.Button("Try it now", elem_id="try", min_width=100)
-            self.check = gr.Button("Check", elem_id="check", min_width=90)
-            self.start = gr.Button("Start training", variant="primary", elem_id="start", min_width=130)
+        with gr.Row(elem_classes="actions", elem_id="main-actions"):
+            self.demo = gr.Button("Try it now", elem_id="try", elem_classes="fills-form", min_width=100)
+            self.check = gr.Button("Check", elem_id="check", elem_classes="takes-form", min_width=90)
+            self.start = gr.Button(
+                "Start training", variant="primary", elem_id="start", elem_classes="takes-form", min_width=130
+            )
         self.steps = gr.HTML(elem_id="steps")
-        self.memory.draw()
         self.findings = gr.HTML(elem_id="findings")
-        self.fix = gr.Button("", visible=False, elem_id="fix", variant="secondary")
+        self.fix = gr.Button("", visible=False, elem_id="fix", elem_classes="fills-form", variant="secondary")
 
     # ── settings in and out ───────────────────────────────────────────────────────────────────────
 
@@ -185,8 +198,8 @@ class TrainingTab:
         """
         start_file, self._start_file = self._start_file, None
         if start_file is not None:
-            start = TrainingSettings()
-            return [*self._load(str(start_file), start, *self.form.updates(start))[:-2], None, gr.update(visible=False)]
+            form, sentences, *_ = self._load(str(start_file), {})
+            return [form, sentences, gr.update(visible=False), *NO_FINDINGS]
         if not isinstance(kept, dict):
             return self._shown(None, NOTHING)  # the defaults stand there already, and what was typed meanwhile stays
         try:
@@ -195,131 +208,118 @@ class TrainingTab:
             return self._shown(None, NOTHING)
 
     def _shown(
-        self,
-        settings: TrainingSettings | None,
-        sentences: Sentences,
-        before: TrainingSettings | None = None,
-        undo: str = "",
+        self, settings: TrainingSettings | None, sentences: Sentences, told: Told = None, undo: str = ""
     ) -> list[Any]:
-        """Updates that show the settings, or leave the form as it is; `before` is where the button `undo` leads."""
+        """Updates that show the settings, or leave the form as it is; `undo` is what the way back is called."""
         if settings is None:
-            return [*(gr.skip() for _ in self.form.inputs), gr.skip(), sentences, gr.skip(), gr.skip()]
-        return [*self.form.updates(settings), settings, sentences, before, gr.update(value=undo, visible=bool(undo))]
+            return [gr.skip(), sentences, *[gr.skip()] * 4]
+        back = gr.update(value=undo, visible=bool(undo))
+        return [self.form.fill(settings, told, undo), sentences, back, *NO_FINDINGS]
 
-    def _load(self, path: str, base: TrainingSettings, *values: Any) -> list[Any]:
+    def _load(self, path: str, told: Told) -> list[Any]:
         try:
             loaded = read_settings(usable_path("Settings file", path))
         except ValueError as error:
             return self._shown(None, refused("Not loaded.", error))
         sentences = said(f"Loaded {Path(path).name}.", loaded.report())
-        return self._shown(loaded.settings_by(base.method), sentences, self.form.readable(values, base), "Undo Load")
+        return self._shown(loaded.settings_by(self.form.readable(told).method), sentences, told, "Undo Load")
 
-    def _to_method(self, method: Method, base: TrainingSettings, *values: Any) -> list[Any]:
-        if method == base.method:
+    def _to_method(self, told: Told, click: gr.EventData) -> list[Any]:
+        before = self.form.readable(told)
+        method = next((method for method in METHODS if method == click.option), before.method)
+        if method == before.method:
             return self._shown(None, NOTHING)
-        return self._shown(self.form.readable(values, base).for_method(method), NOTHING)
+        return self._shown(before.for_method(method), NOTHING, told)
 
-    def _undo(self, before: TrainingSettings | None) -> list[Any]:
-        return self._shown(before, said("The form is as it was before."))
-
-    def _reset_one(self, base: TrainingSettings, click: gr.EventData) -> list[Any]:
+    def _reset_one(self, told: Told, click: gr.EventData) -> Any:
         """Put the option whose button was clicked back to its default."""
+        known = TrainingSettings().for_method(self.form.readable(told).method).values()
         name = str(click.option)
-        known = TrainingSettings().for_method(base.method).values()
-        fields = [gr.update(value=known[name]) if item == name else gr.skip() for item in self.form.options]
-        return [*fields, base.with_values({name: known[name]}) if name in known else gr.skip()]
+        return self.form.set(told, {name: known[name]}) if name in known else gr.skip()
 
-    def _save(self, path: str, base: TrainingSettings, *values: Any) -> Sentences:
+    def _save(self, path: str, told: Told) -> Sentences:
         if not path.strip():
             return refused("Not saved.", "Write the file's path into Settings file.")
         try:
-            settings = self.form.settings(values, base)
+            settings = self.form.settings(told)
             file = save_kohya(settings, usable_path("Settings file", path))
         except ValueError as error:
             return refused("Not saved.", error)
         return said(f"Saved {file}.", left_out(settings.parted_from_secrets()[1]))
 
-    def _download(self, base: TrainingSettings, *values: Any) -> Any:
+    def _download(self, told: Told) -> Any:
         """The file that the browser is given, in a new folder of the system's for such files."""
         try:
-            settings = self.form.settings(values, base)
+            settings = self.form.settings(told)
         except BadValues as error:
             raise gr.Error(escape(f"Nothing was downloaded. {error}"), print_exception=False) from None
         name = re.sub(r"[^\w. -]+", "-", settings.folders.output_name).strip(". -") or "settings"
         return str(save_kohya(settings, Path(tempfile.mkdtemp()) / name[:100]))
 
-    def _reset(self, base: TrainingSettings, *values: Any) -> list[Any]:
-        before = self.form.readable(values, base)
-        return self._shown(
-            TrainingSettings().for_method(base.method),
-            said("The form is back at its defaults."),
-            before,
-            "Undo the reset",
-        )
+    def _reset(self, told: Told) -> list[Any]:
+        settings = TrainingSettings().for_method(self.form.readable(told).method)
+        return self._shown(settings, said("The form is back at its defaults."), told, "Undo the reset")
 
-    def _demo(self, base: TrainingSettings, *values: Any) -> list[Any]:
+    def _demo(self, told: Told) -> list[Any]:
         settings = with_free_name(write_demo(runs_root().with_name("demo")))
         sentences = said("Filled with the built-in model and its pictures. Press Start training.")
-        return self._shown(settings, sentences, self.form.readable(values, base), "Undo Try it now")
+        return self._shown(settings, sentences, told, "Undo Try it now")
 
-    def _changed(self, preset: str | None, base: TrainingSettings, *values: Any) -> list[Any]:
+    def _changed(self, preset: str | None, told: Told) -> list[Any]:
         """All that follows the form: the steps, what the browser keeps, what differs, what the preset would change, and
         the stamp by which the page sees what else was made from another state of it.
         """
-        settings, stamp = self.form.readable(values, base), stamp_of(self.form, base, values)
+        settings, stamp = self.form.readable(told), stamp_of(self.form, told)
         return [
-            self._steps_line(base, values),
+            self._steps_line(told),
             written(settings.parted_from_secrets()[0].model_dump(mode="json")),
             changed_table(settings),
             stamped(preview(preset, settings), stamp),
             stamp,
         ]
 
-    def _steps_line(self, base: TrainingSettings, values: Values) -> Sentences:
+    def _steps_line(self, told: Told) -> Sentences:
         """The arithmetic of the steps, or nothing where the pictures cannot be counted yet."""
         try:
-            plan = plan_here(self.form.settings(values, base))
+            plan = plan_here(self.form.settings(told))
         except BadValues:
             return NOTHING
         return said(plan.arithmetic()) if plan else NOTHING
 
     # ── check, mend, start ────────────────────────────────────────────────────────────────────────
 
-    def _check(self, base: TrainingSettings, *values: Any) -> list[Any]:
+    def _check(self, told: Told) -> list[Any]:
         try:
-            checked = check(self.form.settings(values, base))
+            checked = check(self.form.settings(told))
         except BadValues as error:
             checked = bad_values(error)
-        return self._findings(checked, base, values)
+        return self._findings(checked, told)
 
-    def _findings(self, checked: Checked, base: TrainingSettings, values: Values) -> list[Any]:
+    def _findings(self, checked: Checked, told: Told) -> list[Any]:
         fixes = [problem.fix for problem in mendable(checked.problems)]
         button = gr.update(value=fixes[0] if fixes else "", visible=bool(fixes))
-        shown = stamped(findings_html(checked, self.form), stamp_of(self.form, base, values))
+        shown = stamped(findings_html(checked, self.form), stamp_of(self.form, told))
         return [[p.as_plain() for p in checked.problems], shown, button]
 
-    def _mend(self, problems: list[dict[str, Any]], base: TrainingSettings, *values: Any) -> list[Any]:
+    def _mend(self, problems: list[dict[str, Any]], told: Told) -> list[Any]:
         problem = next(iter(mendable([Problem(**plain) for plain in problems])), None)
         if problem is None:
-            return [*self._shown(None, NOTHING), gr.skip(), gr.skip(), gr.skip()]
+            return self._shown(None, NOTHING)
         try:
-            settings = mended(problem, self.form.settings(values, base))
+            settings = mended(problem, self.form.settings(told))
         except (BadValues, OSError) as error:
-            return [*self._shown(None, refused("Not done.", error)), gr.skip(), gr.skip(), gr.skip()]
-        return [*self._shown(settings, NOTHING), [], "", gr.update(visible=False)]
+            return self._shown(None, refused("Not done.", error))
+        return self._shown(settings, NOTHING, told)
 
-    def _start(self, base: TrainingSettings, *values: Any) -> list[Any]:
+    def _start(self, told: Told) -> list[Any]:
         try:
-            settings = self.form.settings(values, base)
+            settings = self.form.settings(told)
         except BadValues as error:
-            return [*self._findings(bad_values(error), base, values), gr.skip()]
+            return [*self._findings(bad_values(error), told), gr.skip()]
         busy = busy_problem()
         if busy is not None:
-            return [*self._findings(Checked([busy], None), base, values), gr.skip()]
+            return [*self._findings(Checked([busy], None), told), gr.skip()]
         checked, run = begin(settings)
         if run is None:
-            return [*self._findings(checked, base, values), gr.skip()]
-        return [[], "", gr.update(visible=False), self.panel.choose(run)]
-
-
-SHOW_PROBLEMS = "(problems) => darkroom.showProblems(problems)"
+            return [*self._findings(checked, told), gr.skip()]
+        return [*NO_FINDINGS, self.panel.choose(run)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -12,8 +13,10 @@ from engine.check.problem import Checked
 from engine.jobs import UTILITIES
 from engine.settings.values import BadValues, JobSettings
 from ui.findings import bad_values, findings_html
-from ui.form import SILENT, Form
+from ui.form import SILENT, Form, Told
 from ui.runs_panel import RunsPanel
+
+LEAD_TO_RUN = "(findings) => findings || darkroom.leadTo('utility-runs')"
 
 
 class UtilityForm:
@@ -21,29 +24,23 @@ class UtilityForm:
 
     def __init__(self, job: str) -> None:
         self.job = job
-        self._settings_class = UTILITIES[job].settings_class()
-        self.form = Form(self._settings_class, job)
+        self.form = Form(UTILITIES[job].settings_class(), job)
 
     def draw(self) -> None:
-        self.base = gr.State(self.defaults())
-        gr.Markdown(UTILITIES[self.job].help)
-        for section in self.form.tabs():
-            gr.HTML(f"<h4>{section}</h4>", elem_classes="section-head", padding=False)
-            self.form.draw(section)
+        gr.HTML(f'<p class="lead">{escape(UTILITIES[self.job].help)}</p>', padding=False)
+        self.form.draw()
         self.start = gr.Button("Start", variant="primary", elem_id=f"{self.job}-start")
         self.findings = gr.HTML(elem_id=f"{self.job}-findings")
 
     def connect(self, panel: RunsPanel) -> None:
-        self.form.connect_visibility(self.base)
-        inputs = [self.base, *self.inputs]
-
-        def start(base: Any, *values: Any) -> list[Any]:
-            checked, run = self._begin(base, values)
+        def start(*told: Told) -> list[Any]:
+            checked, run = self._begin(*told)
             shown = findings_html(checked, self.form) if checked.problems else ""
             return [shown, panel.choose(run) if run else gr.skip()]
 
-        self.start.click(start, inputs, [self.findings, panel.chosen], **SILENT).then(
-            panel.tick, [panel.chosen, panel.seen], panel.outputs, **SILENT
+        started = self.start.click(start, self.inputs, [self.findings, panel.chosen], **SILENT)
+        started.then(panel.tick, [panel.chosen, panel.seen], panel.outputs, **SILENT).then(
+            None, [self.findings], None, js=LEAD_TO_RUN
         )
 
     def connect_offers(self, events: list[Any], offer: Callable[..., dict[str, str]], source: gr.State) -> None:
@@ -53,30 +50,26 @@ class UtilityForm:
         """
         offered = gr.State(dict[str, str]())
 
-        def fill(in_hand: Any, before: dict[str, str], *values: Any) -> dict[Any, Any]:
-            now, shown = offer(in_hand), dict(zip(self.form.options, values, strict=True))
-            free = [name for name in now if not shown[name] or shown[name] == before.get(name)]
-            return {offered: before | now, **{self.form.components[name]: now[name] for name in free}}
+        def fill(in_hand: Any, before: dict[str, str], told: Told) -> list[Any]:
+            now, shown = offer(in_hand), self.form.readable(told).values()
+            free = {name: now[name] for name in now if not shown[name] or shown[name] == before.get(name)}
+            return [before | now, self.form.set(told, free) if free else gr.skip()]
 
-        outputs = [offered, *self.form.inputs]
         for event in events:
-            event(fill, [source, offered, *self.form.inputs], outputs, queue=False, **SILENT)
+            event(fill, [source, offered, self.form.shown], [offered, self.form.shown], queue=False, **SILENT)
 
     @property
     def inputs(self) -> list[Any]:
         """The components that settings() reads."""
-        return self.form.inputs
+        return [self.form.shown]
 
-    def defaults(self) -> JobSettings:
-        return self._settings_class()
-
-    def settings(self, values: tuple[Any, ...], base: JobSettings) -> JobSettings:
+    def settings(self, *told: Told) -> JobSettings:
         """What the form says.  Raises BadValues."""
-        return self.form.settings(values, base)
+        return self.form.settings(told[0])
 
-    def _begin(self, base: Any, values: tuple[Any, ...]) -> tuple[Checked, Any]:
+    def _begin(self, *told: Told) -> tuple[Checked, Any]:
         try:
-            settings = self.settings(values, base)
+            settings = self.settings(*told)
         except BadValues as error:
             return bad_values(error), None
         if busy := busy_problem():

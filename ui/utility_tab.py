@@ -19,11 +19,13 @@ from engine.tools.lora_metadata import unfolded
 from ui import comparison_form
 from ui.comparison_form import ComparisonForm
 from ui.dataset_tab import DATASET
-from ui.form import SILENT, Form
+from ui.form import SILENT, Form, Told
 from ui.manual_captioning import ManualCaptioning
 from ui.runs_panel import RunsPanel
 from ui.sentences import Sentences, refused, said
 from ui.utility_form import UtilityForm
+
+TAB = "Utilities"
 
 CAPTIONING = "Captioning"
 """The tab that holds captioning by hand too, which is no job: nobody waits for it."""
@@ -32,7 +34,7 @@ CAPTIONING = "Captioning"
 class UtilityTab:
     """Draws itself within gr.Blocks."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form[TrainingSettings]) -> None:
         self._form = form
         self._jobs = {name: job for name, job in UTILITIES.items() if not job.tab.startswith(f"{DATASET}/")}
         self._utilities = {name: UtilityForm(name) for name in self._jobs if name != comparison_form.JOB}
@@ -65,31 +67,30 @@ class UtilityTab:
         with gr.Row():
             self.path = gr.Textbox(label="LoRA file (.safetensors)", elem_id="metadata-path", scale=4)
             self.show = gr.Button("Show", elem_id="metadata-show", min_width=90)
-            self.again = gr.Button("Train like this one", elem_id="metadata-again", min_width=150)
+            self.again = gr.Button(
+                "Train like this one", elem_id="metadata-again", elem_classes="fills-form", min_width=150
+            )
         self.said = gr.HTML(elem_id="metadata-said", elem_classes="said")
         self.table = gr.Code(language="json", label="Metadata", elem_id="metadata", interactive=False)
 
-    def connect(self, filled: list[Any], shown: list[Any], show: Callable[..., list[Any]], panel: RunsPanel) -> None:
-        """filled: inputs that say what the form holds.  shown, show: outputs that fill it, and what makes them.
-
-        panel: where runs are watched.
-        """
+    def connect(self, shown: list[Any], show: Callable[..., list[Any]], panel: RunsPanel) -> None:
+        """shown, show: outputs that fill the training form, and what makes them.  panel: where runs are watched."""
         for utility in self._utilities.values():
             utility.connect(panel)
         self._manual.connect(panel.ended)
         for event in (self.show.click, self.path.submit):
             event(_show, [self.path], [self.said, self.table], **SILENT)
 
-        def again(path: str, base: TrainingSettings, *values: Any) -> list[Any]:
-            before = self._form.readable(values, base)
+        def again(path: str, told: Told) -> list[Any]:
             try:
-                loaded, notes = from_metadata(read_metadata(usable_path("The path", path)), before)
+                metadata = read_metadata(usable_path("The path", path))
+                loaded, notes = from_metadata(metadata, self._form.readable(told))
             except ValueError as error:
                 return show(None, refused("Not filled.", error))
             sentences = said("The form is as the run was that made this file.", [*notes, *loaded.report()])
-            return show(loaded.settings, sentences, before, "Undo Train like this one")
+            return show(loaded.settings, sentences, told, "Undo Train like this one")
 
-        self.again.click(again, [self.path, *filled], shown, **SILENT)
+        self.again.click(again, [self.path, self._form.shown], shown, **SILENT)
 
 
 def _show(path: str) -> tuple[Sentences, str]:

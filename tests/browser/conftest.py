@@ -97,11 +97,14 @@ class Driver:
         return self.page.get_by_role("button", name=name, exact=True)
 
     def field(self, option: str) -> Any:
-        """The input of an option."""
-        return self.page.locator(f"#option-{option} :is(textarea, input)").first
+        """What holds an option's value."""
+        return self.page.locator(f'[id="option-{option}"] [name]')
+
+    def choose(self, option: str, choice: str) -> None:
+        self.field(option).select_option(choice)
 
     def open_field(self, option: str) -> None:
-        """Open the tabs around an option's field; a tab's fields are drawn when it is first opened."""
+        """Open the tabs around an option's field."""
         self.page.evaluate("option => darkroom.goTo(option)", option)
 
     def value(self, option: str) -> str:
@@ -120,8 +123,12 @@ class Driver:
     def status(self) -> str:
         return self.page.locator("#overview .badge").inner_text()
 
-    def wait_for_status(self, words: str) -> None:
-        expect(self.page.locator("#overview .badge")).to_have_text(words)
+    def wait_for_status(self, words: str, run: str = "#overview") -> None:
+        expect(self.page.locator(f"{run} .badge")).to_have_text(words)
+
+    def wait_for_utility(self, words: str) -> None:
+        """The status of the utility's run, which stands apart from that of training."""
+        self.wait_for_status(words, "#utility-overview")
 
     def wait_for_step(self, step: int) -> None:
         until = time.monotonic() + PATIENCE / 1000

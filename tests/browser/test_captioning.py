@@ -31,18 +31,18 @@ def test_pictures_are_captioned_in_two_goes_mended_and_trained_on(open_page, tmp
     model = str(save_blip(tmp_path / "blip"))
     fill(page, "caption-blip", train_data_dir=str(folder), model_id=model, max_length="60", min_length="60")
     page.page.locator("#caption-blip-start").click()
-    page.wait_for_status("Working")
-    overview = page.page.locator("#overview")
+    page.wait_for_utility("Working")
+    overview = page.page.locator("#utility-overview")
     expect(overview.locator('[data-figure="time left"]')).to_be_visible()
     page.button("Stop").click()
-    page.wait_for_status("Stopped")
+    page.wait_for_utility("Stopped")
     captions = {file: file.read_text() for file in folder.glob("*.txt")}
     assert 0 < len(captions) < PICTURES
     expect(overview).to_contain_text(f"{len(captions)} captions written.")
 
     fill(page, "caption-blip", max_length="8", min_length="4")  # what is left goes quicker
     page.page.locator("#caption-blip-start").click()
-    page.wait_for_status("Done")
+    page.wait_for_utility("Done")
     expect(overview).to_contain_text(
         f"{PICTURES - len(captions)} captions written, {len(captions)} pictures already had one."
     )
@@ -93,8 +93,8 @@ def test_two_captioners_are_compared_and_one_of_them_is_taken(open_page, tmp_pat
     page.tab("Compare")
     fill(page, "compare-captioners", train_data_dir=str(folder), count="3")
     page.page.locator("#compare-captioners-start").click()
-    page.wait_for_status("Done")
-    table = page.page.locator("#samples .comparison")
+    page.wait_for_utility("Done")
+    table = page.page.locator("#utility-samples .comparison")
     expect(table.locator("tbody tr")).to_have_count(3)
     expect(table.locator("thead")).to_be_in_viewport()
     expect(table.locator("thead")).to_contain_text("BLIP")

@@ -123,8 +123,8 @@ def test_what_cannot_be_shown_is_said_and_pictures_are_prepared(open_page, folde
     fill("class_prompt", "shape")
     fill("destination", str(tmp_path / "out"))
     page.locator("#prepare-dataset-start").click()
-    driver.wait_for_status("Done")
-    expect(page.locator("#overview")).to_contain_text("5 pictures copied")
+    driver.wait_for_utility("Done")
+    expect(page.locator("#utility-overview")).to_contain_text("5 pictures copied")
     assert len(list((tmp_path / "out" / "img" / "10_sks shape").glob("*.png"))) == 5
     driver.screenshot("dataset prepared")
 

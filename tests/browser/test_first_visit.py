@@ -24,7 +24,8 @@ def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
     first = page.step()
     page.wait_for_step(first + 10)  # steps rise
     assert page.points() >= 10
-    expect(page.page.locator("#samples th")).to_have_text(["before", "step 50"])
+    expect(page.page.locator("#samples .newest b")).to_have_text(["step 50"] * 3)
+    expect(page.page.locator("#samples th")).to_have_text(["before"])
     expect(page.page.locator("#samples img")).to_have_count(6)
     page.page.wait_for_function("[...document.querySelectorAll('#samples img')].every(i => i.naturalWidth > 0)")
     assert page.samples() == 6
@@ -124,12 +125,11 @@ def test_what_is_wrong_stands_beside_its_field(open_page, tmp_path: Path):
     page.tab("Folders")
     page.field("train_data_dir").fill(str(photos))
     page.tab("Parameters", "Basic")
-    page.field("max_resolution").fill("510,512")
-    expect(page.page.locator("#changed")).to_contain_text("2 options differ")  # no one presses Start in the same moment
+    page.field("max_resolution").fill("32,512")
     page.button("Start training").click()
-    expect(page.problem("max_resolution")).to_contain_text("not divisible by 8. Use 512,512.")
+    expect(page.problem("max_resolution")).to_contain_text("Max resolution 32,512 is too small")
     expect(page.problem("output_dir")).to_contain_text("No output folder is chosen.")
-    page.page.get_by_text("Image folder", exact=False).locator("visible=true").first.click()  # leads to its field
+    page.page.locator("#findings").get_by_text("Image folder", exact=False).first.click()  # leads to its field
     expect(page.field("train_data_dir")).to_be_visible()
     expect(page.problem("train_data_dir")).to_contain_text("Found 3 pictures directly in")
     page.screenshot("problems")
@@ -141,39 +141,64 @@ def test_what_is_wrong_stands_beside_its_field(open_page, tmp_path: Path):
     expect(page.page.locator("#steps")).to_contain_text("30 (pictures × repeats)")
 
 
-TYPE_WHILE_IT_IS_DRAWN = """() => {
-  document.querySelector('[role="tab"][data-tab-id="Folders"]').click();
-  return new Promise((done) => {
-    const field = () => document.querySelector("#option-train_data_dir :is(textarea, input)");
-    const type = () => {
-      if (!field()?.getClientRects().length) return requestAnimationFrame(type);
-      field().value = "/typed/early";
-      field().dispatchEvent(new Event("input", { bubbles: true }));
-      setTimeout(() => (field().value = ""), 50); // as Gradio does once the tab is drawn
-      setTimeout(done, 500);
-    };
-    type();
-  });
+TYPE_AND_CLICK = """([button, text]) => {
+  const field = document.querySelector("#option-train_data_dir [name]");
+  field.value = text;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+  document.querySelector(button).click();
 }"""
 
 
-def test_what_is_typed_while_a_tab_is_drawn_stays(open_page):
+def test_a_button_takes_what_is_typed_in_the_same_moment(open_page, tmp_path: Path):
     page = open_page()
-    page.page.evaluate(TYPE_WHILE_IT_IS_DRAWN)
-    assert page.field("train_data_dir").input_value() == "/typed/early"
-    page.button("Check").click()
-    expect(page.page.locator("#findings")).to_contain_text('"/typed/early" does not exist')
-    page.field("train_data_dir").fill("")  # what the user takes away stays away
-    time.sleep(0.5)
-    assert page.field("train_data_dir").input_value() == ""
+    for button in ("#check", "#start"):
+        page.page.evaluate(TYPE_AND_CLICK, [button, f"/typed/then{button}"])
+        expect(page.page.locator("#findings")).to_contain_text(f'"/typed/then{button}" does not exist')
+    page.page.get_by_role("button", name="Configuration").click()
+    page.page.locator("#settings-path :is(textarea, input)").fill(str(tmp_path / "saved.json"))
+    page.page.evaluate(TYPE_AND_CLICK, ["#save", "/typed/then/save"])
+    expect(page.page.locator("#said")).to_contain_text("Saved")
+    assert json.loads((tmp_path / "saved.json").read_text())["train_data_dir"] == "/typed/then/save"
+
+
+def test_a_button_waits_for_what_fills_the_form(open_page, tmp_path: Path):
+    (tmp_path / "other.json").write_text('{"train_data_dir": "/loaded/then"}')
+    page = open_page()
+    page.page.get_by_role("button", name="Configuration").click()
+    path = page.page.locator("#settings-path :is(textarea, input)")
+    for file in ("other.json", "gone.json"):  # the second is refused, and the form stays as it is
+        path.fill(str(tmp_path / file))
+        page.page.evaluate("document.querySelector('#load').click(); document.querySelector('#check').click();")
+        expect(page.page.locator("#findings")).to_contain_text('"/loaded/then" does not exist')
+
+
+CLICK_AND_TYPE = """(text) => {
+  document.querySelector("#try").click();
+  const field = document.querySelector("#option-output_name [name]");
+  field.focus();
+  field.value = text;
+  field.setSelectionRange(1, 1);
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}"""
+
+
+def test_what_is_typed_while_the_server_answers_stays(open_page):
+    page = open_page()
+    page.tab("Folders")
+    page.page.evaluate(CLICK_AND_TYPE, "cat")
+    expect(page.page.locator("#steps")).to_contain_text("= 408 steps")  # the others are filled
+    field = page.field("output_name")
+    expect(field).to_be_focused()
+    page.page.keyboard.type("h")
+    expect(field).to_have_value("chat")  # and the caret stays where it was
+    expect(page.page.locator("#changed")).to_contain_text("chat")
 
 
 def test_an_option_without_meaning_is_hidden(open_page):
     page = open_page()
     page.tab("Parameters", "Basic")
     expect(page.field("lr_scheduler_power")).to_be_hidden()
-    page.field("lr_scheduler").click()
-    page.page.get_by_role("option", name="polynomial").click()
+    page.choose("lr_scheduler", "polynomial")
     expect(page.field("lr_scheduler_power")).to_be_visible()
 
 

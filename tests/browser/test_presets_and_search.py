@@ -172,7 +172,7 @@ def test_a_note_appears_with_its_field_in_a_tab_that_was_not_open_yet(open_page)
     page = open_page()
     page.button("Check").click()
     expect(page.page.locator("#findings")).to_contain_text("Before this can start")
-    expect(page.problem("train_data_dir")).to_have_count(0)
+    expect(page.problem("train_data_dir")).to_be_hidden()
     page.tab("Folders")
     expect(page.problem("train_data_dir")).to_be_visible()
 

@@ -122,11 +122,9 @@ def test_the_walk_through_finds_every_control_and_trains(open_page, tmp_path: Pa
     page.page.locator("#option-search").fill("")
 
     page.open_field("optimizer")
-    page.field("optimizer").click()
-    page.page.get_by_role("option", name="AdamW", exact=True).click()
+    page.choose("optimizer", "AdamW")
     page.open_field("mixed_precision")
-    page.field("mixed_precision").click()
-    page.page.get_by_role("option", name="no", exact=True).click()
+    page.choose("mixed_precision", "no")
 
     expect(page.page.locator("#steps")).to_contain_text("16 (pictures")
     page.button("Start training").click()

@@ -37,22 +37,22 @@ def test_a_folder_is_captioned_stopped_and_gone_on_with(open_page, folder: Path,
     fill("general_threshold", "0")
     (folder / "broken.png").write_bytes(b"no picture")
     start.click()
-    page.wait_for_status("Working")
+    page.wait_for_utility("Working")
     expect(findings).to_have_text("")
-    overview = page.page.locator("#overview")
+    overview = page.page.locator("#utility-overview")
     expect(overview.locator('[data-figure="time left"]')).to_be_visible()
     expect(overview.locator(".stage")).to_contain_text(".png: 1girl")
     expect(page.button("Save now")).to_be_hidden()
     page.screenshot("captioning at work")
 
     page.button("Stop").click()
-    page.wait_for_status("Stopped")
+    page.wait_for_utility("Stopped")
     done = len(list(folder.glob("*.txt")))
     assert 0 < done < PICTURES
     expect(overview).to_contain_text(f"{done} captions written.")
 
     page.button("Resume").click()
-    page.wait_for_status("Done")
+    page.wait_for_utility("Done")
     assert len(list(folder.glob("*.txt"))) == PICTURES
     expect(overview).to_contain_text(
         f"{PICTURES - done} captions written, {done} pictures already had one, 1 left out."

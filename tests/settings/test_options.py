@@ -15,7 +15,9 @@ from engine.settings.option import EVERY_METHOD, Group, Option, option, options_
 from engine.settings.reference import reference_page, shown_by_tests
 from engine.settings.training import TrainingSettings, training_options
 from engine.settings.values import BadValues
+from tests.ui.drawn import Drawn
 from ui.form import Form
+from ui.form_view import form_html
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,14 +48,8 @@ def with_a_new_option(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_new_declaration_reaches_the_form_the_files_the_command_line_and_the_reference(with_a_new_option: None):
-    import gradio as gr
-
-    with gr.Blocks():
-        form = Form(Extended)
-        for tab in form.tabs():
-            form.draw(tab)
-    field = form.components["brand_new_rate"]
-    assert (field.label, field.value) == ("Brand new rate", 0.5)
+    drawn = Drawn(form_html("option", list(Form(Extended).options.values()), in_tabs=True))
+    assert (drawn.labels["brand_new_rate"], drawn.controls["brand_new_rate"]["value"]) == ("Brand new rate", "0.5")
 
     settings = from_kohya({"brand_new_rate": "0.25"}).settings
     assert settings.extra.brand_new_rate == 0.25

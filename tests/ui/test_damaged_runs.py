@@ -13,7 +13,7 @@ from engine.begin import CannotResume, resume, resume_step
 from engine.runs.events import Finished, Planned, Stage, Step
 from engine.runs.folder import RunFolder, all_runs
 from engine.runs.history import History
-from ui import run_view, runs_panel
+from ui import run_view
 from ui.runs_panel import RunsPanel
 
 
@@ -96,7 +96,7 @@ def damage(run: RunFolder, name: str, content: Any) -> None:
 def looked_at(panel: RunsPanel, run: RunFolder, other: RunFolder) -> None:
     """Everything that the page does with runs."""
     assert {found.name for found in all_runs()} >= {other.name}
-    choices = runs_panel._relisted()["choices"]
+    choices = panel.relisted()["choices"]
     assert any(name == other.name for _, name in choices)
     for one in (other, run):
         panel.tick(one.name, None)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.check.model import FAMILY_OPTIONS
-from ui.model_switches import set_for
+from ui.model_switches import switches_for
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,12 @@ from ui.model_switches import set_for
 def test_the_form_is_set_for_a_model_with_a_transformer(pipeline: str, right: dict[str, Any], tmp_path: Path):
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
     before = {name: "flux" if name == "flux_model_type" else False for name in FAMILY_OPTIONS}
-    *after, sentence = set_for(list(before), str(tmp_path), *before.values())
-    assert dict(zip(before, after, strict=True)) == before | right
+    changes, sentence = switches_for(str(tmp_path), before)
+    assert before | changes == before | right
     assert "the form is set for it" in sentence
-    assert isinstance(set_for(list(before), str(tmp_path), *after)[0], dict)  # nothing more to change
+    assert switches_for(str(tmp_path), before | changes) == ({}, sentence)  # nothing more to change
+
+
+@pytest.mark.parametrize("model", ["", "C:/models/a.safetensors", "owner/model", "\0", "/nowhere"])
+def test_what_cannot_be_recognised_changes_nothing(model: str):
+    assert switches_for(model, {}) == ({}, "")

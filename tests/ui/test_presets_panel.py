@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from engine.settings.training import TrainingSettings
-from ui.presets_panel import _relisted
+from ui.presets_panel import relisted
 
 
 def test_a_choice_is_left_alone_while_its_preset_is_there():
-    base = TrainingSettings()
     for chosen in (None, "ours/Low memory"):
-        assert "value" not in _relisted(chosen, base)
-    assert "ours/Low memory" in [value for _, value in _relisted(None, base)["choices"]]
+        assert "value" not in relisted(chosen, "lora")
+    assert "ours/Low memory" in [value for _, value in relisted(None, "lora")["choices"]]
 
 
 def test_a_choice_goes_with_its_preset():
-    assert _relisted("own/deleted in another page", TrainingSettings())["value"] is None
+    assert relisted("own/deleted in another page", "lora")["value"] is None

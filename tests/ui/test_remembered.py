@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from tests.ui.told import told_by
 from ui.remembered import Remembered
 from ui.utility_form import UtilityForm
 
@@ -19,24 +20,21 @@ def remembered() -> Remembered:
         return Remembered([UtilityForm(job) for job in JOBS])
 
 
-def values(remembered: Remembered, **changed: Any) -> list[Any]:
-    options = [item for form in remembered._forms for item in form.form.options.values()]
-    return [changed.get(item.name, item.default) for item in options]
-
-
 def test_what_differs_from_the_defaults_is_kept_and_shown_again(remembered: Remembered):
-    kept = remembered.told(*values(remembered, caption_text="a cat", max_length=12))
+    basic, blip = (form.form for form in remembered._forms)
+    kept = remembered.told(told_by(basic, caption_text="a cat"), told_by(blip, max_length="12"))
     assert kept == {"caption-basic": {"caption_text": "a cat"}, "caption-blip": {"max_length": 12}}
     filled = remembered.filled(kept)
-    assert [value for value in filled if not isinstance(value, dict)] == ["a cat", 12]
-    assert len(filled) == len(values(remembered))
+    assert basic.settings(filled[0]).values()["caption_text"] == "a cat"
+    assert remembered.told(*filled) == kept
 
 
 @pytest.mark.parametrize("kept", [None, [], {"gone": {"x": 1}}, {"caption-blip": []}, {"caption-blip": {"gone": 1}}])
 def test_what_has_no_meaning_changes_nothing(remembered: Remembered, kept: Any):
-    assert all(isinstance(value, dict) for value in remembered.filled(kept))
+    assert remembered.filled(kept) == [gr.skip(), gr.skip()]
 
 
 def test_a_wrong_value_becomes_the_default(remembered: Remembered):
-    filled = remembered.filled({"caption-blip": {"max_length": -3, "num_beams": 4}})
-    assert [value for value in filled if not isinstance(value, dict)] == [4, 75]
+    blip = remembered._forms[1].form
+    settings = blip.settings(remembered.filled({"caption-blip": {"max_length": -3, "num_beams": 4}})[1])
+    assert (settings.values()["num_beams"], settings.values()["max_length"]) == (4, 75)

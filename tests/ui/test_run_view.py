@@ -32,6 +32,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from ui import run_view
 from ui.chart import loss_chart
+from ui.samples_view import MOST_COLUMNS
 
 
 def step(number: int, loss: float | None = 0.5) -> Step:
@@ -135,7 +136,9 @@ def test_a_failure_shows_what_and_how_to_mend_it(history: History):
 
 def test_saved_files_are_named_with_their_folder(history: History, tmp_path: Path):
     history.run.writer().write(Checkpoint(file=str(tmp_path / "cat.safetensors"), step=10, final=True))
-    assert f"Saved cat.safetensors in {tmp_path}" in text_of(run_view.overview(history.update()))
+    shown = run_view.overview(history.update())
+    assert f"Saved cat.safetensors in {tmp_path}" in text_of(shown)
+    assert f'data-copy="{tmp_path / "cat.safetensors"}"' in shown
 
 
 def test_samples_stand_in_a_row_a_prompt_and_a_column_a_step(history: History):
@@ -146,7 +149,8 @@ def test_samples_stand_in_a_row_a_prompt_and_a_column_a_step(history: History):
             history.run.writer().write(sample)
     html = run_view.samples(history.update())
     assert html.count("<img") == 6
-    assert re.findall(r"<th>(.*?)</th>", html) == ["before", "step 5", "step 10"]
+    assert re.findall(r"<b>(.*?)</b>", html) == ["step 10", "step 10"]  # the newest come first, and large
+    assert re.findall(r"<th>(.*?)</th>", html) == ["step 5", "before"]
     assert html.index("a cat") < html.index("a dog")
 
 
@@ -154,8 +158,35 @@ def test_of_very_many_samples_the_first_and_the_last_are_among_those_shown(histo
     for number in range(0, 1000, 10):
         history.run.writer().write(Sample(file="x", preview="x", prompt="a", prompt_index=0, seed=1, step=number))
     heads = re.findall(r"<th>(.*?)</th>", run_view.samples(history.update()))
-    assert len(heads) == run_view.MOST_SAMPLE_COLUMNS
-    assert (heads[0], heads[-1]) == ("before", "step 990")
+    assert len(heads) == MOST_COLUMNS
+    assert (heads[0], heads[-1]) == ("step 980", "before")  # 990 is the large one
+
+
+def test_while_samples_are_drawn_the_earlier_ones_of_other_prompts_stay(history: History):
+    for number, index in ((0, 0), (0, 1), (5, 0)):
+        sample = Sample(file="x", preview=f"{number}_{index}.webp", prompt="a", prompt_index=index, seed=1, step=number)
+        history.run.writer().write(sample)
+    html = run_view.samples(history.update())
+    assert re.findall(r"<b>(.*?)</b>", html) == ["step 5", "before"]
+    assert html.count("<img") == 3
+
+
+def test_a_pause_is_told_in_place_of_a_speed_that_is_none(alive: History):
+    for stage, words in (("sampling", "drawing samples"), ("validating", "measuring"), ("saving", "saving")):
+        alive.run.writer().write(Stage(name="training"), step(1), Stage(name=stage))
+        shown = text_of(run_view.overview(alive.update()))
+        assert f"speed paused: {words} time left …" in shown
+        assert "images/s" not in shown
+
+
+def test_nothing_is_said_of_steps_whose_number_is_not_known():
+    run = RunFolder.create("train", "{}", "cat")
+    run.writer().write(Started())
+    assert "?" not in text_of(run_view.overview(History(run).update()))
+    run.writer().write(Problem(what="No.", mend=""), Finished(how="failed"))
+    shown = text_of(run_view.overview(History(run).update()))
+    assert "No step was made" in shown
+    assert "?" not in shown
 
 
 def test_words_from_outside_cannot_become_markup(history: History):

@@ -23,7 +23,7 @@ from ui import run_view
 from ui import watched as watched_runs
 from ui.kept import read
 from ui.run_view import NO_RUN
-from ui.runs_panel import MOST_LISTED, RunsPanel, _asking, _choices, _first, _kept, _kill, _resume
+from ui.runs_panel import LOOK_EVERY, LOOK_RARELY, MOST_LISTED, RunsPanel, _asking, _kill, _resume
 from ui.watched import Watched, watched
 
 
@@ -118,20 +118,20 @@ def test_the_list_leaves_out_what_goes_while_it_is_read(monkeypatch: pytest.Monk
         return last_event(run)
 
     monkeypatch.setattr(RunFolder, "last_event", meanwhile)
-    assert [name for _, name in _choices()] == [first.name]
+    assert [name for _, name in RunsPanel().choices()] == [first.name]
 
 
 def test_a_page_that_is_loaded_anew_shows_the_run_that_it_showed_unless_there_is_a_newer_one(runs: Path):
     older, newer = (RunFolder.create("train", "{}", name) for name in ("a", "b"))
     for nothing in (None, [], ["x"], "text", {"a": 1}, [1, newer.name], [["x"], newer.name]):
-        assert _first(nothing)["value"] == newer.name
-    kept = read(_kept(older.name))
-    assert _first(kept)["value"] == older.name
+        assert RunsPanel().first(nothing)["value"] == newer.name
+    kept = read(RunsPanel().what_is_kept(older.name))
+    assert RunsPanel().first(kept)["value"] == older.name
     newest = RunFolder.create("train", "{}", "c")
-    assert _first(kept)["value"] == newest.name
-    kept = read(_kept(older.name))
+    assert RunsPanel().first(kept)["value"] == newest.name
+    kept = read(RunsPanel().what_is_kept(older.name))
     shutil.rmtree(older.path)
-    assert _first(kept)["value"] == newest.name
+    assert RunsPanel().first(kept)["value"] == newest.name
 
 
 class TestManyPages:
@@ -168,10 +168,10 @@ class TestManyPages:
 
     def test_the_list_looks_at_those_it_shows_and_once(self, many: list[RunFolder], monkeypatch):
         touched = counted(monkeypatch, RunFolder, "is_alive")
-        assert len(_choices()) == MOST_LISTED
+        assert len(RunsPanel().choices()) == MOST_LISTED
         assert len(touched) == MOST_LISTED
         for _ in range(20):
-            _choices()
+            RunsPanel().choices()
         assert len(touched) == MOST_LISTED
 
     def test_whether_any_goes_on_is_asked_of_each_that_has_ended_once(self, many: list[RunFolder], monkeypatch):
@@ -218,7 +218,7 @@ class TestManyPages:
         go_on.set()
         watched(run.name)._reading.join(60)
         done = panel.tick(run.name, "")
-        assert "40000 of" in done[1]
+        assert "40000 steps" in done[1]
         assert done[10] == f"{run.name} 40002"
 
 
@@ -244,3 +244,22 @@ def counted(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list[o
     real = getattr(owner, name)
     monkeypatch.setattr(owner, name, lambda *given: (calls.append(given), real(*given))[1])
     return calls
+
+
+def test_runs_of_utilities_stand_apart_from_those_of_training():
+    training, utility = RunFolder.create("train", "{}", "a"), RunFolder.create("caption-wd14", "{}", "b")
+    damaged = RunFolder.create("train", "{}", "c")
+    (damaged.path / "job.json").write_text("{")
+    assert [name for _, name in RunsPanel().choices()] == [damaged.name, training.name]
+    assert [name for _, name in RunsPanel(of_utilities=True).choices()] == [utility.name]
+    assert RunsPanel(of_utilities=True).first(None)["value"] == utility.name
+
+
+def test_the_page_looks_often_while_a_run_goes_on_and_else_rarely(panel: RunsPanel):
+    run = RunFolder.create("train", "{}", "heart", to_start=True)
+    pulse = panel.outputs.index(panel.pulse)
+    told = panel.tick(run.name, "")
+    assert told[pulse] == LOOK_EVERY
+    run.writer().write(Started(), Finished(how="stopped"))
+    assert panel.tick(run.name, told[0])[pulse] == LOOK_EVERY or status_of(run) in listing.ENDED
+    assert panel.tick(None, told[0])[pulse] == LOOK_RARELY

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import gradio as gr
 import pytest
 
 from engine.jobs import UTILITIES
 from engine.settings.option import Group, option, options_of
 from engine.settings.training import training_options
 from engine.settings.values import JobSettings
+from tests.ui.drawn import Drawn
 from ui import search
-from ui.form import Form
+from ui.form_view import form_html
 
 
 def test_every_option_can_be_found_by_its_names_and_help():
@@ -37,28 +37,18 @@ def test_a_choice_that_waits_says_for_what():
     assert waiting == dict(next(item for item in training_options() if item.name == "optimizer").not_yet)
 
 
-def test_the_way_to_a_field_is_through_the_tabs_and_accordions_that_the_form_draws(monkeypatch: pytest.MonkeyPatch):
+def test_the_way_to_a_field_is_through_the_tabs_and_folds_that_the_form_draws(monkeypatch: pytest.MonkeyPatch):
     class Some(JobSettings):
         plain: int = option(1, label="Plain", section="Source Model", help="Plain.")
         inner: int = option(1, label="Inner", section="Parameters/Basic/Deep/Deeper", help="Inner.")
 
     monkeypatch.setattr("ui.search.training_options", lambda: tuple(options_of(Some)))
-    with gr.Blocks():
-        form = Form(Some)
-        for tab in form.tabs():
-            with gr.Tab(tab, id=tab):
-                form.draw(tab)
     search.index.cache_clear()
     ways = search.index()["ways"]
     search.index.cache_clear()
-    for item in form.options.values():
-        around = []
-        block = form.components[item.name].parent
-        while block is not None:
-            around += [("tab", block.id)] if isinstance(block, gr.Tab) else []
-            around += [("accordion", block.elem_id)] if isinstance(block, gr.Accordion) else []
-            block = block.parent
-        assert ways[item.section] == around[::-1]
+    drawn = Drawn(form_html("option", options_of(Some), in_tabs=True))
+    for item in options_of(Some):
+        assert ways[item.section] == drawn.around[item.name]
     assert len(ways["Parameters/Basic/Deep/Deeper"]) == 4
 
 

@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from engine.begin import CannotResume
-from engine.settings.training import TrainingSettings
+from tests.ui.told import told_by
 from ui import runs_panel
 from ui.page import build
 from ui.sentences import NOTHING, listed, refused, said
@@ -34,9 +34,8 @@ def test_messages_that_pop_up_hold_no_markup_either(monkeypatch: pytest.MonkeyPa
     with gr.Blocks():
         tab = TrainingTab()
         tab.draw()
-    values = [FOREIGN if name == "epoch" else item.default for name, item in tab.form.options.items()]
     with pytest.raises(gr.Error) as refusal:
-        tab._download(TrainingSettings(), *values)
+        tab._download(told_by(tab.form, epoch=FOREIGN))
     assert "<" not in refusal.value.message
 
     def cannot(run: object) -> None:

@@ -1,5 +1,4 @@
 // Fields of options: leads to them, and shows beside them what is wrong, what was changed, and kohya's key.
-// Gradio draws a tab's fields when the tab is first opened, so fields are dressed whenever they appear.
 function readIndex() {
   const index = JSON.parse(document.getElementById("option-index").textContent);
   for (const [name, option] of Object.entries(index.options)) {
@@ -9,14 +8,33 @@ function readIndex() {
   return index;
 }
 
+const TRAIN = "Train"; // the tab that holds the form
+
 window.darkroom = {
   problems: [],
   form: "", // the stamp of what the form says now; "" before its first change
   index: readIndex(),
 
+  method: "lora", // the chosen one; the defaults' until the form says another
+
+  methodIs(method) {
+    this.method = method || this.method;
+    for (const tab of document.querySelectorAll("#methods [data-method]")) {
+      const isChosen = tab.dataset.method === this.method;
+      tab.setAttribute("aria-selected", isChosen);
+      tab.tabIndex = isChosen ? 0 : -1;
+    }
+  },
+
   showProblems(problems) {
     this.problems = problems || [];
     this.dressFields();
+  },
+
+  // What was wrong with a field goes when it is changed; the list of all stays, and says that it is older.
+  forget(name) {
+    if (!this.problems.some((problem) => problem.option === name)) return;
+    this.showProblems(this.problems.filter((problem) => problem.option !== name));
   },
 
   formIs(stamp) {
@@ -32,8 +50,8 @@ window.darkroom = {
     document.documentElement.classList.toggle("findings-of-before", isOld);
   },
 
-  // Opens the tabs and accordions around an option's field, then scrolls to it.  Where the field is hidden,
-  // for it means nothing beside another option's value, this leads to the other option.
+  // Opens the tabs and folds around an option's field, then scrolls to it.  Where the field is hidden, for it means
+  // nothing beside another option's value, this leads to the other option.
   // form: what begins the fields' ids: the name of a utility, for those of its form.
   async goTo(name, form = "option") {
     if (form !== "option") {
@@ -42,13 +60,15 @@ window.darkroom = {
     }
     const option = this.index.options[name];
     if (!option || option.standing) return;
+    await this.openTab(TRAIN);
     for (const [kind, id] of this.index.ways[option.section]) {
       if (kind === "tab") await this.openTab(id);
-      else (await this.shown(`#${id} > button:not(.open)`, 0))?.click();
+      else document.getElementById(id).open = true;
     }
+    const field = document.getElementById(`option-${name}`);
+    if (!field) return;
     const controller = Object.keys(option.needs || {}).find((other) => this.index.options[other]);
-    const field = await this.shown(`#option-${name}`, controller ? 400 : 4000);
-    if (!field) return controller && this.goTo(controller);
+    if (field.hidden || field.closest("[hidden]")) return controller && this.goTo(controller);
     await this.markField(field);
   },
 
@@ -59,11 +79,21 @@ window.darkroom = {
     document.getElementById("dataset-editor")?.scrollIntoView({ block: "nearest" });
   },
 
+  // Where dialogs are put, to have the page's looks.
+  dialogs() {
+    return document.querySelector(".gradio-container") || document.body;
+  },
+
+  leadTo(id) {
+    document.getElementById(id)?.scrollIntoView({ block: "start", behavior: "smooth" });
+  },
+
   async markField(field) {
     if (!field) return;
     field.classList.add("found");
+    for (const help of field.querySelectorAll("details.help")) help.open = true;
     setTimeout(() => field.classList.remove("found"), 2500);
-    field.querySelector('input:not([role="listbox"]), textarea')?.focus({ preventScroll: true });
+    field.querySelector("[name], input, textarea")?.focus({ preventScroll: true });
     await this.bringIntoView(field);
   },
 
@@ -103,14 +133,12 @@ window.darkroom = {
 
   dressFields() {
     const resets = new Map([...document.querySelectorAll("#changed [data-reset]")].map((b) => [b.dataset.reset, b]));
-    for (const field of document.querySelectorAll('[id^="option-"].option')) {
-      const name = field.id.slice("option-".length);
+    for (const [name, { box }] of this.forms.option?.fields || []) {
       const option = this.index.options[name];
-      if (!option) continue;
       const facts = [`kohya_ss: ${option.key}`, `default: ${option.standard}`, option.range];
-      field.title ||= [option.help, facts.filter(Boolean).join(" · ")].join("\n");
-      this.dressReset(field, resets.get(name));
-      this.dressProblems(field, this.problems.filter((problem) => problem.option === name));
+      box.title ||= [option.help, facts.filter(Boolean).join(" · ")].join("\n");
+      this.dressReset(box, resets.get(name));
+      this.dressProblems(box, this.problems.filter((problem) => problem.option === name));
     }
   },
 
@@ -122,6 +150,7 @@ window.darkroom = {
     const button = Object.assign(document.createElement("button"), { className: "option-reset", textContent: "↺" });
     button.title = inTable.title;
     button.setAttribute("aria-label", inTable.getAttribute("aria-label"));
+    button.type = "button";
     button.onclick = () => document.querySelector(`#changed [data-reset="${inTable.dataset.reset}"]`)?.click();
     field.appendChild(button);
   },
@@ -138,6 +167,61 @@ window.darkroom = {
   },
 };
 
+// Which tabs are open: the page's looks hang on the outermost, and a page that is loaded anew opens them again.
+const TABS = "darkroom-tabs";
+function openTabs() {
+  const selected = document.querySelectorAll('[role="tab"][data-tab-id][aria-selected="true"]');
+  return [...selected].filter((tab) => tab.getClientRects().length).map((tab) => tab.dataset.tabId);
+}
+function noteTabs() {
+  document.documentElement.dataset.place = openTabs()[0] || TRAIN;
+  try {
+    sessionStorage.setItem(TABS, JSON.stringify(openTabs()));
+  } catch {} // a browser may refuse to keep anything
+}
+document.addEventListener("click", (event) => {
+  const tab = event.target.closest?.('[role="tab"][data-tab-id]');
+  if (!tab) return;
+  if (tab.closest("#places > .tab-wrapper")) document.documentElement.dataset.place = tab.dataset.tabId;
+  setTimeout(noteTabs, 300); // those within are drawn after it
+});
+async function openAgain() {
+  let kept = [];
+  try {
+    kept = JSON.parse(sessionStorage.getItem(TABS)) || [];
+  } catch {}
+  if (!(await darkroom.shown('[role="tab"][data-tab-id="Train"]', 20000))) return;
+  for (const id of kept) await darkroom.openTab(String(id));
+  noteTabs();
+}
+openAgain();
+
+// Light or dark: as the system has it, unless somebody has chosen.
+const THEME = "darkroom-theme";
+const isDark = matchMedia("(prefers-color-scheme: dark)");
+function theme() {
+  try {
+    return localStorage.getItem(THEME) || "";
+  } catch {
+    return "";
+  }
+}
+function showTheme() {
+  const chosen = theme();
+  document.body.classList.toggle("dark", chosen ? chosen === "dark" : isDark.matches);
+  const select = document.getElementById("theme");
+  if (select) select.value = chosen;
+}
+document.addEventListener("change", (event) => {
+  if (event.target.id !== "theme") return;
+  try {
+    localStorage.setItem(THEME, event.target.value);
+  } catch {}
+  showTheme();
+});
+isDark.addEventListener("change", () => setTimeout(showTheme)); // after Gradio's own
+darkroom.shown("#theme", 20000).then(showTheme);
+
 // The list of changes is drawn anew with each change; it stays as open as it was.
 let changesOpen = false;
 document.addEventListener("click", (event) => {
@@ -153,39 +237,22 @@ new MutationObserver(() => {
     isPlanned = false;
     const changes = document.querySelector("details.changed");
     if (changes && changes.open !== changesOpen) changes.open = changesOpen;
-    darkroom.dressFields();
     darkroom.ageResults();
   }, 50);
 }).observe(document.documentElement, { childList: true, subtree: true });
 
-// A moment after Gradio has drawn a tab it hands each field the value that it was drawn with.  What was typed or
-// ticked in that moment would be gone, and the user not told: so it is entered again.  A button means that the form
-// may change by itself.
-const DRAWING = 2000; // milliseconds that the drawing of a tab takes on a slow machine
-let tabOpened = -DRAWING;
-let lastEntry = new WeakMap();
-document.addEventListener(
-  "click",
-  (event) => {
-    if (event.target.closest?.('[role="tab"]')) tabOpened = performance.now();
-    else if (event.target.closest?.("button")) lastEntry = new WeakMap();
-  },
-  { capture: true },
-);
-document.addEventListener("input", (event) => {
-  const field = event.target;
-  if (field.closest?.("#manual, #dataset-editor")) return; // drawn long after its tab, and filled anew with each picture
-  if (field.type === "file") return; // holds nothing that was typed
-  const property = field.type === "checkbox" ? "checked" : "value";
-  const entered = field[property];
-  lastEntry.set(field, event);
-  const look = () => {
-    if (performance.now() - tabOpened > DRAWING || lastEntry.get(field) !== event) return;
-    if (field[property] === entered) return requestAnimationFrame(look);
-    field[property] = entered;
-    for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
-  };
-  look();
+// Paths to be pasted elsewhere. Away from this machine browsers give no clipboard without encryption: then the path is
+// shown, marked, to be copied by hand.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy path"), 2000);
+  } catch {
+    prompt("The path:", button.dataset.copy);
+  }
 });
 
 // Captions by hand: keys that press buttons, from anywhere within the element that is named first.
