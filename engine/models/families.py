@@ -23,7 +23,7 @@ def family_of(settings: TrainingSettings) -> Family:
     name = (found and found.family) or settings.family()
     if name not in TRAINED:
         raise Failure(
-            f"This is a {TITLES[name]} model, which this version does not train.", "Choose another.", MODEL_FIELD
+            f"This is a {TITLES[name]} model, which this version cannot train.", "Choose another.", MODEL_FIELD
         )
     module, _, kind = TRAINED[name].partition(":")
     family: Family = getattr(importlib.import_module(module), kind)(settings)

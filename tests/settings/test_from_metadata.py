@@ -223,7 +223,7 @@ def test_what_is_the_users_own_stays_and_what_would_go_on_from_another_run_does_
         "as they were: Trained Model output name, VAE, Sample prompts, Huggingface token, Number of processes, "
         "Metadata author."
     )
-    assert any(note.startswith("Emptied") and "Network weights" in note for note in notes)
+    assert any(note.startswith("Cleared") and "Network weights" in note for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ def test_a_model_of_the_hub_that_is_none_of_those_trained_is_refused(tmp_path: P
     folder = draw(tmp_path / "img", a=(64, 64))
     for files, words in (
         ({"model_index.json": b'{"_class_name": "AudioLDMPipeline"}'}, "contains no model that Darkroom knows"),
-        ({"model_index.json": b'{"_class_name": "QwenImagePipeline"}'}, "does not train"),
+        ({"model_index.json": b'{"_class_name": "QwenImagePipeline"}'}, "cannot train"),
         ({"model.safetensors": b""}, "has no model_index.json"),
     ):
         hub.models[f"someone/{words.split()[-1]}"] = files
