@@ -240,7 +240,7 @@ def shown_folder(tmp_path: Path, repeats: str) -> TrainingSettings:
 def test_repeats_beyond_all_bounds_are_refused_before_any_list_is_made(repeats: str, tmp_path: Path) -> None:
     settings = shown_folder(tmp_path, repeats)
     what = said(lambda: training_set(settings))
-    assert "(pictures × repeats); 20,000,000 is the most" in what
+    assert "(pictures × repeats); at most 20,000,000 are possible" in what
     assert what in [problem.what for problem in check(settings).problems if problem.option == "train_data_dir"]
     assert said(lambda: survey(settings)) == what
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def written(settings: TrainingSettings, folder: Path) -> Iterator[str]:
     yield save_kohya(settings, folder / "saved.json").read_text(encoding="utf-8")
     yield Presets(folder, method="lora").save("mine", settings, f"--wandb_api_key={S}").file.read_text(encoding="utf-8")
     tab = TrainingTab()
-    yield json.dumps(tab._changed(None, settings, *tab.form.updates(settings))[1])
+    yield json.dumps(tab._changed(None, tab.form.fill(settings))[1])
     yield settings.parted_from_secrets()[0].model_dump_json()
     yield changed_table(settings)
     yield from (f"{problem.what} {problem.mend}" for problem in check_choices(settings))
@@ -166,6 +167,9 @@ def test_utilities_remember_no_secret():
     class Inner:
         def __init__(self) -> None:
             self.options = {"additional_parameters": Field()}
+
+        def readable(self, told: str) -> Any:
+            return SimpleNamespace(values=lambda: {"additional_parameters": told})
 
     class Form:
         job, form = "caption-wd14", Inner()
