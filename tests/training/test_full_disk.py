@@ -125,7 +125,7 @@ class TestWords:
     def test_a_result(self, run: RunFolder, tmp_path: Path):
         told = self.explained(DiskFull(tmp_path / "cat.safetensors", 3_200_000_000, 400_000_000), run)
         assert told.what == (
-            f'The disk is full: "cat.safetensors" in "{tmp_path}" needs about 3.2 GB, and 400.0 MB are free.'
+            f'The disk is full: "cat.safetensors" in "{tmp_path}" needs about 3.2 GB, but only 400.0 MB is free.'
         )
         assert told.option == "output_dir"
 
