@@ -36,9 +36,7 @@ def prediction_of(scheduler: dict[str, Any], settings: TrainingSettings) -> Pred
     """What the model predicts: velocity where its files or the settings say so."""
     said = scheduler.get("prediction_type", "epsilon")
     if said not in ("epsilon", "v_prediction"):
-        raise Failure(
-            f"This model predicts {said!r}, which this version cannot train.", "Choose another.", MODEL_FIELD
-        )
+        raise Failure(f"This model predicts {said!r}, which this version cannot train.", "Choose another.", MODEL_FIELD)
     return "v_prediction" if settings.families.v_parameterization else said
 
 

@@ -114,6 +114,7 @@ def test_two_captioners_are_compared_and_one_of_them_is_taken(open_page, tmp_pat
     expect(page.page.locator("#caption-blip-max_length input")).to_have_value("12")
 
     search = page.page.locator("#option-search")
+    page.tab("Train")
     search.fill("undesired tags")
     hit = page.page.locator("#option-hits [data-option]").first
     expect(hit).to_contain_text("Captioning › WD14")
@@ -121,5 +122,6 @@ def test_two_captioners_are_compared_and_one_of_them_is_taken(open_page, tmp_pat
     search.press("Enter")
     field = page.page.locator("#caption-wd14-undesired_tags :is(textarea, input)").first
     expect(field).to_be_focused()
+    page.tab("Train")
     search.fill("Train batch size")
     expect(hit).to_have_attribute("data-form", "option")

@@ -147,7 +147,7 @@ def test_a_dropped_folder_is_kept_beside_the_runs_and_shown(open_page, folder: P
     driver = open_page()
     page = driver.page
     driver.tab("Dataset")
-    drop(page, folder, "#dataset-said")  # beside it: nothing happens, the page stays
+    drop(page, folder, ".masthead")  # beside it: nothing happens, the page stays
     drop(page, folder, ".dataset-drop")
     said = page.locator("#dataset-said")
     kept = runs.with_name("pictures") / "img"

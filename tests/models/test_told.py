@@ -15,7 +15,7 @@ from engine.models.recognise import Found, by_shapes, recognise
 from engine.models.told import family_told, name_told, predicted
 from engine.settings.training import TrainingSettings
 from tests.models.test_recognise import HEADERS, SD1, SD2, SDXL
-from ui.model_switches import set_for
+from ui.model_switches import switches_for
 
 MODEL = "pretrained_model_name_or_path"
 
@@ -115,9 +115,9 @@ def test_the_form_is_set_for_what_the_file_says(tmp_path: Path) -> None:
     for told, switched in (("v", True), ("epsilon", False)):
         file = model_file(tmp_path, SDXL, {"modelspec.prediction_type": told})
         assert switches_of(recognise(file) or Found("unknown"))["v_parameterization"] is switched
-        *after, sentence = set_for(["v_parameterization"], file, not switched)
-        assert after == [switched]
-        assert "the form is set for it" in str(sentence)
+        changes, sentence = switches_for(file, {"v_parameterization": not switched})
+        assert changes == {"v_parameterization": switched}
+        assert "the form is set for it" in sentence
 
 
 def test_settings_that_say_otherwise_are_told_and_mended(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ class TestWhatCanBeResumed:
     def test_one_whose_state_is_gone_does_not(self, told):
         run = begun(told)
         run.writer().write(StateSaved(step=4))
-        with pytest.raises(CannotResume, match="is gone"):
+        with pytest.raises(CannotResume, match="is missing"):
             resumable_settings(run)
 
     def test_one_that_was_killed_after_its_final_file_is_done(self, told):
@@ -199,7 +199,7 @@ class TestWhatCanBeResumed:
         save_state(run.state_folder, {"weight": torch.ones(2)}, {}, Progress(8, 14, 7))  # as a kill leaves it
         run.keep_reserve()
         assert run.status_now() == "done"
-        with pytest.raises(CannotResume, match="is done"):
+        with pytest.raises(CannotResume, match="is finished"):
             resumable_settings(run)
         tidy_done_runs()
         assert saved_progress(run.state_folder) is None

@@ -174,7 +174,7 @@ def test_what_must_not_be_resumed_is_refused(start_run, tmp_path: Path):
     """Each would overwrite what somebody has, or start over at step 0 unasked."""
     done = start_run(max_train_steps=2)
     ended(done)
-    with pytest.raises(begin.CannotResume, match="is done"):
+    with pytest.raises(begin.CannotResume, match="is finished"):
         begin.resume(done)
 
     stopped = start_run(output_name="stopped", epoch=60)
