@@ -41,7 +41,7 @@ def test_try_it_now_and_watch_it_learn(open_page, server, runs: Path):
     page.wait_for_step(before)
     assert page.points() >= 10
     assert page.value("output_name") == "heart"  # and so is the form
-    page.page.get_by_role("button", name="Configuration").click()
+    page.page.locator("#configuration > button").click()
     page.page.locator("#settings-path textarea, #settings-path input").fill(str(runs.parent / "mine.json"))
     page.button("Save").click()
     expect(page.page.locator("#said")).to_contain_text("Saved")
@@ -155,7 +155,7 @@ def test_a_button_takes_what_is_typed_in_the_same_moment(open_page, tmp_path: Pa
     for button in ("#check", "#start"):
         page.page.evaluate(TYPE_AND_CLICK, [button, f"/typed/then{button}"])
         expect(page.page.locator("#findings")).to_contain_text(f'"/typed/then{button}" does not exist')
-    page.page.get_by_role("button", name="Configuration").click()
+    page.page.locator("#configuration > button").click()
     page.page.locator("#settings-path :is(textarea, input)").fill(str(tmp_path / "saved.json"))
     page.page.evaluate(TYPE_AND_CLICK, ["#save", "/typed/then/save"])
     expect(page.page.locator("#said")).to_contain_text("Saved")
@@ -165,7 +165,7 @@ def test_a_button_takes_what_is_typed_in_the_same_moment(open_page, tmp_path: Pa
 def test_a_button_waits_for_what_fills_the_form(open_page, tmp_path: Path):
     (tmp_path / "other.json").write_text('{"train_data_dir": "/loaded/then"}')
     page = open_page()
-    page.page.get_by_role("button", name="Configuration").click()
+    page.page.locator("#configuration > button").click()
     path = page.page.locator("#settings-path :is(textarea, input)")
     for file in ("other.json", "gone.json"):  # the second is refused, and the form stays as it is
         path.fill(str(tmp_path / file))
@@ -239,7 +239,7 @@ SHOWN = {
 def test_an_old_settings_file_opens_and_is_saved_whole(open_page, tmp_path: Path):
     (tmp_path / "old.json").write_text(json.dumps(OLD_FILE), encoding="utf-8")
     page = open_page()
-    page.page.get_by_role("button", name="Configuration").click()
+    page.page.locator("#configuration > button").click()
     page.page.locator("#settings-path textarea, #settings-path input").fill(str(tmp_path / "old.json"))
     page.button("Load").click()
     expect(page.page.locator("#said")).to_contain_text("Loaded old.json")
