@@ -147,7 +147,7 @@ def _whole(folder: str) -> str:
 def offered(offer: Callable[[Path, str], dict[str, str]], hand: Hand) -> dict[str, str]:
     """What a utility begins with beside the pictures that are shown; nothing where they stand in no folder alone."""
     settings, folder = hand.source
-    if not hand.survey.seen or (not folder and described_by(settings) not in ("train_data_dir", "image_folder")):
+    if not hand.survey.seen or (not folder and described_by(settings) != "train_data_dir"):
         return {}
     if folder:
         return offer(Path(folder), "")

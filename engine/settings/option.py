@@ -171,11 +171,6 @@ class Option:
         saved_by = self.kohya.methods
         return method in saved_by or (method == "finetune" and "dreambooth" in saved_by)
 
-    @property
-    def controllers(self) -> tuple[str, ...]:
-        """The options whose values say whether this one means anything."""
-        return (*(self.applies_when or {}), *(self.also_when or {}))
-
     def value_text(self, value: Any) -> str:
         """A value for people: "on", "8", "(none)"; secrets stay unseen."""
         if isinstance(value, bool):

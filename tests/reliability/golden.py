@@ -30,6 +30,7 @@ from engine.training.report import Report
 from engine.training.train import train
 from tests.models.small import FLUX, pipeline
 from tests.pictures import draw_pictures
+from tests.stopping import Stopping
 
 Figures = dict[str, Any]
 """Of a run: its losses and validation losses, gradient norms, and a digest of every file that it saved, all as text."""
@@ -71,19 +72,6 @@ def resume(folder: Path) -> Figures:
 RUNS: dict[str, Callable[[Path], Figures]] = {
     run.__name__: run for run in (lora_sd, lora_flux, whole_model, validation, resume)
 }
-
-
-class Stopping(Report):
-    """Asks the run to stop after three steps."""
-
-    def __init__(self, run: RunFolder) -> None:
-        super().__init__(run.writer())
-        self._run = run
-
-    def step(self, step: int, *others: Any, **more: Any) -> None:
-        super().step(step, *others, **more)
-        if step == 3:
-            self._run.ask("stop")
 
 
 def figures_of(name: str, folder: Path) -> Figures:

@@ -31,6 +31,7 @@ from engine.training.report import Report
 from engine.training.train import train
 from engine.training.validation import resting_modules
 from tests.data.epochs import CaptionLengths
+from tests.stopping import Stopping
 
 OFTEN = {"validation_split": 0.4, "validate_every_n_steps": 2, "lr_scheduler": "constant"}
 VARIED = {"network_dropout": 0.3, "shuffle_caption": True, "caption_dropout_rate": 0.5, "flip_aug": True}
@@ -51,19 +52,6 @@ def went_on(settings: TrainingSettings, run: RunFolder) -> History:
     train(settings, run, report)
     report.flush()
     return History(run).update()
-
-
-class Stopping(Report):
-    """Asks the run to stop after three steps."""
-
-    def __init__(self, run: RunFolder) -> None:
-        super().__init__(run.writer())
-        self._run = run
-
-    def step(self, step: int, *others: Any, **more: Any) -> None:
-        super().step(step, *others, **more)
-        if step == 3:
-            self._run.ask("stop")
 
 
 def curve(history: History) -> list[tuple[int, float | None]]:

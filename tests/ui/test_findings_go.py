@@ -6,17 +6,8 @@ import json
 from pathlib import Path
 
 import gradio as gr
-import pytest
 
 from ui.training_tab import NO_FINDINGS, TrainingTab
-
-
-@pytest.fixture(scope="module")
-def tab() -> TrainingTab:
-    with gr.Blocks():
-        drawn = TrainingTab()
-        drawn.draw()
-    return drawn
 
 
 def test_whatever_fills_the_form_anew_takes_the_findings_away(tab: TrainingTab, tmp_path: Path):

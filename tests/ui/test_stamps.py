@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import gradio as gr
 import pytest
 
 from engine.settings.training import TrainingSettings
@@ -13,14 +12,6 @@ from tests.ui.told import told_by
 from ui.sentences import NOTHING
 from ui.stamps import stamp_of, stamped
 from ui.training_tab import TrainingTab
-
-
-@pytest.fixture(scope="module")
-def tab() -> TrainingTab:
-    with gr.Blocks():
-        drawn = TrainingTab()
-        drawn.draw()
-    return drawn
 
 
 def stamps_in(answer: Any) -> set[str]:
