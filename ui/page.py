@@ -12,7 +12,7 @@ from ui import picker, search
 from ui.training_tab import TrainingTab
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("page.js", "form.js", "search.js", "drop.js", "large.js", "picker.js")
+SCRIPTS = ("stream.js", "page.js", "form.js", "search.js", "drop.js", "large.js", "picker.js")
 SYSTEM_FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 
 
