@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -59,11 +60,15 @@ class Refusal:
 
 
 class Guard:
-    """An ASGI application around another.  root_path: what a proxy may leave before the path of what it passes on."""
+    """An ASGI application around another.
+
+    root_path: path or address under which a proxy serves the page, which it may leave before the path of what it
+    passes on, or take away.
+    """
 
     def __init__(self, app: ASGIApp, hosts: Hosts, root_path: str = "") -> None:
         self._app, self._hosts = app, hosts
-        self._root_path = root_path.rstrip("/") if root_path.startswith("/") else ""
+        self._root_path = (urlsplit(root_path).path if "://" in root_path else root_path).rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -74,6 +79,7 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._path(scope)
+        scope = {**scope, "path": path, "raw_path": quote(path, safe="/=").encode()}
         answer = _with_headers(send, FILE_POLICY if path.startswith(f"{API}file=") else PAGE_POLICY)
         refusal = self._refusal(scope, path)
         if refusal is None:
@@ -86,7 +92,7 @@ class Guard:
 
     def _path(self, scope: Scope) -> str:
         path: str = scope["path"]
-        rest = path.removeprefix(self._root_path)
+        rest = path.removeprefix(self._root_path) or "/"
         return rest if rest.startswith("/") else path
 
     def _refusal(self, scope: Scope, path: str) -> Refusal | None:
