@@ -13,7 +13,9 @@ from engine.settings.training import TrainingSettings
     [
         ("a cat --w 512x768", '"a cat": --w 512x768 is read as 512.'),
         ("a cat \u2014d -1", '"a cat": --d -1 means a random seed elsewhere; here it means the run\'s seed.'),
-        ("a cat --ctr 0.25 --rcfg 1", '"a cat": --ctr --rcfg is not supported here.'),
+        ("a cat --ctr 0.25", '"a cat": --ctr is for Lumina, so it has no effect here.'),
+        ("a cat --rcfg 0", '"a cat": --rcfg is for Lumina, so it has no effect here.'),
+        ("a cat --am 0.5 --fs 3", '"a cat": --am --fs is not supported here.'),
         ("a cat --h 64.5", '"a cat": --h 64.5 is read as 64.'),
     ],
 )

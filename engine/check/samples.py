@@ -28,6 +28,14 @@ def check_samples(settings: TrainingSettings) -> Iterator[Problem]:
                 "It is ignored.",
                 blocking=False,
             )
+        for flag, value in (("ctr", prompt.cfg_trunc_ratio), ("rcfg", prompt.renorm_cfg)):
+            if value is not None and settings.family() != "lumina":
+                yield Problem(
+                    "sample_prompts",
+                    f'"{prompt.text[:40]}": --{flag} is for Lumina, so it has no effect here.',
+                    "Remove it.",
+                    blocking=False,
+                )
         for note in prompt.notes:
             yield Problem("sample_prompts", f'"{prompt.text[:40]}": {note}', blocking=False)
         yield from _pictures(prompt, takes)

@@ -194,6 +194,8 @@ class LuminaImage2:
             negative_prompt_embeds=conditioning["states"][1:],
             negative_prompt_attention_mask=conditioning["mask"][1:],
             guidance_scale=sample.guidance(GUIDANCE),
+            cfg_trunc_ratio=1.0 if (ratio := sample.prompt.cfg_trunc_ratio) is None else ratio,
+            cfg_normalization=sample.prompt.renorm_cfg != 0,
             num_inference_steps=sample.prompt.steps,
             width=sample.width,
             height=sample.height,

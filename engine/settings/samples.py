@@ -52,7 +52,8 @@ class Samples(Group):
         widget="lines",
         help="One prompt per line, followed by any of these: --n negative prompt, --w width, --h height, --d seed, "
         "--l guidance scale, --s steps, --ss sampler. For inpainting, depth and refiner models, --img is the "
-        "path of a picture and --mask that of a mask, white where to fill in. Lines starting with # are ignored. "
+        "path of a picture and --mask that of a mask, white where to fill in. For Lumina, --ctr and --rcfg are its CFG "
+        "truncation ratio and renormalization. Lines starting with # are ignored. "
         "Without width and height, samples have the training resolution.",
     )
 
@@ -73,6 +74,8 @@ class SamplePrompt:
     width, height: pixels, None for the training resolution.  steps: denoising steps.
     guidance_scale: classifier-free guidance, 1 for none; None for what is usual with the model.
     told_guidance: what a FLUX.1-dev is told of it instead.  seed: None for the run's seed.
+    cfg_trunc_ratio: share of the steps, from the first, that Lumina is guided in.  renorm_cfg: whether its guided
+    prediction is scaled back to the length of the unguided one, 0 for no; None for what is usual.
     picture, mask: paths, for models that begin from a picture.
     ignored: flags that have no meaning for the models trained here.
     notes: sentences on values of which a part alone is read.
@@ -85,6 +88,8 @@ class SamplePrompt:
     steps: int = 30
     guidance_scale: float | None = None
     told_guidance: float | None = None
+    cfg_trunc_ratio: float | None = None
+    renorm_cfg: float | None = None
     seed: int | None = None
     sampler: str | None = None
     picture: str | None = None
@@ -118,13 +123,14 @@ class SamplePrompt:
         """The prompt in kohya's syntax again, with all that differs from the defaults."""
         flags = {
             "w": self.width, "h": self.height, "s": self.steps, "l": self.guidance_scale, "g": self.told_guidance,
-            "d": self.seed, "ss": self.sampler, "img": self.picture, "mask": self.mask, "n": self.negative or None,
+            "ctr": self.cfg_trunc_ratio, "rcfg": self.renorm_cfg, "d": self.seed,
+            "ss": self.sampler, "img": self.picture, "mask": self.mask, "n": self.negative or None,
         }  # fmt: skip
         return " ".join([self.text, *(f"--{key} {value}" for key, value in flags.items() if value is not None)])
 
 
-_FOR_OTHER_MODELS = {"cn", "fs", "am", "ctr", "rcfg"}
-"""The picture of a ControlNet, the flow shift, the strength of a network; until when Lumina is guided, and how far."""
+_FOR_OTHER_MODELS = {"cn", "fs", "am"}
+"""The picture of a ControlNet, the flow shift, the strength of a network."""
 
 _TEXTS = {"n": "negative", "img": "picture", "mask": "mask"}
 
@@ -135,6 +141,8 @@ _FLAGS: dict[str, tuple[str, type, float, float]] = {
     "s": ("steps", int, 1, 1000),
     "l": ("guidance_scale", float, 0, 100),
     "g": ("told_guidance", float, 0, 100),
+    "ctr": ("cfg_trunc_ratio", float, 0, 1),
+    "rcfg": ("renorm_cfg", float, 0, 100),
     "d": ("seed", int, 0, 2**63 - 1),
 }
 
@@ -170,7 +178,7 @@ def _read_flag(key: str, value: str, number: int) -> tuple[dict[str, object], st
     if key not in _FLAGS:
         raise ValueError(
             f"Sample prompts, line {number}: --{shlex.quote(key)} is not known; "
-            "use --w, --h, --s, --l, --g, --d, --ss, --img, --mask and --n."
+            "use --w, --h, --s, --l, --g, --ctr, --rcfg, --d, --ss, --img, --mask and --n."
         )
     field, kind, least, most = _FLAGS[key]
     found = _NUMBER.match(value)

@@ -58,7 +58,7 @@ def test_json_has_lines_and_tables(tmp_path: Path):
     assert prompts(read_prompt_file(tmp_path / "p.json")) == [
         SamplePrompt("a cat", width=512, seed=1),
         SamplePrompt("a dog, sitting", "blurry", 640, 768, seed=3, guidance_scale=5),
-        SamplePrompt("a bird", ignored=("--ctr", "--rcfg")),
+        SamplePrompt("a bird", cfg_trunc_ratio=0.25, renorm_cfg=1.0),
     ]
 
 

@@ -90,9 +90,17 @@ def test_other_dashes_are_words(text: str):
     assert SamplePrompt.parse(text) == SamplePrompt(text)
 
 
-@pytest.mark.parametrize("flags", ["--ctr 0.25 --rcfg 1.0", "--CTR 0.25 --rcfg x", "--ctr --rcfg"])
-def test_lumina_s_flags_of_sd_scripts_are_known_and_left_out(flags: str):
-    assert [flag.lower() for flag in SamplePrompt.parse(f"a cat {flags}").ignored] == ["--ctr", "--rcfg"]
+@pytest.mark.parametrize("flags", ["--ctr 0.25 --rcfg 1.0", "--CTR=0.25 --rcfg1", "\u2014ctr .25 --RCFG 1."])
+def test_lumina_s_guidance_is_said_as_sd_scripts_says_it(flags: str):
+    prompt = SamplePrompt.parse(f"a cat {flags}")
+    assert prompt == SamplePrompt("a cat", cfg_trunc_ratio=0.25, renorm_cfg=1.0)
+    assert SamplePrompt.parse(prompt.line()) == prompt
+
+
+@pytest.mark.parametrize("flags", ["--ctr 2", "--ctr", "--rcfg -1", "--rcfg x"])
+def test_lumina_s_guidance_out_of_its_range_is_refused(flags: str):
+    with pytest.raises(ValueError, match=r"Sample prompts, line 1: --(ctr|rcfg) is"):
+        SamplePrompt.parse(f"a cat {flags}")
 
 
 @pytest.mark.parametrize("value", ["9" * 6000, "9" * 400 + ".0", "-5", "x512", ""])
