@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from engine.failure import Failure
+from engine.garbage import kept_for_good
 from ui.access import EVERYONE, PASSWORD_VARIABLE, asked_for
 from ui.proxies import no_proxies
 
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
 
     runs_root().mkdir(parents=True, exist_ok=True)
     with uploads_folder():
-        with no_proxies():
+        with no_proxies(), kept_for_good():
             from ui.page import build, looks
             from ui.serving import serve
         serve(

@@ -17,6 +17,7 @@ from engine.check.mend import with_free_name
 from engine.check.problem import Checked
 from engine.data.training_set import plan_here
 from engine.free_memory import room
+from engine.garbage import kept_for_good
 from engine.jobs import UTILITIES, Job
 from engine.runs.folder import RunFolder
 from engine.runs.listing import run_named
@@ -229,8 +230,10 @@ def _check(given: argparse.Namespace) -> int:
 
 def _estimate(given: argparse.Namespace) -> int:
     from engine.failure import Failure
-    from engine.training.estimate import estimate
-    from engine.training.savings import ways_down
+
+    with kept_for_good():
+        from engine.training.estimate import estimate
+        from engine.training.savings import ways_down
 
     settings = with_whole_paths(_settings(given))
     here = room(settings.hardware.first_gpu())

@@ -18,6 +18,7 @@ from typing import Any
 
 from engine.disk import DiskFull, is_for_want_of_room, remove_leftovers
 from engine.failure import Failure, Stopped
+from engine.garbage import kept_for_good
 from engine.jobs import JOBS, Job
 from engine.runs.events import EventWriter, Finished, Problem, Started
 from engine.runs.folder import RunFolder, RunIsHeld
@@ -77,8 +78,9 @@ def _run_job(run: RunFolder, writer: EventWriter | None) -> tuple[Any, int]:
     _quieten_libraries()
     job = JOBS[run.job]
     settings = job.settings_class().model_validate_json(read_text(run.settings_file))
-    report = job.load_report()(writer, settings, run)
-    function = job.load()
+    with kept_for_good():
+        make_report, function = job.load_report(), job.load()
+    report = make_report(writer, settings, run)
     _hide_progress_bars()
     outcome = function(settings, run, report)
     report.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,14 @@ STEADY = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck
 hypothesis.settings.register_profile("steady", derandomize=True, max_examples=25, **STEADY)
 hypothesis.settings.register_profile("explore", max_examples=1000, print_blob=True, **STEADY)
 hypothesis.settings.load_profile("steady")
+
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What the tests import is not looked through again and again while they run: see engine/garbage.py."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

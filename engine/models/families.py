@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 
 from engine.failure import Failure
+from engine.garbage import kept_for_good
 from engine.models import hub
 from engine.models.family import Family
 from engine.models.makers import MODEL_FIELD
@@ -26,7 +27,9 @@ def family_of(settings: TrainingSettings) -> Family:
             f"This is a {TITLES[name]} model, which this version cannot train.", "Choose another.", MODEL_FIELD
         )
     module, _, kind = TRAINED[name].partition(":")
-    family: Family = getattr(importlib.import_module(module), kind)(settings)
+    with kept_for_good():
+        family_class = getattr(importlib.import_module(module), kind)
+    family: Family = family_class(settings)
     return family
 
 

@@ -64,6 +64,7 @@ def environment(hardware: Hardware) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
         "OMP_NUM_THREADS": str(hardware.num_cpu_threads_per_process),
+        "TORCHDYNAMO_DISABLE": "1",  # nothing here is compiled, but bitsandbytes would load the compiler as it starts
         **ALLOCATOR,
         "PYTHONPATH": os.pathsep.join([str(PROGRAM_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }

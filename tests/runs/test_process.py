@@ -51,6 +51,15 @@ def test_a_small_block_that_is_freed_stays_with_the_engine_and_a_large_one_goes_
     assert large > small  # of 4 MiB
 
 
+def test_no_compiler_is_loaded_that_nothing_asks_for():
+    work = "import sys, bitsandbytes; print('torch._inductor.compile_fx' in sys.modules)"
+    told = environment(Hardware())
+    assert (
+        subprocess.run([sys.executable, "-c", work], env=told, stdout=subprocess.PIPE, text=True, check=True).stdout
+        == "False\n"
+    )
+
+
 def test_one_process_starts_plainly_and_several_through_the_launcher():
     run = RunFolder.create("train", "{}", "cat")
     alone = command(run, Hardware())
