@@ -8,10 +8,10 @@ import os
 import platform
 import sys
 import threading
-import time
 import traceback
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,10 @@ def work(run: RunFolder) -> int:
 def _work(run: RunFolder, writer: EventWriter | None) -> int:
     """writer: None in all processes of a run but the first."""
     try:
-        if writer:
-            _begin(run, writer)
-        how, step = _run_job(run, writer)
+        with _beating(run) if writer else nullcontext():
+            if writer:
+                _begin(run, writer)
+            how, step = _run_job(run, writer)
     except Stopped:
         how, step = "stopped", 0
     except BaseException as error:
@@ -70,7 +71,6 @@ def _begin(run: RunFolder, writer: EventWriter) -> None:
         remove_leftovers(folder)
     run.keep_reserve()
     tidy_done_runs()
-    _beat_while_alive(run)
     writer.write(Started(versions=_versions()))
 
 
@@ -128,16 +128,24 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def _beat_while_alive(run: RunFolder) -> None:
+@contextmanager
+def _beating(run: RunFolder) -> Iterator[None]:
+    """The run's heartbeat, each second while the block lasts."""
+    over = threading.Event()
+
     def beat() -> None:
-        while True:
+        while not over.is_set():
             try:
                 run.beat()
             except OSError:
                 return  # the run's folder was deleted under us: nobody is watching
-            time.sleep(1.0)
+            over.wait(1.0)
 
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _versions() -> dict[str, str]:

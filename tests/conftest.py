@@ -17,7 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several engines at w
 from engine.demo.demo import MODEL_FOLDER
 from engine.runs import process
 from engine.runs.folder import RunFolder
+from engine.runs.history import History
 from engine.settings.training import Method, TrainingSettings
+from tests.here import work_here
 from tests.pictures import draw_pictures
 
 # The same examples each time: a search that may find something new belongs where somebody looks at what it finds
@@ -71,14 +73,35 @@ def settings(tmp_path: Path) -> TrainingSettings:
 StartRun = Callable[..., RunFolder]
 
 
+def create_run(
+    settings: TrainingSettings, method: Method, changes: dict[str, Any]
+) -> tuple[RunFolder, TrainingSettings]:
+    changed = settings.with_values(changes).model_copy(update={"method": method})
+    return RunFolder.create("train", changed.model_dump_json(), changed.folders.output_name), changed
+
+
+@pytest.fixture
+def trained(settings: TrainingSettings) -> Callable[..., History]:
+    """Do a run on the settings with some changed, here and to its end, by the engine's own function; its story.
+
+    For what is not about processes: to start one costs as much as fifty steps.
+    """
+
+    def trained(method: Method = "lora", **changes: Any) -> History:
+        run, _ = create_run(settings, method, changes)
+        work_here(run)
+        return History(run).update()
+
+    return trained
+
+
 @pytest.fixture
 def start_run(settings: TrainingSettings) -> Any:
     """Start an engine on the settings with some changed; it ends with the test at the latest."""
     started: list[RunFolder] = []
 
     def start(method: Method = "lora", **changes: Any) -> RunFolder:
-        changed = settings.with_values(changes).model_copy(update={"method": method})
-        run = RunFolder.create("train", changed.model_dump_json(), changed.folders.output_name)
+        run, changed = create_run(settings, method, changes)
         process.start(run, changed)
         started.append(run)
         return run

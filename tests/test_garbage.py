@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from engine.garbage import kept_for_good
 
 
-class Thing:
-    pass
-
-
-def looked_through(thing: Thing) -> bool:
+def looked_through(thing: object) -> bool:
     return any(each is thing for each in gc.get_objects())
 
 
-def test_what_is_made_within_is_not_looked_through_and_what_comes_later_is() -> None:
+def test_what_is_imported_within_is_not_looked_through_and_what_comes_later_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "large_library.py").write_text("class Thing: pass\nthing = Thing()")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "large_library", raising=False)
     with kept_for_good():
-        imported = Thing()
+        library = importlib.import_module("large_library")
         assert not gc.isenabled()
-    later = Thing()
+    later = library.Thing()
     assert gc.isenabled()
-    assert not looked_through(imported)
+    assert not looked_through(library.thing)
     assert looked_through(later)
 
 
-def test_the_collector_goes_on_where_an_import_fails() -> None:
+def test_nothing_is_kept_where_nothing_is_new():
+    with kept_for_good():
+        made = [[]]
+    assert looked_through(made)
+
+
+def test_the_collector_goes_on_where_an_import_fails():
     with pytest.raises(ImportError), kept_for_good():
         raise ImportError
     assert gc.isenabled()
 
 
-def test_the_outermost_block_decides() -> None:
+def test_the_outermost_block_decides():
     with kept_for_good():
         with kept_for_good():
             pass
@@ -43,12 +52,14 @@ def test_the_outermost_block_decides() -> None:
     assert gc.isenabled()
 
 
-def test_a_family_comes_without_being_looked_through() -> None:
-    code = (
-        "import gc; from engine.settings.training import TrainingSettings; from engine.demo.demo import MODEL_FOLDER;"
-        "from engine.models.families import family_of;"
-        "values = {'pretrained_model_name_or_path': str(MODEL_FOLDER)};"
-        "family_of(TrainingSettings().with_values(values));"
+def test_a_family_comes_without_being_looked_through():
+    work = (
+        "import gc; from engine.settings.training import TrainingSettings; from engine.demo.demo import MODEL_FOLDER\n"
+        "from engine.models.families import family_of\n"
+        "values = {'pretrained_model_name_or_path': str(MODEL_FOLDER)}\n"
+        "family_of(TrainingSettings().with_values(values))\n"
         "print(gc.get_freeze_count() > len(gc.get_objects()))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+    assert (
+        subprocess.run([sys.executable, "-c", work], stdout=subprocess.PIPE, text=True, check=True).stdout == "True\n"
+    )

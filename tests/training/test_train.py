@@ -56,8 +56,8 @@ def metadata_of(file: Path) -> dict[str, str]:
     "lora_type",
     "max_resolution",
 )
-def test_a_file_every_epoch_and_every_n_steps_and_one_at_the_end(start_run, tmp_path: Path):
-    history = ended(start_run(epoch=2, save_every_n_epochs=1, save_every_n_steps=8, training_comment="mine"))
+def test_a_file_every_epoch_and_every_n_steps_and_one_at_the_end(trained, tmp_path: Path):
+    history = trained(epoch=2, save_every_n_epochs=1, save_every_n_steps=8, training_comment="mine")
     names = {file.name for file in (tmp_path / "out").iterdir()}
     assert names == {
         "shapes-000001.safetensors",
@@ -97,50 +97,49 @@ def test_a_file_every_epoch_and_every_n_steps_and_one_at_the_end(start_run, tmp_
 
 @pytest.mark.shows("save_precision")
 @pytest.mark.parametrize(("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)])
-def test_the_file_has_the_precision_asked_for(start_run, tmp_path: Path, precision: str, dtype: torch.dtype):
-    ended(start_run(max_train_steps=1, save_precision=precision))
+def test_the_file_has_the_precision_asked_for(trained, tmp_path: Path, precision: str, dtype: torch.dtype):
+    trained(max_train_steps=1, save_precision=precision)
     weights = load_file(tmp_path / "out" / "shapes.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {dtype}
     assert any(bool(tensor.any()) for name, tensor in weights.items() if "lora_up" in name)  # it has learned
 
 
 @pytest.mark.parametrize(
-    ("changes", "trained"),
+    ("changes", "parts"),
     [({"text_encoder_lr": 0}, {"lora_unet"}), ({"unet_lr": 0}, {"lora_te"})],
 )
-def test_a_part_whose_rate_is_zero_is_not_trained(start_run, tmp_path: Path, changes: dict, trained: set):
-    ended(start_run(max_train_steps=2, **changes))
+def test_a_part_whose_rate_is_zero_is_not_trained(trained, tmp_path: Path, changes: dict, parts: set):
+    trained(max_train_steps=2, **changes)
     names = load_file(tmp_path / "out" / "shapes.safetensors")
-    assert {name.split("_")[0] + "_" + name.split("_")[1] for name in names} == trained
+    assert {name.split("_")[0] + "_" + name.split("_")[1] for name in names} == parts
 
 
 @pytest.mark.shows("unet_lr", "text_encoder_lr")
-def test_each_part_learns_at_its_own_rate(start_run):
-    history = ended(start_run(max_train_steps=2, lr_scheduler="constant", unet_lr=2e-4, text_encoder_lr=5e-5))
+def test_each_part_learns_at_its_own_rate(trained):
+    history = trained(max_train_steps=2, lr_scheduler="constant", unet_lr=2e-4, text_encoder_lr=5e-5)
     assert history.steps[-1].learning_rates == {"unet": 2e-4, "text_encoder": 5e-5}
 
 
 @pytest.mark.shows("mixed_precision", "gradient_checkpointing")
-def test_bf16_and_gradient_checkpointing_train(start_run, tmp_path: Path):
-    plain = ended(start_run(output_name="plain", max_train_steps=3))
-    cheap = ended(start_run(output_name="cheap", max_train_steps=3, gradient_checkpointing=True))
-    coarse = ended(start_run(output_name="coarse", max_train_steps=3, mixed_precision="bf16"))
+def test_bf16_and_gradient_checkpointing_train(trained, tmp_path: Path):
+    plain = trained(output_name="plain", max_train_steps=3)
+    cheap = trained(output_name="cheap", max_train_steps=3, gradient_checkpointing=True)
+    coarse = trained(output_name="coarse", max_train_steps=3, mixed_precision="bf16")
     assert [s.loss for s in cheap.steps] == pytest.approx([s.loss for s in plain.steps], rel=1e-4)
     # bf16 keeps 8 bits of a number: about three digits
     assert [s.loss for s in coarse.steps] == pytest.approx([s.loss for s in plain.steps], rel=0.05)
     assert [s.loss for s in coarse.steps] != [s.loss for s in plain.steps]
 
 
-def test_fp16_without_a_gpu_is_said_to_be_full_precision(start_run):
-    history = ended(start_run(max_train_steps=1, mixed_precision="fp16"))
+def test_fp16_without_a_gpu_is_said_to_be_full_precision(trained):
+    history = trained(max_train_steps=1, mixed_precision="fp16")
     assert history.last.how == "done"
     assert "fp16 needs an NVIDIA GPU" in history.warnings[0]
 
 
 @pytest.mark.shows("gradient_accumulation_steps", "train_batch_size", "pretrained_model_name_or_path")
-def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_run, settings: TrainingSettings):
+def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(trained, settings: TrainingSettings):
     """A new LoRA adds nothing yet, so diffusers' own UNet gives the same losses, averaged over a step's batches."""
-    run = start_run(gradient_accumulation_steps=3, train_batch_size=2)
     family = StableDiffusion()
     parts = family.load(settings, torch.float32)
     items = items_of(scan(Path(settings.folders.train_data_dir)))
@@ -164,7 +163,7 @@ def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(start_r
             answer = parts.denoiser(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, timesteps, captions).sample
             losses.append((answer - noise).square().mean().item())
     assert len(losses) == 3
-    history = ended(run)
+    history = trained(gradient_accumulation_steps=3, train_batch_size=2)
     assert history.steps[0].loss == pytest.approx(sum(losses) / 3, rel=1e-4)
     assert [(s.step, s.epoch) for s in history.steps] == [(1, 1), (2, 1)]  # 5 batches in steps of 3
 
@@ -202,43 +201,40 @@ def test_two_processes_stop_together(start_run):
     assert ended(run).last.how == "stopped"
 
 
-def test_training_that_breaks_down_says_so(start_run, tmp_path: Path):
+def test_training_that_breaks_down_says_so(trained, tmp_path: Path):
     """A negative weight decay multiplies the weights by a thousand at every step, until they are no numbers."""
-    run = start_run(epoch=20, save_every_n_epochs=0, save_every_n_steps=1, lr_scheduler="constant",
+    history = trained(epoch=20, save_every_n_epochs=0, save_every_n_steps=1, lr_scheduler="constant",
                     optimizer="Lion", optimizer_args="weight_decay=-1e6", save_precision="float")  # fmt: skip
-    history = ended(run)
     assert history.last.how == "failed"
     kept = [Path(checkpoint.file) for checkpoint in history.checkpoints]
-    kept.append(run.state_folder / "weights.safetensors")
+    kept.append(history.run.state_folder / "weights.safetensors")
     assert len(kept) > 2
     assert all(weights.isfinite().all() for file in kept for weights in load_file(file).values())
     assert "no longer a number (NaN)" in history.problem.what
     assert history.problem.option == "learning_rate"
 
 
-def test_a_picture_that_cannot_be_read_is_left_out_by_name(start_run, tmp_path: Path):
+def test_a_picture_that_cannot_be_read_is_left_out_by_name(trained, tmp_path: Path):
     (tmp_path / "img" / "2_shapes" / "zz.png").write_bytes(b"no")
-    history = ended(start_run())
+    history = trained()
     assert (history.last.how, history.last.step) == ("done", 10)
     assert any("zz.png" in warning for warning in history.warnings)
 
 
 @pytest.mark.shows("logging_dir")
-def test_tensorboard_finds_the_losses(start_run, tmp_path: Path):
+def test_tensorboard_finds_the_losses(trained, tmp_path: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = start_run(max_train_steps=3, logging_dir=str(tmp_path / "log"))
-    history = ended(run)
-    board = EventAccumulator(str(tmp_path / "log" / run.name))
+    history = trained(max_train_steps=3, logging_dir=str(tmp_path / "log"))
+    board = EventAccumulator(str(tmp_path / "log" / history.run.name))
     board.Reload()
     assert [scalar.step for scalar in board.Scalars("loss/current")] == [1, 2, 3]
     assert [s.value for s in board.Scalars("loss/current")] == pytest.approx([s.loss for s in history.steps])
 
 
-def test_several_concepts_with_repeats_of_their_own(start_run, tmp_path: Path):
+def test_several_concepts_with_repeats_of_their_own(trained, tmp_path: Path):
     draw_pictures(tmp_path / "img" / "3_more shapes", 2, caption=False)
-    run = start_run(train_batch_size=4)
-    ended(run)
+    run = trained(train_batch_size=4).run
     steps = [event for event in run.events().read() if isinstance(event, Step)]
     assert len(steps) == 4  # (5 · 2 + 2 · 3) ÷ 4
     tags = json.loads(metadata_of(tmp_path / "out" / "shapes.safetensors")["ss_tag_frequency"])
@@ -247,22 +243,22 @@ def test_several_concepts_with_repeats_of_their_own(start_run, tmp_path: Path):
 
 @pytest.mark.shows("seed")
 @pytest.mark.shows("prior_loss_weight")
-def test_regularisation_pictures_count_as_much_as_they_are_told_to(start_run, tmp_path: Path):
+def test_regularisation_pictures_count_as_much_as_they_are_told_to(trained, tmp_path: Path):
     """At a weight of 0 a step of regularisation pictures alone costs nothing; the others stay as they are."""
     draw_pictures(tmp_path / "reg" / "1_shape", 4)
     told = {"reg_data_dir": str(tmp_path / "reg"), "max_train_steps": 12, "unet_lr": 1e-9, "text_encoder_lr": 1e-9}
-    full = [s.loss for s in ended(start_run(output_name="full", **told)).steps]
-    none = [s.loss for s in ended(start_run(output_name="none", prior_loss_weight=0, **told)).steps]
+    full = [s.loss for s in trained(output_name="full", **told).steps]
+    none = [s.loss for s in trained(output_name="none", prior_loss_weight=0, **told).steps]
     assert 0 < none.count(0) < 12
     assert all(b == 0 or b == pytest.approx(a, rel=1e-3) for a, b in zip(full, none, strict=True))
 
 
-def test_tall_and_wide_pictures_train_in_buckets(start_run, tmp_path: Path):
+def test_tall_and_wide_pictures_train_in_buckets(trained, tmp_path: Path):
     for name, size in (("tall", (64, 128)), ("wide", (128, 64))):
         Image.new("RGB", size, "red").save(tmp_path / "img" / "2_shapes" / f"{name}.png")
-    history = ended(start_run(train_batch_size=4, max_resolution="96,96", min_bucket_reso=64, bucket_reso_steps=32,
+    history = trained(train_batch_size=4, max_resolution="96,96", min_bucket_reso=64, bucket_reso_steps=32,
                               bucket_no_upscale=False, flip_aug=True, shuffle_caption=True,
-                              text_encoder_lr=0))  # fmt: skip
+                              text_encoder_lr=0)  # fmt: skip
     assert history.last.how == "done"
     told = metadata_of(tmp_path / "out" / "shapes.safetensors")
     buckets = json.loads(told["ss_bucket_info"])["buckets"]
@@ -270,8 +266,8 @@ def test_tall_and_wide_pictures_train_in_buckets(start_run, tmp_path: Path):
     assert told["ss_num_batches_per_epoch"] == "5"  # 10 squares are 3 batches of 4 at most, each other shape 1
 
 
-def test_a_seed_of_0_draws_one_and_tells_it(start_run):
-    seeds = {ended(start_run(output_name=name, seed=0, max_train_steps=1)).planned.seed for name in ("a", "b")}
+def test_a_seed_of_0_draws_one_and_tells_it(trained):
+    seeds = {trained(output_name=name, seed=0, max_train_steps=1).planned.seed for name in ("a", "b")}
     assert len(seeds) == 2
     assert 0 not in seeds
 
@@ -300,14 +296,13 @@ PARTS: dict[str, set[str]] = {
 
 
 @pytest.mark.parametrize("family", SETTINGS)
-def test_every_family_learns_draws_and_is_saved(start_run, tmp_path: Path, family: str):
+def test_every_family_learns_draws_and_is_saved(trained, tmp_path: Path, family: str):
     """Five steps of a LoRA, from a small model of random weights."""
     pipeline(family).save_pretrained(tmp_path / "model")
     switches = SETTINGS[family]
-    run = start_run(pretrained_model_name_or_path=str(tmp_path / "model"), max_train_steps=5, **switches,
-                    sample_every_n_steps=5, sample_prompts="a red circle --s 2", save_precision="float")  # fmt: skip
-    history = ended(run)
-    assert history.last.how == "done", run.log_tail()
+    history = trained(pretrained_model_name_or_path=str(tmp_path / "model"), max_train_steps=5, **switches,
+                      sample_every_n_steps=5, sample_prompts="a red circle --s 2", save_precision="float")  # fmt: skip
+    assert history.last.how == "done", history.problem
     assert len(history.steps) == 5
     assert all(math.isfinite(step.loss) for step in history.steps)
     assert len(history.samples) == 1
