@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ from typing import Any
 import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from engine.runs import process
+from engine.runs.folder import all_runs
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "tests" / "screenshots"
@@ -33,22 +39,25 @@ FLAGS = [
 class Server:
     """The page's own process, to be stopped and started like a user's."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, runs: Path) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = int(probe.getsockname()[1])
-        self._arguments = arguments
+        self._environment = os.environ | {"DARKROOM_RUNS": str(runs)}
         self.url = f"http://127.0.0.1:{self._port}/"
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "app.py", "--headless", "--server_port", str(self._port), *self._arguments]
-        self.process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        command = [sys.executable, "app.py", "--headless", "--server_port", str(self._port)]
+        self.process = psutil.Popen(
+            command, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         line = ""
         while "Running on local URL" not in line:
             line = self.process.stdout.readline()
             assert line, "the page did not start"
         assert self.url.rstrip("/") in line
+        threading.Thread(target=deque, args=(self.process.stdout, 0), daemon=True).start()  # a full pipe would stop it
         urllib.request.urlopen(self.url, timeout=30).close()
 
     def stop(self) -> None:
@@ -56,14 +65,35 @@ class Server:
         self.process.wait(30)
 
 
-@pytest.fixture
-def server(runs: Path) -> Iterator[Server]:
-    server = Server()
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the server has beside its runs: as empty at the beginning of each test as on the first day."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of this test's runs, and no others; for all tests the same, since one server looks at it."""
+    for entry in home.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    (home / "runs").mkdir()
+    monkeypatch.setenv("DARKROOM_RUNS", str(home / "runs"))
+    return home / "runs"
+
+
+@pytest.fixture(scope="session")
+def lasting_server(home: Path) -> Iterator[Server]:
+    """Started for the first test that asks; what it keeps, it keeps in its home."""
+    server = Server(home / "runs")
     yield server
     server.stop()
-    from engine.runs import process
-    from engine.runs.folder import all_runs
 
+
+@pytest.fixture
+def server(runs: Path, lasting_server: Server) -> Iterator[Server]:
+    if lasting_server.process.poll() is not None:
+        lasting_server.start()
+    yield lasting_server
     for run in all_runs():
         process.kill(run)
 

@@ -46,8 +46,8 @@ def test_on_a_phone_start_is_in_reach_and_nothing_is_cut_off(open_page):
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_folder_is_chosen_from_the_disk(open_page, tmp_path: Path, runs: Path):
-    draw_pictures(tmp_path / "img" / "2_shapes", 3)
+def test_a_folder_is_chosen_from_the_disk(open_page, runs: Path):
+    draw_pictures(runs.parent / "img" / "2_shapes", 3)
     page = open_page()
     page.tab("Folders")
     picker = page.page.locator("dialog.picker")

@@ -60,9 +60,9 @@ def assert_same_bits(folder: Path, name: str, other: str) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 50_000])
-def test_of_the_results(start_run, disk: Path, left: int):
+def test_of_the_results(start_run, trained, disk: Path, left: int):
     out = disk / "out"
-    ended(start_run(output_name="alone", output_dir=str(out), **LONG))
+    trained(output_name="alone", output_dir=str(out), **LONG)
     before, filler = set(out.iterdir()), fill(disk, left)
     run = start_run(output_name="cat", output_dir=str(out), **LONG)
     history = ended(run)
@@ -80,8 +80,8 @@ def test_of_the_results(start_run, disk: Path, left: int):
     assert_same_bits(out, "cat", "alone")
 
 
-def test_of_the_runs(start_run, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    ended(start_run(output_name="alone", **LONG))
+def test_of_the_runs(start_run, trained, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    trained(output_name="alone", **LONG)
     monkeypatch.setenv("DARKROOM_RUNS", str(disk / "runs"))
     run = start_run(output_name="cat", **LONG)
     history, until = History(run), time.monotonic() + 300

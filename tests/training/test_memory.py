@@ -10,9 +10,6 @@ import torch
 from safetensors.torch import load_file
 
 from engine.models.parts import Parts
-from engine.runs import process
-from engine.runs.folder import RunFolder
-from engine.runs.history import History
 from engine.settings.memory import Memory
 from engine.settings.training import TrainingSettings
 from engine.training.hardware import learned_dtype
@@ -20,21 +17,15 @@ from engine.training.placement import Placement
 from tests.models.small import pipeline
 
 
-def ended(run: RunFolder) -> History:
-    assert process.wait(run, 300), run.log_tail()
-    history = History(run).update()
-    assert history.last.how == "done", run.log_tail()
-    return history
-
-
-def test_a_flux_lora_learns_with_everything_that_saves_memory(start_run, tmp_path: Path):
+def test_a_flux_lora_learns_with_everything_that_saves_memory(trained, tmp_path: Path):
     pipeline("flux").save_pretrained(tmp_path / "model")
-    history = ended(start_run(
+    history = trained(
         pretrained_model_name_or_path=str(tmp_path / "model"), flux1_checkbox=True, t5xxl_max_token_length=64,
         base_weights="nf4", blocks_to_swap=3, gradient_checkpointing=True, cpu_offload_checkpointing=True,
         mixed_precision="bf16", full_bf16=True, optimizer="AdamW8bit", text_encoder_lr=0, max_train_steps=6,
         save_precision="bf16", sample_prompts="a red circle --s 2", sample_every_n_steps=3,
-    ))  # fmt: skip
+    )  # fmt: skip
+    assert history.last.how == "done", history.problem
     weights = load_file(tmp_path / "out" / "shapes.safetensors")
     assert any(t.abs().max() > 0 for name, t in weights.items() if name.endswith("lora_up.weight"))
     assert {t.dtype for t in weights.values()} == {torch.bfloat16}
@@ -42,10 +33,11 @@ def test_a_flux_lora_learns_with_everything_that_saves_memory(start_run, tmp_pat
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_whole_model_learns_in_bf16_throughout(start_run, tmp_path: Path, fused: bool):
-    ended(start_run("finetune", mixed_precision="bf16", full_bf16=True, fused_backward_pass=fused, max_train_steps=3,
-                    learning_rate=1e-2, optimizer="Adafactor", optimizer_args="relative_step=False",
-                    gradient_checkpointing=True))  # fmt: skip
+def test_a_whole_model_learns_in_bf16_throughout(trained, tmp_path: Path, fused: bool):
+    history = trained("finetune", mixed_precision="bf16", full_bf16=True, fused_backward_pass=fused, max_train_steps=3,
+                      learning_rate=1e-2, optimizer="Adafactor", optimizer_args="relative_step=False",
+                      gradient_checkpointing=True)  # fmt: skip
+    assert history.last.how == "done", history.problem
 
 
 @pytest.mark.shows("full_fp16", "full_bf16")

@@ -15,9 +15,7 @@ from engine.failure import Failure
 from engine.models.conditioning import Reading
 from engine.models.sd import StableDiffusion
 from engine.networks.kohya_format import save_lora
-from engine.runs import process
 from engine.runs.folder import RunFolder
-from engine.runs.history import History
 from engine.settings.from_metadata import from_metadata
 from engine.settings.saving import Saving
 from engine.settings.training import TrainingSettings
@@ -33,11 +31,6 @@ def method_of(settings: TrainingSettings, steps: int = 10, **changes: Any) -> Lo
     family = StableDiffusion()
     changed = settings.with_values(changes)
     return LoraMethod(family, family.load(changed, torch.float32), changed, total_steps=steps, dtype=torch.float32)
-
-
-def ended(run: RunFolder) -> History:
-    assert process.wait(run, 300), run.log_tail()
-    return History(run).update()
 
 
 @pytest.mark.shows("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
@@ -109,11 +102,11 @@ def test_rank_and_alpha_come_from_the_file_to_begin_from(settings: TrainingSetti
 
 
 @pytest.mark.shows("max_grad_norm")
-def test_long_gradients_are_shortened(start_run, tmp_path: Path):
+def test_long_gradients_are_shortened(trained, tmp_path: Path):
     """One step of plain descent at rate 1 moves the weights as far as the gradient is long."""
-    ended(start_run(max_train_steps=1, max_grad_norm=1e-4, unet_lr=1, text_encoder_lr=1, lr_scheduler="constant",
-                    optimizer="SGDNesterov", optimizer_args="momentum=0 nesterov=False",
-                    save_precision="float"))  # fmt: skip
+    trained(max_train_steps=1, max_grad_norm=1e-4, unet_lr=1, text_encoder_lr=1, lr_scheduler="constant",
+            optimizer="SGDNesterov", optimizer_args="momentum=0 nesterov=False",
+            save_precision="float")  # fmt: skip
     weights = load_file(tmp_path / "out" / "shapes.safetensors")
     moved = torch.cat([tensor.flatten() for name, tensor in weights.items() if name.endswith("lora_up.weight")])
     assert moved.norm().item() == pytest.approx(1e-4, rel=1e-3)
@@ -140,10 +133,9 @@ def test_samples_are_drawn_with_the_sampler_that_is_chosen(settings: TrainingSet
 
 @pytest.mark.shows("save_last_n_epochs", "save_last_n_epochs_state", "save_state", "sample_every_n_epochs",
                    "save_model_as")  # fmt: skip
-def test_only_the_last_epochs_are_kept(start_run, tmp_path: Path):
-    run = start_run(epoch=5, train_batch_size=5, save_last_n_epochs=2, save_last_n_epochs_state=1, save_state=True,
-                    sample_every_n_epochs=2, sample_prompts="a red circle --s 2", save_model_as="ckpt")  # fmt: skip
-    history = ended(run)
+def test_only_the_last_epochs_are_kept(trained, tmp_path: Path):
+    history = trained(epoch=5, train_batch_size=5, save_last_n_epochs=2, save_last_n_epochs_state=1, save_state=True,
+                      sample_every_n_epochs=2, sample_prompts="a red circle --s 2", save_model_as="ckpt")  # fmt: skip
     assert {file.name for file in (tmp_path / "out").iterdir()} - {"sample"} == {
         "shapes-000003.ckpt",
         "shapes-000004.ckpt",
@@ -172,12 +164,12 @@ def test_which_files_fall_out_as_sd_scripts_counts():
 
 
 @pytest.mark.shows("metadata_title", "metadata_author", "metadata_description", "metadata_license", "metadata_tags")
-def test_the_file_says_what_its_maker_wants_it_to_say(start_run, tmp_path: Path):
+def test_the_file_says_what_its_maker_wants_it_to_say(trained, tmp_path: Path):
     given = {key: f"my {key}" for key in ("title", "author", "description", "license", "tags")}
     told = {"network_alpha": 2, "noise_offset": 0.1, "min_snr_gamma": 5, "optimizer_args": "weight_decay=0.2",
             "lr_scheduler": "linear", "lr_warmup": 0, "clip_skip": 2, "rank_dropout": 0.1,
             "scale_weight_norms": 2}  # fmt: skip
-    ended(start_run(max_train_steps=1, **told, **{f"metadata_{key}": text for key, text in given.items()}))
+    trained(max_train_steps=1, **told, **{f"metadata_{key}": text for key, text in given.items()})
     header = (tmp_path / "out" / "shapes.safetensors").read_bytes()
     length = int.from_bytes(header[:8], "little")
     written = json.loads(header[8 : 8 + length])["__metadata__"]

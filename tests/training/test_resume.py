@@ -77,8 +77,10 @@ LONG = {
 
 @pytest.mark.shows("cache_latents")
 @pytest.mark.parametrize("optimizer", ["AdamW", "AdamW8bit"])
-def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_bits(start_run, tmp_path: Path, optimizer: str):
-    left_alone = ended(start_run(output_name="whole", optimizer=optimizer, **LONG))
+def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_bits(
+    start_run, trained, tmp_path: Path, optimizer: str
+):
+    left_alone = trained(output_name="whole", optimizer=optimizer, **LONG)
     run = start_run(output_name="broken", optimizer=optimizer, save_state=True, **LONG)
     wait_for_step(run, 7)
     process.stop(run)
@@ -107,30 +109,30 @@ def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_bits(start_r
 
 
 @pytest.mark.shows("sample_every_n_steps", "sample_at_first", "sample_prompts")
-def test_samples_and_saves_on_the_way_change_nothing(start_run, tmp_path: Path):
-    ended(start_run(output_name="plain", save_precision="float", epoch=1))
-    run = start_run(output_name="busy", save_precision="float", epoch=1, save_every_n_steps=3, save_state=True,
-                    sample_every_n_steps=2, sample_at_first=True, sample_prompts="a red circle --s 2")  # fmt: skip
-    history = ended(run)
+def test_samples_and_saves_on_the_way_change_nothing(trained, tmp_path: Path):
+    trained(output_name="plain", save_precision="float", epoch=1)
+    history = trained(output_name="busy", save_precision="float", epoch=1, save_every_n_steps=3,
+                      save_state=True, sample_every_n_steps=2, sample_at_first=True,
+                      sample_prompts="a red circle --s 2")  # fmt: skip
     assert [sample.step for sample in history.samples] == [0, 2, 4, 6, 8, 10]
     assert_same_bits(weights(tmp_path, "busy"), weights(tmp_path, "plain"))
 
 
 @pytest.mark.shows("resume", "save_state_on_train_end")
-def test_another_run_goes_on_from_a_saved_state(start_run, tmp_path: Path):
-    ended(start_run(output_name="whole", max_train_steps=12, lr_scheduler="constant", save_precision="float"))
-    ended(start_run(output_name="first", max_train_steps=6, lr_scheduler="constant", save_state_on_train_end=True))
+def test_another_run_goes_on_from_a_saved_state(trained, tmp_path: Path):
+    trained(output_name="whole", max_train_steps=12, lr_scheduler="constant", save_precision="float")
+    trained(output_name="first", max_train_steps=6, lr_scheduler="constant", save_state_on_train_end=True)
     state = tmp_path / "out" / "first-state"
     assert load_state(state)[2] == Progress(6, 6, 7, load_state(state)[2].smoothed_loss)
-    second = start_run(output_name="second", max_train_steps=12, lr_scheduler="constant", resume=str(state),
-                       save_precision="float")  # fmt: skip
-    assert [s.step for s in ended(second).steps] == [7, 8, 9, 10, 11, 12]
+    second = trained(output_name="second", max_train_steps=12, lr_scheduler="constant", resume=str(state),
+                     save_precision="float")  # fmt: skip
+    assert [s.step for s in second.steps] == [7, 8, 9, 10, 11, 12]
     assert_same_bits(weights(tmp_path, "second"), weights(tmp_path, "whole"))
 
 
-def test_a_finished_state_has_nothing_left_to_do(start_run, tmp_path: Path):
-    ended(start_run(output_name="first", max_train_steps=4, save_state_on_train_end=True))
-    again = ended(start_run(output_name="second", max_train_steps=4, resume=str(tmp_path / "out" / "first-state")))
+def test_a_finished_state_has_nothing_left_to_do(trained, tmp_path: Path):
+    trained(output_name="first", max_train_steps=4, save_state_on_train_end=True)
+    again = trained(output_name="second", max_train_steps=4, resume=str(tmp_path / "out" / "first-state"))
     assert again.last.how == "failed"
     assert "has 4 steps behind it" in again.problem.what
     assert again.problem.option == "resume"
@@ -170,10 +172,9 @@ def test_the_command_line_resumes_too(start_run, tmp_path: Path, capfd: pytest.C
     assert (tmp_path / "out" / "shapes.safetensors").exists()
 
 
-def test_what_must_not_be_resumed_is_refused(start_run, tmp_path: Path):
+def test_what_must_not_be_resumed_is_refused(start_run, trained, tmp_path: Path):
     """Each would overwrite what somebody has, or start over at step 0 unasked."""
-    done = start_run(max_train_steps=2)
-    ended(done)
+    done = trained(max_train_steps=2).run
     with pytest.raises(begin.CannotResume, match="is finished"):
         begin.resume(done)
 
@@ -271,10 +272,10 @@ def test_no_file_of_a_run_holds_a_secret(settings: TrainingSettings):
     assert not [file for file in written if b"S3CRET" in file.read_bytes()]
 
 
-def test_a_state_of_another_network_is_refused_in_words(start_run, tmp_path: Path):
-    ended(start_run(output_name="first", max_train_steps=2, save_state_on_train_end=True))
+def test_a_state_of_another_network_is_refused_in_words(trained, tmp_path: Path):
+    trained(output_name="first", max_train_steps=2, save_state_on_train_end=True)
     state = str(tmp_path / "out" / "first-state")
-    again = ended(start_run(output_name="second", max_train_steps=4, resume=state, network_dim=2))
+    again = trained(output_name="second", max_train_steps=4, resume=state, network_dim=2)
     assert again.problem.option == "resume"
     assert "of another network" in again.problem.what
 

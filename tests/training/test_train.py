@@ -169,10 +169,10 @@ def test_the_first_loss_is_the_mean_of_what_the_base_models_answers_cost(trained
 
 
 @pytest.mark.shows("num_processes")
-def test_two_processes_learn_what_one_learns_with_twice_the_accumulation(start_run, tmp_path: Path):
-    alone = ended(start_run(output_name="alone", gradient_accumulation_steps=2, max_train_steps=4,
-                            save_precision="float", sample_every_n_steps=2, sample_prompts="a bar --s 2",
-                            validation_split=0.6))  # fmt: skip
+def test_two_processes_learn_what_one_learns_with_twice_the_accumulation(start_run, trained, tmp_path: Path):
+    alone = trained(output_name="alone", gradient_accumulation_steps=2, max_train_steps=4,
+                    save_precision="float", sample_every_n_steps=2, sample_prompts="a bar --s 2",
+                    validation_split=0.6)  # fmt: skip
     beside = ended(start_run(output_name="beside", num_processes=2, max_train_steps=4, save_precision="float",
                              sample_every_n_steps=2, sample_prompts="a bar --s 2", validation_split=0.6))  # fmt: skip
     assert beside.last.how == "done"
@@ -185,10 +185,10 @@ def test_two_processes_learn_what_one_learns_with_twice_the_accumulation(start_r
         torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5)
 
 
-def test_two_processes_without_a_seed_draw_one_together(start_run):
+def test_two_processes_without_a_seed_draw_one_together(start_run, trained):
     beside = ended(start_run(output_name="beside", num_processes=2, max_train_steps=2, seed=0))
-    alone = ended(start_run(output_name="alone", gradient_accumulation_steps=2, max_train_steps=2,
-                            seed=beside.planned.seed))  # fmt: skip
+    alone = trained(output_name="alone", gradient_accumulation_steps=2, max_train_steps=2,
+                    seed=beside.planned.seed)  # fmt: skip
     assert [s.loss for s in beside.steps] == pytest.approx([s.loss for s in alone.steps], rel=1e-5)
 
 
@@ -204,7 +204,7 @@ def test_two_processes_stop_together(start_run):
 def test_training_that_breaks_down_says_so(trained, tmp_path: Path):
     """A negative weight decay multiplies the weights by a thousand at every step, until they are no numbers."""
     history = trained(epoch=20, save_every_n_epochs=0, save_every_n_steps=1, lr_scheduler="constant",
-                    optimizer="Lion", optimizer_args="weight_decay=-1e6", save_precision="float")  # fmt: skip
+                      optimizer="Lion", optimizer_args="weight_decay=-1e6", save_precision="float")  # fmt: skip
     assert history.last.how == "failed"
     kept = [Path(checkpoint.file) for checkpoint in history.checkpoints]
     kept.append(history.run.state_folder / "weights.safetensors")
@@ -257,8 +257,8 @@ def test_tall_and_wide_pictures_train_in_buckets(trained, tmp_path: Path):
     for name, size in (("tall", (64, 128)), ("wide", (128, 64))):
         Image.new("RGB", size, "red").save(tmp_path / "img" / "2_shapes" / f"{name}.png")
     history = trained(train_batch_size=4, max_resolution="96,96", min_bucket_reso=64, bucket_reso_steps=32,
-                              bucket_no_upscale=False, flip_aug=True, shuffle_caption=True,
-                              text_encoder_lr=0)  # fmt: skip
+                      bucket_no_upscale=False, flip_aug=True, shuffle_caption=True,
+                      text_encoder_lr=0)  # fmt: skip
     assert history.last.how == "done"
     told = metadata_of(tmp_path / "out" / "shapes.safetensors")
     buckets = json.loads(told["ss_bucket_info"])["buckets"]

@@ -8,22 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.runs import process
 from engine.runs.events import EventReader, Stage
-from engine.runs.folder import RunFolder
 from engine.runs.history import History
-
-
-def ended(run: RunFolder) -> History:
-    assert process.wait(run, 300), run.log_tail()
-    return History(run).update()
 
 
 def stages(history: History) -> set[str]:
     return {event.name for event in EventReader(history.run.events_file).read() if isinstance(event, Stage)}
 
 
-def test_a_second_run_begins_with_the_files_of_the_first(start_run, tmp_path: Path):
+def test_a_second_run_begins_with_the_files_of_the_first(trained, tmp_path: Path):
     """And pictures that cannot be read are left out and named, also one whose file seems whole."""
     folder = tmp_path / "img" / "2_shapes"
     (folder / "cut.png").write_bytes((folder / "00.png").read_bytes()[:-60])
@@ -31,10 +24,10 @@ def test_a_second_run_begins_with_the_files_of_the_first(start_run, tmp_path: Pa
     middle = len(sound) // 2
     (folder / "garbled.png").write_bytes(sound[:middle] + b"garbled" * 9 + sound[middle + 63 :])
     Image.new("RGB", (64, 64)).save(folder / "jpeg.png", format="JPEG")
-    first = ended(start_run(output_name="first", cache_latents_to_disk=True, max_train_steps=2))
+    first = trained(output_name="first", cache_latents_to_disk=True, max_train_steps=2)
     for broken in ("cut", "garbled"):
         (folder / f"{broken}.png").unlink()
-    second = ended(start_run(output_name="second", cache_latents_to_disk=True, max_train_steps=2))
+    second = trained(output_name="second", cache_latents_to_disk=True, max_train_steps=2)
     assert len(list(folder.glob("*_sd.npz"))) == 6
     assert "caching" in stages(first)
     assert "caching" not in stages(second)
@@ -48,11 +41,11 @@ def test_a_second_run_begins_with_the_files_of_the_first(start_run, tmp_path: Pa
     assert all(0 <= step.waiting <= 1 for step in second.steps if step.waiting is not None)
 
 
-def test_the_loss_counts_what_the_mask_leaves(start_run, tmp_path: Path):
+def test_the_loss_counts_what_the_mask_leaves(trained, tmp_path: Path):
     for picture in (tmp_path / "img" / "2_shapes").glob("*.png"):
         image = Image.open(picture).convert("RGBA")
         image.putalpha(0)
         image.save(picture)
-    history = ended(start_run(masked_loss=True, max_train_steps=2))
+    history = trained(masked_loss=True, max_train_steps=2)
     assert [step.loss for step in history.steps] == pytest.approx([0, 0])
     assert np.isfinite([step.smoothed_loss for step in history.steps]).all()

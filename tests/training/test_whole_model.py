@@ -22,7 +22,6 @@ from engine.models import flux, recognise, refiner, sd, sd3, sdxl
 from engine.models.conditioning import Reading
 from engine.models.diffusers_folder import save_folder
 from engine.models.families import family_of
-from engine.runs import process
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from engine.settings.training import TrainingSettings
@@ -36,24 +35,18 @@ from tests.models.small import REFINERS_LABELS, SETTINGS, pipeline
 SWITCHES: dict[str, dict[str, Any]] = {"sd1": {}, **SETTINGS}
 
 
-def ended(run: RunFolder) -> History:
-    assert process.wait(run, 300), run.log_tail()
-    return History(run).update()
-
-
 @pytest.mark.parametrize("family", SWITCHES)
 def test_a_whole_model_is_trained_saved_and_loaded_again(
-    start_run, tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+    trained, tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
 ):
     folder = MODEL_FOLDER if family == "sd1" else tmp_path / "model"
     if family != "sd1":
         made = pipeline(family)
         made.save_pretrained(folder)
-    run = start_run("dreambooth", pretrained_model_name_or_path=str(folder), max_train_steps=5, learning_rate=1e-4,
-                    learning_rate_te=1e-4, learning_rate_te1=1e-4, learning_rate_te2=1e-4, save_precision="float",
-                    **SWITCHES[family])  # fmt: skip
-    history = ended(run)
-    assert history.last.how == "done", run.log_tail()
+    history = trained("dreambooth", pretrained_model_name_or_path=str(folder), max_train_steps=5, learning_rate=1e-4,
+                      learning_rate_te=1e-4, learning_rate_te1=1e-4, learning_rate_te2=1e-4, save_precision="float",
+                      **SWITCHES[family])  # fmt: skip
+    assert history.last.how == "done", history.problem
     file = tmp_path / "out" / "shapes.safetensors"
     with safe_open(file, "pt") as opened:
         metadata = opened.metadata()
@@ -71,10 +64,10 @@ def test_a_whole_model_is_trained_saved_and_loaded_again(
     monkeypatch.setattr(recognise, "REFINERS_LABELS", REFINERS_LABELS)
     _tokenizers_beside(file, folder)
     trained_family, parts = loaded(file, **options, **SWITCHES[family])
-    trained = answer(trained_family, parts)
+    after = answer(trained_family, parts)
     before = answer(*loaded(folder, **SWITCHES[family]))
-    assert torch.isfinite(trained).all()
-    assert not torch.allclose(trained, before, atol=1e-4)
+    assert torch.isfinite(after).all()
+    assert not torch.allclose(after, before, atol=1e-4)
     weights = load_file(file)
     assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float32}
     (tmp_path / "for diffusers").mkdir()
@@ -132,8 +125,8 @@ def changed_parts(settings: TrainingSettings, tmp_path: Path, **changes: Any) ->
 
 
 @pytest.mark.shows("learning_rate_te")
-def test_a_text_encoder_at_rate_0_stays_as_it_is(start_run, settings: TrainingSettings, tmp_path: Path):
-    ended(start_run("dreambooth", max_train_steps=2, learning_rate_te=0, save_precision="float"))
+def test_a_text_encoder_at_rate_0_stays_as_it_is(trained, settings: TrainingSettings, tmp_path: Path):
+    trained("dreambooth", max_train_steps=2, learning_rate_te=0, save_precision="float")
     assert changed_parts(settings, tmp_path) == {"model"}
 
 
@@ -161,10 +154,10 @@ def test_rates_are_those_of_the_parts_that_the_family_trains():
     assert rates(learning_rate=0, flux1_checkbox=True) == (0,)
 
 
-def test_what_is_trained_begins_from_all_digits_of_the_files(start_run, tmp_path: Path):
+def test_what_is_trained_begins_from_all_digits_of_the_files(trained, tmp_path: Path):
     """With mixed precision too: at a rate that moves nothing, what is saved is what was loaded."""
-    ended(start_run("dreambooth", max_train_steps=1, learning_rate=1e-30, learning_rate_te=0, save_precision="float",
-                    mixed_precision="bf16", optimizer="SGDNesterov", optimizer_args="weight_decay=0"))  # fmt: skip
+    trained("dreambooth", max_train_steps=1, learning_rate=1e-30, learning_rate_te=0, save_precision="float",
+            mixed_precision="bf16", optimizer="SGDNesterov", optimizer_args="weight_decay=0")  # fmt: skip
     weights = load_file(tmp_path / "out" / "shapes.safetensors")
     family, parts = loaded()
     before = family.to_original(parts)
@@ -184,12 +177,12 @@ def test_another_method_brings_its_usual_rate_but_leaves_one_that_was_chosen():
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_whole_model_goes_on_from_a_saved_state_to_the_same_bits(start_run, tmp_path: Path, fused: bool):
+def test_a_whole_model_goes_on_from_a_saved_state_to_the_same_bits(trained, tmp_path: Path, fused: bool):
     told = {"lr_scheduler": "constant", "save_precision": "float", "optimizer": "AdamW", "fused_backward_pass": fused}
-    ended(start_run("dreambooth", output_name="whole", max_train_steps=6, **told))
-    ended(start_run("dreambooth", output_name="first", max_train_steps=3, save_state_on_train_end=True, **told))
+    trained("dreambooth", output_name="whole", max_train_steps=6, **told)
+    trained("dreambooth", output_name="first", max_train_steps=3, save_state_on_train_end=True, **told)
     state = tmp_path / "out" / "first-state"
-    ended(start_run("dreambooth", output_name="second", max_train_steps=6, resume=str(state), **told))
+    trained("dreambooth", output_name="second", max_train_steps=6, resume=str(state), **told)
     whole, first, second = (
         load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("whole", "first", "second")
     )
