@@ -29,6 +29,16 @@ hypothesis.settings.register_profile("steady", derandomize=True, max_examples=25
 hypothesis.settings.register_profile("explore", max_examples=1000, print_blob=True, **STEADY)
 hypothesis.settings.load_profile("steady")
 
+SLOW = ("demo", "browser", "benchmarks", "reliability", "training")
+"""Folders whose files take the longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several workers none shall end with a long file alone, so those begin; tests/run.sh keeps the order."""
+    folder = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
+    items.sort(key=lambda item: SLOW.index(folder[item]) if folder[item] in SLOW else len(SLOW))
+
+
 gc.disable()
 
 

@@ -26,5 +26,5 @@ if [ $# -eq 0 ]; then
     python -m mypy
     python -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 fi
-[ $# -ne 0 ] || set -- -n 2 --dist loadfile --durations=40 # each has models and a browser of its own: a core and 4 GiB
+[ $# -ne 0 ] || set -- -n 2 --dist loadfile --no-loadscope-reorder --durations=40 # each has models and a browser of its own: a core and 4 GiB
 exec python -m pytest "$@"
