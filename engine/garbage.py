@@ -12,9 +12,9 @@ from contextlib import contextmanager
 def kept_for_good() -> Iterator[None]:
     """For importing large libraries: what is made within stays until the process ends.
 
-    torch, diffusers, transformers and peft are 800,000 objects. Looked through again and again while they come, with
-    each full collection later and once more at the end, they cost a third of an engine's start.  Within another such
-    block, or where all has been imported before, nothing is kept.
+    torch, diffusers, transformers and peft are 900,000 objects. To look through them again and again while they come,
+    and once more at the end, is a third of the work of importing them.  Within another such block, or where all has
+    been imported before, nothing is kept.
     """
     if not gc.isenabled():
         yield

@@ -131,9 +131,11 @@ def test_on_a_cpu_all_parts_share_the_memory_and_are_loaded_wide():
     assert cpu.program > 100 * 2**20
 
 
-def test_ways_down_save_what_they_say():
-    values = {"pretrained_model_name_or_path": str(MODEL_FOLDER), "max_resolution": "256,256", "train_batch_size": 16,
-              "optimizer": "AdamW", "mixed_precision": "bf16", "network_dim": 128}  # fmt: skip
+def test_ways_down_save_what_they_say(tmp_path: Path):
+    pipeline("sd2").save_pretrained(tmp_path / "model")
+    values = {"pretrained_model_name_or_path": str(tmp_path / "model"), "max_resolution": "1024,1024",
+              "train_batch_size": 16, "optimizer": "AdamW", "mixed_precision": "bf16", "network_dim": 128,
+              **SETTINGS["sd2"]}  # fmt: skip
     settings = TrainingSettings().with_values(values)
     now = estimate(settings, "cuda")
     ways = {way.words: way for way in ways_down(settings, now, "cuda")}
