@@ -87,7 +87,7 @@ def test_of_the_runs(start_run, trained, disk: Path, tmp_path: Path, monkeypatch
     history, until = History(run), time.monotonic() + 300
     while history.update().state_step is None:
         assert time.monotonic() < until, run.log_tail()
-        time.sleep(0.01)
+        time.sleep(0.05)
     filler = fill(disk)
     history = ended(run)
     assert history.status == "failed", run.log_tail()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,7 @@ def test_two_processes_stop_together(start_run):
     history = History(run)
     while history.update().done_steps < 2:
         assert run.is_alive(), run.log_tail()
+        time.sleep(0.05)
     process.stop(run)
     assert ended(run).last.how == "stopped"
 
