@@ -20,7 +20,8 @@ FOR_PROGRAMS = ("api_info", "api_info_as_input", "api_info_as_output", "example_
 """What Gradio tells of each component to programs that use a page as an interface, of which this one has none."""
 
 
-MASTHEAD = """<header class="masthead"><b>Darkroom</b><span>train diffusion models, and watch them learn</span>
+MASTHEAD = f"""<header class="masthead"><b>Darkroom</b><span>train diffusion models, and watch them learn</span>
+{search.BOX}
 <select id="theme" aria-label="Theme"><option value="">As the system</option><option value="light">Light</option>
 <option value="dark">Dark</option></select></header>"""
 
@@ -50,7 +51,7 @@ class Page(gr.Blocks):
 def build(start_file: Path | None = None, notice: str = "") -> gr.Blocks:
     """The whole page.  start_file: settings that the form begins with.  notice: what everyone shall see of it."""
     with Page(title="Darkroom", analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(MASTHEAD)
+        gr.HTML(MASTHEAD, elem_id="masthead")
         if notice:
             gr.HTML(f'<p class="notice" role="note">{escape(notice)}</p>', elem_id="notice", padding=False)
         picker.draw()

@@ -13,9 +13,9 @@ from ui.dataset_tab import DATASET
 from ui.form import METHOD, has_field
 from ui.form_view import METHODS, way_to
 
-BOX = """<div class="search" role="search"><label for="option-search">Find an option</label>
-<input id="option-search" type="search" placeholder="name, kohya_ss key, words" autocomplete="off"
- role="combobox" aria-expanded="false" aria-controls="option-hits">
+BOX = """<div class="search" role="search">
+<input id="option-search" type="search" aria-label="Find an option" placeholder="Find an option" autocomplete="off"
+ title="Name, kohya_ss key, or words" role="combobox" aria-expanded="false" aria-controls="option-hits">
 <ul id="option-hits" role="listbox" hidden></ul></div>"""
 
 
@@ -23,7 +23,8 @@ BOX = """<div class="search" role="search"><label for="option-search">Find an op
 def index() -> dict[str, Any]:
     """What the page's script knows: every option by its name, and the tabs and accordions that lead to a section.
 
-    What is said often is said once: a standing is a number in `standings`, a key like the name is left out.
+    What is said often is said once: a standing is a number in `standings`, a key like the name is left out, and a help
+    text stands in the form that has a field for the option.
     """
     options = training_options()
     labels = {item.name: item.short_label for item in options}
@@ -48,7 +49,6 @@ def utilities() -> list[dict[str, Any]]:
                     "form": name,
                     "name": item.name,
                     "label": item.label,
-                    "help": item.help,
                     "also": item.kohya.also,
                     "in": [],
                 },
@@ -75,7 +75,7 @@ def _entry(item: Option, labels: dict[str, str], standings: list[str]) -> dict[s
         "label": item.label,
         "key": item.kohya.key if item.kohya.key != item.name else "",
         "section": item.section,
-        "help": item.help,
+        "help": "" if has_field(item) else item.help,
         "also": item.kohya.also,
         "choices": {choice: item.not_yet.get(choice, "") for choice in item.choices if choice},
     }

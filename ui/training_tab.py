@@ -24,7 +24,7 @@ from engine.settings.paths import usable_path
 from engine.settings.secrets import left_out
 from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
-from ui import about_tab, model_switches, search, utility_tab
+from ui import about_tab, model_switches, utility_tab
 from ui.changed_view import changed_table
 from ui.clicks import clicks_on
 from ui.command_panel import CommandPanel
@@ -147,9 +147,7 @@ class TrainingTab:
         self.methods = gr.HTML(
             methods_html(TrainingSettings().method), elem_id="methods", js_on_load=clicks_on("method"), padding=False
         )
-        with gr.Row(elem_classes="finders"):
-            self.presets.draw_chooser()
-            gr.HTML(search.BOX, min_width=180)
+        self.presets.draw_chooser()
         self.presets.draw_preview()
         self.presets.draw_keeping()
         self._draw_files()

@@ -15,7 +15,7 @@ print(len(config["components"]), len(json.dumps(config, default=str)))
 
 
 def test_the_page_is_small_whatever_it_holds():
-    """With scripts and search index it comes to some 590 KB. Each component costs all others time at each event, so
+    """With scripts and search index it comes to some 570 KB. Each component costs all others time at each event, so
     a form is one; the bounds leave room for a handful of buttons, and of fields at 700 bytes each with their help.
 
     In a process of its own, as a page is: Gradio numbers components through all pages of one.

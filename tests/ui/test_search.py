@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pytest
 
 from engine.jobs import UTILITIES
@@ -10,15 +12,20 @@ from engine.settings.training import training_options
 from engine.settings.values import JobSettings
 from tests.ui.drawn import Drawn
 from ui import search
+from ui.form import has_field
 from ui.form_view import form_html
 
 
 def test_every_option_can_be_found_by_its_names_and_help():
+    """Where it has a field, the help text comes with the form, in the element that the page's script looks for."""
     options = search.index()["options"]
+    drawn = form_html("option", [item for item in training_options() if has_field(item)], in_tabs=True)
     assert list(options) == [item.name for item in training_options()]
     for item in training_options():
         entry = options[item.name]
-        assert (entry["label"], entry["help"], entry.get("key", item.name)) == (item.label, item.help, item.kohya.key)
+        assert (entry["label"], entry.get("key", item.name)) == (item.label, item.kohya.key)
+        help_text = f'<p class="help" id="option-{item.name}-help">{escape(item.help)}</p>'
+        assert help_text in drawn if has_field(item) and item.help else entry.get("help", "") == item.help
         assert tuple(entry.get("also", ())) == item.kohya.also
 
 

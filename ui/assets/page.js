@@ -8,6 +8,19 @@ function readIndex() {
   return index;
 }
 
+// What the fields' help texts say, by the fields' ids: they come with the page once, in what its forms are drawn from.
+let helps = null;
+function helpOf(id) {
+  const texts = /<p class="help" id="(.*?)-help">(.*?)<\/p>/gs;
+  const plain = (html) => Object.assign(document.createElement("textarea"), { innerHTML: html }).value;
+  helps ??= new Map(
+    gradio_config.components
+      .flatMap(({ props }) => [...(props.html_template || "").matchAll(texts)])
+      .map(([, field, html]) => [field, plain(html)]),
+  );
+  return helps.get(id) || "";
+}
+
 const TRAIN = "Train"; // the tab that holds the form
 
 window.darkroom = {
@@ -136,7 +149,7 @@ window.darkroom = {
     for (const [name, { box }] of this.forms.option?.fields || []) {
       const option = this.index.options[name];
       const facts = [`kohya_ss: ${option.key}`, `default: ${option.standard}`, option.range];
-      box.title ||= [option.help, facts.filter(Boolean).join(" · ")].join("\n");
+      box.title ||= [helpOf(box.id), facts.filter(Boolean).join(" · ")].join("\n");
       this.dressReset(box, resets.get(name));
       this.dressProblems(box, this.problems.filter((problem) => problem.option === name));
     }

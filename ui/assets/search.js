@@ -8,7 +8,8 @@
 
   const AFTER = 40; // by how much a utility's option fits less than one of training: it comes after all that have its name
 
-  function entryOf(name, option) {
+  function entryOf(name, given) {
+    const option = { ...given, help: given.help || helpOf(`${given.form || "option"}-${name}`) };
     return {
       name,
       option,
@@ -18,7 +19,8 @@
     };
   }
 
-  const entries = [
+  let entries = null; // made when somebody first searches
+  const allEntries = () => [
     ...Object.entries(darkroom.index.options).map(([name, option]) => entryOf(name, option)),
     ...darkroom.index.utilities.map((option) =>
       entryOf(option.name, { ...option, key: option.name, section: option.in.join(", ") }),
@@ -48,6 +50,7 @@
     const query = plain(text);
     const words = query.split(" ").filter(Boolean);
     if (!words.length) return [];
+    entries ??= allEntries();
     return entries
       .map((entry) => ({ ...entry, fit: fit(entry, query, words), words }))
       .filter((entry) => entry.fit)
