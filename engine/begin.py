@@ -88,11 +88,11 @@ def resume(run: RunFolder) -> None:
 def resumable_settings(run: RunFolder) -> JobSettings:
     """The settings that the run would go on with.  Raises CannotResume where it must not."""
     if run.is_alive():
-        raise CannotResume(f"The run {run.name} is already running.")
+        raise CannotResume(f"The run {run.title} is already running.")
     settings = settings_of(run)
     history = History(run).update()
     if history.status == "done":
-        raise CannotResume(f"The run {run.name} is finished. To train further, start a new run from its settings.")
+        raise CannotResume(f"The run {run.title} is finished. To train further, start a new run from its settings.")
     if isinstance(settings, TrainingSettings):
         problems = _problems_of_training(run, settings, history)
     else:
@@ -107,12 +107,12 @@ def settings_of(run: RunFolder) -> JobSettings:
     try:
         return JOBS[run.job].settings_class().model_validate_json(read_text(run.settings_file))
     except KeyError:
-        raise CannotResume(f"The run {run.name} is a kind of job that this version does not have.") from None
+        raise CannotResume(f"The run {run.title} is a kind of job that this version does not have.") from None
     except SettingsFileError as error:
-        raise CannotResume(f"The settings of {run.name} cannot be read: {error}") from None
+        raise CannotResume(f"The settings of {run.title} cannot be read: {error}") from None
     except ValidationError:  # read leniently, it would go on with other settings than it began with
         raise CannotResume(
-            f"The settings of {run.name} come from another version. To train further, start a new run from them."
+            f"The settings of {run.title} come from another version. To train further, start a new run from them."
         ) from None
 
 
@@ -121,7 +121,7 @@ def _problems_of_training(run: RunFolder, settings: TrainingSettings, history: H
     run_has_state = saved_progress(run.state_folder) is not None
     if history.state_step is not None and not run_has_state:
         raise CannotResume(
-            f"The training state of {run.name} is missing, so it would start over at step 0. Start a new run instead."
+            f"The training state of {run.title} is missing, so it would start over at step 0. Start a new run instead."
         )
     checked = check(settings, Resumed(_written_by(history, settings), has_state=run_has_state))
     rival = _rival(settings, but=run)
@@ -149,7 +149,7 @@ def _rival(settings: TrainingSettings, but: RunFolder | None = None) -> Problem 
             if place_of(folders) == place_of(settings.folders):
                 return Problem(
                     "output_name",
-                    f"The run {run.name}, which is still running, writes files with this name.",
+                    f"The run {run.title}, which is still running, writes files with this name.",
                     "Choose another name, or wait until it has finished.",
                 )
     return None
@@ -166,4 +166,4 @@ def busy_problem() -> Problem | None:
     busy = going_on()
     if busy is None:
         return None
-    return Problem("", f"The run {busy.name} is still running.", "Stop it, or wait until it has finished.")
+    return Problem("", f"The run {busy.title} is still running.", "Stop it, or wait until it has finished.")

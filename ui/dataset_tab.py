@@ -54,6 +54,7 @@ class DatasetTab:
                 scale=4,
             )
             self.show = gr.Button("Show", elem_id="dataset-show", min_width=80)
+            self.train = gr.Button("Train on these pictures", elem_id="dataset-train", min_width=180)
         self.drop = dataset_drop.drop_zone()
         self.said = gr.HTML(elem_id="dataset-said", elem_classes="said")
         with gr.Tabs(elem_id="dataset"):
@@ -67,8 +68,12 @@ class DatasetTab:
                 with gr.Tab(UTILITIES[name].tab.partition("/")[2], id=name) as self._utility_tabs[name]:
                     utility.draw()
 
-    def connect(self, tab: gr.Tab, panel: RunsPanel) -> None:
-        """tab: the one it is drawn in.  panel: where runs are watched."""
+    def connect(self, tab: gr.Tab, panel: RunsPanel, train_on: Callable[..., Any]) -> None:
+        """tab: the one it is drawn in.  panel: where runs are watched.
+
+        train_on: has an event fill the training form with values that a function makes of it and of some components.
+        """
+        train_on(self.train.click, _to_train_on, [self.folder])
         everything = [*self._pictures.outputs, self.overview, self.buckets]
         editor = self._pictures.editor
         source = [self.hand, editor.shown, editor.caption, self.folder, self._form.shown]
@@ -142,6 +147,13 @@ def _whole(folder: str) -> str:
     if why := why_unusable(folder):
         raise Failure(f"The folder {why}.", mend_unusable(folder))
     return str(typed_path(folder).absolute())
+
+
+def _to_train_on(event: gr.EventData, folder: str) -> dict[str, str]:
+    """Raises Failure."""
+    if not folder.strip():
+        raise Failure("No folder is entered here.", "Enter, choose or drop one.")
+    return {"train_data_dir": _whole(folder)}
 
 
 def offered(offer: Callable[[Path, str], dict[str, str]], hand: Hand) -> dict[str, str]:

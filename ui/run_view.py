@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from html import escape
-from pathlib import Path
 
 from engine.begin import resume_step
 from engine.jobs import JOBS
 from engine.runs.folder import RunFolder, Status
 from engine.runs.history import History
 from engine.runs.listing import ENDED, status_of
+from ui import run_care, run_files
 from ui.chart import loss_chart
 from ui.comparison_view import comparison
 from ui.samples_view import gallery
@@ -67,9 +67,10 @@ def overview(history: History | None, status: Status | None = None) -> str:
     return (
         f'<div class="overview status-{status}">'
         f'<div class="headline"><span class="badge" data-status="{status}">{status_word(history.run, status)}</span>'
-        f'<span class="run-name">{escape(history.run.name)}</span><span class="stage">{escape(words)}</span></div>'
+        f'<span class="run-name" title="{escape(history.run.name)}">'
+        f'{escape(history.run.title)}</span><span class="stage">{escape(words)}</span></div>'
         f"{_progress(history)}{_figures(history, status)}{_trouble(history, status)}"
-        f"{_results(history)}{_files(history)}</div>"
+        f"{_results(history)}{run_files.files(history, status)}{run_care.care(history, status)}</div>"
     )
 
 
@@ -93,7 +94,7 @@ def log(history: History | None) -> str:
 def run_choice(run: RunFolder) -> str:
     """How a run is named in the list of runs: with how it ended, for what is said of a living one is soon past."""
     status = status_of(run)
-    return f"{run.name} · {status_word(run, status).lower()}" if status in ENDED else run.name
+    return f"{run.title} · {status_word(run, status).lower()}" if status in ENDED else run.title
 
 
 def status_word(run: RunFolder, status: Status) -> str:
@@ -265,19 +266,6 @@ def likely_cause(log_text: str, smaller: str) -> str:
 
 def _box(what: str, mend: str) -> str:
     return f'<div class="problem-box"><b>{escape(what)}</b> {escape(mend)}</div>'
-
-
-def _files(history: History) -> str:
-    if not history.checkpoints:
-        return ""
-    newest = history.checkpoints[-1]
-    more = f" and {len(history.checkpoints) - 1} more" if len(history.checkpoints) > 1 else ""
-    folder = str(Path(newest.file).parent)
-    copy = f'<button type="button" class="copy" data-copy="{escape(newest.file)}">Copy path</button>'
-    return (
-        f'<div class="files">Saved <b data-file="{escape(newest.file)}">{escape(Path(newest.file).name)}</b>{more} '
-        f"in {escape(folder)} {copy}</div>"
-    )
 
 
 def _duration(seconds: float) -> str:

@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from engine.begin import CannotResume, busy_problem, resume
+from engine.disk import why_not
 from engine.jobs import UTILITIES
 from engine.runs import process
-from engine.runs.folder import RunFolder, all_runs
+from engine.runs.deleting import delete
+from engine.runs.folder import RunFolder, RunIsHeld, all_runs
 from engine.runs.listing import run_named
-from ui import run_view
+from ui import run_care, run_view
 from ui.clicks import clicks_on
 from ui.form import SILENT
 from ui.kept import Kept, written
@@ -51,6 +54,7 @@ class RunsPanel:
 
     def __init__(self, of_utilities: bool = False) -> None:
         self._of_utilities = of_utilities
+        self._blocks: gr.Blocks | None = None
 
     def draw(self) -> None:
         begin = "utility-" if self._of_utilities else ""
@@ -65,7 +69,7 @@ class RunsPanel:
             self.resume = gr.Button("Resume", elem_id=f"{begin}resume", **hidden)
             self.save = gr.Button("Save now", elem_id=f"{begin}save-now", **hidden)
             self.sample = gr.Button("Sample now", elem_id=f"{begin}sample-now", **hidden)
-        self.overview = gr.HTML(self._none, elem_id=f"{begin}overview")
+        self.overview = gr.HTML(self._none, elem_id=f"{begin}overview", js_on_load=run_care.TELLS)
         with gr.Column(elem_classes="run-pictures"):
             self.samples = gr.HTML(elem_id=f"{begin}samples", elem_classes="run-samples", js_on_load=clicks_on("use"))
             self.chart = gr.HTML(elem_id=f"{begin}chart", elem_classes="run-chart")
@@ -82,12 +86,15 @@ class RunsPanel:
         return [self.seen, self.overview, self.chart, self.samples, self.log, *buttons, self.ended, self.pulse]
 
     def connect(self, blocks: gr.Blocks) -> None:
+        self._blocks = blocks
         look = {"fn": self.tick, "inputs": [self.chosen, self.seen], "outputs": self.outputs}
         self.kept.when_loaded(blocks, self.first, [self.chosen]).then(**look, **SILENT)
         self.chosen.change(self.what_is_kept, [self.chosen], [self.kept.text], queue=False, **SILENT)
         self.pulse.look(**look, queue=False, **SILENT)
         self.chosen.focus(self.relisted, None, [self.chosen], **SILENT)
         self.chosen.change(self._look_anew, [self.chosen], self.outputs, **SILENT)
+        self.overview.rename(self._rename, None, [self.chosen], **SILENT).then(**look, **SILENT)
+        self.overview.delete(self._delete, None, [self.chosen], **SILENT)
         for button, request in ((self.stop, "stop"), (self.save, "save"), (self.sample, "sample")):
             button.click(_asking(request), [self.chosen], None, **SILENT).then(**look, **SILENT)
         self.kill.click(_kill, [self.chosen], None, **SILENT).then(**look, **SILENT)
@@ -107,6 +114,7 @@ class RunsPanel:
             look = None
         if look is None:
             return self._nothing(name, seen)
+        self._allow(look.saved)
         before = _seen(seen, len(look.state))
         if look.state == before:
             return [gr.skip()] * 12
@@ -125,6 +133,11 @@ class RunsPanel:
             f"{name} {look.state[1]}" if look.has_ended else gr.skip(),
             LOOK_RARELY if look.has_ended else LOOK_EVERY,
         ]
+
+    def _allow(self, files: list[Path]) -> None:
+        """Let browsers have these files.  Handed to Gradio, they would be copied first, and they may be large."""
+        allowed = self._blocks.allowed_paths if self._blocks else []
+        allowed.extend(str(file) for file in files if str(file) not in allowed)
 
     def _look_anew(self, name: str | None) -> list[Any]:
         return self.tick(name, None) if name else self._nothing(None, "shown")
@@ -169,6 +182,31 @@ class RunsPanel:
         """The runs there are now; the choice is left alone, for it may have changed while this was asked."""
         return gr.update(choices=self.choices())
 
+    def _rename(self, event: gr.EventData) -> Any:
+        if run := _run_of(event):
+            try:
+                run.rename(str(event._data.get("title", "")))
+            except OSError as error:
+                gr.Warning(escape(f"The run was not renamed: {why_not(error)}."))
+        return gr.update(choices=self.choices())
+
+    def _delete(self, event: gr.EventData) -> Any:
+        """Show the newest of those that are left."""
+        if run := _run_of(event):
+            title = run.title
+            try:
+                if others := delete(run):
+                    gr.Warning(
+                        escape(f"{title} was deleted. Other files in {run.path} were kept: {', '.join(others)}.")
+                    )
+                else:
+                    gr.Info(escape(f"{title} was deleted."))
+            except RunIsHeld:
+                gr.Warning(escape(f"The run {title} is still running. Stop it before you delete it."))
+            except OSError as error:
+                gr.Warning(escape(f"The run {title} was not deleted completely: {why_not(error)}."))
+        return gr.update(choices=self.choices(), value=self._newest())
+
     def choices(self) -> list[tuple[str, str]]:
         choices = []
         for run, _ in zip(self._runs(), range(MOST_LISTED), strict=False):
@@ -205,6 +243,12 @@ def _run(name: str | None) -> RunFolder | None:
     if run is None and name:
         gr.Warning(escape(run_view.GONE.format(name)))
     return run
+
+
+def _run_of(event: gr.EventData) -> RunFolder | None:
+    """The run that an event of the page names, which may send anything."""
+    named = event._data.get("run") if isinstance(event._data, dict) else None
+    return _run(named) if isinstance(named, str) else None
 
 
 def _asking(request: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from engine.begin import begin, busy_problem
 from engine.check.check import check
 from engine.check.mend import mended, with_free_name
 from engine.check.problem import Checked, Problem, mendable
-from engine.data.training_set import plan_here
+from engine.data.training_set import learning_from, plan_here
 from engine.demo.demo import write_demo
+from engine.failure import Failure
 from engine.runs.folder import runs_root
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import parse_settings, read_settings, save_kohya
@@ -24,7 +27,7 @@ from engine.settings.paths import usable_path
 from engine.settings.secrets import left_out
 from engine.settings.training import TrainingSettings
 from engine.settings.values import BadValues
-from ui import about_tab, model_switches, utility_tab
+from ui import about_tab, model_switches, run_care, utility_tab
 from ui.changed_view import changed_table
 from ui.clicks import clicks_on
 from ui.command_panel import CommandPanel
@@ -42,6 +45,10 @@ from ui.stamps import SHOW_STAMP, stamp_of, stamped
 from ui.utility_tab import UtilityTab
 
 MODEL = "pretrained_model_name_or_path"
+
+IMAGES = "train_data_dir"
+
+TO_IMAGES = f"() => darkroom.goTo('{IMAGES}')"
 
 TRAIN = "Train"
 
@@ -115,7 +122,8 @@ class TrainingTab:
         self.problems.change(None, [self.problems], None, js=SHOW_PROBLEMS, **SILENT)
         self.changed.click(self._reset_one, [form], [form], **SILENT)
         self.commands.connect(shown, self._shown)
-        self.dataset.connect(self.dataset_tab, self.utility_panel)
+        self.dataset.connect(self.dataset_tab, self.utility_panel, partial(self._train_on, shown))
+        self._train_on(shown, self.utility_panel.overview.train, run_care.made_by, [])
         self.utilities.connect(shown, self._shown, self.utility_panel)
         self.presets.connect(blocks, self.said, shown, self._shown)
         changed: dict[str, Any] = {
@@ -253,6 +261,23 @@ class TrainingTab:
             raise gr.Error(escape(f"Nothing was downloaded. {error}"), print_exception=False) from None
         name = re.sub(r"[^\w. -]+", "-", settings.folders.output_name).strip(". -") or "settings"
         return str(save_kohya(settings, Path(tempfile.mkdtemp()) / name[:100]))
+
+    def _train_on(self, shown: list[Any], event: Any, make: Callable[..., dict[str, str]], inputs: list[Any]) -> None:
+        """At this event have the run learn from other pictures, and lead to their field.
+
+        make: of the event and the inputs makes values by option; raises Failure.
+        """
+
+        def fill(event: gr.EventData, told: Told, *given: Any) -> list[Any]:
+            try:
+                values = make(event, *given)
+            except Failure as failure:
+                raise gr.Error(escape(f"{failure.what} {failure.mend}"), print_exception=False) from None
+            settings, cleared = learning_from(self.form.readable(told), values)
+            sentences = said(f"The Image folder is now {values[IMAGES]}. Press Check to see what it holds.", cleared)
+            return self._shown(settings, sentences, told, "Undo the Image folder")
+
+        event(fill, [self.form.shown, *inputs], shown, **SILENT).success(None, None, None, js=TO_IMAGES, **SILENT)
 
     def _reset(self, told: Told) -> list[Any]:
         settings = TrainingSettings().for_method(self.form.readable(told).method)

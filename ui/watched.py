@@ -6,12 +6,13 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from engine.runs.folder import RunFolder, Status, runs_root
 from engine.runs.history import History
 from engine.runs.listing import ENDED, run_named
-from ui import run_view
+from ui import run_files, run_view
 
 SHARED_FOR = 0.5
 """Seconds for which a look serves other pages too, unless the run's files have grown."""
@@ -27,7 +28,8 @@ class Look:
     """What a page shows of a run.
 
     state: what it is compared by, plain JSON: name, version of the history, status, whether a stop was asked for,
-    samples, and bytes of the log.  job: which one the run does.  is_behind: much of what it told is still to be read.
+    samples, bytes of the log, and what the run is called.  job: which one the run does.
+    is_behind: much of what it told is still to be read.  saved: its files that a browser may be given.
     """
 
     state: list[Any]
@@ -39,6 +41,7 @@ class Look:
     chart: str
     samples: str
     log: str
+    saved: list[Path]
 
     @property
     def has_ended(self) -> bool:
@@ -92,7 +95,7 @@ class Watched:
         stopping = status in ("running", "starting") and self.run.stop_requested()
         pictures = len(history.samples) + len(history.captioned)
         log_size = self.run.log_file.stat().st_size if self.run.log_file.exists() else 0
-        state = [self.run.name, history.version, status, stopping, pictures, log_size]
+        state = [self.run.name, history.version, status, stopping, pictures, log_size, self.run.title]
         before = last.state if last else [None] * len(state)
         return Look(
             state=state,
@@ -101,6 +104,7 @@ class Watched:
             stopping=stopping,
             is_behind=history.is_behind,
             overview=run_view.overview(history, status),
+            saved=run_files.downloadable(history),
             chart=last.chart if last and state[1] == before[1] else run_view.chart(history),
             samples=last.samples if last and state[4] == before[4] else run_view.samples(history),
             log=last.log if last and state[5] == before[5] else run_view.log(history),

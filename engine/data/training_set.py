@@ -32,6 +32,18 @@ def described_by(settings: TrainingSettings) -> Description:
     return "train_data_dir"
 
 
+def learning_from(settings: TrainingSettings, values: dict[str, str]) -> tuple[TrainingSettings, list[str]]:
+    """(The settings with these values, what was cleared), so that the pictures that they name are those learned from.
+
+    values: by option, train_data_dir among them. A dataset config or list that would count in its place is cleared.
+    """
+    known = {item.name: item for item in settings.options()}
+    own = settings.values()
+    cleared = [name for name in ("dataset_config", "in_json") if own[name] and not values.get(name)]
+    labels = [f"{known[name].short_label} was cleared; it was {own[name]}." for name in cleared]
+    return settings.with_values(dict.fromkeys(cleared, "") | values), labels
+
+
 def training_set(settings: TrainingSettings) -> TrainingSet:
     """The pictures with what an epoch does with each.  Raises Failure, and OSError where a folder cannot be read."""
     found = _described(settings)

@@ -14,6 +14,7 @@ runs/2026-11-20_14-03-59_cat/
     state/           the latest training state
     previews/        small copies of the sample pictures, or of those that captioners are compared by
     drafts/          what captioners wrote that were compared
+    name.json        what somebody called the run
 """
 
 from __future__ import annotations
@@ -40,8 +41,17 @@ from engine.runs.events import AnyEvent, Checkpoint, EventReader, EventWriter, F
 Request = Literal["stop", "save", "sample"]
 Status = Literal["starting", "running", "silent", "ending", "done", "stopped", "failed", "died"]
 
+PARTS = (
+    "settings.json", "job.json", "events.jsonl", "control.jsonl", "log.txt", "process.json", "lock", "done.jsonl",
+    "heartbeat", "reserve", "state", "previews", "drafts", "name.json",
+)  # fmt: skip
+"""All that a run's folder holds of the run."""
+
 LARGEST_NOTE = 2**16
-"""Bytes of job.json and process.json, which have some fifty."""
+"""Bytes of job.json, process.json and name.json, which have some fifty."""
+
+LONGEST_TITLE = 80
+"""Characters of what somebody calls a run."""
 
 LONGEST_EVENT = 64_000
 """Bytes; a line of steps has some 300."""
@@ -74,6 +84,22 @@ class RunFolder:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def title(self) -> str:
+        """What somebody called the run, else its name; that stays what it is known by."""
+        try:
+            return str(small_json(self.path / "name.json", LARGEST_NOTE)["name"])[:LONGEST_TITLE] or self.name
+        except (OSError, ValueError, KeyError, TypeError):
+            return self.name
+
+    def rename(self, title: str) -> None:
+        """Call the run something; its own name again where that says nothing.  Raises OSError."""
+        words = " ".join("".join(letter if letter.isprintable() else " " for letter in title).split())
+        if words and words != self.name:
+            write_text_whole(self.path / "name.json", json.dumps({"name": words[:LONGEST_TITLE]}))
+        else:
+            (self.path / "name.json").unlink(missing_ok=True)
 
     @property
     def settings_file(self) -> Path:

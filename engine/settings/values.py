@@ -93,6 +93,13 @@ class JobSettings(Group):
         """
         return {}
 
+    def to_train_on(self) -> dict[str, str]:
+        """Values, by option of training, that have a run learn from what this job has made; none where it makes none.
+
+        What they leave out stays as it is.
+        """
+        return {}
+
     def failures(self) -> Iterator[Failure]:
         """What only this job knows to be wrong before it starts, beyond its options' types, bounds and `must_be`."""
         yield from ()

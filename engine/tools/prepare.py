@@ -109,6 +109,11 @@ class Settings(JobSettings):
         prepared = beside(folder, "prepared")
         return {"train_data_dir": str(folder), "reg_data_dir": regularisation, "destination": str(prepared)}
 
+    def to_train_on(self) -> dict[str, str]:
+        out = Path(self.layout.destination)
+        regularisation = {"reg_data_dir": str(out / REGULARISATION)} if self.layout.reg_data_dir else {}
+        return {"train_data_dir": str(out / IMAGES)} | regularisation
+
     def title(self) -> str:
         return f"prepare-{Path(self.layout.train_data_dir).name}"
 

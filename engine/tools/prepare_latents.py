@@ -110,6 +110,9 @@ class Settings(JobSettings):
     sizes: Sizes = Field(default_factory=Sizes)
     listing: Listing = Field(default_factory=Listing)
 
+    def to_train_on(self) -> dict[str, str]:
+        return {"train_data_dir": self.pictures.train_data_dir, "in_json": self.listing.out_json}
+
     def title(self) -> str:
         return f"latents-{Path(self.pictures.train_data_dir).name}"
 
