@@ -6,16 +6,23 @@ import os
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
-from engine.check.problem import Problem, listed, short
+from engine.check.problem import CHOOSE, Problem, listed, short
 from engine.check.space import check_space
 from engine.data.output_names import SAMPLES, OutputFiles, holds_other_things, is_folder, why_no_name
 from engine.data.steps import StepPlan
+from engine.runs.folder import runs_root
 from engine.settings.training import TrainingSettings
 
 LONGEST_NAME = 150
 """Bytes of an output name: with what is added to it for states and samples, file systems take 255 bytes."""
 
 NEW_NAME = "Use the name "
+
+IMG, MODEL = "img", "model"
+"""Of the folders that kohya_ss makes for one training: the pictures', and the results' beside it."""
+
+OUTPUTS = "outputs"
+"""As kohya_ss's own folder for results is called."""
 
 
 def check_output(settings: TrainingSettings, plan: StepPlan | None, own_files: Collection[Path]) -> Iterator[Problem]:
@@ -35,19 +42,33 @@ def check_output(settings: TrainingSettings, plan: StepPlan | None, own_files: C
             "Choose another name.",
         )
         return
-    writable = yield from _writable("output_dir", "output folder", folders.output_dir)
+    if folders.output_dir:
+        writable = yield from _writable("output_dir", folders.output_dir)
+    else:
+        writable = None
+        offer = usual_output_folder(settings)
+        yield Problem(
+            "output_dir", "No output folder is chosen.", "Enter or choose one.", fix=f"{CHOOSE}{offer}" if offer else ""
+        )
     if folders.logging_dir:
-        yield from _writable("logging_dir", "logging folder", folders.logging_dir)
+        yield from _writable("logging_dir", folders.logging_dir)
     if writable and plan is not None:
         yield from _overwritten(settings, plan, own_files)
         yield from check_space(settings, plan, writable, own_files)
 
 
-def _writable(option: str, noun: str, text: str) -> Generator[Problem, None, Path | None]:
+def usual_output_folder(settings: TrainingSettings) -> Path | None:
+    """Where results would go that nobody has chosen a place for: in kohya_ss's layout beside the pictures, else in a
+    folder of the run's name beside the runs; None where nothing can be written to either.
+    """
+    pictures = Path(settings.folders.train_data_dir)
+    beside = [pictures.with_name(MODEL)] if pictures.is_absolute() and pictures.name == IMG else []
+    wanted = [*beside, runs_root().with_name(OUTPUTS) / settings.folders.output_name]
+    return next((folder for folder in wanted if next(_writable("", str(folder)), None) is None), None)
+
+
+def _writable(option: str, text: str) -> Generator[Problem, None, Path | None]:
     """Returns the folder, or the nearest one above it that is there already; None where nothing can be written."""
-    if not text:
-        yield Problem(option, f"No {noun} is chosen.", "Enter or choose one.")
-        return None
     folder = Path(text)
     if folder.exists() and not folder.is_dir():
         yield Problem(option, f'"{folder}" is a file, not a folder.', "Correct the path.")

@@ -22,8 +22,10 @@ def test_a_list_or_dataset_config_that_would_count_in_their_place_is_cleared_and
 
 
 def test_the_list_that_prepare_latents_writes_counts(tmp_path: Path):
-    made = UTILITIES["prepare-latents"].settings_class()().with_values(
-        {"train_data_dir": "/pictures", "out_json": "/pictures/meta_lat.json"}
+    made = (
+        UTILITIES["prepare-latents"]
+        .settings_class()()
+        .with_values({"train_data_dir": "/pictures", "out_json": "/pictures/meta_lat.json"})
     )
     before = TrainingSettings().with_values({"in_json": "/older.json"})
     chosen, cleared = learning_from(before, made.to_train_on())
