@@ -51,6 +51,7 @@ class DatasetTab:
                 label="Image folder",
                 placeholder="empty: the folders from the Folders tab",
                 elem_id="dataset-folder",
+                elem_classes="picks-folder",
                 scale=4,
             )
             self.show = gr.Button("Show", elem_id="dataset-show", min_width=80)

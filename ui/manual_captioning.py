@@ -37,7 +37,7 @@ class ManualCaptioning:
             "Write captions by hand. **Page Down** and **Page Up** save and lead to the next and the previous picture, "
             "**Ctrl+Enter** to the next one that has no caption."
         )
-        self.folder = gr.Textbox(label="Image folder to caption", elem_id="manual-folder")
+        self.folder = gr.Textbox(label="Image folder to caption", elem_id="manual-folder", elem_classes="picks-folder")
         with gr.Row():
             self.extension = gr.Dropdown(
                 list(ENDINGS), value=ENDINGS[0], label="Caption file extension", allow_custom_value=True, min_width=180

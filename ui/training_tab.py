@@ -172,6 +172,7 @@ class TrainingTab:
                     label="Settings file",
                     placeholder="path of a .json or .toml file, kohya_ss's or ours",
                     elem_id="settings-path",
+                    elem_classes="picks-file",
                     scale=4,
                 )
                 self.load = gr.Button("Load", elem_id="load", elem_classes="fills-form", min_width=80)

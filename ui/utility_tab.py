@@ -65,7 +65,9 @@ class UtilityTab:
     def _draw_metadata(self) -> None:
         gr.Markdown("What a trained file says about itself: how it was made, from which pictures, and when.")
         with gr.Row():
-            self.path = gr.Textbox(label="LoRA file (.safetensors)", elem_id="metadata-path", scale=4)
+            self.path = gr.Textbox(
+                label="LoRA file (.safetensors)", elem_id="metadata-path", elem_classes="picks-file", scale=4
+            )
             self.show = gr.Button("Show", elem_id="metadata-show", min_width=90)
             self.again = gr.Button(
                 "Train like this one", elem_id="metadata-again", elem_classes="fills-form", min_width=150

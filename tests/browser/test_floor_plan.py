@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from engine.runs.events import Finished, Planned, Started
@@ -60,6 +61,57 @@ def test_a_folder_is_chosen_from_the_disk(open_page, runs: Path):
         picker.get_by_role("button", name="Choose this folder").click()
         expect(page.field(option)).to_have_value(str(runs.parent / chosen))
     expect(page.page.locator("#steps")).to_contain_text("6 (pictures")
+
+
+@pytest.mark.parametrize(("around", "tabs"), [
+    ((), ["Train", "Dataset", "Utilities", "About"]),
+    (("Dataset",), ["Overview", "Pictures", "Buckets", "Prepare", "Prepare latents", "Group images"]),
+    (("Utilities",), ["Captioning", "Manual", "Qwen-VL", "Compare", "Captions as metadata", "LoRA metadata"]),
+])  # fmt: skip
+def test_on_a_phone_no_tab_hides_behind_a_menu(open_page, around: tuple[str, ...], tabs: list[str]):
+    page = open_page()
+    page.page.set_viewport_size({"width": 390, "height": 844})
+    page.tab(*around)
+    for name in tabs:
+        tab = page.page.get_by_role("tab", name=name, exact=True).locator("visible=true").first
+        box = tab.bounding_box()
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 390
+        assert box["height"] >= 30
+        tab.click()
+        expect(tab).to_have_attribute("aria-selected", "true")
+    expect(page.page.get_by_label("More tabs").locator("visible=true")).to_have_count(0)
+
+
+PATH_FIELDS = {
+    "#settings-path": ((), "file"),
+    "#dataset-folder": (("Dataset",), "folder"),
+    "#manual-folder": (("Utilities", "Captioning", "Manual"), "folder"),
+    "#metadata-path": (("Utilities", "LoRA metadata"), "file"),
+}
+
+
+def test_paths_beside_the_forms_are_chosen_from_the_disk_too(open_page, runs: Path):
+    (runs.parent / "here").mkdir()
+    (runs.parent / "settings.json").write_text('{"epoch": 9}')
+    page = open_page()
+    page.page.locator("#configuration > button").click()
+    for field, (tabs, kind) in PATH_FIELDS.items():
+        page.tab(*tabs)
+        page.page.locator(f"{field} > .pick").click()
+        picker = page.page.locator("dialog.picker")
+        picker.get_by_role("button", name=str(runs.parent), exact=True).click()
+        if kind == "file":
+            picker.get_by_role("button", name="settings.json", exact=True).click()
+        else:
+            expect(picker.get_by_text("settings.json")).to_have_count(0)
+            picker.get_by_role("button", name="here/", exact=True).click()
+            expect(picker.locator(".where")).to_have_text(str(runs.parent / "here"))
+            picker.get_by_role("button", name="Choose this folder").click()
+        chosen = runs.parent / ("settings.json" if kind == "file" else "here")
+        expect(page.page.locator(f"{field} :is(input, textarea)")).to_have_value(str(chosen))
+    page.tab("Train")
+    page.button("Load").click()
+    expect(page.page.locator("#said")).to_contain_text("Loaded settings.json.")  # the server has what was chosen
 
 
 def test_every_field_has_a_name_and_no_hidden_helper_is_read_out(open_page):

@@ -175,11 +175,3 @@ def test_a_note_appears_with_its_field_in_a_tab_that_was_not_open_yet(open_page)
     expect(page.problem("train_data_dir")).to_be_hidden()
     page.tab("Folders")
     expect(page.problem("train_data_dir")).to_be_visible()
-
-
-def test_on_a_narrow_page_the_search_finds_tabs_that_stand_in_the_menu(open_page):
-    page = open_page()
-    page.page.set_viewport_size({"width": 400, "height": 800})
-    search(page, "metadata_tags")
-    page.page.keyboard.press("Enter")
-    expect(page.field("metadata_tags")).to_be_focused()

@@ -37,3 +37,6 @@ def test_on_a_phone_the_search_has_the_pages_width(open_page):
         box = page.page.locator(part).bounding_box()
         assert 0 <= box["x"] < 40
         assert 300 < box["width"] <= 390 - box["x"]
+    page.page.locator("#option-search").fill("metadata_tags")
+    page.page.keyboard.press("Enter")
+    expect(page.field("metadata_tags")).to_be_focused()

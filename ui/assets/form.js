@@ -130,12 +130,7 @@
   function dress(control, box) {
     control.autocomplete = "off";
     control.spellcheck = false;
-    if (box.dataset.pick) {
-      const button = Object.assign(document.createElement("button"), { type: "button", className: "pick", textContent: "…" });
-      button.setAttribute("aria-label", `Choose: ${box.querySelector("label").textContent}`);
-      button.onclick = () => darkroom.pickFor(control, box.dataset.pick);
-      box.append(button);
-    }
+    if (box.dataset.pick) box.append(darkroom.pickButton(box, box.dataset.pick));
     const help = box.querySelector("p.help");
     if (!help) return;
     const fold = Object.assign(document.createElement("details"), { className: "help" });

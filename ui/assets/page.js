@@ -125,12 +125,8 @@ window.darkroom = {
     userScrolls.abort();
   },
 
-  // A tab that finds no room on a narrow page stands in a menu, where it has only its words.
   async openTab(id) {
-    const label = id.split("/").at(-1);
-    const tab =
-      (await this.shown(`[role="tab"][data-tab-id="${id}"]`, 1000)) ||
-      [...document.querySelectorAll(".overflow-dropdown button")].find((button) => button.textContent.trim() === label);
+    const tab = await this.shown(`[role="tab"][data-tab-id="${id}"]`, 1000);
     if (tab?.getAttribute("aria-selected") !== "true") tab?.click();
   },
 
@@ -251,6 +247,7 @@ new MutationObserver(() => {
     const changes = document.querySelector("details.changed");
     if (changes && changes.open !== changesOpen) changes.open = changesOpen;
     darkroom.ageResults();
+    darkroom.dressPaths();
   }, 50);
 }).observe(document.documentElement, { childList: true, subtree: true });
 

@@ -17,7 +17,21 @@
     picker.watch("value", () => picker.props.value.asked === asked && dialog.open && show(picker.props.value));
   };
 
-  darkroom.pickFor = (control, kind) => {
+  // box: around a label and the field that takes the path.  kind: "file", "folder", or "path" for either.
+  darkroom.pickButton = (box, kind) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "pick", textContent: "…" });
+    button.setAttribute("aria-label", `Choose: ${box.querySelector("label span").textContent.trim()}`);
+    button.onclick = () => pickFor(box.querySelector("label :is(input, textarea)"), kind);
+    return button;
+  };
+
+  // Gradio's own fields get the button whenever they are drawn.
+  darkroom.dressPaths = () => {
+    for (const kind of ["file", "folder"])
+      for (const box of document.querySelectorAll(`.picks-${kind}:not(:has(> .pick))`)) box.append(darkroom.pickButton(box, kind));
+  };
+
+  function pickFor(control, kind) {
     [field, wants] = [control, kind];
     if (!dialog.isConnected) darkroom.dialogs().append(dialog);
     part("ul").replaceChildren();
@@ -25,7 +39,7 @@
     part(".problem").textContent = "";
     dialog.showModal();
     ask(control.value);
-  };
+  }
 
   function show({ folder: path, up, folders, files, problem }) {
     part(".where").textContent = path || "Folders to begin with";
