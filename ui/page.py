@@ -20,7 +20,7 @@ FOR_PROGRAMS = ("api_info", "api_info_as_input", "api_info_as_output", "example_
 """What Gradio tells of each component to programs that use a page as an interface, of which this one has none."""
 
 
-MASTHEAD = f"""<header class="masthead"><b>Darkroom</b><span>train diffusion models, and watch them learn</span>
+MASTHEAD = f"""<header class="masthead"><h1>Darkroom</h1><span>train diffusion models, and watch them learn</span>
 {search.BOX}
 <select id="theme" aria-label="Theme"><option value="">As the system</option><option value="light">Light</option>
 <option value="dark">Dark</option></select></header>"""
@@ -68,6 +68,13 @@ def looks() -> dict[str, Any]:
         neutral_hue="stone",
         font=SYSTEM_FONT,
         font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+    ).set(  # Gradio's own are too pale to read: 3.8 and less where 4.5:1 is asked for
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_border_color="*primary_600",
+        block_info_text_color="*neutral_600",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_300",
     )
     scripts = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS)
     return {

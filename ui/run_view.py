@@ -139,7 +139,8 @@ def _progress(history: History) -> str:
         done, total = stage.done, stage.total
     percent = 100 * done / total if total else 0
     return (
-        f'<div class="bar" role="progressbar" aria-valuenow="{percent:.0f}"><i style="width:{percent:.1f}%"></i></div>'
+        f'<div class="bar" role="progressbar" aria-label="Progress" aria-valuenow="{percent:.0f}">'
+        f'<i style="width:{percent:.1f}%"></i></div>'
     )
 
 

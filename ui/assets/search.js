@@ -4,7 +4,7 @@
   const plain = (text) => text.toLowerCase().replace(/[_\s/-]+/g, " ").trim();
   const input = () => document.getElementById("option-search");
   const list = () => document.getElementById("option-hits");
-  const hits = () => [...list().querySelectorAll('[role="option"]')];
+  const hits = () => [...list().querySelectorAll(".hit")];
 
   const AFTER = 40; // by how much a utility's option fits less than one of training: it comes after all that have its name
 
@@ -90,12 +90,17 @@
     return hit;
   }
 
+  // What stands in the list and cannot be chosen; lists of options hold nothing but options.
+  function note(text) {
+    return Object.assign(element("li", "none", text), { role: "option", ariaDisabled: "true" });
+  }
+
   function show() {
     const found = find(input().value);
     const more = found.length - MOST_HITS;
     list().replaceChildren(...found.slice(0, MOST_HITS).map(drawn));
-    if (more > 0) list().append(element("li", "none", `and ${more} more; add a word`));
-    if (!found.length) list().append(element("li", "none", "No option has these words in its label, key or help."));
+    if (more > 0) list().append(note(`and ${more} more; add a word`));
+    if (!found.length) list().append(note("No option has these words in its label, key or help."));
     open(input().value.trim() !== "");
     mark(0);
   }
