@@ -45,6 +45,9 @@ def test_on_a_phone_start_is_in_reach_and_nothing_is_cut_off(open_page):
     page.page.mouse.wheel(0, 3000)
     expect(page.button("Start training")).to_be_in_viewport()
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    last, bar = (page.page.locator(name).bounding_box() for name in (".page > :last-child", "#main-actions"))
+    assert last["y"] + last["height"] <= bar["y"]
 
 
 def test_a_folder_is_chosen_from_the_disk(open_page, runs: Path):
@@ -124,3 +127,15 @@ def test_every_field_has_a_name_and_no_hidden_helper_is_read_out(open_page):
     helpers = page.page.get_by_role("textbox").all()
     assert all(helper.is_visible() for helper in helpers)
     assert names
+
+
+def test_on_a_large_screen_nothing_to_press_or_fill_in_is_as_wide_as_it(open_page):
+    page = open_page()
+    page.page.set_viewport_size({"width": 1920, "height": 1080})
+    for tabs in (("Dataset", "Prepare"), ("Dataset", "Pictures"), ("Utilities", "Captioning", "WD14")):
+        page.tab(*tabs)
+        for part in page.page.locator("#places button.lg, .option input").all():
+            if part.is_visible():
+                assert part.bounding_box()["width"] < 1250
+    start = page.page.locator("#caption-wd14-start").bounding_box()
+    assert start["width"] <= 330

@@ -31,8 +31,9 @@ CONTRAST = """(selector) => {
 
 TEXTS = {
     "": [
-        "#start", "#check", "#places [role=tab].selected", ".masthead > h1", "#theme", ".overview .badge", ".figures dt",
-        ".form-tabs [aria-selected=false]", ".files .copy", ".overview summary", ".run-more [data-delete]",
+        "#start", "#check", "#places [role=tab].selected", ".masthead > h1", "#theme", ".overview .badge",
+        ".figures dt", ".form-tabs [aria-selected=false]", ".files .copy", ".overview summary",
+        ".run-more [data-delete]",
     ],
     "#configuration > button": ["#configuration .info-text"],
 }  # fmt: skip
