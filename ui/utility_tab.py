@@ -73,7 +73,7 @@ class UtilityTab:
                 "Train like this one", elem_id="metadata-again", elem_classes="fills-form", min_width=150
             )
         self.said = gr.HTML(elem_id="metadata-said", elem_classes="said")
-        self.table = gr.Code(language="json", label="Metadata", elem_id="metadata", interactive=False)
+        self.table = gr.Code(language="json", label="Metadata", elem_id="metadata", interactive=False, visible=False)
 
     def connect(self, shown: list[Any], show: Callable[..., list[Any]], panel: RunsPanel) -> None:
         """shown, show: outputs that fill the training form, and what makes them.  panel: where runs are watched."""
@@ -95,9 +95,10 @@ class UtilityTab:
         self.again.click(again, [self.path, self._form.shown], shown, **SILENT)
 
 
-def _show(path: str) -> tuple[Sentences, str]:
+def _show(path: str) -> tuple[Sentences, Any]:
     try:
         metadata = read_metadata(usable_path("The path", path))
     except ValueError as error:
-        return refused("Not shown.", error), ""
-    return said(f"{len(metadata)} entries."), json.dumps(unfolded(metadata), indent=2, ensure_ascii=False)
+        return refused("Not shown.", error), gr.update(value="", visible=False)
+    text = json.dumps(unfolded(metadata), indent=2, ensure_ascii=False)
+    return said(f"{len(metadata)} entries."), gr.update(value=text, visible=True)
