@@ -17,7 +17,7 @@ from ui.proxies import no_proxies
 def port(text: str) -> int:
     number = int(text)
     if not 0 < number < 65536:
-        raise argparse.ArgumentTypeError(f"{text} is no port: they go from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is not a port: ports go from 1 to 65535")
     return number
 
 
@@ -25,31 +25,31 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="gui", description="Darkroom: train diffusion models in the browser.")
     parser.add_argument("--listen", default="127.0.0.1", help="address to listen on; 0.0.0.0 for the whole network")
     parser.add_argument("--server_port", type=port, help="port; the first free one from 7860 by default")
-    parser.add_argument("--inbrowser", action="store_true", help="open the browser even where none seems to be")
+    parser.add_argument("--inbrowser", action="store_true", help="open a browser even if none seems to be available")
     parser.add_argument("--share", action="store_true", help="also make a public link through Gradio's servers")
     parser.add_argument("--headless", action="store_true", help="do not open a browser")
-    parser.add_argument("--username", default="", help="ask for this user name")
-    parser.add_argument("--password", default="", help="and this password, which the list of processes shows to others")
+    parser.add_argument("--username", default="", help="require this user name to log in")
+    parser.add_argument("--password", default="", help="the password; others can see it in the process list")
     parser.add_argument(
         "--password_file",
         type=Path,
-        help=f"file with the password; it may also stand in the variable {PASSWORD_VARIABLE}",
+        help=f"file with the password, which can also be in the variable {PASSWORD_VARIABLE}",
     )
     parser.add_argument(
         EVERYONE,
         action="store_true",
-        help="with --listen, --share or --allowed_hosts: everyone who reaches the page may use it",
+        help="with --listen, --share or --allowed_hosts: anyone who can reach the page may use it",
     )
     parser.add_argument(
         "--allowed_hosts",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="further names of the page, such as a reverse proxy's",
+        help="additional host names of the page, such as a reverse proxy's",
     )
-    parser.add_argument("--root_path", default="", help="path under which a reverse proxy serves the page")
+    parser.add_argument("--root_path", default="", help="path at which a reverse proxy serves the page")
     parser.add_argument("--language", default="en-US", help="language of the page (English only so far)")
-    parser.add_argument("--config", type=Path, default=None, help="settings file to begin with")
+    parser.add_argument("--config", type=Path, default=None, help="settings file to start with")
     return parser.parse_args(arguments)
 
 
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
         options.allow_everyone_without_password,
     )
     if not options.language.lower().startswith("en"):
-        print(f"The page speaks English only so far, not {options.language}.")
+        print(f"The page is only available in English so far, not in {options.language}.")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from engine.data.thumbnails import thumbnails_root
     from engine.runs.folder import runs_root

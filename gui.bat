@@ -14,7 +14,7 @@ rem An interrupted first start leaves a .venv whose pip does not run.
 goto install
 
 :remake
-echo The Python environment in .venv is incomplete; making it anew...
+echo The Python environment in .venv is incomplete; recreating it...
 :make
 set "PYTHON="
 for %%V in (3.13 3.12 3.11 3.10) do if not defined PYTHON (
@@ -24,13 +24,13 @@ for %%P in (python python3) do if not defined PYTHON (
     %%P -c "%SUPPORTED%" >nul 2>nul && set "PYTHON=%%P"
 )
 if not defined PYTHON (
-    echo Darkroom needs a 64-bit Python 3.10 to 3.13, and found none. Install Python 3.12 from
+    echo Darkroom needs a 64-bit Python 3.10 to 3.13, and none was found. Install Python 3.12 from
     echo https://www.python.org/downloads/windows/ with "Add python.exe to PATH" ticked, and start again.
     goto failed
 )
-echo Making a Python environment in "%~dp0.venv"...
+echo Creating a Python environment in "%~dp0.venv"...
 %PYTHON% -m venv --clear .venv && goto install
-echo Could not make the folder "%~dp0.venv". Is the disk full, or another Darkroom window open?
+echo Could not create the folder "%~dp0.venv". Is the disk full, or another Darkroom window open?
 goto failed
 
 :install

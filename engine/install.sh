@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv in the program's folder, or mends it, and installs into it what install.py says.
+# Creates or repairs .venv in the program's folder, and installs what install.py says.
 # gui.sh and tests/run.sh both begin with this:  bash engine/install.sh [--dev]
 set -eu
 cd "$(dirname "$0")/.."
@@ -30,26 +30,26 @@ find_python() {
         without_venv=${without_venv:-$("$candidate" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')}
     done
     if [ -n "$without_venv" ]; then
-        stop "Python is here, but its venv module is not. Run: sudo apt install python3-venv" \
-            "(or, where that does not help, $without_venv-venv) and start again."
+        stop "Python is installed, but its venv module is not. Run: sudo apt install python3-venv" \
+            "(or, if that does not help, $without_venv-venv) and start again."
     fi
     case "$(uname -s)" in
         Darwin) how="Install Python 3.12 from https://www.python.org/downloads/macos/ (or: brew install python@3.12)" ;;
         *) how="Run: sudo apt install python3 python3-venv (Debian, Ubuntu), sudo dnf install python3.12 (Fedora)
 or sudo zypper install python312 (openSUSE)" ;;
     esac
-    stop "Darkroom needs a 64-bit Python 3.10 to 3.13, and found none. $how, and start again."
+    stop "Darkroom needs a 64-bit Python 3.10 to 3.13, and none was found. $how, and start again."
 }
 
 # An interrupted first start leaves a .venv whose pip does not run.
 if ! { supported .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1; }; then
     find_python
     if [ -e .venv ]; then
-        echo "The Python environment in .venv is incomplete; making it anew..."
+        echo "The Python environment in .venv is incomplete; recreating it..."
     else
-        echo "First start: making a Python environment in $PWD/.venv ..."
+        echo "First start: creating a Python environment in $PWD/.venv ..."
     fi
     "$python" -m venv --clear .venv ||
-        stop "Could not make the folder $PWD/.venv. Is the disk full, or the folder read-only?"
+        stop "Could not create the folder $PWD/.venv. Is the disk full, or the folder read-only?"
 fi
 exec .venv/bin/python -m engine.install "$@"

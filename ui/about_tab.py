@@ -1,4 +1,4 @@
-"""About: what this is, and on what it runs."""
+"""About: what this is, and what it runs on."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def draw() -> None:
     rows = "".join(f"<tr><td>{name}</td><td>{escape(told)}</td></tr>" for name, told in versions.items())
     gr.HTML(
         f"<h2>Darkroom {VERSION}</h2>"
-        "<p>Trains diffusion models on your own machine. Tabs, words and settings files are those of kohya_ss.</p>"
-        f"<p>Runs are kept in <code>{escape(str(runs_root()))}</code>. A run goes on when this page is closed, "
-        "reloaded or stopped; open it again to see the run with its whole history.</p>"
-        f"<table><thead><tr><th>part</th><th>version</th></tr></thead><tbody>{rows}</tbody></table>"
+        "<p>Trains diffusion models on your own machine. Tabs, terms and settings files match kohya_ss.</p>"
+        f"<p>Runs are kept in <code>{escape(str(runs_root()))}</code>. A run keeps going when this page is "
+        "closed, reloaded or stopped; open it again to see the run with its full history.</p>"
+        f"<table><thead><tr><th>component</th><th>version</th></tr></thead><tbody>{rows}</tbody></table>"
         "<p>Apache License 2.0.</p>",
         elem_classes="prose",
     )

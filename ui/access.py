@@ -1,4 +1,4 @@
-"""Who may connect: what the launcher's options ask for, and whether that is safe to do."""
+"""Who may connect: what the launcher's options ask for, and whether that is safe."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ui.hosts import LOOPBACK, Hosts, authority, in_brackets, is_loopback, machi
 
 PASSWORD_VARIABLE = "DARKROOM_PASSWORD"
 LONGEST_PASSWORD = 4096
-"""Bytes of a password file, so that a wrong path is no long wait."""
+"""Bytes of a password file, so that a wrong path does not mean a long wait."""
 
 EVERYONE = "--allow_everyone_without_password"
 
 
 @dataclass(frozen=True)
 class Access:
-    """address: to listen on.  opened_by: the option by which others reach the page; "" where only this machine does."""
+    """address: to listen on.  opened_by: the option that lets others reach the page; "" if only this machine can."""
 
     address: str
     hosts: Hosts
@@ -28,12 +28,12 @@ class Access:
 
     @property
     def notice(self) -> str:
-        """What the page says of it."""
+        """The notice that the page shows about it."""
         if not self.opened_by:
             return ""
         if self.password:
-            return "Open to other computers: whoever has the user name and password can do here what you can."
-        return "Open to everyone who reaches it, without a password: they can read and change files here as you can."
+            return "Open to other computers: anyone with the user name and password can do everything you can do here."
+        return "Open to anyone who can reach it, without a password: they can read and change files just as you can."
 
 
 def asked_for(
@@ -46,17 +46,17 @@ def asked_for(
     password_file: Path | None = None,
     everyone: bool = False,
 ) -> Access:
-    """What the options ask for.  Raises Failure where they are wrong, or open the page with neither password nor wish.
+    """What the options ask for.  Raises Failure if they are wrong, or open the page without password or consent.
 
-    A password that stands in DARKROOM_PASSWORD is taken out of the environment: runs need not know it.
+    A password in DARKROOM_PASSWORD is removed from the environment: runs need not know it.
     """
     address = listen.strip().strip("[]") or "127.0.0.1"
     try:
         private = is_loopback(address)
     except (OSError, UnicodeError) as error:
         raise Failure(
-            f"--listen: there is no address {listen!r}.",
-            "Give one of this machine's, 0.0.0.0 for all of them, or leave it out to serve this machine alone.",
+            f"--listen: {listen!r} is not an address.",
+            "Give an address of this machine, 0.0.0.0 for all of them, or leave it out to serve only this machine.",
         ) from error
     named = _named(allowed_hosts, root_path)
     opened_by = _opened_by(listen, private, share, named)
@@ -65,13 +65,14 @@ def asked_for(
         raise Failure(
             "A user name and a password go together: "
             + ("--username is missing." if password else "the password is missing."),
-            f"Give --username with --password_file FILE, or with the password in {PASSWORD_VARIABLE}; or none of them.",
+            f"Give --username with --password_file FILE, or with the password in {PASSWORD_VARIABLE}; or neither.",
         )
     if opened_by and not password and not everyone:
         raise Failure(
-            f"{opened_by} opens the page to other computers: whoever reaches it can read and change files as you can.",
+            f"{opened_by} opens the page to other computers: anyone who can reach it can read and change files just as "
+            "you can.",
             f"Give --username with --password_file FILE, or with the password in {PASSWORD_VARIABLE}. "
-            f"Where something in front of the page asks for one already, or everyone may: {EVERYONE}.",
+            f"If a proxy in front of the page already asks for one, or everyone may use it, add {EVERYONE}.",
         )
     answered = list(LOOPBACK) if private else [*LOOPBACK, *machine_names()]
     own = in_brackets(address)
@@ -85,12 +86,12 @@ def asked_for(
 
 
 def _named(allowed_hosts: tuple[str, ...], root_path: str) -> list[str]:
-    """Those of --allowed_hosts, with blanks or commas between, and that in --root_path where it is a whole address."""
+    """The names in --allowed_hosts, separated by spaces or commas, and the one in --root_path if it is a full URL."""
     named = [name for told in allowed_hosts for name in told.replace(",", " ").split()]
     for name in named:
         if authority(name) is None:
             raise Failure(
-                f"--allowed_hosts: {name!r} is no name of a host.",
+                f"--allowed_hosts: {name!r} is not a host name.",
                 "Give names as browsers show them, without https:// and path: train.example.org, *.example.org, "
                 "10.0.0.7:8443.",
             )
@@ -98,7 +99,8 @@ def _named(allowed_hosts: tuple[str, ...], root_path: str) -> list[str]:
         name = root_path.partition("://")[2].partition("/")[0]
         if authority(name) is None:
             raise Failure(
-                f"--root_path: {root_path!r} is no address.", "Give a path, or an address: https://train.example.org/x."
+                f"--root_path: {root_path!r} is not a URL.",
+                "Give a path, or a URL such as https://train.example.org/x.",
             )
         named.append(name)
     return named
@@ -117,7 +119,7 @@ def _opened_by(listen: str, private: bool, share: bool, named: list[str]) -> str
 def _password(told: str, file: Path | None) -> str:
     kept = os.environ.pop(PASSWORD_VARIABLE, "")
     if told and file:
-        raise Failure("--password and --password_file are two passwords.", "Give one of them.")
+        raise Failure("--password and --password_file both give a password.", "Use only one of them.")
     if not file:
         return told or kept
     try:
@@ -125,13 +127,13 @@ def _password(told: str, file: Path | None) -> str:
             content = stream.read(LONGEST_PASSWORD + 1)
         password = content.decode("utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Failure(
             f"--password_file: {file} cannot be read: {why}.", "Give a text file with the password."
         ) from error
     if not password or len(content) > LONGEST_PASSWORD or len(password.splitlines()) > 1:
         raise Failure(
-            f"--password_file: {file} holds {'nothing' if not password else 'more than a password'}.",
-            "Put the password into its first line, and nothing else.",
+            f"--password_file: {file} {'is empty' if not password else 'holds more than a password'}.",
+            "Put the password on its first line, and nothing else.",
         )
     return password

@@ -1,4 +1,4 @@
-"""The pictures around the one that is captioned, as HTML: so many at a time that thousands do not slow the page."""
+"""The pictures around the one being captioned, as HTML: a page at a time, so that thousands do not slow it down."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from engine.tools import manual
 from ui.sentences import Sentences
 
 AT_ONCE = 24
-"""Pictures beside each other; what is shown of the others is their number."""
+"""Pictures shown at a time; of the others only the number is shown."""
 
 
 def grid(pictures: Sequence[str], extension: str, place: int) -> Sentences:
-    """The pictures beside the one at `place`, with their captions; a click leads to one, or to the next ones."""
+    """The pictures around the one at `place`, with their captions; a click goes to one, or to the next page."""
     first = place - place % AT_ONCE
     shown = [Path(picture) for picture in pictures[first : first + AT_ONCE]]
     figures = "".join(
@@ -25,7 +25,7 @@ def grid(pictures: Sequence[str], extension: str, place: int) -> Sentences:
         for number, (picture, look) in enumerate(looks_of(shown))
     )
     html = f'<div class="dataset-grid">{figures}</div>{_pager(first, len(shown), len(pictures))}'
-    return Sentences(html.encode("utf-8", "replace").decode())  # names may hold bytes that are no UTF-8
+    return Sentences(html.encode("utf-8", "replace").decode())  # names may contain bytes that are not UTF-8
 
 
 def _figure(number: int, picture: Path, caption: str, look: Look, is_chosen: bool) -> str:

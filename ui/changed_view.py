@@ -37,7 +37,7 @@ def preview_table(before: TrainingSettings, after: TrainingSettings) -> str:
 
 
 def link(item: Option) -> str:
-    """The option's label, leading to its field where it has one."""
+    """The option's label, as a link to its field if it has one."""
     label = escape(item.short_label)
     if not item.acts:
         return f'<span title="{escape(item.standing.text())}">{label} <i>(no effect here)</i></span>'
@@ -46,7 +46,7 @@ def link(item: Option) -> str:
 
 def _changed_row(item: Option, settings: TrainingSettings) -> str:
     usual = item.value_text(item.value_in(TrainingSettings().for_method(settings.method)))
-    back = f"Back to {usual}"
+    back = f"Reset to {usual}"
     return (
         f"<tr><td>{link(item)}</td><td>{_value(item, settings)}</td><td>{_cut(usual)}</td>"
         f'<td><button data-reset="{item.name}" title="{escape(back)}" aria-label="Reset {escape(item.short_label)}">'
@@ -59,5 +59,5 @@ def _value(item: Option, settings: TrainingSettings) -> str:
 
 
 def _cut(text: str, most: int = 60) -> str:
-    """The value, its beginning left out of sight where it is long: of a path, the end says most."""
+    """The value, cut off at the start if it is long: the end of a path says most."""
     return escape(text) if len(text) <= most else f'<span title="{escape(text)}">…{escape(text[1 - most :])}</span>'

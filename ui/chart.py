@@ -1,4 +1,4 @@
-"""The loss chart as an SVG: raw values faint, the smoothed line strong, that of pictures held out beside them."""
+"""The loss chart as an SVG: raw values faint, the smoothed line strong, with the validation loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Point = tuple[float, float]
 
 
 def loss_chart(losses: Curve, total: int, validated: Curve) -> str:
-    """The chart over steps 0 … total; an empty frame before the first step.  A legend where there are two curves."""
+    """The chart over steps 0 … total; an empty frame before the first step.  A legend if there are two curves."""
     raw: list[Point] = [(point.step, point.raw.value) for point in losses.points if point.raw.count]
     smooth: list[Point] = [(point.step, point.smoothed.value) for point in losses.points if point.smoothed.count]
     held_out: list[Point] = [(point.step, point.raw.value) for point in validated.points if point.raw.count]
@@ -43,7 +43,7 @@ def loss_chart(losses: Curve, total: int, validated: Curve) -> str:
 
 
 def _marked(points: list[Point], place: Callable[[Sequence[Point]], str]) -> str:
-    """The curve of pictures held out: few points, so each is marked, with its value; and the legend."""
+    """The validation curve: few points, so each is marked with its value; and the legend."""
     dots = "".join(
         f'<circle cx="{at.partition(",")[0]}" cy="{at.partition(",")[2]}" r="3">'
         f"<title>validation loss {loss:.4f} after step {step:.0f}</title></circle>"
@@ -55,7 +55,7 @@ def _marked(points: list[Point], place: Callable[[Sequence[Point]], str]) -> str
 
 
 def _legend() -> str:
-    """In the corner that falling losses leave free."""
+    """In the corner that a falling loss leaves free."""
     entries = ((200, "smooth", "loss"), (140, "validation", "validation loss"))
     return "".join(
         f'<g class="{kind}"><line x1="{WIDTH - x}" x2="{WIDTH - x + 18}" y1="{_TOP + 6}" y2="{_TOP + 6}"/>'

@@ -1,4 +1,4 @@
-"""Clicks on parts of an HTML component, told to the page's functions."""
+"""Clicks on parts of an HTML component, passed to the page's functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 def clicks_on(name: str) -> str:
     """js_on_load for a gr.HTML: a click on an element that has data-NAME is a click event, whose `option` is its value.
 
-    Enter and the space bar click too, where such an element has the focus.
+    Enter and the space bar also click, if such an element has the focus.
     """
     return f"""const tell = (event) => {{
   const part = event.target.closest('[data-{name}]');

@@ -1,4 +1,4 @@
-"""The settings as commands: an old command line fills the form, and the form prints one."""
+"""The settings as commands: an old command line fills in the form, and the form prints one."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class CommandPanel:
     def draw(self) -> None:
         self.pasted = gr.Textbox(
             label="Paste settings",
-            info="An old accelerate launch … line, or the text of a JSON or TOML file.",
+            info="An existing accelerate launch … command, or the contents of a JSON or TOML file.",
             lines=2,
             max_lines=8,
             elem_id="pasted",
         )
         with gr.Row():
-            self.fill = gr.Button("Fill the form with it", elem_id="fill", elem_classes="fills-form", min_width=140)
+            self.fill = gr.Button("Fill in the form", elem_id="fill", elem_classes="fills-form", min_width=140)
             self.show = gr.Button(
                 "Print training command", elem_id="print-command", elem_classes="takes-form", min_width=140
             )
@@ -44,20 +44,20 @@ class CommandPanel:
                 "wrap_lines": True,
                 "show_line_numbers": False,
             }
-            self.ours = gr.Code(label="The same run without the page", **looks)
+            self.ours = gr.Code(label="The same run from the command line", **looks)
             self.theirs = gr.Code(label="With sd-scripts", **looks)
             self.notes = gr.HTML(elem_classes="said")
 
     def connect(self, shown: list[Any], show: Callable[..., list[Any]]) -> None:
-        """shown, show: outputs that fill the form, and what makes them."""
+        """shown, show: outputs that fill in the form, and the function that makes them."""
 
         def fill(text: str, told: Told) -> list[Any]:
             method = self._form.readable(told).method
             try:
                 loaded = parse_settings(text, "The pasted text")
             except SettingsFileError as error:
-                return show(None, refused("Not filled.", error))
-            sentences = said("Filled with what was pasted.", loaded.report())
+                return show(None, refused("Not loaded.", error))
+            sentences = said("Filled in from the pasted text.", loaded.report())
             return show(loaded.settings_by(method), sentences, told, "Undo Paste")
 
         self.fill.click(fill, [self.pasted, self._form.shown], shown, **SILENT)
@@ -65,7 +65,7 @@ class CommandPanel:
         self.show.click(self._print, [self._form.shown], printed, **SILENT)
 
     def _print(self, told: Told) -> list[Any]:
-        """Our own command and sd-scripts', and what they cannot say."""
+        """Our own command and sd-scripts', and what they cannot express."""
         try:
             settings = self._form.settings(told)
         except BadValues as error:
@@ -80,4 +80,8 @@ class CommandPanel:
         stamp = stamp_of(self._form, told)
         printed = [gr.update(value=one.text.strip(), visible=bool(one.text)) for one in (ours, theirs)]
         notes = listed(dict.fromkeys([*ours.notes, *theirs.notes]))
-        return [gr.update(visible=True), *printed, stamped(notes or said("They say all that the form says."), stamp)]
+        return [
+            gr.update(visible=True),
+            *printed,
+            stamped(notes or said("These commands cover the whole form."), stamp),
+        ]

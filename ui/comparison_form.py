@@ -1,4 +1,4 @@
-"""Comparing two captioners: a form that takes their settings from their own tabs, and the way back to one of them."""
+"""Comparing two captioners: a form that takes their settings from their own tabs, and goes back to one of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAD_TO_TAB = "(name) => name && darkroom.openTab(name)"
 
 
 class ComparisonForm(UtilityForm):
-    """captioners: the forms that the two are chosen from, by their jobs' names."""
+    """captioners: the forms to choose the two from, by their jobs' names."""
 
     def __init__(self, captioners: dict[str, UtilityForm]) -> None:
         super().__init__(JOB)
@@ -63,7 +63,7 @@ class ComparisonForm(UtilityForm):
 
 
 def _compared(run: str | None, place: int) -> tuple[str, dict[str, Any]]:
-    """The captioner's job and what its form says for the whole folder; no name where the run is none of these."""
+    """The captioner's job and its form values for the whole folder; an empty name if the run is not a comparison."""
     found = run_named(run)
     try:
         settings = settings_of(found) if found else None

@@ -1,4 +1,4 @@
-"""Two captioners' words beside each other, as HTML.  Pure functions of what a run told."""
+"""Two captioners' captions side by side, as HTML.  Pure functions of a run's events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.runs.folder import RunFolder
 
 
 def comparison(run: RunFolder, captioned: Sequence[Captioned]) -> str:
-    """A row a picture, a column a captioner; a button above each leads to its tab."""
+    """One row per picture, one column per captioner; a button above each goes to its tab."""
     by_file: dict[str, dict[int, Captioned]] = {}
     for event in captioned:
         by_file.setdefault(f"{event.preview} {event.file}", {})[event.place] = event

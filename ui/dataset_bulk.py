@@ -1,4 +1,4 @@
-"""Changing the captions of all pictures that were found, after a look at what that does."""
+"""Changing the captions of all pictures that were found, with a preview first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ui.dataset_state import Hand, Updates
 from ui.form import SILENT
 from ui.sentences import NOTHING, refused, said
 
-TOO_LONG = "The regular expression takes too long. Write a simpler one, without repetitions of repetitions."
+TOO_LONG = "The regular expression takes too long to run. Use a simpler one, without nested repetitions."
 
 
 class BulkCaptions:
@@ -27,24 +27,24 @@ class BulkCaptions:
                     list(caption_edits.KINDS), label="Change", elem_id="dataset-change", min_width=180
                 )
                 self.text = gr.Textbox(
-                    label="Text", placeholder="tags, with commas between them", elem_id="dataset-text", min_width=180
+                    label="Text", placeholder="tags, separated by commas", elem_id="dataset-text", min_width=180
                 )
                 self.replacement = gr.Textbox(
                     label="Replacement", visible=False, elem_id="dataset-replacement", min_width=180
                 )
                 self.keep = gr.Number(
-                    0, label="Tags at the front that stay", precision=0, minimum=0, visible=False,
+                    0, label="Tags to keep at the front", precision=0, minimum=0, visible=False,
                     elem_id="dataset-keep", min_width=150,
                 )  # fmt: skip
             with gr.Row(elem_classes="actions"):
                 self.look = gr.Button("Preview", elem_id="dataset-preview-button", min_width=90)
-                self.apply = gr.Button("Change them", elem_id="dataset-apply", min_width=110)
+                self.apply = gr.Button("Change captions", elem_id="dataset-apply", min_width=110)
             self.preview = gr.HTML(elem_id="dataset-preview", padding=False)
 
     def connect(
         self, hand: gr.State, number: gr.Number, sentence: gr.HTML, outputs: list[Any], drawn: Callable[..., Updates]
     ) -> None:
-        """outputs: what is filled.  drawn: makes of (hand, page) the updates of a page of pictures."""
+        """outputs: the components to fill.  drawn: (hand, page) → the updates of a page of pictures."""
         given = [hand, number, self.kind, self.text, self.replacement, self.keep]
 
         def edit_of(hand: Hand, kind: str, text: str, replacement: str, keep: float | None) -> Edit:
@@ -69,7 +69,9 @@ class BulkCaptions:
             except TimeoutError:
                 return {sentence: NOTHING, self.preview: refused("Nothing changed.", TOO_LONG)}
             hand = hand.with_captions({one.file: after for one, _, after in changes if one.file})
-            words = f"Changed {len(changes)} caption{'s' if len(changes) != 1 else ''}. Save captions writes them."
+            words = (
+                f"Changed {len(changes)} caption{'s' if len(changes) != 1 else ''}. Save captions writes them to disk."
+            )
             told = words if changes else "No caption would change."
             return {**drawn(hand, int(number or 1)), sentence: NOTHING, self.preview: said(told)}
 
@@ -79,9 +81,9 @@ class BulkCaptions:
 
 
 def _fields(kind: str) -> list[Any]:
-    """Only the fields that the change asks for."""
+    """Show only the fields that the change needs."""
     finds = kind in caption_edits.HAVE_REPLACEMENT
-    hint = "what to look for" if finds else "tags, with commas between them"
+    hint = "text to find" if finds else "tags, separated by commas"
     return [
         gr.update(visible=kind in caption_edits.NEED_TEXT, placeholder=hint),
         gr.update(visible=finds),

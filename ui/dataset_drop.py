@@ -1,7 +1,7 @@
-"""A place on the page for a folder of pictures to be dropped on: its files are uploaded, and kept beside the runs.
+"""A drop zone for a folder of pictures: its files are uploaded, and kept next to the runs.
 
-Browsers tell no path of what is dropped. ui/assets/drop.js reads the folder and uploads what is wanted of it; what it
-tells is not believed.
+Browsers do not reveal the path of what is dropped. ui/assets/drop.js reads the folder and uploads what is wanted of it;
+what it sends is not trusted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AGAIN = "Drop the folder again."
 
 
 def drop_zone() -> gr.HTML:
-    """Its upload event tells what was dropped, for kept()."""
+    """Its upload event says what was dropped, for kept()."""
     return gr.HTML(
         _zone(),
         elem_id="dataset-drop",
@@ -33,7 +33,7 @@ def drop_zone() -> gr.HTML:
 
 
 def kept(event: gr.EventData) -> Dropped:
-    """What keep_dropped() made of what was uploaded, which is then removed.  Raises Failure."""
+    """The result of keep_dropped() for the uploaded files, which are then removed.  Raises Failure."""
     files = _files(event._data)
     try:
         return keep_dropped(files)
@@ -42,15 +42,15 @@ def kept(event: gr.EventData) -> Dropped:
             if file:
                 with suppress(OSError):
                     file.unlink()
-                    file.parent.rmdir()  # Gradio makes one for each content
+                    file.parent.rmdir()  # Gradio makes a folder for each content
 
 
 def _files(told: Any) -> list[tuple[str, Path | None]]:
-    """Names, and files where uploads lie: whoever speaks to the page might name any other.  Raises Failure."""
+    """Names and uploaded files; a request could name any other file.  Raises Failure."""
     try:
         return [(str(name), _uploaded(path) if path else None) for name, path in told["files"]]
     except (TypeError, KeyError, ValueError) as error:
-        raise Failure("What was dropped cannot be understood.", AGAIN) from error
+        raise Failure("What was dropped could not be read.", AGAIN) from error
 
 
 def _uploaded(path: str) -> Path:
@@ -62,8 +62,8 @@ def _uploaded(path: str) -> Path:
 
 def _zone() -> Sentences:
     title = escape(
-        "A folder of pictures and their captions, with its sub-folders, from your computer. "
-        f"It is copied to {shown_name(pictures_root())}. Click to choose one.",
+        "A folder of pictures and captions on your computer, including its sub-folders. "
+        f"It will be copied to {shown_name(pictures_root())}. Click to choose one.",
         quote=True,
     )
     return Sentences(

@@ -1,4 +1,4 @@
-"""One picture of the Dataset page with its caption, and the keys that lead to the next one."""
+"""One picture of the Dataset page with its caption, and the keys that go to the next one."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ LEAD_TO_EDITOR = "() => darkroom.editCaption()"
 class CaptionEditor:
     """Draws itself within gr.Blocks.
 
-    As in captioning by hand, what a caption belongs to travels with its text from the browser.  Nothing is written:
-    what was changed waits for Save captions.
+    As in captioning by hand, the browser sends with a caption which picture it belongs to.  Nothing is written:
+    changes wait for Save captions.
     """
 
     def draw(self) -> None:
@@ -37,8 +37,7 @@ class CaptionEditor:
                 self.name = gr.HTML(elem_id="dataset-name", elem_classes="said", padding=False)
                 self.caption = gr.Textbox(
                     label="Caption",
-                    info="Page Down, Page Up: the next, the previous. Ctrl+Enter: the next without caption. "
-                    "Ctrl+S: save.",
+                    info="Page Down: next. Page Up: previous. Ctrl+Enter: next without a caption. Ctrl+S: save.",
                     lines=4,
                     max_lines=10,
                     elem_id="dataset-caption",
@@ -56,11 +55,11 @@ class CaptionEditor:
     def connect(
         self, hand: gr.State, grid: gr.HTML, sentence: gr.HTML, outputs: list[Any], drawn: Callable[..., Updates]
     ) -> None:
-        """outputs: what is filled.  drawn: makes of (hand, page, chosen) the updates of a page of pictures."""
+        """outputs: the components to fill.  drawn: (hand, page, chosen) → the updates of a page of pictures."""
 
         def to(way: Callable[[Hand, int], int], hand: Hand, shown: dict[str, Any] | None, caption: str) -> Updates:
             if not hand.survey.seen:
-                return {sentence: refused("Not done.", "The page was loaded anew. Press Show.")}
+                return {sentence: refused("Not done.", "The page was reloaded. Press Show.")}
             hand = self.taken(hand, shown, caption)
             index = way(hand, index_of(shown))
             list(hand.look_at(hand.missing(hand.page(hand.page_of(index)))))
@@ -88,7 +87,7 @@ class CaptionEditor:
         self.close.click(close, given, outputs, **SILENT)
 
     def opened(self, hand: Hand, index: int) -> Updates:
-        """Updates that show a picture; none where there is no such."""
+        """Updates that show a picture; those that close the editor if there is none."""
         if not 0 <= index < len(hand.survey.seen):
             return self.closed()
         one = hand.survey.seen[index]
@@ -109,7 +108,7 @@ class CaptionEditor:
         return {self.shown: None, self.box: gr.update(visible=False), self.image: None, self.caption: ""}
 
     def taken(self, hand: Hand, shown: dict[str, Any] | None, caption: str) -> Hand:
-        """With what was typed, where it differs from what was shown and still belongs to a picture of the survey."""
+        """With what was typed, if it differs from what was shown and still belongs to a picture of the survey."""
         if not shown or (caption or "").strip() == shown["caption"]:
             return hand
         index = int(shown["index"])
@@ -120,7 +119,7 @@ class CaptionEditor:
 
 
 def index_of(shown: dict[str, Any] | None) -> int:
-    """Of the picture in the editor; -1 where it is closed."""
+    """Index of the picture in the editor; -1 if it is closed."""
     return int(shown["index"]) if shown else -1
 
 
@@ -128,5 +127,5 @@ def _told(name: str, problem: str, file: Path | None) -> Sentences:
     if problem:
         return refused(name, problem)
     if file is None:
-        return refused(name, "The caption stands in a list, which is not changed here.")
+        return refused(name, "This caption comes from a metadata file, which cannot be edited here.")
     return said(name)

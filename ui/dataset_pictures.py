@@ -1,4 +1,4 @@
-"""The pictures of the Dataset tab: sifted, a page of thumbnails at a time, with their tags and captions."""
+"""The pictures of the Dataset tab: filtered, a page of thumbnails at a time, with their tags and captions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ui.form import SILENT
 from ui.sentences import NOTHING, said
 
 DRAW_EVERY = 0.7
-"""Seconds between two drawings of a page whose thumbnails are being made."""
+"""Seconds between two updates of a page whose thumbnails are being made."""
 
 
 class DatasetPictures:
-    """Draws itself within gr.Blocks.  hand: what the page has in hand.  sentence: where it says something."""
+    """Draws itself within gr.Blocks.  hand: the page's state.  sentence: where messages go."""
 
     def __init__(self) -> None:
         self.editor = CaptionEditor()
@@ -44,10 +44,10 @@ class DatasetPictures:
                 [("All", -1)], value=-1, label="Concept", elem_id="dataset-concept", min_width=130
             )
             self.says = gr.Textbox(label="Caption contains", elem_id="dataset-says", min_width=150)
-            self.whole_tag = gr.Checkbox(label="As a whole tag", elem_id="dataset-whole-tag", min_width=130)
+            self.whole_tag = gr.Checkbox(label="Whole tags only", elem_id="dataset-whole-tag", min_width=130)
             self.sharpness = gr.Number(
                 sifting.BLURRED,
-                label="Blurred below",
+                label="Sharpness below",
                 info="Variance of the Laplacian.",
                 minimum=0,
                 visible=False,
@@ -69,7 +69,7 @@ class DatasetPictures:
 
     @property
     def page(self) -> list[Any]:
-        """What follows what is in hand."""
+        """The components that depend on the state."""
         return [self.hand, self.said, self.grid, self.number, self.tags, self.kind, *self._saving.outputs]
 
     @property
@@ -81,10 +81,10 @@ class DatasetPictures:
     # ── what happens ──────────────────────────────────────────────────────────────────────────────
 
     def connect(self, tab: gr.Tab, outputs: list[Any], surveyed: Callable[[Hand], Updates]) -> None:
-        """tab: the one it is drawn in.  surveyed: updates that follow the survey, for components among the outputs."""
+        """tab: the one it is drawn in.  surveyed: updates that depend on the survey, for the outputs."""
         page, editor = self.page, self.editor
         turning = [self.hand, self.number, editor.shown]
-        # Of fields in a tab that was never open, Gradio may lose what they were told.
+        # Gradio may lose updates to fields in a tab that was never open.
         tab.select(self._shown_again, turning, page, **SILENT)
         self.previous.click(partial(self._turn, -1), turning, page, **SILENT)
         self.next.click(partial(self._turn, 1), turning, page, **SILENT)
@@ -101,7 +101,7 @@ class DatasetPictures:
         self._saving.connect(self.hand, self.number, self.said, editor, outputs, self.paged, surveyed)
 
     def begun(self, hand: Hand) -> Updates:
-        """Filters and editor as they are for a new survey, whose sieve lets all through."""
+        """Filters and editor for a new survey, with nothing filtered out."""
         concepts = dict.fromkeys(concept.folder for concept in hand.survey.concepts)
         choices = [(shown_name(Path(folder.name)), number) for number, folder in enumerate(concepts)]
         return {
@@ -113,21 +113,21 @@ class DatasetPictures:
         }
 
     def _shown_again(self, hand: Hand, number: float | None, shown: dict[str, Any] | None) -> Updates:
-        """All but what is in hand, which may be changed meanwhile."""
+        """Everything but the state, which may have changed meanwhile."""
         drawn = self.drawn(hand, int(number or 1), index_of(shown))
         return {part: value for part, value in drawn.items() if part is not self.hand}
 
     def _look_first(self, hand: Hand, kind: str) -> Iterator[Updates]:
-        """Look at all pictures where that is needed to find some, and tell how far it is.
+        """Look at all pictures if the filter needs that, and report progress.
 
-        The looks are all that comes of it: captions may be changed meanwhile, which must not be taken back.
+        Only the looks are updated: captions may have been changed meanwhile, and must not be reverted.
         """
         missing = hand.missing() if kind in sifting.NEED_LOOKS else []
         drawn = 0.0
         for number in hand.look_at(missing):
             if time.monotonic() - drawn > DRAW_EVERY:
                 drawn = time.monotonic()
-                yield {self.said: said(f"Looking at every picture once: {number} of {len(missing)} …")}
+                yield {self.said: said(f"Scanning all pictures: {number} of {len(missing)} …")}
         yield {self.said: NOTHING}
 
     def _sift(
@@ -157,9 +157,9 @@ class DatasetPictures:
     # ── a page of pictures ────────────────────────────────────────────────────────────────────────
 
     def paged(self, hand: Hand, number: int, chosen: int = -1) -> Iterator[Updates]:
-        """Draw a page of pictures, and its thumbnails again and again while they are being made.
+        """Draw a page of pictures, and its thumbnails repeatedly while they are being made.
 
-        Only the first time says what is in hand: captions may be changed meanwhile.
+        Only the first update includes the state: captions may be changed meanwhile.
         """
         yield self.drawn(hand, number, chosen)
         missing = hand.missing(hand.page(number))
@@ -173,7 +173,7 @@ class DatasetPictures:
         return view.grid(hand.survey, hand.page(number), hand.looks, hand.drafts.texts, chosen)
 
     def drawn(self, hand: Hand, number: int, chosen: int = -1) -> Updates:
-        """All that follows what is in hand."""
+        """Everything that depends on the state."""
         survey, texts, sieve = hand.survey, hand.drafts.texts, hand.sieve
         counts = sifting.counts(survey, texts, hand.looks, sieve.sharpness) if survey.seen else {}
         kinds = [(f"{kind} ({counts[kind]})" if kind in counts else kind, kind) for kind in sifting.KINDS]

@@ -1,4 +1,4 @@
-"""Captions that were changed in the Dataset tab: how many wait, and the buttons that write them and take them back."""
+"""Captions changed in the Dataset tab: how many are unsaved, and the buttons that save and undo."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CaptionSaving:
         return [self.drafts, self.save, self.undo, self.discard]
 
     def drawn(self, hand: Hand) -> Updates:
-        """What follows the captions that wait."""
+        """What depends on the unsaved captions."""
         waits, earlier = bool(hand.drafts.texts), bool(hand.drafts.earlier)
         return {
             self.drafts: _unsaved(hand),
@@ -53,13 +53,13 @@ class CaptionSaving:
         paged: Callable[..., Iterator[Updates]],
         surveyed: Callable[[Hand], Updates],
     ) -> None:
-        """outputs: what is filled.
+        """outputs: the components to fill.
 
-        paged: makes of (hand, page, chosen) the updates of a page of pictures; surveyed: those that follow the survey.
+        paged: (hand, page, chosen) → the updates of a page of pictures; surveyed: those that depend on the survey.
         """
 
         def save(hand: Hand, number: float, shown: dict[str, Any] | None, caption: str) -> Iterator[Updates]:
-            """Write what was changed, what stands in the editor among it."""
+            """Write what was changed, including what is in the editor."""
             hand = editor.taken(hand, shown, caption)
             yield {sentence: said(f"Saving {counted(len(hand.drafts.texts), 'caption')} …")}
             try:
@@ -71,7 +71,7 @@ class CaptionSaving:
             yield from drawn(hand, number, shown, {**surveyed(hand), sentence: report})
 
         def undo(hand: Hand, number: float, shown: dict[str, Any] | None, caption: str) -> Iterator[Updates]:
-            """What stands in the editor is the last change; where nothing was changed since the last Save, that is."""
+            """Undo the last change, which may be in the editor; without a change since the last Save, undo that."""
             hand, fresh = editor.taken(hand, shown, caption), {}
             if hand.drafts.earlier or not hand.saves:
                 hand = replace(hand, drafts=hand.drafts.undone())
@@ -81,13 +81,13 @@ class CaptionSaving:
                 except (Failure, OSError) as error:
                     yield {sentence: _unreadable(error)}
                     return
-                words = f"Put {counted(count, 'caption')} back as before the Save."
-                told = said(f"{words} What was saved is not saved any more.", told_of(left))
+                words = f"Restored {counted(count, 'caption')} on disk."
+                told = said(f"{words} Your changes are unsaved again.", told_of(left))
                 fresh = {**surveyed(hand), sentence: told}
             yield from drawn(hand, number, shown, fresh)
 
         def discard(hand: Hand, number: float, shown: dict[str, Any] | None) -> Iterator[Updates]:
-            """All captions as their files have them; Undo brings the changes back."""
+            """Reset all captions to their files; Undo brings the changes back."""
             drafts = hand.drafts
             hand = replace(hand, drafts=Drafts({}, (*drafts.earlier, drafts.texts)))
             yield from drawn(hand, number, shown, {})
@@ -104,12 +104,12 @@ class CaptionSaving:
 
 
 def _unreadable(error: Exception) -> Sentences:
-    return refused("Look out.", f"The folder cannot be read any more: {error}")
+    return refused("Warning:", f"the folder can no longer be read: {error}")
 
 
 def _unsaved(hand: Hand) -> Sentences:
     count = len(hand.drafts.texts)
     if not count:
         return NOTHING
-    sentence = f"{count} caption{'s are' if count > 1 else ' is'} changed, and not saved yet."
+    sentence = f"{count} caption{'s have' if count > 1 else ' has'} unsaved changes."
     return Sentences(f'<div data-unsaved="{count}">{said(sentence)}</div>')

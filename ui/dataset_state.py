@@ -1,4 +1,4 @@
-"""What the Dataset page has in hand: a survey, the looks that are known, what was found, and captions not saved yet."""
+"""The Dataset page's state: a survey, the known looks, what was found, and unsaved captions."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from engine.settings.training import TrainingSettings
 from engine.tools.caption_drafts import Drafts, Saved, save, take_back
 
 Updates = dict[Any, Any]
-"""What becomes of components; those that are not in it stay as they are."""
+"""New values of components; those not in it stay as they are."""
 
 PAGE = 60
 """Pictures shown at a time; no others are opened."""
 
 MOST_SAVES = 20
-"""Saves that can be taken back."""
+"""Saves that can be undone."""
 
 
 @dataclass(frozen=True)
 class Hand:
-    """source: the settings and the folder that the survey is of; a folder of "" is what the settings say.
+    """source: the settings and the folder of the survey; a folder of "" means the one in the settings.
 
-    found: indices of the pictures that pass the sieve.  looks: of as many pictures as were looked at.
-    saves: what was written, the newest last, each with the drafts before it.
+    found: indices of the pictures that pass the sieve.  looks: of the pictures looked at so far.
+    saves: what was saved, newest last, each with the drafts before it.
     """
 
     source: tuple[TrainingSettings, str] = field(default_factory=lambda: (TrainingSettings(), ""))
@@ -50,22 +50,22 @@ class Hand:
         return list(self.found[(number - 1) * PAGE : number * PAGE])
 
     def nearest(self, number: int) -> int:
-        """A page that there is."""
+        """The nearest existing page."""
         return min(max(number, 1), self.pages)
 
     def page_of(self, index: int) -> int:
-        """The page on which a picture stands; 1 where it was not found."""
+        """The page that shows a picture; 1 if it was not found."""
         return self.found.index(index) // PAGE + 1 if index in self.found else 1
 
     def beside(self, index: int, way: int) -> int:
-        """The picture so many places on among those found; the last or first where there are no more."""
+        """The picture that many places on among those found; the last or first if there are no more."""
         if not self.found:
             return index
         place = self.found.index(index) if index in self.found else -1
         return self.found[min(max(place + way, 0), len(self.found) - 1)]
 
     def next_without_caption(self, index: int) -> int:
-        """Going round; the same one where all that were found have a caption."""
+        """Wrapping around; the same one if all that were found have a caption."""
         place = self.found.index(index) if index in self.found else -1
         around = (*self.found[place + 1 :], *self.found[: place + 1])
         return next((i for i in around if not text_of(self.survey.seen[i], self.drafts.texts).strip()), index)
@@ -74,25 +74,25 @@ class Hand:
         return replace(self, sieve=sieve, found=tuple(sifted(self.survey, sieve, self.drafts.texts, self.looks)))
 
     def missing(self, indices: list[int] | None = None) -> list[Path]:
-        """The pictures not looked at yet, or whose thumbnail is gone again, of these or of all."""
+        """The pictures not looked at yet, or whose thumbnail has been deleted, of these or of all."""
         chosen = range(len(self.survey.seen)) if indices is None else indices
         pictures = dict.fromkeys(self.survey.seen[index].picture for index in chosen)
         return [picture for picture in pictures if not is_there(self.looks.get(picture))]
 
     def look_at(self, pictures: list[Path]) -> Iterator[int]:
-        """Look at pictures, and tell how many are known after each."""
+        """Look at pictures, and yield how many are done after each."""
         for number, (picture, look) in enumerate(looks_of(pictures), start=1):
             self.looks[picture] = look
             yield number
 
     def on_disk(self) -> Mapping[Path, str]:
-        """What caption files say, of those that could be read."""
+        """The text of the caption files that could be read."""
         return {one.file: one.text for one in self.survey.seen if one.file and one.text is not None}
 
     def changes(self, edit: Edit) -> list[tuple[Seen, str, str]]:
-        """What an edit does to the pictures found: (picture, before, after), each caption file once.
+        """The effect of an edit on the pictures found: (picture, before, after), each caption file once.
 
-        A caption that stands in a list, or cannot be read, is left alone.
+        A caption in a metadata file, or one that cannot be read, is left alone.
         """
         changes: dict[Path, tuple[Seen, str, str]] = {}
         for index in self.found:
@@ -106,11 +106,11 @@ class Hand:
         return list(changes.values())
 
     def with_captions(self, texts: Mapping[Path, str]) -> Hand:
-        """With captions changed, not saved yet."""
+        """With changed captions, not saved yet."""
         return replace(self, drafts=self.drafts.changed(texts, self.on_disk()))
 
     def surveyed(self, settings: TrainingSettings, folder: str = "") -> Hand:
-        """With another survey; captions not saved yet stay, and what was found stays where the pictures are the same.
+        """With another survey; unsaved captions stay, and so does what was found if the pictures are the same.
 
         Raises what survey() raises.
         """
@@ -123,7 +123,7 @@ class Hand:
         return replace(after, drafts=replace(self.drafts, texts=texts))
 
     def saved(self) -> tuple[Hand, Saved]:
-        """With its captions written, and the folders looked at again; those that could not be written stay drafts."""
+        """With its captions saved, and the folders read again; those that could not be written stay drafts."""
         outcome = save(self.drafts.texts)
         left = {file: text for file, text in self.drafts.texts.items() if file in outcome.left}
         saves = (*self.saves, (self.drafts, outcome))[-MOST_SAVES:]
@@ -131,7 +131,7 @@ class Hand:
         return replace(after, looks=self.looks), outcome  # the pictures are the same
 
     def unsaved(self) -> tuple[Hand, int, dict[Path, str]]:
-        """Without the last Save: its captions are drafts again.  How many were put back; which were not, and why."""
+        """Without the last Save: its captions are drafts again.  Also how many were restored; why others were not."""
         drafts, saved = self.saves[-1]
         left = take_back(saved)
         after = replace(self, drafts=drafts, saves=self.saves[:-1]).surveyed(*self.source)

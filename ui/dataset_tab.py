@@ -1,4 +1,4 @@
-"""Dataset: what a run will learn from, and what can be mended in it."""
+"""Dataset: what a run will learn from, and ways to improve it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from ui.sentences import NOTHING, Sentences, refused, said
 from ui.utility_form import UtilityForm
 
 DATASET = "Dataset"
-"""The tab, and what begins that of the utilities which stand in it."""
+"""The tab, and the prefix of the utilities' tabs inside it."""
 
 
 class DatasetTab:
-    """Draws itself within gr.Blocks.  form: says what the run would learn from, and how it would read it."""
+    """Draws itself within gr.Blocks.  form: the training form, which says what the run would learn from, and how."""
 
     def __init__(self, form: Form[TrainingSettings]) -> None:
         self._form = form
@@ -49,7 +49,7 @@ class DatasetTab:
         with gr.Row(elem_classes="dataset-source"):
             self.folder = gr.Textbox(
                 label="Image folder",
-                placeholder="empty: the folders from the Folders tab",
+                placeholder="leave empty to use the folders from the Folders tab",
                 elem_id="dataset-folder",
                 elem_classes="picks-folder",
                 scale=4,
@@ -79,7 +79,7 @@ class DatasetTab:
         editor = self._pictures.editor
         source = [self.hand, editor.shown, editor.caption, self.folder, self._form.shown]
         first = tab.select(self._first, source, everything, **SILENT)
-        # What is asked for by name counts, not what the tab would begin with.
+        # An explicit request wins over what the tab would show at first.
         asked = [self.show.click, self.folder.submit, self.drop.upload]
         shown = gr.on(asked, self._asked, source, [*everything, self.folder], cancels=[first], **SILENT)
         self._pictures.connect(self._pictures_tab, everything, self._surveyed)
@@ -90,7 +90,7 @@ class DatasetTab:
             utility.connect_offers(events, partial(offered, offer), self.hand)
 
     def _first(self, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, told: Told) -> Iterator[Any]:
-        """When the tab is opened: what the form says, unless something is shown or nothing is said."""
+        """When the tab is opened: show the form's folder, unless something is shown or the form names none."""
         settings = self._form.readable(told)
         says_something = folder.strip() or str(settings.values()[described_by(settings)]).strip()
         if says_something and not hand.survey.seen:
@@ -121,14 +121,14 @@ class DatasetTab:
     def _asked(
         self, event: gr.EventData, hand: Hand, shown: dict[str, Any] | None, caption: str, folder: str, form: Told
     ) -> Iterator[Updates]:
-        """Show a folder: what was dropped is first put into one of its own."""
+        """Show a folder; a dropped one is first copied to a folder of its own."""
         told = NOTHING
         if event.target is self.drop:
-            yield {self.said: said("Putting the pictures into a folder …")}
+            yield {self.said: said("Copying the pictures into a folder …")}
             try:
                 dropped = dataset_drop.kept(event)
             except Failure as failure:
-                yield {self.said: refused("Not taken.", f"{failure.what} {failure.mend}")}
+                yield {self.said: refused("Not added.", f"{failure.what} {failure.mend}")}
                 return
             told, folder = said(*dropped.report()), str(dropped.folder)
             yield {self.folder: folder}
@@ -142,7 +142,7 @@ class DatasetTab:
 
 
 def _whole(folder: str) -> str:
-    """A folder's path as somebody typed it, from the root of the disk on; nothing where nothing was typed."""
+    """A typed folder as an absolute path; empty if nothing was typed."""
     if not folder.strip():
         return ""
     if why := why_unusable(folder):
@@ -158,7 +158,7 @@ def _to_train_on(event: gr.EventData, folder: str) -> dict[str, str]:
 
 
 def offered(offer: Callable[[Path, str], dict[str, str]], hand: Hand) -> dict[str, str]:
-    """What a utility begins with beside the pictures that are shown; nothing where they stand in no folder alone."""
+    """A utility's initial values for the pictures shown; empty if they do not come from one folder."""
     settings, folder = hand.source
     if not hand.survey.seen or (not folder and described_by(settings) != "train_data_dir"):
         return {}

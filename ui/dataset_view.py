@@ -1,4 +1,4 @@
-"""A training set as HTML: what it adds up to, its pictures, tags and buckets, and what a change does to captions."""
+"""A training set as HTML: its totals, its pictures, tags and buckets, and the effect of a change on captions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def nothing_yet() -> Sentences:
 
 
 def overview(survey: Survey) -> Sentences:
-    """Concepts, steps, and what is left out or mended."""
+    """Concepts, steps, and what is left out or repaired."""
     total = sum(concept.shown for concept in survey.concepts) or 1
     rows = "".join(_concept(concept, total) for concept in survey.concepts)
     pictures = len(survey.seen)
@@ -64,7 +64,7 @@ def _concept(concept: ConceptCount, total: int) -> str:
 
 
 def grid(survey: Survey, indices: Sequence[int], looks: Mapping[Path, Look], changed: Captions, chosen: int) -> str:
-    """Thumbnails with what is to say of each.  indices: of one page.  chosen: index of the one in the editor, or -1."""
+    """Thumbnails with notes on each.  indices: of one page.  chosen: index of the one in the editor, or -1."""
     if not indices:
         return '<div class="dataset-none">No pictures match.</div>'
     figures = "".join(_figure(index, survey.seen[index], looks, changed, index == chosen) for index in indices)
@@ -98,7 +98,7 @@ def _figure(index: int, one: Seen, looks: Mapping[Path, Look], changed: Captions
 
 
 def _thumb(one: Seen, look: Look | None) -> str:
-    """The thumbnail, with what the crop leaves out in the dark."""
+    """The thumbnail, with what the crop removes darkened."""
     why = one.found.left_out or (look.unreadable if look else "")
     if why:
         return f'<div class="thumb out">{escape(why)}</div>'
@@ -143,7 +143,7 @@ def _pressed(tag: str, chosen: str) -> str:
 
 
 def buckets(survey: Survey) -> Sentences:
-    """Pictures per bucket as bars, and what buckets do to the pictures."""
+    """Pictures per bucket as bars, and the effect of buckets on the pictures."""
     counted = survey.buckets()
     placed = [one for one in survey.seen if one.place]
     if not placed:
@@ -174,10 +174,10 @@ def buckets(survey: Survey) -> Sentences:
     read = placed[0].item.subset.pictures
     if read.face_crop_aug_range and not read.enable_bucket:
         facts.append(
-            "Face crop range is set: pictures whose file name gives a face are cropped around it, not as drawn here."
+            "Face crop range is set: pictures whose file name marks a face are cropped around it, not as shown here."
         )
     elif read.random_crop:
-        facts.append("Random crop is on: the crop has the size drawn here, but is at a random position.")
+        facts.append("Random crop is on: the crop has the size shown here, but a random position.")
     return Sentences(
         f'<div class="dataset-buckets">{listed(facts)}<table><thead><tr><th>Bucket</th><th></th><th></th>'
         '<th class="number">Pictures</th><th class="number">Shown per epoch</th></tr></thead>'
@@ -191,7 +191,7 @@ def _shape(width: int, height: int) -> str:
 
 
 def preview(changes: Sequence[tuple[Seen, str, str]], looked_at: int) -> Sentences:
-    """What a change does: (picture, its caption before, and after), of so many pictures that were looked at."""
+    """The effect of a change: (picture, caption before, and after), and how many pictures were looked at."""
     head = f"<p><b>{len(changes)} of {looked_at} captions would change.</b></p>"
     rows = "".join(
         f"<li><b>{_name(Path(one.picture.name))}</b> {_difference(before, after)}</li>"
@@ -202,7 +202,7 @@ def preview(changes: Sequence[tuple[Seen, str, str]], looked_at: int) -> Sentenc
 
 
 def _difference(before: str, after: str) -> str:
-    """Both texts in one, word by word: what goes and what comes."""
+    """Both texts in one, word by word: what is removed and what is added."""
     old, new = (re.findall(r"\s+|[^\s,]+|,", text) for text in (before, after))
     parts = []
     for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
@@ -216,10 +216,10 @@ def _difference(before: str, after: str) -> str:
 
 
 def _name(path: Path) -> str:
-    """A path, or a part of one, as a line of text that is no markup."""
+    """A path, or part of one, as escaped text."""
     return escape(shown_name(path))
 
 
 def _sendable(html: str) -> str:
-    """Without the halves of characters that stand for bytes in names that are no UTF-8."""
+    """Without surrogates, which stand for bytes in names that are not UTF-8."""
     return html.encode("utf-8", "replace").decode()

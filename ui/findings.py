@@ -1,4 +1,4 @@
-"""What the check found, as a list whose lines lead to their fields."""
+"""What the check found, as a list that links to the fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ui.form import Form
 
 
 def findings_html(checked: Checked, form: Form) -> str:
-    """The list of what is wrong; each line leads to its field."""
+    """The list of what is wrong; each line links to its field."""
     if not checked.problems:
         return '<div class="findings good">Ready to start.</div>'
     lines = "".join(
@@ -20,7 +20,7 @@ def findings_html(checked: Checked, form: Form) -> str:
         f"{escape(p.what)} <i>{escape(p.mend)}</i></li>"
         for p in checked.problems
     )
-    head = "You can start, but look at this:" if checked.can_start else "Before this can start:"
+    head = "You can start, but note:" if checked.can_start else "Fix this before you start:"
     return f'<div class="findings"><b>{head}</b><ul>{lines}</ul></div>'
 
 
@@ -34,5 +34,5 @@ def _label(form: Form, option: str) -> str:
 
 
 def bad_values(error: BadValues) -> Checked:
-    """Values that are no settings at all, as findings."""
+    """Invalid values, as findings."""
     return Checked([Problem(name, sentence) for name, sentence in error.problems.items()], None)

@@ -15,20 +15,20 @@ from engine.settings.values import BadValues
 from ui.form_view import as_template, form_html
 
 SILENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-"""For every event of the page: no veil over what it fills, and no entry in Gradio's public interface."""
+"""For every event of the page: no progress overlay, and no entry in Gradio's public API."""
 
 METHOD = "method"
-"""What Option.applies() calls the chosen one among the values."""
+"""The name of the chosen method among Option.applies()'s values."""
 
 LONGEST_TEXT = 100_000
-"""Characters of what a field says: prompts for hundreds of samples have some ten thousand."""
+"""Characters of a field's value: prompts for hundreds of samples have some ten thousand."""
 
 Told = Any
 """A form's value, as the page's script (assets/form.js) and fill() make it; a browser may send anything in its place:
 
 {"values": by option's name, text for numbers as they were typed; "rest": JSON of what has no field, see _rest_of();
-"method": which one that says, for the script; "serial": which of the user's entries it knows of}.  {} stands for the
-defaults.  What has no field is a text, for Gradio takes any object with a key "path" for a file.
+"method": the method in it, for the script; "serial": the last of the user's entries it knows of}.  {} stands for the
+defaults.  `rest` is a text, because Gradio takes any object with a key "path" for a file.
 """
 
 JS = """darkroom.drawForm(NAME, {
@@ -40,14 +40,14 @@ JS = """darkroom.drawForm(NAME, {
 class Form(Generic[Some]):
     """A field for every option that acts.  Construct it, then call draw() within gr.Blocks.
 
-    The options that do not act yet have no field: their values ride along in the form's value, as does all else that
-    a file said. The page's script is the truth while the user types, and keeps the component's value up to date with
-    each entry; so whatever takes the value takes what is shown, be it typed in the same moment.
+    Options that do not act yet have no field: their values travel in the form's value, as does everything else from a
+    file. The page's script is authoritative while the user types, and updates the component's value at each entry; so
+    whatever reads the value gets what is shown, even if it was typed at that very moment.
 
-    Events of `shown`: edited() shortly after an entry, and after fill(); chosen() when an option of `tells` has another
-    value, which the event's `option` names; turned() when the settings are for another method.
+    Events of `shown`: edited() shortly after an entry, and after fill(); chosen() when an option in `tells` gets
+    another value, named by the event's `option`; turned() when the settings are for another method.
 
-    name: begins the ids of its fields, so that those of several forms differ.  in_tabs: whether sections are tabs.
+    name: prefix of its fields' ids, so that those of several forms differ.  in_tabs: whether sections are tabs.
     """
 
     def __init__(
@@ -73,16 +73,16 @@ class Form(Generic[Some]):
         )
 
     def settings(self, told: Told) -> Some:
-        """What the form says.  Raises BadValues."""
+        """The form's settings.  Raises BadValues."""
         values, base = self._read(told)
         return base.with_typed(values)
 
     def values(self, told: Told) -> dict[str, Any]:
-        """What the fields say, as it is typed; those at their defaults may be left out.  Raises BadValues."""
+        """The fields' values, as typed; those at their defaults may be left out.  Raises BadValues."""
         return self._read(told)[0]
 
     def readable(self, told: Told) -> Some:
-        """The same with every wrong value at its default."""
+        """The same with every invalid value replaced by its default."""
         try:
             values, base = self._read(told)
         except BadForm:
@@ -94,9 +94,9 @@ class Form(Generic[Some]):
             return base.with_values(values | {name: fresh[name] for name in error.problems})
 
     def fill(self, settings: Some, told: Told = None, undo: str = "") -> Told:
-        """A value that shows the settings; what is typed after `told` was said stays as it is.
+        """A value that shows the settings; what is typed after `told` was sent stays as it is.
 
-        undo: what the way back to the settings before is called, where there is to be one.
+        undo: the label of the undo button, if there is to be one.
         """
         serial = told.get("serial") if isinstance(told, dict) else None
         return {
@@ -108,7 +108,7 @@ class Form(Generic[Some]):
         }
 
     def set(self, told: Told, changes: dict[str, Any], undo: str = "") -> Told:
-        """A value that shows other values of some options and leaves the others as they are, be they wrong."""
+        """A value that changes some options and leaves the others as they are, even if invalid."""
         try:
             values, base = self._read(told)
         except BadForm:
@@ -118,10 +118,10 @@ class Form(Generic[Some]):
         return self.fill(base.with_values(others), told, undo) | {"values": values | fields}
 
     def _read(self, told: Told) -> tuple[dict[str, Any], Some]:
-        """(What the fields say, the settings that they are laid over).  Raises BadForm."""
+        """(The fields' values, the settings underneath them).  Raises BadForm."""
         values, rest = (told.get("values", {}), told.get("rest", "")) if isinstance(told, dict) else (None, None)
         if not isinstance(values, dict) or not isinstance(rest, str):
-            raise BadForm("", "What the page sent is no form. Reload the page.")
+            raise BadForm("", "What the page sent is not a form. Reload the page.")
         try:
             base = self._settings_class.model_validate_json(rest or "{}")
         except (ValidationError, ValueError, RecursionError):
@@ -130,11 +130,11 @@ class Form(Generic[Some]):
         for name, value in known.items():
             if isinstance(value, str) and len(value) > LONGEST_TEXT:
                 label = self.options[name].label
-                raise BadForm(name, f"{label} has {len(value):,} characters; it takes {LONGEST_TEXT:,} at most.")
+                raise BadForm(name, f"{label} has {len(value):,} characters; the limit is {LONGEST_TEXT:,}.")
         return known, base
 
     def _rest_of(self, settings: Some) -> dict[str, Any]:
-        """What has no field, where it is no default: other options, and what no option stands for.  And the method."""
+        """Everything without a field that is not at its default: other options, and unknown keys.  And the method."""
         bare = settings.with_values({name: item.default for name, item in self.options.items()})
         told = bare.model_dump(mode="json", exclude_defaults=True)
         return {name: value for name, value in told.items() if value != {}} | (
@@ -143,7 +143,7 @@ class Form(Generic[Some]):
 
 
 class BadForm(BadValues):
-    """What the page sent cannot be read.  option: the one whose value it is, "" for none."""
+    """What the page sent cannot be read.  option: the one it belongs to, "" for none."""
 
     def __init__(self, option: str, sentence: str) -> None:
         ValueError.__init__(self, sentence)

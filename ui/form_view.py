@@ -1,7 +1,7 @@
 """The form as HTML, drawn once from the declarations.  Pure functions of options.
 
-What is shown when, and what becomes of a value, is the page's script's to do (assets/form.js); it finds what it needs
-in the attributes that are written here.
+When a field is shown, and what happens to its value, is up to the page's script (assets/form.js), which finds what it
+needs in the attributes written here.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ METHODS: dict[Method, str] = {"dreambooth": "DreamBooth", "lora": "LoRA", "finet
 """The methods there are, in the order and words of kohya_ss's tabs."""
 
 DEEPEST_TAB = 2
-"""Levels of sections that are tabs; below them they fold open."""
+"""Levels of sections that are tabs; deeper ones are folds."""
 
 WIDE = ("lines", "path", "folder", "file")
 """Widgets that need the form's width."""
 
 PICKED = ("path", "folder", "file")
-"""Widgets whose value may be chosen from the disk."""
+"""Widgets whose value can be chosen from the disk."""
 
 FOR_TEMPLATES = str.maketrans({"\\": "&#92;", "`": "&#96;", "$": "&#36;", "{": "&#123;"})
-"""Gradio takes an HTML component's markup for a template of two languages; what these write has no meaning here."""
+"""Gradio treats an HTML component's markup as a template in two languages; these characters are its syntax."""
 
 
 @dataclass
@@ -62,9 +62,9 @@ def tree_of(options: Sequence[Option]) -> list[Section]:
 
 
 def form_html(name: str, options: Sequence[Option], in_tabs: bool) -> Sentences:
-    """A field for each option, under tabs and folds as their sections say, or under mere headings.
+    """A field for each option, under tabs and folds by section, or under plain headings.
 
-    name: begins the ids of its fields, so that those of several forms differ.
+    name: prefix of its fields' ids, so that those of several forms differ.
     """
     sections = tree_of(options)
     if in_tabs:
@@ -75,13 +75,13 @@ def form_html(name: str, options: Sequence[Option], in_tabs: bool) -> Sentences:
 
 
 def methods_html(chosen: Method) -> Sentences:
-    """The tabs of the methods, as kohya_ss has them; what they show is one form, which follows the choice."""
+    """The tabs of the methods, as in kohya_ss; they all show one form, which adapts to the choice."""
     tabs = "".join(
         f'<button type="button" role="tab" data-method="{method}" aria-selected="{_truth(method == chosen)}" '
         f'aria-controls="form-option" tabindex="{0 if method == chosen else -1}">{words}</button>'
         for method, words in METHODS.items()
     )
-    return Sentences(f'<div class="form-tabs methods" role="tablist" aria-label="What is trained">{tabs}</div>')
+    return Sentences(f'<div class="form-tabs methods" role="tablist" aria-label="What to train">{tabs}</div>')
 
 
 def as_template(html: str) -> str:
@@ -89,7 +89,7 @@ def as_template(html: str) -> str:
 
 
 def way_to(section: str) -> list[tuple[str, str]]:
-    """What to open, from the outside in, to see a section: ("tab", its id) and ("fold", its element's id)."""
+    """What to open, from the outside in, to reveal a section: ("tab", its id) and ("fold", its element's id)."""
     parts = section.split("/")
     sections = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
     return [
@@ -159,7 +159,7 @@ def _field(form: str, item: Option) -> str:
 
 
 def _control(key: str, item: Option) -> str:
-    """The element that has the option's name, and holds its value."""
+    """The element with the option's name and value."""
     common = f'name="{item.name}"' + (f' aria-describedby="{key}-help"' if item.help else "")
     shown = escape(text_of(item, item.default))
     if item.kind is bool:
@@ -182,7 +182,7 @@ def _control(key: str, item: Option) -> str:
 
 
 def _beside(key: str, item: Option) -> str:
-    """What helps to give the control its value: usual ones to choose from, or a slider."""
+    """An aid for entering the value: suggestions to choose from, or a slider."""
     if item.suggestions:
         usual = "".join(f'<option value="{escape(one)}">' for one in item.suggestions)
         return f'<datalist id="{key}-list">{usual}</datalist>'
@@ -196,14 +196,14 @@ def _beside(key: str, item: Option) -> str:
 
 
 def text_of(item: Option, value: Any) -> str:
-    """A value as a field holds it: numbers as people write them."""
+    """A value as shown in a field: numbers as people write them."""
     if isinstance(value, float):
         return f"{value:.10f}".rstrip("0").rstrip(".") if 1e-8 <= abs(value) < 1e8 else f"{value:g}"
     return str(value)
 
 
 def _meaning(item: Option) -> str:
-    """Beside which values of others the option has a meaning: Option.applies(), for the page's script."""
+    """For which values of others the option applies: Option.applies(), for the page's script."""
     alternatives = [condition for condition in (item.applies_when, item.also_when) if condition]
     methods = [method for method in METHODS if item.is_for(method)]
     told = json.dumps(alternatives, separators=(",", ":"), default=list)

@@ -1,4 +1,4 @@
-"""What every request passes before it reaches Gradio: by which name, of which page, for what, and how large."""
+"""The checks that every request passes before it reaches Gradio: host name, origin, route, and size."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ READ = re.compile(
     r"|/gradio_api/(queue/data|upload_progress|app_id|startup-events|theme\.css|(heartbeat/|file=).+)"
 )
 WRITTEN = re.compile(r"/login/?|/gradio_api/(queue/join|run/predict|upload|reset|cancel)/?")
-"""What a browser asks for on this page.  Gradio answers five times as much: figures of the queue, a history of runs,
-its own programs' ways in, files of other servers."""
+"""What a browser requests on this page.  Gradio answers five times as much: queue statistics, a history of runs,
+endpoints for its own clients, files from other servers."""
 
 MOST_UPLOADED = 500 * 1000**2
-"""Bytes of a file from a browser: the largest pictures that scanners make are as large."""
+"""Bytes of a file from a browser: as large as the largest scanned pictures."""
 
 MOST_SENT = 32 * 1000**2
-"""Bytes of any other request: a form with all captions of a large folder has three."""
+"""Bytes of any other request: a form with all captions of a large folder has 3 MB."""
 
 AROUND_A_FILE = 100_000
-"""Bytes that a browser puts around a file that it uploads."""
+"""Bytes that a browser adds around an uploaded file."""
 
 HEADERS = {
     "X-Frame-Options": "DENY",
@@ -46,11 +46,11 @@ PAGE_POLICY = (
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
     "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Nothing of the page comes from elsewhere or goes there. Gradio's page is full of scripts in its HTML, and makes
-functions of text, so these cannot be forbidden."""
+"""Nothing is loaded from or sent to elsewhere. Gradio's page is full of inline scripts, and compiles functions from
+text, so these cannot be forbidden."""
 
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
-"""Of files of users, which hold what somebody else wrote."""
+"""For users' files, which contain what somebody else wrote."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Refusal:
 
 
 class Guard:
-    """An ASGI application around another.
+    """An ASGI application that wraps another.
 
     root_path: path or address under which a proxy serves the page, which it may leave before the path of what it
     passes on, or take away.
@@ -75,7 +75,7 @@ class Guard:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await self._answer(scope, receive, send)
-        # Gradio has no websockets; one that is not accepted is refused.
+        # Gradio uses no websockets; one that is not accepted is refused.
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._path(scope)
@@ -86,7 +86,7 @@ class Guard:
             CLIENT.set((scope.get("client") or ("?",))[0])
             refusal = await Body(receive, _most(path)).passed_to(self._app, scope, answer)
         if refusal is not None:
-            # Whatever else its sender has to say is not waited for.
+            # The rest of the request is not awaited.
             response = PlainTextResponse(refusal.sentence, refusal.status, {"Connection": "close"})
             await response(scope, receive, answer)
 
@@ -108,21 +108,21 @@ class Guard:
         hosts = headers.getlist("host")
         passed_on = [name.strip() for told in headers.getlist("x-forwarded-host") for name in told.split(",")]
         if len(hosts) != 1:
-            return Refusal(400, "A request has one Host.")
+            return Refusal(400, "A request must have exactly one Host header.")
         for name in (*hosts, *passed_on):
             if not self._hosts.know(name):
                 return Refusal(
                     400,
-                    f"This page does not answer under the name {_shown(name)}. If it is yours, start the page "
-                    "with --allowed_hosts and this name.",
+                    f"This page does not answer to the name {_shown(name)}. If the name is yours, start the page "
+                    "with --allowed_hosts and that name.",
                 )
         return None
 
     def _by_origin(self, scope: Scope, headers: Headers, path: str) -> Refusal | None:
-        """A browser tells the origin of all that changes something, and of what a foreign page wants to read.
+        """A browser sends the origin with everything that changes something, and when a foreign page wants to read.
 
-        Newer ones also tell of everything whether a foreign page asks (Fetch Metadata, W3C). What such a one may do is
-        lead here: a link.
+        Newer ones also send with everything whether a foreign page is asking (Fetch Metadata, W3C). The one thing such
+        a page may do is link here.
         """
         host = headers.getlist("x-forwarded-host") or headers.getlist("host")
         origins = headers.getlist("origin")
@@ -137,8 +137,8 @@ class Guard:
             told = f", {_shown(origins[0])}," if origins else ""
             return Refusal(
                 403,
-                f"Another site{told} asks in your name, and is refused. If it is a reverse proxy of yours, start "
-                "the page with --allowed_hosts and its name.",
+                f"A request from another site{told} was refused. If it is your own reverse proxy, start the page with "
+                "--allowed_hosts and its name.",
             )
         return None
 
@@ -159,18 +159,18 @@ def _most(path: str) -> int:
 
 
 def _too_much(most: int) -> Refusal:
-    return Refusal(413, f"This is too large: at most {most // 1000**2} MB are taken.")
+    return Refusal(413, f"This is too large: the limit is {most // 1000**2} MB.")
 
 
 class Body:
-    """A request's body, of which no more is read than is taken, whatever its sender said of its size."""
+    """A request's body, read only up to the limit, whatever size its sender claimed."""
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive, self._most = receive, most
         self._read = 0
 
     async def passed_to(self, app: ASGIApp, scope: Scope, send: Send) -> Refusal | None:
-        """Let the application answer.  What it was told to be too much of, it has not answered."""
+        """Let the application answer.  If the body was too large, it has not answered."""
         started = False
 
         async def noted(message: Message) -> None:
@@ -193,7 +193,7 @@ class Body:
     async def _next(self) -> Message:
         message = await self._receive()
         self._read += len(message.get("body", b""))
-        # To the application it is as if the sender had gone.
+        # To the application it looks as if the sender had disconnected.
         return {"type": "http.disconnect"} if self._is_too_much else message
 
 
@@ -201,12 +201,12 @@ def _with_headers(send: Send, policy: str) -> Send:
     async def answer(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            # Nobody else's page reads here, so nobody is told that it may.
+            # No other page may read here, so none is told that it may.
             for name in [name for name in headers if name.startswith("access-control-")]:
                 del headers[name]
             for name, value in (HEADERS | {"Content-Security-Policy": policy}).items():
                 headers[name] = value
-            # Gradio lets its cookie go along with what foreign pages ask.
+            # Gradio allows its cookie to be sent with foreign pages' requests.
             message["headers"] = [
                 (name, value.replace(b"SameSite=none", b"SameSite=lax") if name == b"set-cookie" else value)
                 for name, value in message["headers"]
@@ -217,5 +217,5 @@ def _with_headers(send: Send, policy: str) -> Send:
 
 
 def _shown(told: str) -> str:
-    """What a request told of itself, in a sentence: no more than a name, and no control characters."""
+    """Text from a request, safe for a message: no longer than a name, and without control characters."""
     return ascii(told.strip()[:80])[1:-1]

@@ -1,7 +1,7 @@
-"""The names under which the page answers, as browsers tell them in Host, X-Forwarded-Host and Origin.
+"""The names to which the page answers, as browsers send them in Host, X-Forwarded-Host and Origin.
 
-A foreign page can make a browser send it almost anything, but not another of these: by them alone a request of a page
-that someone else serves is known, also where its name leads to this machine (DNS rebinding).
+A foreign page can make a browser send almost anything, but cannot change these: they alone reveal a request from a
+page that someone else serves, even if its name resolves to this machine (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import psutil
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 PORTS = {"http": 80, "https": 443}
-"""What a browser does not tell in Host and Origin."""
+"""The default ports, which a browser leaves out of Host and Origin."""
 
 _AUTHORITY = re.compile(r"(?P<name>(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#@\\]+)")
@@ -25,18 +25,18 @@ _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#@\\]+)")
 
 @dataclass(frozen=True)
 class Authority:
-    """A name or address in lower case, IPv6 in brackets, and the port where it is told."""
+    """A name or address in lower case, IPv6 in brackets, and the port if given."""
 
     name: str
     port: int | None = None
 
     def matches(self, name: str) -> bool:
-        """Whether the name is this one, or below it where this is such as *.example.org."""
+        """Whether the name is this one, or below it if this is like *.example.org."""
         return name == self.name or (self.name.startswith("*.") and name.endswith(self.name[1:]))
 
 
 def authority(text: str) -> Authority | None:
-    """`name`, `name:port`, `[IPv6]:port`; None where it is nothing of these, such as a name with a dot at its end."""
+    """`name`, `name:port`, `[IPv6]:port`; None if it is none of these, such as a name with a trailing dot."""
     found = _AUTHORITY.fullmatch(text.lower())
     if not found:
         return None
@@ -51,18 +51,18 @@ def authority(text: str) -> Authority | None:
 
 
 def in_brackets(address: str) -> str:
-    """An address as it stands in a URL: an IPv6 one in brackets, without the name of the network card behind it."""
+    """An address as written in a URL: IPv6 in brackets, without the network interface after it."""
     address = address.strip().strip("[]").partition("%")[0]
     return f"[{address}]" if ":" in address else address
 
 
 @dataclass(frozen=True)
 class Hosts:
-    """answered: names under which the page is here itself.
+    """answered: names of the page itself.
 
-    named: names that someone else passes on to it, such as a reverse proxy, which may tell its own in Host.
-    addresses: it also answers under any address, for what lies before it may have others: a router, a container's
-    host, a virtual machine's. No page of someone else has an address for a name, to which this one would answer.
+    named: names forwarded by something else, such as a reverse proxy, which may send its own in Host.
+    addresses: whether it also answers to any address, because what is in front of it may have others: a router, the
+    host of a container or virtual machine. No foreign page has an address as its name that this one would answer to.
     """
 
     answered: tuple[Authority, ...]
@@ -71,11 +71,11 @@ class Hosts:
 
     @staticmethod
     def of(answered: Iterable[str], named: Iterable[str] = (), addresses: bool = False) -> Hosts:
-        """Of names as people write them.  Raises ValueError with the one that is none."""
+        """From names as people write them.  Raises ValueError with the invalid one."""
         return Hosts(tuple(map(_named, answered)), tuple(map(_named, named)), addresses)
 
     def know(self, told: str) -> bool:
-        """Whether Host or X-Forwarded-Host tells one of them, on whatever port: a tunnel has a port of its own."""
+        """Whether Host or X-Forwarded-Host is one of them, on whatever port: a tunnel has its own port."""
         one = authority(told)
         if one is None:
             return False
@@ -84,7 +84,7 @@ class Hosts:
         )
 
     def own(self, origin: str, host: str) -> bool:
-        """Whether the page that asks, by its Origin, is this one, which is asked under `host`.
+        """Whether the requesting page, by its Origin, is this one, which is addressed as `host`.
 
         Another port is another program's. `null` is the origin of sandboxed frames and files, which anyone can make.
         """
@@ -115,7 +115,7 @@ def _named(text: str) -> Authority:
 
 
 def machine_names() -> list[str]:
-    """What this machine calls itself, and the addresses of its network cards."""
+    """This machine's own names, and the addresses of its network interfaces."""
     name = socket.gethostname().lower()
     short = name.partition(".")[0]
     addresses = [
@@ -124,11 +124,11 @@ def machine_names() -> list[str]:
         for address in card
         if address.family in (socket.AF_INET, socket.AF_INET6)
     ]
-    # Home networks find machines under .local, where no server knows their names.
+    # Home networks find machines under .local, if no server knows their names.
     return [one for one in dict.fromkeys([name, short, f"{short}.local", *addresses]) if authority(one)]
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only programs on this machine reach what listens there.  Raises OSError for a name that leads nowhere."""
+    """Whether only programs on this machine can reach what listens there.  Raises OSError for an unknown name."""
     found = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
     return all(ipaddress.ip_address(str(told[4][0]).partition("%")[0]).is_loopback for told in found)

@@ -1,4 +1,4 @@
-"""What the browser keeps: loaded anew, each page shows what it showed itself; a new one, what was said last in any."""
+"""What the browser keeps: on reload, each page shows what it showed; a new one, the latest of any."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAKE = """() => {
     return "";
   }
 }"""
-"""From now on the page has its own, also where it has not said anything yet.  A browser may refuse to keep anything."""
+"""From now on the page has its own copy, even if it has not stored anything yet.  A browser may refuse to store."""
 
 KEEP = """(text) => {
   const key = KEY;
@@ -31,9 +31,9 @@ KEEP = """(text) => {
 
 
 class Kept:
-    """Construct it within gr.Blocks.  Handlers fill `text` with written(…); what is written there is kept at once.
+    """Construct it within gr.Blocks.  Handlers fill `text` with written(…), which is stored at once.
 
-    Gradio's BrowserState has one place for all pages of a browser: loaded anew, each would show what another said.
+    Gradio's BrowserState has one place for all pages of a browser: on reload, each would show another's state.
     """
 
     def __init__(self, name: str) -> None:
@@ -42,7 +42,7 @@ class Kept:
         self.text.change(None, [self.text], None, js=KEEP.replace("KEY", self._key), **SILENT)
 
     def when_loaded(self, blocks: gr.Blocks, fill: Callable[[Any], Any], outputs: Sequence[Any]) -> Any:
-        """Have `fill` make the outputs' values of what is kept, None for nothing, whenever the page is loaded."""
+        """Whenever the page is loaded, fill the outputs with `fill` of what is kept, None for nothing."""
 
         def filled(text: str) -> Any:
             return fill(read(text))
@@ -55,7 +55,7 @@ def written(value: Any) -> str:
 
 
 def read(text: str) -> Any:
-    """None for nothing, and for what is not JSON: it comes from the browser, so it may be anything."""
+    """None for nothing, and for invalid JSON: it comes from the browser, so it may be anything."""
     try:
         return json.loads(text or "null")
     except (ValueError, RecursionError):

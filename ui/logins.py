@@ -1,4 +1,4 @@
-"""Asking for a name and a password: whoever is wrong waits, and is written down."""
+"""Checking a name and a password: failures are delayed and logged."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from starlette.exceptions import HTTPException
 log = logging.getLogger(__name__)
 
 CLIENT: ContextVar[str] = ContextVar("client", default="?")
-"""The address that asks; the guard sets it."""
+"""The client's address; the guard sets it."""
 
 BY_ONE, BY_ALL = (5, 15.0), (40, 2.0)
-"""Wrong tries at once, and the seconds after which one more is free: of one address, and of all together."""
+"""Failed attempts at once, and seconds until one more is allowed: per address, and for all together."""
 
 LONGEST_WAIT = 20.0
-"""Seconds that a try is kept waiting; one that would have to wait longer is turned away at once."""
+"""Longest delay of an attempt, in seconds; one that would have to wait longer is turned away at once."""
 
 MOST_CLIENTS = 1000
 SHOWN_NAME = 40
@@ -31,9 +31,9 @@ SHOWN_NAME = 40
 
 
 class Pace:
-    """A number of tries at once, then one an interval, for each key, of which the `most` latest are remembered.
+    """A burst of attempts, then one per interval, for each key; the `most` latest keys are remembered.
 
-    Source: the generic cell rate algorithm (ITU-T I.371), whose only memory of a key is when its tries are free again.
+    Source: the generic cell rate algorithm (ITU-T I.371), which only stores per key when its attempts are free again.
     """
 
     def __init__(self, burst: int, interval: float, most: int = 1) -> None:
@@ -41,7 +41,7 @@ class Pace:
         self._free_again: OrderedDict[str, float] = OrderedDict()
 
     def wait(self, key: str, now: float) -> float:
-        """Seconds that a try has to wait."""
+        """Seconds that an attempt has to wait."""
         return max(0.0, self._free_again.get(key, now) - (self._burst - 1) * self._interval - now)
 
     def take(self, key: str, now: float) -> None:
@@ -50,7 +50,7 @@ class Pace:
             self._free_again.popitem(last=False)
 
     def give_back(self, key: str) -> None:
-        """After a try that was right."""
+        """After a successful attempt."""
         if key in self._free_again:
             self._free_again[key] -= self._interval
 
@@ -59,7 +59,7 @@ class Pace:
 
 
 class Logins:
-    """Judges names and passwords for one account.  clock: seconds."""
+    """Checks names and passwords for one account.  clock: seconds."""
 
     def __init__(self, username: str, password: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._username, self._password = _digest(username), _digest(password)
@@ -67,20 +67,20 @@ class Logins:
         self.by_one, self.by_all = Pace(*BY_ONE, most=MOST_CLIENTS), Pace(*BY_ALL)
 
     async def are_right(self, username: str, password: str) -> bool:
-        """Whether both are right.  Raises HTTPException 429 where too many were wrong before.
+        """Whether both are right.  Raises HTTPException 429 after too many failures.
 
-        A try is counted before it is judged, so that many at once get no more than the same one after another.
+        An attempt is counted before it is checked, so that many in parallel get no more than one after another.
         """
         client = _counted_as(CLIENT.get())
         now = self._clock()
         wait = max(self.by_one.wait(client, now), self.by_all.wait("", now))
         if wait > LONGEST_WAIT:
-            raise HTTPException(429, f"Too many wrong logins. Try again in {wait:.0f} seconds.")
+            raise HTTPException(429, f"Too many failed logins. Try again in {wait:.0f} seconds.")
         self.by_one.take(client, now)
         self.by_all.take("", now)
         if wait:
             await asyncio.sleep(wait)
-        # Both are compared, and whole: the time of an answer tells nothing of which was wrong, or where.
+        # Both are compared completely: the response time does not reveal which was wrong, or where.
         right = hmac.compare_digest(self._username, _digest(username)) & hmac.compare_digest(
             self._password, _digest(password)
         )
@@ -88,7 +88,7 @@ class Logins:
             self.by_one.give_back(client)
             self.by_all.give_back("")
         else:
-            log.warning("Wrong login from %s, as %s.", CLIENT.get(), ascii(username[:SHOWN_NAME]))
+            log.warning("Failed login from %s as %s.", CLIENT.get(), ascii(username[:SHOWN_NAME]))
         return bool(right)
 
 
@@ -97,7 +97,7 @@ def _digest(text: str) -> bytes:
 
 
 def _counted_as(client: str) -> str:
-    """Whoever has one IPv6 address has 2⁶⁴ of them."""
+    """Anyone with one IPv6 address has 2⁶⁴ of them."""
     try:
         address = ipaddress.ip_address(client.partition("%")[0])
     except ValueError:

@@ -1,6 +1,6 @@
-"""Captions by hand: a picture, its caption, the keys that lead to the next one, and the pictures around it.
+"""Captions by hand: a picture, its caption, keys to go to the next one, and the pictures around it.
 
-What a captioner has written comes here too when its run has ended, to be read through and mended.
+A captioner's captions are shown here too when its run has ended, for review.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ ENDINGS = (".txt", ".caption", ".cap")
 class ManualCaptioning:
     """Draws itself within gr.Blocks: draw() the choice of a folder, draw_pages() the pictures below all captioners.
 
-    What a caption belongs to travels with its text, from the browser: so a caption is never saved to another
-    picture than the one that was shown beside it, however fast the keys are pressed.
+    The browser sends with a caption which picture it belongs to: so a caption is never saved to a picture other
+    than the one it was shown with, however fast the keys are pressed.
     """
 
     def draw(self) -> None:
         gr.Markdown(
-            "Write captions by hand. **Page Down** and **Page Up** save and lead to the next and the previous picture, "
-            "**Ctrl+Enter** to the next one that has no caption."
+            "Write captions by hand. **Page Down** and **Page Up** save and go to the next or previous picture, "
+            "**Ctrl+Enter** to the next one without a caption."
         )
         self.folder = gr.Textbox(label="Image folder to caption", elem_id="manual-folder", elem_classes="picks-folder")
         with gr.Row():
             self.extension = gr.Dropdown(
                 list(ENDINGS), value=ENDINGS[0], label="Caption file extension", allow_custom_value=True, min_width=180
             )
-            self.recursive = gr.Checkbox(label="Recursive", info="Also in all folders within it.", min_width=180)
+            self.recursive = gr.Checkbox(label="Recursive", info="Include all sub-folders.", min_width=180)
             self.load = gr.Button("Show", elem_id="manual-show", min_width=80)
 
     def draw_pages(self) -> None:
@@ -95,7 +95,7 @@ class ManualCaptioning:
         return [pictures, gr.update(visible=True), *_page(pictures, extension, 0, "")]
 
     def _of_run(self, ended: str, pictures: list[str], shown: dict[str, Any] | None, caption: str) -> list[Any]:
-        """The folder that a captioner has gone through; what stands in the editor is saved before."""
+        """Show the folder that a captioner has processed; what is in the editor is saved first."""
         unchanged = [gr.skip() for _ in range(11)]
         settings = _captioner_settings(ended)
         if settings is None:
@@ -106,9 +106,9 @@ class ManualCaptioning:
                 manual.save(manual.Page(Path(shown["picture"]), shown["caption"]), shown["extension"], caption or "")
             found = manual.listed(folder, ending, recursive)
         except ValueError:
-            return unchanged  # nothing is lost: what was shown stays, and its own buttons say why
+            return unchanged  # nothing is lost: what was shown stays, and its own buttons report the problem
         place = found.index(shown["picture"]) if shown and shown["picture"] in found else 0
-        sentence = f"{Path(folder).name}: what the captioner wrote, to be read and mended."
+        sentence = f"{Path(folder).name}: the captioner's captions, ready to review and correct."
         return [folder, ending, recursive, found, gr.update(visible=True), *_page(found, ending, place, sentence)]
 
     @staticmethod
@@ -125,10 +125,10 @@ class ManualCaptioning:
 
 
 def _moving(way: Any) -> Any:
-    """Save the caption that is shown, then show the picture to which `way` leads; stay where it cannot be saved."""
+    """Save the caption shown, then show the picture that `way` selects; stay if it cannot be saved."""
 
     def move(pictures: list[str], shown: dict[str, Any] | None, caption: str | None) -> list[Any]:
-        if not shown or shown["picture"] not in pictures:  # the page was loaded anew
+        if not shown or shown["picture"] not in pictures:  # the page was reloaded
             return [gr.skip()] * 4 + [refused("Not saved.", "Press Show again."), gr.skip()]
         page = manual.Page(Path(shown["picture"]), shown["caption"])
         try:
@@ -151,7 +151,7 @@ def _page(pictures: list[str], extension: str, place: int, sentence: str) -> lis
 
 
 def _captioner_settings(ended: str) -> CaptionerSettings | None:
-    """What the run was told that has ended; None where it is none of a captioner, or not there any more."""
+    """The settings of the run that has ended; None if it is not a captioner's, or no longer exists."""
     run = run_named((ended or "").partition(" ")[0])
     try:
         settings = settings_of(run) if run else None
@@ -162,5 +162,5 @@ def _captioner_settings(ended: str) -> CaptionerSettings | None:
 
 def _told(sentence: str, page: manual.Page) -> Sentences:
     if page.problem:
-        return refused("Look out.", page.problem)
+        return refused("Warning:", page.problem)
     return said(sentence) if sentence else said("")

@@ -1,4 +1,4 @@
-"""How much memory the settings would need, as a bar beside what there is, and what would bring it down."""
+"""How much memory the settings would need, as a bar next to what is available, and ways to reduce it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ PARTS = {
     "activations": "activations", "program": "program",
 }  # fmt: skip
 PHASES = {
-    "loading": "the model is loaded", "latents": "pictures are encoded", "captions": "captions are encoded",
-    "training": "it trains", "validation": "the validation loss is measured", "samples": "samples are drawn",
-    "saving": "the model is saved",
+    "loading": "loading the model", "latents": "encoding pictures", "captions": "encoding captions",
+    "training": "training", "validation": "measuring the validation loss", "samples": "drawing samples",
+    "saving": "saving the model",
 }  # fmt: skip
 
 WITHOUT_EFFECT = {"folders", "metadata", "logging", "saving", "huggingface", "kohya_extra"}
-"""Groups of options that no memory depends on."""
+"""Groups of options that do not affect memory."""
 
 
 class MemoryPanel:
-    """Draws itself within gr.Blocks.  The estimate is a process of its own, for the page has no torch."""
+    """Draws itself within gr.Blocks.  The estimate runs in a separate process, because the page has no torch."""
 
     def __init__(self, form: Form[TrainingSettings]) -> None:
         self._form = form
@@ -47,7 +47,7 @@ class MemoryPanel:
     def draw(self) -> None:
         with gr.Accordion("How much memory?", open=False, elem_id="memory-fold") as self.fold:
             self.shown = gr.HTML(elem_id="memory", js_on_load=WAY_CLICKS)
-            self.ask = gr.Button("Work it out again", elem_id="ask-memory", size="sm", min_width=120)
+            self.ask = gr.Button("Estimate again", elem_id="ask-memory", size="sm", min_width=120)
 
     def connect(self) -> None:
         form = self._form.shown
@@ -55,7 +55,7 @@ class MemoryPanel:
         for event in (self.fold.expand, self.ask.click):
             event(self._estimate, [form], [self.shown], **options)
         self.shown.click(self._apply, [form], [form], **SILENT).then(self._estimate, [form], [self.shown], **options)
-        # Where there is a GPU the model is measured as soon as it is chosen: what does not fit there is found out last.
+        # With a GPU the estimate runs as soon as a model is chosen: that it does not fit would be noticed last.
         form.chosen(self._unasked, [form], [self.fold, self.shown], trigger_mode="always_last", **options)
 
     def _unasked(self, told: Told) -> Iterator[Any]:
@@ -81,7 +81,7 @@ class MemoryPanel:
             return
         key = settings.model_dump_json(exclude=WITHOUT_EFFECT) + settings.folders.dataset_config
         if key in self._known:
-            here = asdict(room(settings.hardware.first_gpu()))  # what is free changes
+            here = asdict(room(settings.hardware.first_gpu()))  # free memory changes
             yield memory_html(self._known[key] | {"room": here})
             return
         yield said("Estimating…")
@@ -92,14 +92,14 @@ class MemoryPanel:
             self._known[key] = found
 
     def _apply(self, told: Told, click: gr.EventData) -> Told:
-        """Do what the way says whose button was clicked."""
+        """Apply the changes of the clicked button."""
         changes: dict[str, Any] = json.loads(click.way)
         return self._form.set(told, {name: value for name, value in changes.items() if name in self._form.options})
 
 
 def asked(settings: TrainingSettings) -> Iterator[dict[str, Any]]:
-    """What `python -m engine estimate --json` says of the settings, with more "ways" each time; {"failure": a sentence}
-    where it cannot.
+    """The output of `python -m engine estimate --json` for the settings, with more "ways" each time; {"failure": a
+    sentence} if it fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "settings.json"
@@ -119,11 +119,11 @@ def asked(settings: TrainingSettings) -> Iterator[dict[str, Any]]:
             finally:
                 process.kill()
         if not found:
-            yield {"failure": "The model's parts could not be measured."}
+            yield {"failure": "The size of the model's parts could not be determined."}
 
 
 def memory_html(found: dict[str, Any]) -> Sentences:
-    """found: as asked() gives it."""
+    """found: an item from asked()."""
     here, phase = found["room"], found["phases"][found["fullest"]]
     sizes = {part: phase.get(part, found["program"]) for part in PARTS}
     total = sum(sizes.values())
@@ -147,8 +147,8 @@ def memory_html(found: dict[str, Any]) -> Sentences:
     )
     return Sentences(
         f'<div class="memory {"fits" if fits else "too-much"}">'
-        f"<p>About <b>{_gib(total)}</b> of {escape(here['name'])}, the most while {PHASES[found['fullest']]}; "
-        f"{_gib(here['free'])} of {_gib(here['total'])} are free.{verdict}</p>"
+        f"<p>Needs about <b>{_gib(total)}</b> of {escape(here['name'])} at its peak, while "
+        f"{PHASES[found['fullest']]}; {_gib(here['free'])} of {_gib(here['total'])} is free.{verdict}</p>"
         f'<div class="memory-bar">{bars}<u style="left:{100 * here["free"] / whole:.2f}%" title="free now"></u></div>'
         f'<div class="memory-legend">{legend}</div><div class="ways">{buttons}</div></div>'
     )

@@ -1,4 +1,4 @@
-"""The switches for the model's family follow the model that is chosen."""
+"""Sets the switches for the model family to match the chosen model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ui.sentences import said
 
 
 def connect(form: Form[TrainingSettings], sentence: gr.HTML) -> None:
-    """sentence: where it is said that the form was set."""
+    """sentence: where to report that the form was set."""
 
     def follow(told: Told) -> list[Any]:
         values = form.readable(told).values()
@@ -28,7 +28,7 @@ def connect(form: Form[TrainingSettings], sentence: gr.HTML) -> None:
 
 
 def switches_for(model: str, now: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """(Switches that are to be others for this model, where its files are at hand and say it; a sentence).
+    """(Switches to change for this model, if its files are here and identify it; a sentence).
 
     now: the switches as they are, by option.
     """
@@ -41,4 +41,4 @@ def switches_for(model: str, now: Mapping[str, Any]) -> tuple[dict[str, Any], st
     if found is None or found.kind not in ("model", "denoiser"):
         return {}, ""
     changes = {name: right for name, right in switches_of(found).items() if now.get(name, right) != right}
-    return changes, f"This is {found.title}; the form is set for it."
+    return changes, f"This is {found.title}; the form has been set up for it."

@@ -1,4 +1,4 @@
-"""The page: its tabs, its looks, and the little JavaScript that leads to fields and marks them."""
+"""The page: its tabs, its looks, and the scripts that go to fields and mark them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SYSTEM_FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 
 
 FOR_PROGRAMS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs", "skip_api")
-"""What Gradio tells of each component to programs that use a page as an interface, of which this one has none."""
+"""Gradio's descriptions of each component for API clients, which this page does not have."""
 
 
 MASTHEAD = f"""<header class="masthead"><h1>Darkroom</h1><span>train diffusion models, and watch them learn</span>
@@ -26,30 +26,30 @@ MASTHEAD = f"""<header class="masthead"><h1>Darkroom</h1><span>train diffusion m
 <option value="dark">Dark</option></select></header>"""
 
 OF_NO_EVENT_HERE = ("batch", "max_batch_size", "scroll_to_output", "stream_every")
-"""What Gradio tells of each event, and what none of this page's does."""
+"""Properties of Gradio's events that no event of this page uses."""
 
 SHORT = 8
-"""Characters of the 64 by which the browser tells kinds of components apart; there are some twenty."""
+"""Characters kept of the 64 that identify a kind of component to the browser; there are some twenty kinds."""
 
 
 class Page(gr.Blocks):
-    """Blocks whose description, which every browser loads first, holds what a browser needs: two thirds of it."""
+    """Blocks whose configuration, loaded first by every browser, only contains what a browser needs: two thirds."""
 
     def get_config_file(self) -> Any:
         config = super().get_config_file()
         for component in config["components"]:
             for name in FOR_PROGRAMS:
                 component.pop(name, None)
-            component["props"].pop("preserved_by_key", None)  # of what is drawn by the server anew, which nothing is
+            component["props"].pop("preserved_by_key", None)  # only for re-rendered components, of which there are none
             component["component_class_id"] = component["component_class_id"][:SHORT]
         for event in config["dependencies"]:
             for name in [name for name, value in event.items() if value is None or name in OF_NO_EVENT_HERE]:
-                del event[name]  # what is not said and what is nothing mean the same to the browser
+                del event[name]  # a missing value and a null mean the same to the browser
         return config
 
 
 def build(start_file: Path | None = None, notice: str = "") -> gr.Blocks:
-    """The whole page.  start_file: settings that the form begins with.  notice: what everyone shall see of it."""
+    """The whole page.  start_file: settings that the form starts with.  notice: shown to everyone."""
     with Page(title="Darkroom", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(MASTHEAD, elem_id="masthead")
         if notice:

@@ -56,7 +56,7 @@ def listing(path: str) -> dict[str, Any]:
     allowed = roots()
     folder = _nearest(path, allowed)
     if folder is None:
-        problem = "" if not path.strip() else "This folder is not shown here. You can type its path."
+        problem = "" if not path.strip() else "This folder cannot be browsed here, but you can type its path."
         return {"folder": "", "up": "", "folders": [str(root) for root in allowed], "files": [], "problem": problem}
     folders: list[str] = []
     files: list[str] = []

@@ -1,4 +1,4 @@
-"""Presets on the page: choose one, see what it would change, apply it; keep, rename, delete and import one's own."""
+"""Presets on the page: choose one, see what it would change, apply it; save, rename, delete and import your own."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ui.sentences import NOTHING, Sentences, listed, refused, said
 from ui.stamps import stamp_of, stamped
 
 Settle = Callable[..., list[Any]]
-"""Shows settings in the form: (settings or None, sentences, the form's value, name of the way back) → updates."""
+"""Shows settings in the form: (settings or None, sentences, the form's value, label of the undo button) → updates."""
 
 
 def own_presets() -> Path:
-    """Where the user's presets are kept: DARKROOM_PRESETS, or my-presets/ beside the runs."""
+    """Where the user's presets are kept: DARKROOM_PRESETS, or my-presets/ next to the runs."""
     return Path(os.environ.get("DARKROOM_PRESETS") or runs_root().with_name("my-presets")).absolute()
 
 
 class PresetsPanel:
     """Draws itself in three places within gr.Blocks; a preset is known by "ours/NAME" or "own/NAME".
 
-    What takes something away (delete, rename, replace) is asked first: `asked` holds what the question is about.
+    Delete, rename and replace ask for confirmation: `asked` holds what the question is about.
     """
 
     def __init__(self, form: Form[TrainingSettings]) -> None:
@@ -73,22 +73,22 @@ class PresetsPanel:
             with gr.Row():
                 self.name = gr.Textbox(label="Name", elem_id="preset-name", scale=2, min_width=140)
                 self.sentence = gr.Textbox(
-                    label="When to use it", placeholder="a sentence, if you like", elem_id="preset-sentence", scale=4
+                    label="When to use it", placeholder="optional", elem_id="preset-sentence", scale=4
                 )
                 self.save = gr.Button("Save as preset", elem_id="preset-save", elem_classes="takes-form", min_width=160)
             self.file = gr.File(
-                label="Drop a preset or settings file of anybody's here to keep it as one of yours",
+                label="Drop any preset or settings file here to add it to your presets",
                 file_types=[".json", ".toml"],
                 height=160,
                 elem_id="preset-file",
             )
             gr.Markdown(
-                "A preset keeps the recipe: what differs from the defaults, without your model, folders, names, "
-                "prompts, metadata and machine. To rename or delete one of yours, choose it above."
+                "A preset stores the recipe: what differs from the defaults, except your model, folders, names, "
+                "prompts, metadata and machine settings. To rename or delete one of yours, choose it above."
             )
 
     def connect(self, blocks: gr.Blocks, said: gr.HTML, shown: list[Any], settle: Settle) -> None:
-        """said: where sentences go.  shown: what `settle` fills."""
+        """said: where messages go.  shown: the outputs that `settle` fills."""
         self._settle = settle
         form = self._form.shown
         outcome = [said, self.chosen, self.asked, self.question, self.answer, self.question_row]
@@ -118,7 +118,7 @@ class PresetsPanel:
         return relisted(chosen, self._method(told))
 
     def _look(self, chosen: str | None, told: Told) -> list[Any]:
-        """The chosen preset's box: what it would change, and what can be done with it."""
+        """The chosen preset's box: what it would change, and its buttons."""
         own = gr.update(visible=bool(chosen) and str(chosen).startswith("own/"))
         shown = stamped(preview(chosen, self._form.readable(told)), stamp_of(self._form, told))
         return [gr.update(visible=bool(chosen)), shown, own, own]
@@ -165,13 +165,13 @@ class PresetsPanel:
         try:
             preset, report = _presets(method).import_file(Path(path))
         except PresetError as error:
-            return [*_outcome(refused("Not kept.", error)), None]
-        sentences = said(f"Kept {preset.name} among your presets.", report)
+            return [*_outcome(refused("Not imported.", error)), None]
+        sentences = said(f"Added {preset.name} to your presets.", report)
         return [*_outcome(sentences, _chosen(preset, method)), None]
 
 
 def preview(chosen: str | None, before: TrainingSettings) -> str:
-    """When to use the chosen preset and what it would change, as HTML; nothing where none is chosen."""
+    """When to use the chosen preset and what it would change, as HTML; empty if none is chosen."""
     if not chosen:
         return ""
     try:
@@ -201,7 +201,7 @@ def _asking(asked: tuple[str, ...], question: str, answer: str | None = None) ->
 
 
 def _outcome(sentences: Sentences = NOTHING, chosen: Any = None) -> list[Any]:
-    """The question is over; what there is to say, and a new choice, where there is one."""
+    """Close the question; show messages and a new choice, if there are any."""
     return [
         sentences or gr.skip(),
         chosen or gr.skip(),
@@ -237,8 +237,8 @@ def _chosen(preset: Preset, method: Method) -> Any:
 
 
 def relisted(chosen: str | None, method: Method) -> Any:
-    """The presets there are now.  The choice goes where its preset is gone; else it is left alone, for a newer one may
-    have been made while this was asked.
+    """The current presets.  The choice is cleared if its preset is gone; otherwise it is left alone, as it may have
+    changed meanwhile.
     """
     choices = _choices(method)
     is_gone = chosen and chosen not in [value for _, value in choices]

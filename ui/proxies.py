@@ -1,4 +1,4 @@
-"""The proxies that the environment names are for the hub and the like; this page asks nobody."""
+"""The environment's proxies are for downloads such as from the hub; the page itself makes no requests."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ ALL_WITHOUT = "no_proxy"
 
 @contextmanager
 def no_proxies() -> Iterator[None]:
-    """Within the block, what is made to speak HTTP has no proxy; after it the environment is as before.
+    """Within the block, new HTTP clients use no proxy; afterwards the environment is restored.
 
-    Gradio makes such a thing when it is imported, and httpx refuses to make it for a proxy that it does not know, such
-    as socks5://. An asterisk is what urllib, and with it httpx, takes for all addresses; it also keeps them from asking
-    the settings of Windows and macOS.
+    Gradio creates one when it is imported, and httpx refuses to create it for a proxy that it does not know, such as
+    socks5://. urllib, and so httpx, takes an asterisk for all addresses; it also keeps them from reading the settings
+    of Windows and macOS.
     """
-    # Where both spellings are there, urllib follows the small one. Windows knows no difference.
+    # If both spellings are set, urllib uses the lower-case one. Windows makes no difference.
     before = os.environ.get(ALL_WITHOUT)
     os.environ[ALL_WITHOUT] = "*"
     try:

@@ -1,4 +1,4 @@
-"""What the utilities' forms say, remembered by the browser: a page that is loaded anew shows it again."""
+"""The values of the utilities' forms, remembered by the browser: a reloaded page shows them again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Remembered:
             form.edited(**keep, inputs=forms, outputs=[self.kept.text], trigger_mode="always_last")
 
     def told(self, *told: Told) -> dict[str, dict[str, Any]]:
-        """What the browser keeps: by utility and option, secrets left out, and what is at its default."""
+        """What the browser keeps: by utility and option, without secrets and defaults."""
         return {
             form.job: {
                 name: kept
@@ -39,7 +39,7 @@ class Remembered:
         }
 
     def filled(self, kept: Any) -> list[Any]:
-        """Values of all forms; what was kept by another version, and has no meaning here, is passed over."""
+        """Values of all forms; unknown values stored by another version are ignored."""
         return [self._filled(form, kept.get(form.job) if isinstance(kept, dict) else None) for form in self._forms]
 
     def _filled(self, form: UtilityForm, known: Any) -> Any:

@@ -19,8 +19,8 @@ from ui.samples_view import gallery
 STATUS_WORDS = {
     "starting": "Starting",
     "running": "Training",
-    "silent": "No sign of life",
-    "ending": "Ending",
+    "silent": "Not responding",
+    "ending": "Finishing",
     "done": "Done",
     "stopped": "Stopped",
     "failed": "Failed",
@@ -46,8 +46,8 @@ LONGEST = 1e9
 """Seconds, some thirty years: what is longer is no time that anybody waits for."""
 
 NO_RUN = """<div class="no-run"><p>No run yet.</p>
-<p><b>Try it now</b> fills the form with a small built-in model and pictures of a heart, which it has never seen.
-Then press <b>Start training</b> and watch it learn. It needs no GPU and no download.</p></div>"""
+<p><b>Try it now</b> fills in the form with a small built-in model and pictures of a heart, which the model has never
+seen. Then press <b>Start training</b> and watch it learn. It needs no GPU and no download.</p></div>"""
 
 
 def gone(name: str) -> str:
@@ -114,9 +114,9 @@ def _stage_words(history: History, status: str) -> str:
         return f"At step {_steps(history)}" if history.done_steps else "Before the first step"
     stage = history.stage
     if status in ("done", "stopped", "failed") or (status == "ending" and history.done_steps):
-        return f"{_steps(history)} steps" if history.done_steps or history.total_steps else "No step was made"
+        return f"{_steps(history)} steps" if history.done_steps or history.total_steps else "No steps were run"
     if stage is None:
-        return "Looking at the settings, the model and the pictures"
+        return "Checking the settings, the model and the pictures"
     if stage.name == "training":
         return "Training"
     if stage.name == "loading" and stage.total:

@@ -65,7 +65,7 @@ class RunsPanel:
             self.chosen = gr.Dropdown([], label="Run", elem_id=f"{begin}run", allow_custom_value=True, min_width=200)
             hidden: dict[str, Any] = {"visible": False, "size": "md", "min_width": 70}
             self.stop = gr.Button("Stop", elem_id=f"{begin}stop", variant="stop", **hidden)
-            self.kill = gr.Button("End at once", elem_id=f"{begin}kill", variant="stop", **hidden)
+            self.kill = gr.Button("End now", elem_id=f"{begin}kill", variant="stop", **hidden)
             self.resume = gr.Button("Resume", elem_id=f"{begin}resume", **hidden)
             self.save = gr.Button("Save now", elem_id=f"{begin}save-now", **hidden)
             self.sample = gr.Button("Sample now", elem_id=f"{begin}sample-now", **hidden)

@@ -10,7 +10,7 @@ from engine.runs.events import Sample
 from engine.runs.folder import RunFolder
 
 MOST_COLUMNS = 10
-"""Of the strip; what is between is left out evenly."""
+"""Columns of the strip; others are left out evenly."""
 
 
 def gallery(run: RunFolder, samples: Sequence[Sample]) -> str:
@@ -28,7 +28,7 @@ def _large(run: RunFolder, sample: Sample) -> str:
 
 
 def _strip(run: RunFolder, samples: Sequence[Sample]) -> str:
-    """A row a prompt, a column a step, the newest first: so that one sees the concept being learned."""
+    """One row per prompt, one column per step, newest first: so that you see the concept being learned."""
     if not samples:
         return ""
     steps = _spread(sorted({sample.step for sample in samples}, reverse=True))
@@ -54,7 +54,7 @@ def _when(step: int) -> str:
 
 
 def _spread(steps: list[int]) -> list[int]:
-    """At most MOST_COLUMNS steps, evenly spread, the first and the last among them."""
+    """At most MOST_COLUMNS steps, evenly spread, including the first and the last."""
     if len(steps) <= MOST_COLUMNS:
         return steps
     last = len(steps) - 1

@@ -39,7 +39,7 @@ def index() -> dict[str, Any]:
 
 
 def utilities() -> list[dict[str, Any]]:
-    """The utilities' options; one that several have alike stands there once, and leads to the first of them."""
+    """The utilities' options; one that several share is listed once, and leads to the first of them."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for name, job in UTILITIES.items():
         for item in filter(has_field, job.settings_class().options()):
@@ -88,14 +88,14 @@ def _entry(item: Option, labels: dict[str, str], standings: list[str]) -> dict[s
 
 
 def _needs(item: Option, labels: dict[str, str]) -> dict[str, str]:
-    """By option, what its value must be for this one to have a field on the page."""
+    """By option, the value it must have for this one to be shown."""
     needed = {
         name: f"{labels.get(name, name)} is {' or '.join(item.value_text(value) for value in values)}"
         for condition in (item.applies_when, item.also_when)
         for name, values in (condition or {}).items()
     }
     joint = "or" if item.also_when else "shown"
-    told = {name: f"{joint if place else 'shown'} where {text}" for place, (name, text) in enumerate(needed.items())}
+    told = {name: f"{joint if place else 'shown'} when {text}" for place, (name, text) in enumerate(needed.items())}
     tabs = [words for method, words in METHODS.items() if item.is_for(method)]
     if len(tabs) < len(METHODS):
         told[METHOD] = f"shown on the tab{'s' * (len(tabs) > 1)} {' and '.join(tabs)}"

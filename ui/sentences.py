@@ -1,4 +1,4 @@
-"""Sentences on the page, as HTML in which what a file or a person wrote is only text."""
+"""Messages on the page, as HTML in which text from files and people is escaped."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from html import escape
 from typing import NewType
 
 Sentences = NewType("Sentences", str)
-"""HTML that was made here, and so holds no foreign markup."""
+"""HTML that was made here, and so contains no foreign markup."""
 
 NOTHING = Sentences("")
 
 
 def said(head: str, sentences: Iterable[str] = ()) -> Sentences:
-    """A sentence, and a list of more under it."""
+    """A sentence, and a list of further ones below it."""
     return Sentences(f"<p>{escape(head)}</p>{listed(sentences)}")
 
 
@@ -23,6 +23,6 @@ def refused(lead: str, why: object) -> Sentences:
 
 
 def listed(sentences: Iterable[str]) -> Sentences:
-    """Sentences as a list, nothing where there are none."""
+    """Sentences as a list, empty if there are none."""
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     return Sentences(f"<ul>{items}</ul>" if items else "")

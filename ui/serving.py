@@ -1,4 +1,4 @@
-"""Serves the page: behind the guard, on a port that is free, until it is asked to end."""
+"""Serves the page: behind the guard, on a free port, until asked to stop."""
 
 from __future__ import annotations
 
@@ -24,35 +24,36 @@ from ui.hosts import Hosts, in_brackets
 from ui.logins import Logins
 
 PORTS = range(7860, 7960)
-"""Those that are tried where none is asked for; the first is the one that tutorials name."""
+"""Ports tried if none is given; the first is the one in tutorials."""
 
 LAST_ANSWERS = 1
-"""Seconds that answers have to come to their end after Ctrl+C."""
+"""Seconds for pending responses to finish after Ctrl+C."""
 
 
 def listening(address: str, port: int | None) -> list[socket.socket]:
-    """Sockets on the address, all of one port: that one, or the first of PORTS that is free.  Raises Failure."""
+    """Sockets on the address, all with one port: the given one, or the first free one of PORTS.  Raises Failure."""
     for one in [port] if port else PORTS:
         try:
             return _sockets(address, one)
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise Failure(
-                    f"--listen: this machine has no address {address}.", "Give one that it has, or 0.0.0.0 for all."
+                    f"--listen: this machine has no address {address}.",
+                    "Give one that it has, or 0.0.0.0 for all of them.",
                 ) from error
             if port and error.errno == errno.EADDRINUSE:
                 raise Failure(
-                    f"--server_port: port {port} of {address} is in use by another program, or by a page of Darkroom.",
+                    f"--server_port: port {port} on {address} is in use by another program, or by another Darkroom.",
                     "Choose another, such as "
                     f"--server_port {port + 1 if port < 65535 else PORTS[0]}, or leave it out for the first free one.",
                 ) from error
             if port:
                 raise Failure(
-                    f"--server_port: port {port} of {address} cannot be used: {error.strerror}.",
-                    "Choose one above 1023, or leave it out for the first free one.",
+                    f"--server_port: port {port} on {address} cannot be used: {error.strerror}.",
+                    "Choose one above 1023, or leave it out to use the first free one.",
                 ) from error
     raise Failure(
-        f"--server_port: none of the ports {PORTS[0]} to {PORTS[-1]} of {address} is free.",
+        f"--server_port: none of the ports {PORTS[0]} to {PORTS[-1]} on {address} is free.",
         "Choose another, such as --server_port 8000.",
     )
 
@@ -72,9 +73,9 @@ def _sockets(address: str, port: int) -> list[socket.socket]:
 
 
 def guarded(page: gr.Blocks, access: Access, root_path: str = "", **launch: Any) -> Guard:
-    """The page as an application that answers whom `access` lets in.  launch: theme, styles, folders that it may show.
+    """The page as an application that only answers those whom `access` admits.  launch: theme, styles, served folders.
 
-    Gradio's own launch() has no place for a guard around all that it answers, and asks itself through any proxy.
+    Gradio's own launch() leaves no place for a guard around everything, and requests itself through any proxy.
     """
     logins = Logins(access.username, access.password)
     app = Starlette()
@@ -94,14 +95,14 @@ def guarded(page: gr.Blocks, access: Access, root_path: str = "", **launch: Any)
         pwa=False,
         **launch,
     )
-    # What launch() would set: only then does Gradio refuse paths that were not uploaded.
+    # As launch() would set it: only then does Gradio refuse paths that were not uploaded.
     page.has_launched = True
     page.app = next(route.app for route in app.routes if isinstance(route, Mount))
     return Guard(app, access.hosts, root_path)
 
 
 class Server(uvicorn.Server):
-    """Tells when the page can be seen, and ends soon when it shall."""
+    """Announces when the page is available, and shuts down quickly."""
 
     def __init__(self, app: Guard, page: gr.Blocks, told: list[str], opens: str = "") -> None:
         super().__init__(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=LAST_ANSWERS))
@@ -115,7 +116,7 @@ class Server(uvicorn.Server):
                 threading.Thread(target=webbrowser.open, args=(self._opens,), daemon=True).start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._page.is_running = False  # what is told as it comes would go on
+        self._page.is_running = False  # streams would continue
         self._page.app.stop_event.set()
         await super().shutdown(sockets)
 
@@ -129,7 +130,7 @@ def serve(
     root_path: str = "",
     **launch: Any,
 ) -> None:
-    """Serve until Ctrl+C or a signal.  Raises Failure where it cannot begin."""
+    """Serve until Ctrl+C or a signal.  Raises Failure if it cannot start."""
     logging.basicConfig(format="%(asctime)s %(message)s")
     sockets = listening(access.address, port)
     local = f"http://{_shown(access.address)}:{sockets[0].getsockname()[1]}"
@@ -148,16 +149,16 @@ def _shown(address: str) -> str:
 
 
 def shared(page: gr.Blocks, access: Access, port: int) -> tuple[str, Access]:
-    """The public address of what will be served at the port, and who may connect with it.  Raises Failure."""
+    """The public address for the port, and the access that includes it.  Raises Failure."""
     from gradio.networking import setup_tunnel
 
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(access.address, access.address)
     try:
         url = str(setup_tunnel(local, port, page.share_token, None, None)).replace("http://", "https://")
         name = Hosts.of([urlsplit(url).netloc]).answered
-    except Exception as error:  # whatever: a download, another program's output, and the proxies between
+    except Exception as error:  # anything: a download, another program's output, and proxies in between
         raise Failure(
-            f"--share: no public link could be made: {error}",
-            "Look at the connection and its proxies, or leave --share out.",
+            f"--share: no public link could be created: {error}",
+            "Check the connection and its proxies, or leave out --share.",
         ) from error
     return url, replace(access, hosts=replace(access.hosts, named=(*access.hosts.named, *name)))

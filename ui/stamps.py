@@ -1,7 +1,7 @@
-"""Which state of the form something on the page was made from, so that the page can tell when the form has gone on.
+"""Which state of the form a result on the page was made from, so that the page can tell when the form has changed.
 
-What is made may take seconds, and answers may overtake each other: so it is not cleared when the form changes, but
-carries the stamp of what it was made from, and the page's script compares it with that of the form as it is now.
+Results may take seconds, and answers may overtake each other: so a result is not cleared when the form changes, but
+carries the stamp of the form it was made from, which the page's script compares with the current one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SHOW_STAMP = "(stamp) => darkroom.formIs(stamp)"
 
 
 def stamp_of(form: Form, told: Told) -> str:
-    """A few characters that stand for all that the form says, also for what cannot be read of it."""
+    """A short hash of everything in the form, including invalid values."""
     said = form.readable(told).model_dump_json()
     try:
         form.settings(told)
@@ -26,5 +26,5 @@ def stamp_of(form: Form, told: Told) -> str:
 
 
 def stamped(html: str, stamp: str) -> Sentences:
-    """What was made from the form when it had this stamp."""
+    """A result made from the form with this stamp."""
     return Sentences(f'<div class="of-form" data-form="{stamp}">{html}</div>' if html else "")

@@ -57,7 +57,7 @@ SHOW_PROBLEMS = "(problems) => darkroom.showProblems(problems)"
 UNDO = """() => {
   darkroom.forms.option.undo();
   const hidden = { __type__: "update", visible: false };
-  return ["<p>The form is as it was before.</p>", hidden, [], "", hidden];
+  return ["<p>The form is back to what it was before.</p>", hidden, [], "", hidden];
 }"""
 """The page has what the form said before; nothing is asked of the server."""
 
@@ -170,7 +170,7 @@ class TrainingTab:
             with gr.Row():
                 self.path = gr.Textbox(
                     label="Settings file",
-                    placeholder="path of a .json or .toml file, kohya_ss's or ours",
+                    placeholder="path of a .json or .toml file from kohya_ss or Darkroom",
                     elem_id="settings-path",
                     elem_classes="picks-file",
                     scale=4,
@@ -182,7 +182,7 @@ class TrainingTab:
                     "Open a file from this computer", file_types=[".json", ".toml", ".txt"], elem_id="upload"
                 )
                 self.download = gr.DownloadButton("Download as a file", elem_id="download", elem_classes="takes-form")
-                self.reset = gr.Button("Back to the defaults", elem_id="reset", elem_classes="fills-form")
+                self.reset = gr.Button("Reset to defaults", elem_id="reset", elem_classes="fills-form")
             self.commands.draw()
 
     def _draw_buttons(self) -> None:
@@ -246,7 +246,7 @@ class TrainingTab:
 
     def _save(self, path: str, told: Told) -> Sentences:
         if not path.strip():
-            return refused("Not saved.", "Write the file's path into Settings file.")
+            return refused("Not saved.", "Enter the file's path in Settings file.")
         try:
             settings = self.form.settings(told)
             file = save_kohya(settings, usable_path("Settings file", path))
@@ -282,11 +282,11 @@ class TrainingTab:
 
     def _reset(self, told: Told) -> list[Any]:
         settings = TrainingSettings().for_method(self.form.readable(told).method)
-        return self._shown(settings, said("The form is back at its defaults."), told, "Undo the reset")
+        return self._shown(settings, said("The form has been reset to the defaults."), told, "Undo Reset")
 
     def _demo(self, told: Told) -> list[Any]:
         settings = with_free_name(write_demo(runs_root().with_name("demo")))
-        sentences = said("Filled with the built-in model and its pictures. Press Start training.")
+        sentences = said("Filled in with the built-in model and its pictures. Now press Start training.")
         return self._shown(settings, sentences, told, "Undo Try it now")
 
     def _changed(self, preset: str | None, told: Told) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Files that browsers send: in a folder of this page's own, and no longer there than they are needed."""
+"""Files that browsers send: in this page's own folder, and only as long as they are needed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PREFIX = "darkroom-uploads-"
 LOCK = "in-use.lock"
 
 KEPT = 24 * 3600.0
-"""Seconds that a file stays: a page may be open for a day before what was sent is used."""
+"""Seconds that a file stays: a page may be open for a day before an upload is used."""
 
 BEGUN = 600.0
-"""Seconds after the last byte of a file that did not come whole: its sender has gone."""
+"""Seconds after the last byte of a partial upload: its sender has gone."""
 
 INTERVAL = 300.0
 """Seconds between two looks."""
@@ -29,9 +29,9 @@ INTERVAL = 300.0
 
 @contextmanager
 def uploads_folder() -> Iterator[Path]:
-    """A folder that only this user reads, which Gradio is told of; within the block it is looked through, then removed.
+    """A folder that only this user can read, which Gradio uses; it is cleaned up within the block, then removed.
 
-    It lies where GRADIO_TEMP_DIR says, else among the system's temporary files. Folders of pages that were killed go.
+    It is where GRADIO_TEMP_DIR says, otherwise in the system's temporary folder. Folders of killed pages are removed.
     """
     parent = Path(os.environ.get(VARIABLE) or tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def uploads_folder() -> Iterator[Path]:
 def remove_old(folder: Path, now: float) -> None:
     """Remove what is no longer needed.  now: seconds since 1970.
 
-    Gradio writes what comes into files of the folder itself, and moves each into a folder of its own when it is whole.
+    Gradio writes uploads into files in the folder itself, and moves each into its own folder when it is complete.
     """
     for entry in list(folder.iterdir()):
         with suppress(OSError):
@@ -67,7 +67,7 @@ def remove_old(folder: Path, now: float) -> None:
                     entry.unlink()
                 continue
             for file in [path for path in entry.rglob("*") if not path.is_dir()]:
-                # When it was moved here counts, as far as a system tells it: a picture may be made long ago.
+                # The time it was moved here counts, if the system provides it: a picture may have been made long ago.
                 times = file.lstat()
                 if now - max(times.st_mtime, times.st_ctime) > KEPT:
                     file.unlink()
@@ -81,7 +81,7 @@ def _look_through(folder: Path, over: threading.Event) -> None:
 
 
 def _remove_left_behind(parent: Path) -> None:
-    """A lock that nobody holds is of a page that was killed; where it was made just now, of one that begins."""
+    """A lock that nobody holds belongs to a killed page; if it is new, to one that is starting."""
     for folder in parent.glob(f"{PREFIX}*"):
         with suppress(OSError, Timeout):
             about = folder.lstat()

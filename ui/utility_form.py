@@ -1,4 +1,4 @@
-"""One utility: its form, its start, and what stands against it.  What it does is watched where every run is."""
+"""One utility: its form, its start, and what prevents it.  Its run is watched like any other."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class UtilityForm:
         )
 
     def connect_offers(self, events: list[Any], offer: Callable[..., dict[str, str]], source: gr.State) -> None:
-        """At these events begin with what is in hand: fields that are empty, or that hold what was offered before.
+        """At these events, fill in fields from the current source, if they are empty or hold an earlier offer.
 
-        offer: of what stands in `source` makes values by option.
+        offer: turns the value of `source` into values by option.
         """
         offered = gr.State(dict[str, str]())
 
@@ -64,7 +64,7 @@ class UtilityForm:
         return [self.form.shown]
 
     def settings(self, *told: Told) -> JobSettings:
-        """What the form says.  Raises BadValues."""
+        """The form's settings.  Raises BadValues."""
         return self.form.settings(told[0])
 
     def _begin(self, *told: Told) -> tuple[Checked, Any]:

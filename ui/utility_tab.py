@@ -1,4 +1,4 @@
-"""Utilities: the jobs beside training, each with its form, and what is read at once."""
+"""Utilities: the jobs besides training, each with its form, and immediate actions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ui.utility_form import UtilityForm
 TAB = "Utilities"
 
 CAPTIONING = "Captioning"
-"""The tab that holds captioning by hand too, which is no job: nobody waits for it."""
+"""The tab that also contains captioning by hand, which is not a job: nothing runs."""
 
 
 class UtilityTab:
@@ -63,7 +63,7 @@ class UtilityTab:
                 self._draw_metadata()
 
     def _draw_metadata(self) -> None:
-        gr.Markdown("What a trained file says about itself: how it was made, from which pictures, and when.")
+        gr.Markdown("What a trained file records about itself: how it was made, from which pictures, and when.")
         with gr.Row():
             self.path = gr.Textbox(
                 label="LoRA file (.safetensors)", elem_id="metadata-path", elem_classes="picks-file", scale=4
@@ -76,7 +76,7 @@ class UtilityTab:
         self.table = gr.Code(language="json", label="Metadata", elem_id="metadata", interactive=False, visible=False)
 
     def connect(self, shown: list[Any], show: Callable[..., list[Any]], panel: RunsPanel) -> None:
-        """shown, show: outputs that fill the training form, and what makes them.  panel: where runs are watched."""
+        """shown, show: outputs that fill the training form, and their function.  panel: where runs are watched."""
         for utility in self._utilities.values():
             utility.connect(panel)
         self._manual.connect(panel.ended)
@@ -88,8 +88,10 @@ class UtilityTab:
                 metadata = read_metadata(usable_path("The path", path))
                 loaded, notes = from_metadata(metadata, self._form.readable(told))
             except ValueError as error:
-                return show(None, refused("Not filled.", error))
-            sentences = said("The form is as the run was that made this file.", [*notes, *loaded.report()])
+                return show(None, refused("Not loaded.", error))
+            sentences = said(
+                "The form now has the settings that this file was trained with.", [*notes, *loaded.report()]
+            )
             return show(loaded.settings, sentences, told, "Undo Train like this one")
 
         self.again.click(again, [self.path, self._form.shown], shown, **SILENT)

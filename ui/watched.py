@@ -1,4 +1,4 @@
-"""Runs as pages watch them: looked at once for all of them, however many there are."""
+"""Runs as pages watch them: one look is shared by all pages, however many there are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHARED_FOR = 0.5
 """Seconds for which a look serves other pages too, unless the run's files have grown."""
 
 READS_FOR = 0.3
-"""Seconds that a look itself reads on in a long history; then a thread does, and looks show how far it is."""
+"""Seconds that a look itself reads in a long history; after that a thread does, and looks show its progress."""
 
 MOST_WATCHED = 64
 
@@ -49,7 +49,7 @@ class Look:
 
 
 class Watched:
-    """One run, by its folder.  look() raises OSError where that is gone."""
+    """One run, by its folder.  look() raises OSError if that is gone."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
@@ -61,10 +61,10 @@ class Watched:
         self._reading = threading.Thread()
 
     def look(self) -> Look:
-        """Look at the run, or take another page's look that is as good; while one looks, the others have the last."""
+        """Look at the run, or reuse another page's recent look; while one looks, the others get the previous one."""
         last = self._last
         if not self._lock.acquire(blocking=last is None):
-            assert last is not None  # or it would have waited
+            assert last is not None  # otherwise it would have waited
             return last
         try:
             signs = self._signs_now()
@@ -85,12 +85,12 @@ class Watched:
                 self._reading.start()
         with history.still():
             drawn = self._drawn(history, last)
-        if self.run.is_gone:  # what was drawn is made of what was left
+        if self.run.is_gone:  # what was drawn came from what was left
             raise FileNotFoundError(self.run.path)
         return drawn
 
     def _drawn(self, history: History, last: Look | None) -> Look:
-        """last: the look before, of which stays what is still true."""
+        """last: the previous look, whose unchanged parts are reused."""
         status = history.status
         stopping = status in ("running", "starting") and self.run.stop_requested()
         pictures = len(history.samples) + len(history.captioned)
@@ -111,14 +111,14 @@ class Watched:
         )
 
     def _signs_now(self) -> tuple[int, ...]:
-        """What changes when the run says something, is asked for something, or is started again."""
+        """Values that change when the run reports something, gets a request, or is started again."""
         path = self.run.path
         sizes = [file.stat().st_size for file in (self.run.log_file, path / "control.jsonl") if file.exists()]
         return path.stat().st_mtime_ns, self.run.events_size(), *sizes
 
 
 def watched(name: str | None) -> Watched | None:
-    """The run of this name, read on from where it was left; None for no run or one that was deleted."""
+    """The run with this name, continuing where reading left off; None if there is none or it was deleted."""
     run = run_named(name)
     return _kept(run.name, str(runs_root())) if run else None
 

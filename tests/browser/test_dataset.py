@@ -54,11 +54,11 @@ def test_a_dataset_is_looked_at_and_its_captions_mended(open_page, folder: Path,
     driver.screenshot("dataset captions in bulk")
     page.locator("#dataset-apply").click()
     unsaved = page.locator("#dataset-drafts")
-    expect(unsaved).to_contain_text("3 captions are changed")
+    expect(unsaved).to_contain_text("3 captions have unsaved changes")
     page.locator("#dataset-undo").click()
-    expect(unsaved).not_to_contain_text("changed")
+    expect(unsaved).not_to_contain_text("unsaved")
     page.locator("#dataset-apply").click()
-    expect(unsaved).to_contain_text("3 captions are changed")
+    expect(unsaved).to_contain_text("3 captions have unsaved changes")
     assert (inside / "00.txt").read_text() == "red, cat"  # nothing is written yet
 
     tag.click()  # all pictures again
@@ -69,27 +69,27 @@ def test_a_dataset_is_looked_at_and_its_captions_mended(open_page, folder: Path,
     caption.fill("a star")
     caption.press("PageDown")
     expect(caption).to_have_value("dog")
-    expect(unsaved).to_contain_text("4 captions are changed")
+    expect(unsaved).to_contain_text("4 captions have unsaved changes")
     caption.fill("a dog")
     driver.screenshot("dataset editor")
     caption.press("Control+s")
     expect(page.locator("#dataset-said")).to_contain_text("Saved 5 captions.")
-    expect(unsaved).not_to_contain_text("changed")
+    expect(unsaved).not_to_contain_text("unsaved")
     assert [(inside / f"0{n}.txt").read_text() for n in (0, 3, 4)] == ["red, cat, sks\n", "a star\n", "a dog\n"]
     assert (inside / "00.txt.bak").read_text() == "red, cat"
 
     undo = page.locator("#dataset-undo")
     expect(undo).to_have_text("Undo Save")
     undo.click()
-    expect(page.locator("#dataset-said")).to_contain_text("Put 5 captions back")
-    expect(unsaved).to_contain_text("5 captions are changed")
+    expect(page.locator("#dataset-said")).to_contain_text("Restored 5 captions on disk")
+    expect(unsaved).to_contain_text("5 captions have unsaved changes")
     expect(caption).to_have_value("a dog")
     assert ((inside / "00.txt").read_text(), (inside / "04.txt").read_text()) == ("red, cat", "dog")
     assert not (inside / "03.txt").exists()
     assert not list(inside.glob("*.bak"))
     expect(undo).to_have_text("Undo")
     page.locator("#dataset-save").click()
-    expect(unsaved).not_to_contain_text("changed")
+    expect(unsaved).not_to_contain_text("unsaved")
     assert (inside / "04.txt").read_text() == "a dog\n"
 
     driver.tab("Buckets")

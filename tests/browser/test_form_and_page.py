@@ -82,7 +82,7 @@ def test_a_new_server_goes_on_with_what_the_page_shows(open_page: Any, server: S
     expect(page.page.locator('#methods [role="tab"][aria-selected="true"]')).to_have_text("Finetuning")
     page.button("Check").click()
     findings = page.page.locator("#findings .of-form")
-    expect(findings).to_contain_text("Before this can start")
+    expect(findings).to_contain_text("Fix this before you start")
     fill(page, "epoch", "6")
     page.button("Check").click()
     expect(findings).not_to_have_class(OF_BEFORE)

@@ -21,7 +21,7 @@ def test_the_form_sets_itself_for_the_model_that_is_chosen(open_page, tmp_path: 
     switches = {name: page.page.locator(f"#option-{name} input") for name in ("sdxl", "flux1_checkbox")}
     model.fill(model_folder(tmp_path / "xl", "StableDiffusionXLPipeline"))
     model.press("Tab")
-    expect(page.page.locator("#said")).to_contain_text("This is an SDXL model; the form is set for it.")
+    expect(page.page.locator("#said")).to_contain_text("This is an SDXL model; the form has been set up for it.")
     expect(switches["sdxl"]).to_be_checked()
     page.tab("Parameters", "Basic")
     expect(page.page.locator("#section-parameters-basic-sdxl")).to_be_visible()

@@ -63,7 +63,7 @@ def test_load_reset_and_try_it_now_can_be_undone(open_page, tmp_path: Path):
     page.page.locator("#settings-path :is(textarea, input)").fill(str(tmp_path / "other.json"))
     for done, undo, epoch in (
         ("Load", "Undo Load", "9"),
-        ("Back to the defaults", "Undo the reset", "1"),
+        ("Reset to defaults", "Undo Reset", "1"),
         ("Try it now", "Undo Try it now", "17"),
     ):
         page.button(done).click()
@@ -142,7 +142,7 @@ def test_the_search_finds_by_label_older_label_key_choice_and_help_and_leads_to_
     title = page.page.locator("#option-vae_batch_size").get_attribute("title")
     assert "kohya_ss: vae_batch_size · default: 0" in title
     search(page, "lr power")
-    assert "shown where LR Scheduler is polynomial" in hits(page)
+    assert "shown when LR Scheduler is polynomial" in hits(page)
     page.page.keyboard.press("Enter")
     expect(page.page.locator("#option-lr_scheduler")).to_be_in_viewport()  # where it is made to appear
 
@@ -171,7 +171,7 @@ def test_what_differs_is_listed_leads_to_its_field_and_is_reset_there_and_beside
 def test_a_note_appears_with_its_field_in_a_tab_that_was_not_open_yet(open_page):
     page = open_page()
     page.button("Check").click()
-    expect(page.page.locator("#findings")).to_contain_text("Before this can start")
+    expect(page.page.locator("#findings")).to_contain_text("Fix this before you start")
     expect(page.problem("train_data_dir")).to_be_hidden()
     page.tab("Folders")
     expect(page.problem("train_data_dir")).to_be_visible()

@@ -111,7 +111,7 @@ def test_the_walk_through_finds_every_control_and_trains(open_page, tmp_path: Pa
     for words, value in WORDS.items():
         option = found(page, words)
         if words in BESIDE_OTHERS:
-            expect(page.page.locator("#option-hits")).to_contain_text("shown where")
+            expect(page.page.locator("#option-hits")).to_contain_text("shown when")
             continue
         page.page.keyboard.press("Enter")
         expect(page.page.locator(f"#option-{option}"), words).to_be_in_viewport()
@@ -152,8 +152,8 @@ def test_an_old_command_fills_the_form_and_the_form_prints_one(open_page):
         "accelerate launch --num_cpu_threads_per_process=2 train_network.py --network_module=networks.lora \\\n"
         '  --pretrained_model_name_or_path="/models/a b.safetensors" --network_dim=32 --unet_lr=2e-4'
     )
-    page.button("Fill the form with it").click()
-    expect(page.page.locator("#said")).to_contain_text("Filled with what was pasted")
+    page.button("Fill in the form").click()
+    expect(page.page.locator("#said")).to_contain_text("Filled in from the pasted text")
     assert page.value("network_dim") == "32"
     assert float(page.value("unet_lr")) == 2e-4
     page.button("Print training command").click()
@@ -170,15 +170,15 @@ def test_an_old_command_fills_the_form_and_the_form_prints_one(open_page):
     foreign = {"epoch": 2, "x": "![a](http://far.invalid/p.png)", "y": "<img src=http://far.invalid/q.png>",
                "training_comment": "a\n```\n<img src=http://far.invalid/r.png>"}  # fmt: skip
     page.page.locator("#pasted textarea").fill(json.dumps(foreign))
-    page.button("Fill the form with it").click()
+    page.button("Fill in the form").click()
     expect(page.page.locator("#said")).to_contain_text("![a](http://far.invalid/p.png)")
     page.button("Print training command").click()
     expect(printed).to_contain_text("<img src=http://far.invalid/r.png>")
     assert not [url for url in asked if "far.invalid" in url]
 
     page.page.locator("#pasted textarea").fill("no settings at all")
-    page.button("Fill the form with it").click()
-    expect(page.page.locator("#said")).to_contain_text("Not filled.")
+    page.button("Fill in the form").click()
+    expect(page.page.locator("#said")).to_contain_text("Not loaded.")
 
 
 def test_train_like_this_one(open_page, tmp_path: Path):

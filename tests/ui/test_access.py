@@ -77,7 +77,7 @@ def test_what_is_no_name_is_refused_with_the_option(name: str):
 
 @pytest.mark.parametrize("listen", ["nowhere.invalid", "300.1.1.1", "a b", "." * 70, "x" * 300])
 def test_an_address_that_leads_nowhere_is_named(listen: str):
-    with pytest.raises(Failure, match="--listen: there is no address"):
+    with pytest.raises(Failure, match=r"--listen: .* is not an address"):
         asked_for(listen)
 
 
@@ -110,7 +110,7 @@ def test_a_file_that_holds_no_password_is_refused(tmp_path: Path, content: bytes
 def test_what_does_not_go_together_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(Failure, match="cannot be read: No such file"):
         asked_for("127.0.0.1", username="me", password_file=tmp_path / "none")
-    with pytest.raises(Failure, match="two passwords"):
+    with pytest.raises(Failure, match="both give a password"):
         asked_for("127.0.0.1", username="me", password="a", password_file=tmp_path / "none")
     with pytest.raises(Failure, match="the password is missing"):
         asked_for("127.0.0.1", username="me")

@@ -145,5 +145,5 @@ def test_buckets_tell_of_what_is_left_out_and_of_crops_that_are_not_as_drawn(tmp
     assert "1 of 4 pictures are left out" in view.buckets(survey(settings))
     faces, anywhere = {"face_crop_aug_range": "2,4"}, {"random_crop": True}
     assert "cropped around it" in view.buckets(survey(settings.with_values(faces | anywhere)))
-    assert "at a random position" in view.buckets(survey(settings.with_values(anywhere)))
-    assert "not as drawn" not in view.buckets(survey(settings.with_values(faces | {"enable_bucket": True})))
+    assert "but a random position" in view.buckets(survey(settings.with_values(anywhere)))
+    assert "not as shown" not in view.buckets(survey(settings.with_values(faces | {"enable_bucket": True})))

@@ -126,11 +126,11 @@ def test_a_million_addresses_take_no_more_memory_than_a_thousand():
 
 def test_what_failed_is_written_down_without_the_password(time: Time, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING):
-        tried(Logins("me", "right", time), "10.0.0.1", "you\n2026 Wrong login from 10.9.9.9", "hunter2")
+        tried(Logins("me", "right", time), "10.0.0.1", "you\n2026 Failed login from 10.9.9.9", "hunter2")
         tried(Logins("me", "right", time), "10.0.0.1", "x" * 10_000, "hunter2")
         tried(Logins("me", "right", time), "10.0.0.1", "me", "right")
     assert len(caplog.messages) == 2
-    assert caplog.messages[0] == r"Wrong login from 10.0.0.1, as 'you\n2026 Wrong login from 10.9.9.9'."
+    assert caplog.messages[0] == r"Failed login from 10.0.0.1 as 'you\n2026 Failed login from 10.9.9.9'."
     assert all("hunter2" not in line and len(line) < 200 for line in caplog.messages)
 
 
@@ -174,7 +174,7 @@ def test_nothing_is_told_or_done_before_the_login_and_all_after_it(page: Launche
     for path in ("/", "/darkroom/"):
         whole = page.ask("GET", path, signed_in)
         assert whole.status == 200
-        assert "Open to other computers: whoever has the user name and password" in whole.text
+        assert "Open to other computers: anyone with the user name and password" in whole.text
     told = signed_in | UPLOAD | {"Origin": "https://train.example.org"}
     assert page.ask("POST", "/darkroom/gradio_api/upload", told, upload_body(b"a")).status == 200
     assert page.ask("GET", "/darkroom/monitoring", signed_in).status == 404
@@ -185,7 +185,7 @@ def test_nothing_is_told_or_done_before_the_login_and_all_after_it(page: Launche
 
 def test_failures_are_logged_in_the_terminal_and_many_are_turned_away(page: LaunchedPage):
     assert login(page, "them", "hunter2", **{"X-Forwarded-For": "192.0.2.9"}).status == 400
-    assert any("Wrong login from 192.0.2.9, as 'them'." in line for line in page.lines)
+    assert any("Failed login from 192.0.2.9 as 'them'." in line for line in page.lines)
     assert "hunter2" not in page.output
     from concurrent.futures import ThreadPoolExecutor
 

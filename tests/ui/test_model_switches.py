@@ -25,7 +25,7 @@ def test_the_form_is_set_for_a_model_with_a_transformer(pipeline: str, right: di
     before = {name: "flux" if name == "flux_model_type" else False for name in FAMILY_OPTIONS}
     changes, sentence = switches_for(str(tmp_path), before)
     assert before | changes == before | right
-    assert "the form is set for it" in sentence
+    assert "the form has been set up for it" in sentence
     assert switches_for(str(tmp_path), before | changes) == ({}, sentence)  # nothing more to change
 
 

@@ -185,7 +185,7 @@ def test_nothing_is_said_of_steps_whose_number_is_not_known():
     assert "?" not in text_of(run_view.overview(History(run).update()))
     run.writer().write(Problem(what="No.", mend=""), Finished(how="failed"))
     shown = text_of(run_view.overview(History(run).update()))
-    assert "No step was made" in shown
+    assert "No steps were run" in shown
     assert "?" not in shown
 
 

@@ -61,7 +61,7 @@ def test_the_way_to_a_field_is_through_the_tabs_and_folds_that_the_form_draws(mo
 
 def test_an_option_that_is_shown_beside_certain_values_only_says_which():
     assert search.index()["options"]["lr_scheduler_power"]["needs"] == {
-        "lr_scheduler": "shown where LR Scheduler is polynomial",
+        "lr_scheduler": "shown when LR Scheduler is polynomial",
     }
     assert search.index()["options"]["network_dim"]["needs"] == {"method": "shown on the tab LoRA"}
 

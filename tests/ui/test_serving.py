@@ -141,7 +141,7 @@ def test_a_port_in_use_is_one_sentence_that_names_the_option():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         sentence = refusal("--server_port", str(port))
-    assert sentence.startswith(f"--server_port: port {port} of 127.0.0.1 is in use")
+    assert sentence.startswith(f"--server_port: port {port} on 127.0.0.1 is in use")
     assert f"--server_port {port + 1}" in sentence
     assert "\n" not in sentence
 
@@ -154,9 +154,9 @@ def test_what_is_no_port_names_the_option(port: str):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [(["--listen", "0.0.0.0"], "--listen 0.0.0.0 opens the page"), (["--share"], "--share opens the page"),
-     (["--listen", "nowhere.invalid"], "there is no address 'nowhere.invalid'"),
+     (["--listen", "nowhere.invalid"], "'nowhere.invalid' is not an address"),
      (["--username", "me"], "the password is missing"), (["--password", "x"], "--username is missing"),
-     (["--allowed_hosts", "https://a.org"], "'https://a.org' is no name")],
+     (["--allowed_hosts", "https://a.org"], "'https://a.org' is not a host name")],
 )  # fmt: skip
 def test_what_cannot_be_done_as_asked_is_one_sentence(arguments: list[str], words: str):
     sentence = refusal(*arguments)
@@ -224,5 +224,5 @@ def test_a_public_link_that_cannot_be_made_is_a_sentence(monkeypatch: pytest.Mon
         raise error
 
     monkeypatch.setattr("gradio.networking.setup_tunnel", fails)
-    with pytest.raises(Failure, match=f"--share: no public link could be made: {error}"):
+    with pytest.raises(Failure, match=f"--share: no public link could be created: {error}"):
         shared(Shared(), asked_for("127.0.0.1", share=True, everyone=True), 7860)  # type: ignore[arg-type]

@@ -261,7 +261,7 @@ document.addEventListener("click", async (event) => {
     button.textContent = "Copied";
     setTimeout(() => (button.textContent = "Copy path"), 2000);
   } catch {
-    prompt("The path:", button.dataset.copy);
+    prompt("Copy this path:", button.dataset.copy);
   }
 });
 

@@ -42,7 +42,7 @@
   }
 
   function show({ folder: path, up, folders, files, problem }) {
-    part(".where").textContent = path || "Folders to begin with";
+    part(".where").textContent = path || "Choose where to start";
     part(".problem").textContent = problem;
     part("[data-choose]").disabled = !path || wants === "file";
     const separator = path.includes("\\") ? "\\" : "/";
