@@ -34,13 +34,13 @@ FILE_HELP = "settings of Darkroom, kohya_ss or sd-scripts: JSON, TOML, or a text
 GIB = 2**30
 
 CANNOT_START = 2
-"""Exit code where the settings are wrong, as argparse has it for wrong arguments."""
+"""Exit code for wrong settings, the same as argparse's for wrong arguments."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # What goes into a file is read as UTF-8 again; a terminal may lack signs, and shows their number then.
+            # A file is written in UTF-8; a terminal may lack characters, and then shows their escapes.
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
     given = _parser().parse_args(arguments)
     try:
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
     converting = commands.add_parser("convert", help="convert a settings file to another format")
     converting.add_argument("file", type=Path, help=FILE_HELP)
-    converting.add_argument("--to", required=True, choices=TARGETS, help="the form")
+    converting.add_argument("--to", required=True, choices=TARGETS, help="the format")
     converting.add_argument("--output", type=Path, metavar="FILE", help="where to write it; printed if left out")
     converting.set_defaults(command=_convert)
 
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     options = commands.add_parser("options", help="print the reference page of all options (docs/options.md)")
     options.set_defaults(command=lambda _: print(reference_page(_options_of_utilities()), end="") or 0)
 
-    working = commands.add_parser("work")  # what process.start() runs: not for people, so without help
+    working = commands.add_parser("work")  # run by process.start(): not for people, so without help
     working.add_argument("run", type=Path)
     working.set_defaults(command=_work)
     return parser
@@ -118,9 +118,9 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
-    """One argument for every option, under its name and, where it has another, kohya's.
+    """One argument for every option, under its name and kohya's, if that differs.
 
-    The help is of those that this version follows; the others are taken and kept.
+    Only options that this version supports have help; the others are accepted and kept.
     """
     for section in sections_of(options):
         group = parser.add_argument_group(section)
@@ -151,7 +151,7 @@ def _add_option(group: argparse._ArgumentGroup, item: Option) -> None:
 
 
 def _settings(given: argparse.Namespace, base: Loaded | None = None) -> TrainingSettings:
-    """The file's settings with the command line's options over them; says on stderr what the file holds oddly."""
+    """The file's settings, overridden by the command line's options; reports oddities of the file on stderr."""
     if base is None:
         base = read_settings(given.file) if given.file else Loaded(TrainingSettings())
     for sentence in base.report():
@@ -250,7 +250,7 @@ def _estimate(given: argparse.Namespace) -> int:
     print(f"{now.total / GIB:.1f} GiB of {here.free / GIB:.1f} GiB free ({here.name}), peak while {now.fullest}:")
     for part, size in asdict(now.phases[now.fullest]).items():
         print(f"  {size / GIB:6.2f} GiB {part}")
-    print(f"  {now.program / GIB:6.2f} GiB the program itself")
+    print(f"  {now.program / GIB:6.2f} GiB program")
     for way in ways_down(settings, now, here.device):
         print(f"{way.words}: {way.saves / GIB:.1f} GiB less", flush=True)
     return 0
@@ -272,7 +272,7 @@ def _convert(given: argparse.Namespace) -> int:
 def _print_problems(checked: Checked, stream: TextIO, options: Sequence[Option]) -> None:
     labels = {item.name: item.label for item in options}
     for problem in checked.problems:
-        kind = "" if problem.blocking else "(you may go on) "
+        kind = "" if problem.blocking else "(you can start anyway) "
         head = f"{labels[problem.option]}: " if problem.option in labels else ""
         print(f"{head}{kind}{problem.what} {problem.mend}".rstrip(), file=stream)
 

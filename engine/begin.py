@@ -1,4 +1,4 @@
-"""Starting a run, and going on with one: the checks first, then the process."""
+"""Starting and resuming a run: the checks first, then the process."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from engine.settings.training import TrainingSettings
 from engine.settings.values import JobSettings
 
 LATE = 10.0
-"""Seconds after a run's last sign of life in which a file may still be its own: shared folders have other clocks."""
+"""Seconds after a run's last sign of life in which a file may still be its own: clocks of shared folders may differ."""
 
 
 class CannotResume(RuntimeError):
-    """Why a run cannot be gone on with: a sentence for people."""
+    """Why a run cannot be resumed: a sentence for people."""
 
 
 def begin(settings: TrainingSettings) -> tuple[Checked, RunFolder | None]:
-    """Check, and start a new run where nothing speaks against it; None where something does."""
+    """Check, and start a new run if nothing prevents it; None otherwise."""
     settings = with_whole_paths(settings)
     checked = check(settings)
     if checked.can_start and (rival := _rival(settings)):
@@ -45,14 +45,14 @@ def begin(settings: TrainingSettings) -> tuple[Checked, RunFolder | None]:
 
 
 def begin_utility(job: str, settings: JobSettings) -> tuple[Checked, RunFolder | None]:
-    """The same for a utility, by the name that it has among the jobs."""
+    """The same for a utility, by its job name."""
     settings = with_whole_paths(settings)
     checked = check_utility(settings)
     return _started(job, settings, checked) if checked.can_start else (checked, None)
 
 
 def _started(job: str, settings: JobSettings, checked: Checked) -> tuple[Checked, RunFolder | None]:
-    """Without secrets: the page shows what is in a run's folder to everyone who can open it."""
+    """Without secrets: the page shows a run's folder to everyone who can open it."""
     settings, _ = settings.parted_from_secrets()
     run = None
     try:
@@ -68,16 +68,18 @@ def _started(job: str, settings: JobSettings, checked: Checked) -> tuple[Checked
 def _cannot_be_written(error: OSError) -> Problem:
     if isinstance(error, DiskFull):
         return Problem("", error.words, f"Free up some space on the disk with {runs_root()}.")
-    return Problem("", f"The run cannot be started: {why_not(error)}.", f"Allow writing to {runs_root()}.")
+    return Problem(
+        "", f"The run cannot be started: {why_not(error)}.", f"Allow this program to write to {runs_root()}."
+    )
 
 
 def going_on() -> RunFolder | None:
-    """A run that has an engine now, or None."""
+    """A run with a live engine, or None."""
     return next(living(), None)
 
 
 def resume(run: RunFolder) -> None:
-    """Start an engine on a run that ended before it was done.  Raises CannotResume."""
+    """Start an engine on an unfinished run.  Raises CannotResume."""
     settings = resumable_settings(run)
     try:
         process.start(run, settings)
@@ -86,7 +88,7 @@ def resume(run: RunFolder) -> None:
 
 
 def resumable_settings(run: RunFolder) -> JobSettings:
-    """The settings that the run would go on with.  Raises CannotResume where it must not."""
+    """The settings that the run would resume with.  Raises CannotResume if it must not."""
     if run.is_alive():
         raise CannotResume(f"The run {run.title} is already running.")
     settings = settings_of(run)
@@ -103,7 +105,7 @@ def resumable_settings(run: RunFolder) -> JobSettings:
 
 
 def settings_of(run: RunFolder) -> JobSettings:
-    """What a run was told.  Raises CannotResume where this version cannot read it."""
+    """A run's settings.  Raises CannotResume if this version cannot read them."""
     try:
         return JOBS[run.job].settings_class().model_validate_json(read_text(run.settings_file))
     except KeyError:
@@ -117,7 +119,7 @@ def settings_of(run: RunFolder) -> JobSettings:
 
 
 def _problems_of_training(run: RunFolder, settings: TrainingSettings, history: History) -> list[Problem]:
-    """One that ended before it had a state begins again, over its own files."""
+    """A run that ended before it had a state starts over, on its own files."""
     run_has_state = saved_progress(run.state_folder) is not None
     if history.state_step is not None and not run_has_state:
         raise CannotResume(
@@ -129,7 +131,7 @@ def _problems_of_training(run: RunFolder, settings: TrainingSettings, history: H
 
 
 def _written_by(history: History, settings: TrainingSettings) -> set[Path]:
-    """The files and states in the output folder that are the run's own, not what another put in their place."""
+    """The files and states in the output folder that are the run's own and have not been replaced by others."""
     folder, ended = Path(settings.folders.output_dir), history.run.last_sign() + LATE
     files = {Path(checkpoint.file) for checkpoint in history.checkpoints} | {
         folder / name for name in history.begun_files
@@ -140,7 +142,7 @@ def _written_by(history: History, settings: TrainingSettings) -> set[Path]:
 
 
 def _rival(settings: TrainingSettings, but: RunFolder | None = None) -> Problem | None:
-    """A run that is going on and will write the same files; of two that begin at once, the engine refuses one."""
+    """An active run that will write the same files; if two start at once, the engine refuses one."""
     for run in living():
         if run == but or run.job != "train":
             continue
@@ -156,7 +158,7 @@ def _rival(settings: TrainingSettings, but: RunFolder | None = None) -> Problem 
 
 
 def resume_step(run: RunFolder) -> int:
-    """The step that a run would go on from; 0 is the beginning."""
+    """The step that a run would resume from; 0 is the beginning."""
     progress = saved_progress(run.state_folder)
     return progress.step if progress else 0
 

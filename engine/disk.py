@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever ends the program in between."""
+"""Files that are written whole or not at all, whatever ends the program in between."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ import psutil
 MOST_TRIES = 20
 
 LEFT_BEHIND = 3600.0
-"""Seconds after which what a process of another machine, which shares the folder, began to write counts as left
-behind: nobody here can see whether it still runs."""
+"""Seconds after which an unfinished file from another machine that shares the folder counts as left behind: it is not
+visible from here whether its process still runs."""
 
 SAME_START = 2.0
-"""Seconds by which the start of one process may seem to differ from look to look."""
+"""Seconds by which a process's start time may vary between readings."""
 
 _ASIDE = re.compile(
     r"\.(?P<name>.+)\.(?P<process>\d+)-(?P<start>\d+)-(?P<machine>[0-9a-f]{8})\.(?P<kind>new|old)", re.DOTALL
 )
 
 LONGEST_NAME = 200
-"""Bytes of a name that has room for more behind it: file systems take 255."""
+"""Bytes of a name that leaves room for a suffix: file systems allow 255."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NO_ROOM_WORDS = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 112", "not enough space")
-"""How libraries that have no OSError of their own put it: those of Rust name the system's number."""
+"""The wording of libraries that do not raise OSError: those in Rust give the system's error number."""
 
 NEXT_TO_NOTHING = 2**20
-"""Bytes free on a disk with less of which a write that failed, failed for want of room, whatever its error says."""
+"""Free bytes below which a failed write is blamed on a full disk, whatever its error says."""
 
 
 class DiskFull(OSError):
-    """There is no room for a file: which one, what it needs, and what there is, in a sentence."""
+    """There is no room for a file: a sentence with its name, what it needs, and what is free."""
 
     def __init__(self, path: Path, needs: int, free: int) -> None:
         why = f"needs about {amount(needs)}, but only {amount(free)} is free" if needs else "cannot be written"
-        if free > max(needs, NEXT_TO_NOTHING):  # a quota, or as many files as a disk can have
+        if free > max(needs, NEXT_TO_NOTHING):  # a quota, or the disk's limit on the number of files
             why = f"cannot be written although {amount(free)} seems to be free: you may have reached a quota"
         words = f'The disk is full: "{path.name}" in "{path.parent}" {why}.'
         super().__init__(errno.ENOSPC, words, str(path))
@@ -56,7 +56,7 @@ class DiskFull(OSError):
 
 
 def amount(count: int) -> str:
-    """Bytes as people say them."""
+    """Bytes as people write them."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
@@ -64,7 +64,7 @@ def amount(count: int) -> str:
 
 
 def is_for_want_of_room(error: BaseException | None) -> bool:
-    """Whether the disk was full, by the error itself or one that it came from."""
+    """Whether the disk was full, according to the error or one of its causes."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             return True
@@ -75,9 +75,9 @@ def is_for_want_of_room(error: BaseException | None) -> bool:
 
 
 def aside(path: Path, kind: str = "new") -> Path:
-    """Where a file or folder is made before it takes its place: hidden, and named after the process that makes it.
+    """Where a file or folder is made before it is moved into place: hidden, and named after the process that makes it.
 
-    "old" is where it lies while another one takes its place, under its whole name, by which it comes back.
+    "old" is where it is kept while another takes its place, under its full name, from which it can be restored.
     """
     name = path.name
     if kind == "new" and len(os.fsencode(name)) > LONGEST_NAME:
@@ -86,19 +86,19 @@ def aside(path: Path, kind: str = "new") -> Path:
 
 
 def _this_process() -> str:
-    """Number, start and machine: numbers are given again, and other machines have the same."""
+    """Number, start time and machine: numbers are reused, and other machines have the same ones."""
     return f"{os.getpid()}-{_start_of(os.getpid())}-{_this_machine()}"
 
 
 @cache
 def _start_of(process: int) -> int:
-    """In seconds since 1970; asked once for each process, for a fork has this module's memory too."""
+    """In seconds since 1970; read once per process, because a fork inherits this module's memory."""
     return round(psutil.Process(process).create_time())
 
 
 @cache
 def _this_machine() -> str:
-    """Its name; of a container, which may share it with others, also what Linux calls its own numbers of processes."""
+    """Its name and, as containers may share one, also Linux's id of the process namespace."""
     try:
         numbers = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -108,16 +108,15 @@ def _this_machine() -> str:
 
 @contextmanager
 def written_whole(path: Path, waits: bool = True, needs: int = 0, within: bool = False) -> Iterator[Path]:
-    """Yields a path to write to, which then replaces `path`: readers, and a power cut, find the old file or the new.
+    """Yields a path to write to, which then replaces `path`: even after a power cut there is the old file or the new.
 
-    Where the block raises, the old file stays.  waits: until the file is on the disk itself; without that a power cut
-    may garble it, though nothing else will.  needs: bytes, as far as they are known.  within: what writes makes files
-    of its own beside the one that it is given; they lie in a hidden folder then.  Raises DiskFull, and what writing
-    raises.
+    If the block raises, the old file stays.  waits: until the file has been flushed to disk; otherwise a power cut, but
+    nothing else, may garble it.  needs: bytes, if known.  within: for writers that create further files next to theirs,
+    which are then put in a hidden folder.  Raises DiskFull, and what writing raises.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = aside(path)
-    new = hidden / f"new{path.suffix}" if within else hidden  # short, for Windows' bound on whole paths
+    new = hidden / f"new{path.suffix}" if within else hidden  # short, because of Windows' limit on path lengths
     try:
         with _room_for(path, needs):
             if within:
@@ -134,11 +133,11 @@ def written_whole(path: Path, waits: bool = True, needs: int = 0, within: bool =
 
 @contextmanager
 def folder_written_whole(folder: Path, needs: int = 0) -> Iterator[Path]:
-    """Yields an empty folder to write into, which then replaces `folder` with all that is in it.
+    """Yields an empty folder to write into, which then replaces `folder` and everything in it.
 
-    A folder cannot be replaced in one move. Where a kill strikes between the two, moved_aside() finds the one before,
-    and remove_leftovers() puts it back.  Where the block raises, the old folder stays.
-    needs: bytes, as far as they are known.  Raises DiskFull, and what writing raises.
+    A folder cannot be replaced in one move. If a kill strikes between the two, moved_aside() finds the old one, and
+    remove_leftovers() restores it.  If the block raises, the old folder stays.
+    needs: bytes, if known.  Raises DiskFull, and what writing raises.
     """
     new, old = aside(folder), aside(folder, "old")
     _deleted(new)
@@ -164,7 +163,7 @@ def folder_written_whole(folder: Path, needs: int = 0) -> Iterator[Path]:
 
 
 def moved_aside(folder: Path) -> Path | None:
-    """Where a folder lies that was being replaced when a kill struck between the two moves."""
+    """Where a folder is that was being replaced when a kill struck between the two moves."""
     if folder.exists() or not folder.parent.is_dir():
         return None
     named = ((entry, _ASIDE.fullmatch(entry.name)) for entry in folder.parent.iterdir())
@@ -173,7 +172,7 @@ def moved_aside(folder: Path) -> Path | None:
 
 @contextmanager
 def _room_for(path: Path, needs: int) -> Iterator[None]:
-    """Refuse to begin what there is no room for, and turn what libraries say of a full disk into one error."""
+    """Refuse to start without enough room, and turn libraries' errors about a full disk into one."""
     free = _free(path.parent)
     if free is not None and free < needs:
         raise DiskFull(path, needs, free)
@@ -189,7 +188,7 @@ def _room_for(path: Path, needs: int) -> Iterator[None]:
 
 
 def _free(folder: Path) -> int | None:
-    """Bytes; None where the file system does not say, as some across a network do not."""
+    """Free bytes; None if the file system does not say, as with some network ones."""
     try:
         total, _, free = shutil.disk_usage(folder)
     except OSError:
@@ -215,7 +214,7 @@ def _deleted(path: Path) -> None:
 
 
 def moved(source: Path, target: Path) -> None:
-    """Rename; on Windows again for a while where another program, such as a virus scanner, has the file open."""
+    """Rename; on Windows retry for a while if another program, such as a virus scanner, has the file open."""
     for _ in range(MOST_TRIES - 1):
         try:
             os.replace(source, target)
@@ -233,25 +232,25 @@ def write_text_whole(path: Path, text: str) -> None:
 
 
 def why_not(error: OSError | ValueError) -> str:
-    """Why a file could not be written or read, in a few words that end a sentence."""
+    """Why a file could not be written or read, in a few words to end a sentence."""
     if isinstance(error, UnicodeEncodeError):
-        return "a field holds half a character"
+        return "a field contains an incomplete character"
     if isinstance(error, DiskFull):
         return error.words.replace("The", "the", 1).rstrip(".")
     return getattr(error, "strerror", None) or str(error)
 
 
 def to_disk(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk itself.
+    """Wait until a file, or a folder's list of names, has been flushed to disk.
 
-    A folder cannot be waited for on Windows, where renaming is safe without it.
+    Folders cannot be flushed on Windows, where renaming is safe without it.
     """
     if path.is_dir():
         if os.name == "nt":
             return
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            # Network and container file systems may refuse this of a folder; they keep their own promises.
+            # Network and container file systems may refuse this for a folder; they have their own guarantees.
             with suppress(OSError):
                 os.fsync(descriptor)
         finally:
@@ -262,7 +261,7 @@ def to_disk(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes had begun to write in a folder; a folder that they were replacing comes back."""
+    """Remove what killed processes had started to write in a folder; restore a folder that they were replacing."""
     if not folder.is_dir():
         return
     for entry in folder.iterdir():
@@ -279,7 +278,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _is_at_work(named: re.Match[str], entry: Path) -> bool:
-    """Whether the process that began an entry may still be at it."""
+    """Whether the process that started an entry may still be writing it."""
     if named["machine"] != _this_machine():
         return _age(entry) < LEFT_BEHIND
     try:
@@ -293,6 +292,6 @@ def _is_at_work(named: re.Match[str], entry: Path) -> bool:
 
 
 def _age(entry: Path) -> float:
-    """Seconds since a file or folder was written or, where systems note that, put where it is."""
+    """Seconds since a file or folder was written or, if the system records that, moved here."""
     found = entry.lstat()
     return time.time() - max(found.st_mtime, found.st_ctime if os.name != "nt" else 0.0)

@@ -1,10 +1,10 @@
-"""Why a run ends early: an error that is the user's to mend, or their own wish."""
+"""Why a run ends early: an error that the user can fix, or their own request."""
 
 from __future__ import annotations
 
 
 class Failure(Exception):
-    """A run cannot go on.  what: the sentence.  mend: the next move.  option: the field it is about."""
+    """A run cannot continue.  what: the sentence.  mend: the next move.  option: the field it is about."""
 
     def __init__(self, what: str, mend: str = "", option: str = "") -> None:
         super().__init__(what)

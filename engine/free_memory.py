@@ -1,4 +1,4 @@
-"""How much memory there is for a run, asked of the system without torch."""
+"""How much memory is available for a run, from the system, without torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Room:
 
 
 def room(gpu: int = 0) -> Room:
-    """Of the GPU with this number, or of main memory where there is none."""
+    """Memory of the GPU with this number, or main memory if there is none."""
     lines = _ask_nvidia_smi().splitlines()
     if gpu < len(lines):
         name, *sizes = (part.strip() for part in lines[gpu].rsplit(",", 2))

@@ -173,7 +173,7 @@ def install_torch(cuda: str | None) -> None:
     complaint = ""
     for attempt in attempts:
         if attempt != attempts[0]:
-            say("Not found there; trying the next place...")
+            say("Not found there; trying the next source...")
         complaint = run_pip("install", *attempt)
         if not complaint:
             return

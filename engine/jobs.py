@@ -1,4 +1,4 @@
-"""The jobs there are, by the name that the command line has for them; each is imported only when it is looked at."""
+"""The jobs, by their names on the command line; each is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from engine.settings.values import JobSettings
 class Job:
     """settings, function, report: "module:name", where
 
-    settings is a JobSettings, importing which needs no torch, for the page does it;
+    settings is a JobSettings, whose import must not need torch, because the page imports it;
     function is called with (settings, run, report) and returns ("done" or "stopped", how many steps or things);
     report is called with (writer, settings, run) and makes the Report that function is given.
     smaller: what takes less memory, and smaller_option: the first of these options.
-    help: one sentence.  tab: where a utility stands within Utilities, such as "Captioning/WD14 tagger".
+    help: one sentence.  tab: a utility's place within Utilities, such as "Captioning/WD14 tagger".
     """
 
     settings: str
@@ -45,7 +45,7 @@ def _named(place: str) -> Any:
 
 
 def utility(module: str, tab: str, help: str, settings: str = "Settings", function: str = "work") -> Job:
-    """A file of engine/tools; one that holds several utilities has them under names of their own."""
+    """A file of engine/tools; if it contains several utilities, each has its own names there."""
     return Job(f"engine.tools.{module}:{settings}", f"engine.tools.{module}:{function}", help, tab)
 
 

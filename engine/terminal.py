@@ -1,4 +1,4 @@
-"""Follows a run in a terminal: a progress bar where there is one, plain lines in a file or pipe."""
+"""Follows a run: with a progress bar in a terminal, with plain lines in a file or pipe."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from engine.runs.events import (
 from engine.runs.folder import RunFolder
 
 LONGEST_LEFT = 1e9
-"""Seconds, some thirty years, beyond which no time is told."""
+"""Seconds, some thirty years, beyond which no time is shown."""
 
 STOPPED_BY_USER = 130
-"""Exit code of a run that Ctrl-C ended, as shells have it for interrupted commands."""
+"""Exit code of a run ended by Ctrl-C, as shells use for interrupted commands."""
 
 
 def follow(run: RunFolder, reader: EventReader) -> int:
     """Show what the reader finds until the run's engine ends.
 
-    Returns 0 only where all was done: a training's final file saved, no picture left out by a utility.
+    Returns 0 only if everything was done: the final file saved, no picture left out by a utility.
 
-    Ctrl-C asks the engine to save and stop; a second one ends it at once.
+    Ctrl-C asks the engine to save and stop; a second one kills it.
     """
     screen = _Screen()
     interrupted = 0
@@ -89,7 +89,7 @@ class _Screen:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing was left out of what the run was to do."""
+        """Whether the run did everything it was asked to."""
         return not self._final_file_lacks and not self._left_out
 
     def show(self, event: AnyEvent) -> None:

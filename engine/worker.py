@@ -1,4 +1,4 @@
-"""The engine process: works on one run, and tells how it ended whatever happens."""
+"""The engine process: works on one run, and reports how it ended whatever happens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LIBRARIES = (
 
 
 def work(run: RunFolder) -> int:
-    """Do the run's job; returns the process's exit code, 0 where it did what it was asked."""
+    """Do the run's job; returns the process's exit code, 0 if it did what it was asked."""
     first = int(os.environ.get("RANK", "0")) == 0
     if not first:
         return _work(run, None)
@@ -44,7 +44,7 @@ def work(run: RunFolder) -> int:
 
 
 def _work(run: RunFolder, writer: EventWriter | None) -> int:
-    """writer: None in all processes of a run but the first."""
+    """writer: None in all processes of a run except the first."""
     try:
         with _beating(run) if writer else nullcontext():
             if writer:
@@ -53,7 +53,7 @@ def _work(run: RunFolder, writer: EventWriter | None) -> int:
     except Stopped:
         how, step = "stopped", 0
     except BaseException as error:
-        run.give_up_reserve()  # the disk may be full, and this is to be read
+        run.give_up_reserve()  # the disk may be full, and this has to be written
         with suppress(OSError):
             traceback.print_exc()
         if writer:
@@ -66,7 +66,7 @@ def _work(run: RunFolder, writer: EventWriter | None) -> int:
 
 
 def _begin(run: RunFolder, writer: EventWriter) -> None:
-    """Put in order what kills left, and say that the engine is up."""
+    """Clean up after kills, and report that the engine is running."""
     for folder in (run.path, run.previews_folder):
         remove_leftovers(folder)
     run.keep_reserve()
@@ -106,8 +106,8 @@ def explain(error: BaseException, job: Job, run: RunFolder) -> Problem:
         )
     return Problem(
         what=f"{type(error).__name__}: {error}",
-        mend="This is a bug in the program, not your mistake; the log says where. Everything saved before it is "
-        "intact.",
+        mend="This is a bug in the program, not your mistake; the log says where. Everything saved before that "
+        "is intact.",
     )
 
 
@@ -122,7 +122,7 @@ def _without_room(error: BaseException, run: RunFolder) -> Problem:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """torch has a class of its own for GPUs; on the CPU it says so in words only."""
+    """torch has a separate error class for GPUs; on the CPU only the message says so."""
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -138,7 +138,7 @@ def _beating(run: RunFolder) -> Iterator[None]:
             try:
                 run.beat()
             except OSError:
-                return  # the run's folder was deleted under us: nobody is watching
+                return  # the run's folder was deleted: nobody is watching
             over.wait(1.0)
 
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
@@ -159,7 +159,7 @@ def _versions() -> dict[str, str]:
 
 
 def _quieten_libraries() -> None:
-    """Keep out of the user's log what says nothing to a user: missing torchvision, CPU kernels, casts."""
+    """Keep messages that mean nothing to users out of the log: missing torchvision, CPU kernels, casts."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     for name in ("transformers", "diffusers", "bitsandbytes", "torch.distributed"):
@@ -171,7 +171,7 @@ def _quieten_libraries() -> None:
 
 
 def _hide_progress_bars() -> None:
-    """Of every file that these read; downloads keep theirs.  A job without them need not wait for their import."""
+    """Hide the libraries' bars for every file they read; downloads keep theirs.  Without importing them needlessly."""
     for name in ("transformers", "diffusers"):
         if name in sys.modules:
             importlib.import_module(f"{name}.utils.logging").disable_progress_bar()

@@ -80,7 +80,7 @@ def test_the_parts_beside_a_transformer_alone(settings: TrainingSettings, tmp_pa
     for option, label in (("clip_l", "CLIP-L Path"), ("t5xxl", "T5-XXL Path"), ("flux_vae", "VAE Path")):
         assert told[option].what == f"The model's file contains only the transformer, and {label} is empty."
     gone = problems(flux, clip_l=str(tmp_path / "clip.txt"), t5xxl="/gone.safetensors", flux_vae=str(tmp_path))
-    assert "is no file of weights" in gone["clip_l"].what
+    assert "is not a weights file" in gone["clip_l"].what
     assert gone["t5xxl"].what == 'T5-XXL Path: there is no file "/gone.safetensors".'
     assert "there is no file" in gone["flux_vae"].what
     # Beside a folder, which has all parts, nobody reads them.

@@ -184,7 +184,7 @@ def test_what_a_form_has_no_word_for_is_said_beside_the_result(file: Path, capsy
     said = capsys.readouterr()
     assert said.out.startswith("accelerate launch ")
     assert "Overwrite files of the same name (True), Sample prompts (a cat)" in said.err
-    assert "with --output, one is written beside it" in said.err
+    assert "with --output, one is written next to it" in said.err
 
 
 def test_prompts_never_take_the_place_of_another_file(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

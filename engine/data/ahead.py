@@ -14,16 +14,16 @@ from engine.data.batches import MicroBatch
 T = TypeVar("T")
 
 USUAL = 4
-"""Threads at most where none are asked for: reading waits for disks more than it computes."""
+"""Default number of threads at most: reading waits for disks more than it computes."""
 
 BATCHES = 2
-"""Read ahead by each thread."""
+"""Batches that each thread reads ahead."""
 
 
 class Ahead(Generic[T]):
-    """read() of batches in their order.
+    """Applies read() to batches in order.
 
-    read: called from several threads.  threads: 0 for as many as suit the machine.
+    read: called from several threads.  threads: 0 for a number that suits the machine.
     waited: seconds that take() has waited since the start.
     """
 

@@ -1,6 +1,6 @@
 """Which pictures make up which step: a function of the seed and the step alone.
 
-So a run that goes on at step n needs nothing but n to find its place, and the same step holds the same
+So a run that resumes at step n needs nothing but n to find its place, and the same step has the same
 pictures, noise and timesteps whether one process trains or several.
 """
 
@@ -20,9 +20,9 @@ class MicroBatch:
 
     pictures: indices.  weight: its share in the step's mean loss, so that the gradient averaged over
     processes is the mean over all batches of the step; 0 for a filler, computed only because the other
-    processes still have a batch. The last step of an epoch, for which fewer are left than are accumulated,
-    counts for as much less, as in accelerate and so in sd-scripts.  seed: of its noise, timesteps and
-    captions.  epoch: counted from 1.  step: optimizer steps behind it.
+    processes still have a batch. The last step of an epoch, if it has fewer batches than are accumulated,
+    counts for proportionally less, as in accelerate and so in sd-scripts.  seed: of its noise, timesteps and
+    captions.  epoch: counted from 1.  step: optimizer steps before it.
     """
 
     pictures: tuple[int, ...]
@@ -35,9 +35,9 @@ class MicroBatch:
 class Batches:
     """The order in which pictures are seen.
 
-    repeats: how often an epoch shows each picture, by index.  batch_size: pictures at a time and process; several:
-    by picture, the same for all of a bucket.  accumulation: batches per step and process.  rank: this process among
-    `processes`.  buckets: what pictures of one batch have in common, by picture; None: all may stand together.
+    repeats: how often an epoch shows each picture, by index.  batch_size: pictures at a time and process; or one
+    per picture, the same within a bucket.  accumulation: batches per step and process.  rank: this process among
+    `processes`.  buckets: what pictures of one batch must have in common, by picture; None: any may be batched.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class Batches:
 
 @lru_cache(maxsize=2)
 def _shuffled(buckets: tuple[tuple[tuple[int, ...], int], ...], seed: int) -> list[tuple[int, ...]]:
-    """Every bucket's pictures in a new order, cut into batches, which are then put into a new order themselves.
+    """Every bucket's pictures shuffled and cut into batches, which are then shuffled themselves.
 
-    buckets: each one's pictures and how many of them make a batch.
+    buckets: each one's pictures and batch size.
     """
     rng = random.Random(seed)
     batches = []

@@ -24,7 +24,7 @@ class Placed:
     original: Size = field(default=(0, 0), compare=False)
 
     def told(self, flipped: bool = False) -> tuple[int, int, int, int, int, int]:
-        """What SDXL is told of the picture: height and width of the file, top and left of the crop, height and width
+        """SDXL's size conditioning: height and width of the file, top and left of the crop, height and width
         trained at.
 
         Top and left as sd-scripts counts them: of the largest rectangle of the picture's shape within the bucket.
@@ -45,7 +45,7 @@ class Placed:
         return left, top, left + inner[0], top + inner[1]
 
     def cropped_away(self) -> float:
-        """Share of the scaled picture that the crop leaves out, in [0, 1)."""
+        """Share of the scaled picture that the crop removes, in [0, 1)."""
         return 1 - self.bucket[0] * self.bucket[1] / (self.resized[0] * self.resized[1])
 
 
@@ -53,7 +53,7 @@ class Placed:
 class Buckets:
     """area: pixels that no bucket exceeds.  steps: what every side is divisible by.
 
-    least, most: bounds of a side, used where pictures may be scaled up.
+    least, most: bounds of a side, used if pictures may be enlarged.
     upscale: whether small pictures are enlarged to the common area; otherwise they keep their size.
     """
 
@@ -65,7 +65,7 @@ class Buckets:
 
     @cached_property
     def sizes(self) -> tuple[Size, ...]:
-        """The sizes that scaled-up pictures may have: for each width the tallest within the area, both ways round."""
+        """The sizes that enlarged pictures may have: for each width the tallest within the area, both ways round."""
         side = self._down(math.isqrt(self.area))
         found = {(side, side)}
         for width in range(self.least, self.most + 1, self.steps):
@@ -79,7 +79,7 @@ class Buckets:
         return self._nearest(picture) if self.upscale else self._own(picture)
 
     def _nearest(self, picture: Size) -> Placed:
-        """A size that the picture has already, else the one of the nearest aspect; scaled to cover it."""
+        """A bucket of exactly this size, otherwise the one with the nearest aspect ratio; scaled to cover it."""
         width, height = picture
         aspect = width / height
         bucket = picture if picture in self.sizes else min(self.sizes, key=lambda size: abs(size[0] / size[1] - aspect))
@@ -87,17 +87,17 @@ class Buckets:
         return Placed(bucket, (int(width * scale + 0.5), int(height * scale + 0.5)))
 
     def _own(self, picture: Size) -> Placed:
-        """The picture's own size, shrunk to the area where it is larger; the bucket is that cut down to steps."""
+        """The picture's own size, shrunk to the area if larger; the bucket is that rounded down to steps."""
         resized = picture if picture[0] * picture[1] <= self.area else self._shrunk(picture)
-        if min(resized) < self.steps:  # else the bucket would have no pixels
+        if min(resized) < self.steps:  # otherwise the bucket would have no pixels
             scale = self.steps / min(resized)
             resized = (max(self.steps, int(resized[0] * scale + 0.5)), max(self.steps, int(resized[1] * scale + 0.5)))
         return Placed((self._down(resized[0]), self._down(resized[1])), resized)
 
     def _shrunk(self, picture: Size) -> Size:
-        """One side is rounded to steps, the other follows; whichever of the two ways errs less in aspect.
+        """One side is rounded to steps, the other follows; whichever of the two distorts the aspect ratio less.
 
-        No side is less than a step, which sd-scripts divides by zero for.
+        No side is less than a step, for which sd-scripts divides by zero.
         """
         aspect = picture[0] / picture[1]
         width, height = math.sqrt(self.area * aspect), math.sqrt(self.area / aspect)

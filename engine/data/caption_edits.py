@@ -1,4 +1,4 @@
-"""Changing many captions alike: pure functions of a caption's text."""
+"""Bulk edits of captions: pure functions of a caption's text."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ SORT, DEDUPLICATE = "Sort tags", "Remove duplicate tags"
 KINDS = (ADD, TRIGGER, REMOVE, REPLACE, PATTERN, SORT, DEDUPLICATE)
 
 NEED_TEXT = (ADD, TRIGGER, REMOVE, REPLACE, PATTERN)
-"""Those that look for, or put in, a text."""
+"""Edits that search for, or insert, a text."""
 
 HAVE_REPLACEMENT = (REPLACE, PATTERN)
 
 
 PATIENCE = 1.0
-"""Seconds that a pattern may take for one caption: some, such as (a+)+b, would take years and stop all else."""
+"""Seconds that a pattern may take for one caption: some, such as (a+)+b, would take years and block everything else."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One change.  text: tags, what is looked for, or a pattern in Python's syntax.
+    """One change.  text: tags, a text to find, or a pattern in Python's syntax.
 
-    replacement: what comes in its place, where \\1 stands for the first group of a pattern.
+    replacement: what replaces it, where \\1 stands for the first group of a pattern.
     keep: tags at the front that sorting leaves where they are.  separator: between tags.
     """
 
@@ -38,7 +38,7 @@ class Edit:
     separator: str = ","
 
     def problem(self) -> str:
-        """Why it cannot be done, as a sentence; nothing where it can."""
+        """Why the edit is not possible, as a sentence; empty if it is."""
         if self.kind not in KINDS:
             return f"There is no change {self.kind!r}. Choose one from the list."
         if self.kind in NEED_TEXT and not self.text.strip():
@@ -51,9 +51,9 @@ class Edit:
         return ""
 
     def __call__(self, caption: str) -> str:
-        """The caption as it becomes.  What works on tags does so line by line, for each line is a caption.
+        """The edited caption.  Tag edits work line by line, because each line is a caption.
 
-        Raises TimeoutError where a pattern takes too long.
+        Raises TimeoutError if a pattern takes too long.
         """
         if self.kind == REPLACE:
             return caption.replace(self.text, self.replacement).strip()
@@ -94,14 +94,14 @@ class Edit:
 
 
 def _same_groups(pattern: regex.Pattern[str]) -> regex.Pattern[str]:
-    """A pattern that has the same groups and matches the empty text: a replacement is looked at with a match only."""
+    """A pattern with the same groups that matches the empty text: a replacement is only validated on a match."""
     names = {number: name for name, number in pattern.groupindex.items()}
     groups = range(1, pattern.groups + 1)
     return regex.compile("".join(f"(?P<{names[number]}>)" if number in names else "()" for number in groups))
 
 
 def _each_once(tags: list[str]) -> list[str]:
-    """The first of those that are alike, case aside."""
+    """The first of equal tags, ignoring case."""
     first: dict[str, str] = {}
     for tag in tags:
         first.setdefault(tag.casefold(), tag)

@@ -1,4 +1,4 @@
-"""Encoded captions in files beside their pictures, under sd-scripts' names and keys.  Needs no torch."""
+"""Encoded captions in files next to their pictures, under sd-scripts' names and keys.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class CaptionFormat:
-    """suffix: of the files.  names: of the arrays.  flags: arrays of one truth value that must be as they are here.
+    """suffix: of the files.  names: of the arrays.  flags: arrays of one boolean that must match.
 
-    lengths: first dimensions of arrays, where the settings may change them.  before: words that are read before each
-    caption.  revision: of how captions are encoded: files of ours that say another one are encoded anew.
+    lengths: first dimensions of arrays, if the settings may change them.  before: text that is read before each
+    caption.  revision: of the encoding: our own files with a different one are encoded again.
     """
 
     suffix: str
@@ -33,9 +33,9 @@ class CaptionFormat:
 
 
 class CaptionFiles:
-    """encoders: which text encoders, and how they read.  ending: of the caption files.
+    """encoders: which text encoders, and how they read.  ending: extension of the caption files.
 
-    foreign: of the files that are used, those of another program, which do not say what caption they are of.
+    foreign: the number of files in use from another program, which do not say which caption they belong to.
     """
 
     def __init__(self, form: CaptionFormat, encoders: str, ending: str) -> None:
@@ -44,7 +44,7 @@ class CaptionFiles:
         self.foreign: set[Path] = set()
 
     def owns(self, picture: Path, caption: str) -> bool:
-        """Whether the picture's file is for this caption: two pictures that differ in their ending share one."""
+        """Whether the picture's file is for this caption: two pictures that only differ in extension share one."""
         return self._owners.setdefault(self._file(picture), caption) == caption
 
     def fits(self, picture: Path, caption: str) -> bool:
@@ -67,7 +67,7 @@ class CaptionFiles:
         npz.write(self._file(picture), {**arrays, **flags}, self._stamp(caption))
 
     def read(self, picture: Path, caption: str) -> dict[str, Array]:
-        """Raises OSError or ValueError where the file is no more what it was."""
+        """Raises OSError or ValueError if the file has changed."""
         with Npz(self._file(picture)) as opened:
             stamp = opened.stamp()
             if stamp is not None and stamp != self._stamp(caption):

@@ -1,6 +1,6 @@
-"""The words that go with a picture, and what becomes of them each time it is shown.
+"""A picture's caption, and how it varies each time the picture is shown.
 
-All conventions are sd-scripts': the order of the steps, the marks, and what counts from 0 or from 1.
+All conventions are sd-scripts': the order of the steps, the markers, and what counts from 0 or from 1.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from engine.reading import small_bytes
 from engine.settings.captions import Captions
 
 USUAL_ENDINGS = (".txt", ".caption", ".cap")
-"""Of caption files, in small letters."""
+"""Extensions of caption files, in lower case."""
 
 _WILDCARD = re.compile(r"\{([^}]+)\}")
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
-"""Stand for plain braces while wildcards are chosen: Unicode sets these two aside for such use within a program."""
+"""Stand for plain braces while wildcards are resolved: Unicode reserves these two for such internal use."""
 
 
 LONGEST_CAPTION = 2**20
@@ -34,7 +34,7 @@ LONGEST_CAPTION = 2**20
 
 @dataclass(frozen=True)
 class Moment:
-    """When a picture is shown.  epoch: counted from 1.  step: optimizer steps behind it.  steps: of the whole run."""
+    """When a picture is shown.  epoch: counted from 1.  step: optimizer steps before it.  steps: of the whole run."""
 
     epoch: int = 1
     step: int = 0
@@ -42,10 +42,10 @@ class Moment:
 
 
 def caption_of(picture: Path, ending: str, words: str, all_lines: bool = False) -> str:
-    """The caption in the file beside the picture, or the folder's words without one.
+    """The caption in the file next to the picture, or the folder's words if there is none.
 
-    all_lines: every line that is not empty, joined by line breaks; otherwise the first line alone.
-    Raises Failure where the file cannot be read.
+    all_lines: every line that is not empty, joined by line breaks; otherwise only the first line.
+    Raises Failure if the file cannot be read.
     """
     file = caption_file(picture, ending)
     if file is None:
@@ -55,7 +55,7 @@ def caption_of(picture: Path, ending: str, words: str, all_lines: bool = False) 
 
 
 def caption_lines(file: Path) -> list[str]:
-    """All lines of a caption file, one at least, without blanks around them.  Raises Failure as caption_of() does."""
+    """All lines of a caption file, at least one, stripped.  Raises Failure as caption_of() does."""
     try:
         text = caption_text(file)
     except UnicodeDecodeError:
@@ -68,38 +68,38 @@ def caption_lines(file: Path) -> list[str]:
 
 
 def caption_text(file: Path) -> str:
-    """All of a caption file.  Raises OSError, also where it is too large, and UnicodeDecodeError."""
+    """The text of a caption file.  Raises OSError, also if it is too large, and UnicodeDecodeError."""
     return io.TextIOWrapper(io.BytesIO(small_bytes(file, LONGEST_CAPTION)), "utf-8-sig").read()
 
 
 def caption_file(picture: Path, ending: str) -> Path | None:
-    """The caption file of a picture, None where there is none.
+    """The caption file of a picture, None if there is none.
 
-    A picture that sd-scripts' face detection cut out, NAME_N_N_N_N, may share that of the whole one, NAME.
+    A picture cropped by sd-scripts' face detection, NAME_N_N_N_N, may share that of the original, NAME.
     """
     files = (picture.with_name(name + ending) for name in caption_stems(picture))
     return next((file for file in files if file.is_file()), None)
 
 
 def caption_stems(picture: Path) -> list[str]:
-    """What its caption's name may begin with."""
+    """Possible beginnings of its caption file's name."""
     whole = "_".join(picture.stem.split("_")[:-4])
     return [picture.stem, *([whole] if whole else [])]
 
 
 def is_ending(text: str) -> bool:
-    """Whether a file's name can end so."""
+    """Whether a file name can end like this."""
     return not any(character in text for character in "/\\\0")
 
 
 def is_usual(ending: str) -> bool:
-    """Whether captions are meant that people write, also by .TXT or .*.txt, and no ending that nothing has."""
+    """Whether this means real captions, also as .TXT or .*.txt, rather than an extension that no file has."""
     return ending.casefold().endswith(USUAL_ENDINGS)
 
 
 def other_endings(pictures: Iterable[Path]) -> dict[Path, str]:
-    """Of pictures without a caption of the ending that is looked for: that of a caption that lies beside them, such as
-    .TXT, .caption or .png.txt.
+    """For pictures without a caption of the expected extension: that of a caption next to them, such as .TXT, .caption
+    or .png.txt.
     """
     beside: dict[Path, dict[str, str]] = {}
     found: dict[Path, str] = {}
@@ -115,8 +115,8 @@ def other_endings(pictures: Iterable[Path]) -> dict[Path, str]:
 
 
 def _by_beginning(folder: Path) -> dict[str, str]:
-    """The ending of each caption file by what its picture's name may be without its own: a.b.txt is of a.b, if there is
-    such a picture, else of a.
+    """The extension of each caption file by the possible stem of its picture: a.b.txt belongs to a.b, if there is such
+    a picture, otherwise to a.
     """
     files = [file for file in sorted(os.listdir(folder)) if not file.startswith(".")]
     captions = [file for file in files if file.casefold().endswith(USUAL_ENDINGS)]
@@ -131,7 +131,7 @@ def _by_beginning(folder: Path) -> dict[str, str]:
 
 
 def varied(caption: str, settings: Captions, moment: Moment, rng: random.Random) -> str:
-    """The caption as it is shown at one moment: nothing where it is dropped, else as worded() has it."""
+    """The caption as shown at one moment: empty if it is dropped, otherwise from worded()."""
     every, rate = settings.caption_dropout_every_n_epochs, settings.caption_dropout_rate
     if rng.random() < rate or (every and moment.epoch % every == 0):
         return ""
@@ -141,8 +141,8 @@ def varied(caption: str, settings: Captions, moment: Moment, rng: random.Random)
 def worded(caption: str, settings: Captions, moment: Moment, rng: random.Random) -> str:
     """The caption after prefix and suffix, wildcards, and what happens to its parts.
 
-    The caption is taken apart only to be shuffled, warmed up or thinned out. Then the marks of keep_tokens_separator
-    are taken out, and the parts are joined again by their separator and a blank: sd-scripts does so since June 2026
+    The caption is only split to be shuffled, warmed up or thinned out. Then the markers of keep_tokens_separator are
+    removed, and the parts are joined again by their separator and a space: sd-scripts does so since June 2026
     (pull request 2390), and joined them by commas before.
     """
     if settings.caption_prefix:
@@ -164,14 +164,14 @@ def worded(caption: str, settings: Captions, moment: Moment, rng: random.Random)
 
 
 def settled(caption: str, settings: Captions, rng: random.Random) -> str:
-    """The caption where nothing but its wildcards is left to chance: never dropped, with all its parts, in order."""
+    """The caption with only its wildcards random: never dropped, with all its parts, in order."""
     apart = settings.shuffle_caption or settings.token_warmup_step or settings.caption_tag_dropout_rate
     steady = {"shuffle_caption": False, "caption_tag_dropout_rate": 0.0, "token_warmup_step": 1.0 if apart else 0.0}
     return worded(caption, settings.model_copy(update=steady), Moment(step=1), rng)
 
 
 def may_vary(caption: str, settings: Captions) -> bool:
-    """Whether the caption can have several wordings in the course of a run."""
+    """Whether the caption can have several wordings during a run."""
     chosen = settings.enable_wildcard and any(mark in caption + _around(settings) for mark in "\n{")
     return bool(settings.shuffle_caption or settings.token_warmup_step or settings.caption_tag_dropout_rate or chosen)
 
@@ -192,12 +192,12 @@ def _around(settings: Captions) -> str:
 
 
 def _parts(caption: str, settings: Captions, separator: str) -> tuple[list[str], list[str], list[str]]:
-    """(those that stay in front, those in between, those that stay at the end)."""
+    """(parts kept at the front, those in between, parts kept at the end)."""
     mark = settings.keep_tokens_separator
     if mark and mark in caption:
         front, between, end = [*caption.split(mark, 2), ""][:3]
         return _split(front, separator), _split(between, separator), _split(end, separator)
-    # Empty parts stay without a mark, and are counted by Keep n tokens.
+    # Without a marker empty parts stay, and Keep n tokens counts them.
     parts = [part.strip() for part in caption.split(separator)]
     return parts[: settings.keep_tokens], parts[settings.keep_tokens :], []
 
@@ -222,6 +222,6 @@ def vary(captions: Sequence[str], variations: Sequence[Captions]) -> bool:
 
 
 def only_wordings(captions: Sequence[str], variations: Sequence[Captions]) -> list[str]:
-    """Of captions that do not vary."""
+    """The only wordings of captions that do not vary."""
     each = zip(captions, variations, strict=True)
     return [worded(caption, variation, Moment(), random.Random(0)) for caption, variation in each]

@@ -23,27 +23,27 @@ from engine.data.views import View, view_of
 from engine.failure import Failure
 
 Encode = Callable[[Tensor, list[torch.Generator] | None], Tensor]
-"""Pixels (B, 3, H, W) in [-1, 1] and each one's noise source for the VAE's draw → latents (B, C, h, w)."""
+"""Pixels (B, 3, H, W) in [-1, 1] and each one's generator for sampling from the VAE → latents (B, C, h, w)."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 Progress = Callable[[int, int], bool | None]
-"""Told how many of all pictures are encoded, before the first one too; answers True to stop."""
+"""Called with how many of all pictures are encoded, also before the first one; returns True to stop."""
 
 MOST_READERS = 16
-"""Threads that decode pictures at a time; each may hold a photo at its full size."""
+"""Threads that decode pictures at a time; each may hold a full-size photo."""
 
 READ_AHEAD = 8
-"""Pictures beside the batch that is encoded, and more where there are more threads: so that each has one to read."""
+"""Pictures besides the batch being encoded, or more with more threads: so that each has one to read."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a model is shown of some pictures.
+    """What a model gets of some pictures.
 
     pictures: indices.  latents: (B, C, h, w).  sizes: (B, 6), see Placed.told().
-    mask: (B, h, w) in [0, 1], how much each place is learned; None where all of it is.
+    mask: (B, h, w) in [0, 1], how much each position counts; None if all count fully.
     """
 
     pictures: tuple[int, ...]
@@ -54,9 +54,9 @@ class Shown:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A batch as it was read: latents, or pixels yet to be encoded; else as in Shown.
+    """A batch as read: latents, or pixels still to be encoded; otherwise as in Shown.
 
-    missed: pictures that could not be read, in whose place others stand, with the reason.
+    missed: pictures that could not be read and were replaced, with the reason.
     """
 
     pictures: tuple[int, ...]
@@ -69,7 +69,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class _Found:
-    """told: see Placed.told().  image: latents or pixels.  missed: what was passed over before it."""
+    """told: see Placed.told().  image: latents or pixels.  missed: pictures skipped before it."""
 
     index: int
     told: tuple[int, ...]
@@ -81,7 +81,7 @@ class _Found:
 class Latents:
     """Latents of the pictures by index.
 
-    kept: where they are kept once they are encoded; None: they are encoded each time.
+    kept: where they are cached; None: they are encoded each time.
     """
 
     def __init__(self, sources: list[Source], encode: Encode, kept: Kept | None = None) -> None:
@@ -95,7 +95,7 @@ class Latents:
         return len(self._sources)
 
     def only(self, sources: list[Source]) -> Latents:
-        """Of some of the pictures, under new indices, with what is kept of them."""
+        """The dataset of some of the pictures, with new indices and their cached latents."""
         return Latents(sources, self._encode, self._kept)
 
     def lacking(self) -> set[Source]:
@@ -105,7 +105,7 @@ class Latents:
     def cache(
         self, lacking: set[Source], batch_size: int, seed: int, progress: Progress, rank: int = 0, processes: int = 1
     ) -> dict[Path, str]:
-        """Encode what is lacking and keep it; pictures are read ahead by threads. Returns those that cannot be read.
+        """Encode and cache what is missing; threads read pictures ahead. Returns those that cannot be read.
 
         rank: this process's among those that share the work.
         """
@@ -138,15 +138,15 @@ class Latents:
     def read(self, batch: MicroBatch) -> Loaded:
         """What a batch is made from; may be called from several threads.
 
-        How each picture is shown is a function of the batch's seed. One that cannot be read is replaced by the next of
-        its size that can.  Raises UnreadablePicture where there is none.
+        How each picture is shown depends on the batch's seed. One that cannot be read is replaced by the next readable
+        one of its size.  Raises UnreadablePicture if there is none.
         """
         return self._loaded(
             [self._first_readable(index, batch.seed, place) for place, index in enumerate(batch.pictures)]
         )
 
     def read_alone(self, index: int, seed: int) -> Loaded:
-        """One picture, and never another in its place.  seed: of how it is shown.
+        """One picture, never replaced by another.  seed: of how it is shown.
 
         Raises UnreadablePicture, and from then on always.
         """
@@ -164,7 +164,7 @@ class Latents:
         )
 
     def shown(self, loaded: Loaded) -> Shown:
-        """What was read, as latents: of pixels, the VAE draws from torch's generator."""
+        """What was read, as latents: for pixels, the VAE samples with torch's generator."""
         latents = loaded.latents
         if latents is None:
             assert loaded.pixels is not None
@@ -201,7 +201,7 @@ class Latents:
         return _Found(index, view.placed(source.place).told(view.flipped), image, mask, {})
 
     def _or_others(self, index: int) -> Iterator[int]:
-        """A picture, then those of its size that follow it, then those before it."""
+        """A picture, then those of its size after it, then those before it."""
         yield index
         same_size = self._by_bucket[self._sources[index].place.bucket]
         here = same_size.index(index)
@@ -227,7 +227,7 @@ class Latents:
             self._kept.keep(source, plain[place], flipped_too, mask)
 
     def _encoded(self, pixels: Tensor, noise: list[torch.Generator] | None, indices: Sequence[int]) -> Tensor:
-        """Raises Failure where the VAE answers with what are no numbers, which would never leave the weights again."""
+        """Raises Failure if the VAE returns NaN, which would never leave the weights again."""
         latents = self._encode(pixels, noise)
         for index, latent in zip(indices, latents, strict=True):
             if not latent.isfinite().all():
@@ -240,7 +240,7 @@ class Latents:
         return latents
 
     def _read(self, index: int, view: View | None = None) -> tuple[Tensor, Tensor | None]:
-        """Pixels, and the mask where masks are wanted."""
+        """Pixels, and the mask if masks are used."""
         source, view = self._sources[index], view or View()
         if source.masked:
             return read_masked(source.picture, source.place, view, source.mask)
@@ -260,19 +260,19 @@ def together(several: Sequence[Shown]) -> Shown:
 
 
 def _together(masks: list[Tensor | None]) -> Tensor | None:
-    """A batch of masks; pictures without one are learned whole."""
+    """A batch of masks; pictures without one count fully."""
     some = next((mask for mask in masks if mask is not None), None)
     return None if some is None else torch.stack([torch.ones_like(some) if mask is None else mask for mask in masks])
 
 
 def _groups(wanted: list[int], bucket: list[int], size: int) -> Iterator[list[int]]:
-    """Those of a bucket that are wanted, so many at a time."""
+    """The wanted pictures of each bucket, in portions."""
     chosen = sorted(set(wanted) & set(bucket))
     yield from (chosen[i : i + size] for i in range(0, len(chosen), size))
 
 
 def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], of: Iterable[T], many: int) -> Iterator[Future[R]]:
-    """work() of all in order, `many` ahead of the one in use."""
+    """work() for all in order, up to `many` ahead of the one in use."""
     rest = iter(of)
     waiting = [pool.submit(work, one) for one in islice(rest, many)]
     while waiting:

@@ -1,7 +1,7 @@
-"""sd-scripts' dataset_config: datasets of their own size and batch size, and their folders or lists with settings.
+"""sd-scripts' dataset_config: datasets with their own size and batch size, and their folders or lists with settings.
 
-A value that a subset leaves out is its dataset's, else the general one, else the run's. Paths that do not begin at
-the root of the disk begin where the file lies.
+A value that a subset leaves out is its dataset's, otherwise the general one, otherwise the run's. Relative paths start
+at the file's folder.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from engine.settings.values import BadValues
 
 OPTION = "dataset_config"
 LARGEST = 2**20
-"""Bytes: five thousand folders with settings of their own."""
+"""Bytes: five thousand folders with their own settings."""
 MOST_REPEATS = 1_000_000
 
 NOT_FOLLOWED = (
     "cache_info", "custom_attributes", "network_multiplier",
     "resize_interpolation",
 )  # fmt: skip
-"""Keys that sd-scripts knows and nothing here acts on."""
+"""Keys that sd-scripts knows but that have no effect here."""
 
 _ANYWHERE = {*OPTIONS, "num_repeats", "class_tokens", *NOT_FOLLOWED}
 _OF_EITHER = {"validation_split", "validation_seed"}
-"""sd-scripts' documentation puts them into a subset, its parser into a dataset."""
+"""sd-scripts' documentation puts them in a subset, its parser in a dataset."""
 _IN_SUBSET = (_ANYWHERE - (set(OF_DATASET) - _OF_EITHER)) | {
     "image_dir", "metadata_file", "is_reg", ALPHA, MASKS,
 }  # fmt: skip
@@ -47,7 +47,7 @@ _IN_SUBSET = (_ANYWHERE - (set(OF_DATASET) - _OF_EITHER)) | {
 
 @dataclass(frozen=True)
 class _Table:
-    """A subset with all that holds for it.  where: for sentences.  dataset: its dataset's number, from 0."""
+    """A subset with everything that applies to it.  where: for messages.  dataset: its dataset's number, from 0."""
 
     where: str
     dataset: int
@@ -66,8 +66,8 @@ class _Table:
 def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
     """The pictures of every dataset, each one's regularisation pictures balanced.  Raises Failure.
 
-    What sd-scripts passes over is passed over with a note: a subset without repeats or pictures, or one that its
-    dataset has already.
+    What sd-scripts ignores is left out with a note: a subset without repeats or pictures, or one that is already in
+    its dataset.
     """
     datasets: list[tuple[list[Item], list[Item]]] = []
     notes: list[str] = []
@@ -118,9 +118,9 @@ def _items(table: _Table, beside: Path, settings: TrainingSettings) -> list[Item
 
 
 def _subset(table: _Table, settings: TrainingSettings, beside: Path) -> Subset:
-    """As the settings have it with the table's values in their place.
+    """The settings, overridden by the table's values.
 
-    Its masks count where masked loss is on, which its transparency turns on for it alone.
+    Its masks count if masked loss is on, which its own transparency option turns on for it alone.
     """
     values = {OPTIONS[key]: _plain(value) for key, value in table.values.items() if key in OPTIONS}
     if _switch(table, ALPHA):
@@ -150,7 +150,7 @@ def _plain(value: Any) -> Any:
 
 
 def _repeats(table: _Table, settings: TrainingSettings) -> int:
-    """num_repeats, else what the run has for pictures in lists, which is 1 where it is no fine-tuning."""
+    """num_repeats, otherwise the run's value for pictures in lists, which is 1 unless it is fine-tuning."""
     usual = settings.whole_model.dataset_repeats if settings.method == "finetune" else 1
     repeats = table.values.get("num_repeats", usual)
     if not isinstance(repeats, int) or isinstance(repeats, bool):
@@ -168,7 +168,7 @@ def _switch(table: _Table, key: str) -> bool:
 
 
 def _tables(file: Path) -> Iterator[_Table]:
-    """Every subset with its own words before its dataset's, and those before the general ones."""
+    """Every subset, its own values overriding its dataset's, and those the general ones."""
     data = _read(file)
     general = _known(data.get("general", {}), file.name, _ANYWHERE, "[general]")
     _known(dict.fromkeys(data), file.name, {"general", "datasets"}, "a dataset config")

@@ -1,4 +1,4 @@
-"""Which pictures show the same thing: copies, other sizes and other compressions of one.  Needs no torch."""
+"""Which pictures show the same thing: copies, and other sizes or compressions of the same picture.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from engine.data.looks import Look
 
 MOST_BITS = 6
-"""Of 64 bits of two hashes those that may differ; pictures that have nothing in common differ in 32 on average."""
+"""How many of the 64 bits of two hashes may differ; unrelated pictures differ in 32 on average."""
 
 MOST_COLOUR = 8.0
-"""Mean difference of the colours at 16 places, of 255.  Flat drawings have like hashes whatever their colours are."""
+"""Mean difference of the colours at 16 places, of 255.  Flat drawings have similar hashes whatever their colours."""
 
 
 def duplicate_groups(looks: Sequence[Look]) -> list[int]:
-    """A number for each look, the same for those that show the same thing, counted from 1; 0 for the others.
+    """A group number for each look, counted from 1, the same for those that show the same thing; 0 for the others.
 
     Every picture is compared with every other one, 5,000 of them in less than a second.
     """
@@ -25,7 +25,7 @@ def duplicate_groups(looks: Sequence[Look]) -> list[int]:
         return [0] * len(looks)
     hashes = np.array([looks[index].dhash for index in known], dtype=np.uint64)
     colours = np.array([list(looks[index].colours) for index in known], dtype=np.int16)
-    labels = np.arange(len(known))  # of each, the first that it hangs together with
+    labels = np.arange(len(known))  # for each, the first that it is connected to
     for place in range(len(known) - 1):
         near = np.flatnonzero(np.bitwise_count(hashes[place + 1 :] ^ hashes[place]) <= MOST_BITS) + place + 1
         near = near[labels[near] != labels[place]]

@@ -1,4 +1,4 @@
-"""Which pictures can be trained on, and what is done about those that are odd.  Needs no torch."""
+"""Which pictures can be trained on, and what is done about odd ones.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from engine.data.opening import SIXTEEN_BITS, has_alpha, opened, orientation, up
 from engine.data.structure import seems_whole
 
 LONGEST = 32
-"""Times its width that a picture may be high, or the other way round. No bucket is near such a shape, and to cover one
-it would be scaled to hundreds of millions of pixels."""
+"""Largest ratio of a picture's sides. No bucket is near such a shape, and to cover one it would be scaled to hundreds
+of millions of pixels."""
 
 SMALL = 64
 """Pixels: a side below it is less than any bucket's."""
 
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".avif": "AVIF", ".jxl": "JXL"}
 SAME_KIND = {"MPO": "JPEG", "DIB": "BMP"}
-"""Photos of two lenses are JPEGs with a second picture behind the first."""
+"""Photos from two lenses are JPEGs with a second picture after the first."""
 
 OTHER_KIND = "files of this kind are not read"
 
 
 @dataclass(frozen=True)
 class Examined:
-    """size: after turning upright by EXIF.  left_out: why it cannot be trained on.  mended: what is done about it.
+    """size: after rotation by EXIF.  left_out: why it cannot be trained on.  mended: what was corrected.
 
-    turned: whether it lies or stands otherwise in its file.  see_through: whether it has transparency.
+    turned: whether it is rotated in its file.  see_through: whether it has transparency.
     """
 
     size: Size = (0, 0)
@@ -45,10 +45,9 @@ class Examined:
 
 
 def examined(pictures: list[Path], decode: bool = True, unless_whole: bool = False) -> dict[Path, Examined]:
-    """Look at every picture; without decoding, files that are cut off pass.  A file is looked at once until it
-    changes.
+    """Examine every picture; without decoding, truncated files pass.  A file is examined once until it changes.
 
-    unless_whole: pictures whose files seem whole are not decoded, for pictures that will be soon anyway.
+    unless_whole: do not decode pictures whose files seem complete, for pictures that will be decoded soon anyway.
     """
 
     def look(picture: Path) -> Examined:
@@ -80,8 +79,8 @@ def _seems_whole(picture: Path) -> bool:
 
 
 def told(found: dict[Path, Examined], most: int = 20) -> list[str]:
-    """A sentence for all that is left out, pictures of other kinds beside them among it, and one for all that is
-    mended; none where there is nothing to say.
+    """A sentence about everything left out, including pictures of other kinds, and one about everything corrected;
+    empty if there is nothing to say.
     """
     out: dict[str, list[Path]] = {}
     mended: dict[str, list[Path]] = {}
@@ -122,7 +121,7 @@ def _header(picture: Path, _modified: int, bytes_: int) -> Examined:
             return Examined(size, "", orientation(image) != 1, has_alpha(image), mended)
     except Image.UnidentifiedImageError as error:
         return Examined(left_out=reason(error) if bytes_ else "the file is empty")
-    except Exception as error:  # pillow's decoders raise many kinds, SyntaxError and struct.error among them
+    except Exception as error:  # pillow's decoders raise many kinds of errors, including SyntaxError and struct.error
         return Examined(left_out=reason(error))
 
 
@@ -138,7 +137,9 @@ def _oddities(picture: Path, image: Image.Image) -> Iterable[str]:
         yield "CMYK turned into RGB"
     if has_alpha(image):
         yield "transparency dropped, so the colors beneath it show"
-    if kind != "JPEG" and getattr(image, "is_animated", False):  # a GIF's frames are not counted, which would read all
+    if kind != "JPEG" and getattr(
+        image, "is_animated", False
+    ):  # a GIF's frames are not counted, because that would read all of it
         yield "only the first of several frames is used"
     if min(image.size) < SMALL:
         yield f"enlarged from less than {SMALL} pixels"
@@ -148,7 +149,7 @@ def _oddities(picture: Path, image: Image.Image) -> Iterable[str]:
 def _decoded(picture: Path, _modified: int, _bytes: int) -> str:
     try:
         with opened(picture) as image:
-            image.draft("RGB", (64, 64))  # JPEG alone can decode a small version, much sooner
+            image.draft("RGB", (64, 64))  # only JPEG can decode a small version, much faster
             image.load()
     except Exception as error:
         return reason(error)

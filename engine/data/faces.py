@@ -1,4 +1,4 @@
-"""Crops around a face, whose place a picture's name tells as sd-scripts' tools/detect_face_rotate.py writes it.
+"""Crops around a face, whose position is in the file name as sd-scripts' tools/detect_face_rotate.py writes it.
 
 All sizes and places are (across, down) in pixels.  Needs no torch.
 """
@@ -15,7 +15,7 @@ from engine.data.buckets import Size
 _IN_NAME = re.compile(r".*_(\d{1,6})_(\d{1,6})_(\d{1,6})_(\d{1,6})", re.DOTALL)
 
 NUDGED = 40
-"""A face whose longer side is shorter than this is not moved off the middle."""
+"""A face whose longer side is shorter than this stays centred."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Face:
 
 @dataclass(frozen=True)
 class Window:
-    """What is shown of a picture: scaled to `resized`, a bucket is cut out whose left and top are `corner`."""
+    """A crop: the picture is scaled to `resized`, and a bucket is cut out with its left and top at `corner`."""
 
     resized: Size
     corner: Size
 
 
 def face_of(picture: Path, size: Size, bounds: tuple[float, float]) -> Face | None:
-    """Of NAME_X_Y_WIDTH_HEIGHT: the middle of the face's box and its size; None where the name tells none.
+    """Of NAME_X_Y_WIDTH_HEIGHT: the middle of the face's box and its size; None if the name has none.
 
     size: the picture's.  bounds: a face's least and most.
     """
@@ -53,13 +53,13 @@ def face_of(picture: Path, size: Size, bounds: tuple[float, float]) -> Face | No
 
 
 def window(face: Face, picture: Size, bucket: Size, anywhere: bool, rng: random.Random) -> Window:
-    """A crop around the face, another one each time.
+    """A random crop around the face.
 
-    The picture is scaled between what makes the bucket's shorter side `most` and `least` times the face; it is never
-    enlarged beyond its own size, nor shrunk until it does not cover the bucket, which comes first.
-    anywhere: the face may come to lie at any place of the crop, more often near the middle.  Without it, and where
-    `least` and `most` differ, it is moved by a twentieth of its own side at most.
-    Source: crop_target() of sd-scripts' library/train_util.py, which fails where a picture does not cover the bucket.
+    The picture is scaled so that the bucket's shorter side is `least` to `most` times the face; it is never enlarged
+    beyond its own size, nor shrunk below covering the bucket, which takes precedence.
+    anywhere: the face may be anywhere in the crop, more often near the middle.  Otherwise, if `least` and `most`
+    differ, it is moved by at most a twentieth of its own side.
+    Source: crop_target() of sd-scripts' library/train_util.py, which fails if a picture does not cover the bucket.
     """
     shorter = min(bucket)
     cover = max(wanted / side for wanted, side in zip(bucket, picture, strict=True))

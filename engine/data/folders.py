@@ -13,13 +13,13 @@ from engine.data.opening import endings
 
 PICTURE_ENDINGS = endings()
 OTHER_KINDS = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jfif", ".jp2", ".psd", ".svg")
-"""Endings of pictures that are not looked for, unless they stand above: these are told, not passed over."""
+"""Extensions of unsupported pictures, unless listed above: these are reported, not ignored."""
 
 FOLDER_NAME = re.compile(r"(\d+)(?:_|\Z)(.*)", re.DOTALL)
-"""(repeats, words), which sd-scripts parts by the first underscore: 10_sks cat, or 10 alone, which has no words."""
+"""(repeats, words), split by sd-scripts at the first underscore: 10_sks cat, or just 10, without words."""
 
 _NEARLY_NUMBERED = re.compile(r"([1-9]\d{0,2})(?:\s+-\s*|[\s-]\s*)([^\s-].*)", re.DOTALL)
-"""10 sks cat, 10-sks cat and 10 - sks cat.  More digits than three are rather a year, and no repeats none at all."""
+"""10 sks cat, 10-sks cat and 10 - sks cat.  More than three digits are probably a year, and 0 repeats are none."""
 
 _OF_SYSTEMS = {
     "__macosx", "$recycle.bin", "recycler", "system volume information", "@eadir", "@recycle", "#recycle", "#snapshot",
@@ -29,9 +29,9 @@ _OF_SYSTEMS = {
 
 @dataclass(frozen=True)
 class Concept:
-    """One sub-folder: its pictures are each seen `repeats` times an epoch.
+    """One sub-folder: each of its pictures is seen `repeats` times per epoch.
 
-    words: what stands behind the number, the caption of pictures that have none.
+    words: the text after the number, the caption of pictures without one.
     """
 
     folder: Path
@@ -47,11 +47,11 @@ class Concept:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """What stands in an image folder.
+    """The contents of an image folder.
 
     concepts: sub-folders with a number, by name.  switched_off: those whose number is 0.
     unnumbered: sub-folders with pictures that lack one.
-    loose: pictures directly in the folder, where none is looked for.
+    loose: pictures directly in the folder, where none are expected.
     """
 
     concepts: tuple[Concept, ...]
@@ -65,11 +65,11 @@ class ImageFolder:
 
 
 def scan(folder: Path, loose_repeats: int | None = None) -> ImageFolder:
-    """Look through an image folder, in the order of names; hidden folders and those of systems are none of it.
+    """Scan an image folder, in the order of names; hidden and system folders are ignored.
 
-    loose_repeats: where no sub-folder has a number, the pictures directly in the folder are a concept without words,
-    of so many repeats; None: they never are.
-    Raises OSError where it cannot be read.
+    loose_repeats: if no sub-folder has a number, the pictures directly in the folder are a concept without words, with
+    this many repeats; None: they never are.
+    Raises OSError if it cannot be read.
     """
     concepts: list[Concept] = []
     switched_off: list[Path] = []
@@ -88,12 +88,12 @@ def scan(folder: Path, loose_repeats: int | None = None) -> ImageFolder:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is none of the user's: hidden, as .git is, or kept by a system for itself."""
+    """Whether a file or folder is not the user's: hidden, like .git, or kept by the system."""
     return name.startswith(".") or name.casefold() in _OF_SYSTEMS
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
-    """By name; hidden files are left out, such as the ._NAME.png that macOS puts beside NAME.png on foreign disks."""
+    """By name; without hidden files, such as the ._NAME.png that macOS creates next to NAME.png on foreign disks."""
     return tuple(
         sorted(
             Path(entry.path)
@@ -104,7 +104,7 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
 
 
 def _may_be_file(entry: os.DirEntry[str]) -> bool:
-    """A link that leads back to itself is listed, so that it is told with the pictures that cannot be read."""
+    """A circular link is listed, so that it is reported with the pictures that cannot be read."""
     try:
         return entry.is_file()
     except OSError:
@@ -112,14 +112,14 @@ def _may_be_file(entry: os.DirEntry[str]) -> bool:
 
 
 def captions_without_picture(concept: Concept, ending: str) -> list[Path]:
-    """Caption files whose picture is missing, usually after a picture was renamed."""
+    """Caption files whose picture is missing, usually because it was renamed."""
     stems = {stem for picture in concept.pictures for stem in (picture.name, *caption_stems(picture))}
     captions = (p for p in concept.folder.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
     return sorted(p for p in captions if p.name[: -len(ending)] not in stems)
 
 
 def of_other_kinds(folders: Iterable[Path]) -> list[Path]:
-    """Pictures in the folders whose kind is not read, such as .gif."""
+    """Pictures of unsupported kinds in the folders, such as .gif."""
     return sorted(
         Path(entry.path)
         for folder in set(folders)
@@ -136,9 +136,9 @@ def short(file: Path) -> str:
 
 
 def move_into_concept(folder: Path, caption_ending: str, repeats: int = 10, words: str = "concept") -> Path:
-    """Put loose pictures and their captions into a sub-folder REPEATS_WORDS; returns it.
+    """Move loose pictures and their captions into a sub-folder REPEATS_WORDS; returns it.
 
-    Nothing is replaced: the sub-folder is new or empty, else OSError; a file that cannot be moved stays where it is.
+    Nothing is replaced: the sub-folder must be new or empty, or OSError is raised; a file that cannot be moved stays.
     """
     target = folder / f"{repeats}_{words}"
     if not target.is_dir() or any(target.iterdir()):
@@ -152,13 +152,13 @@ def move_into_concept(folder: Path, caption_ending: str, repeats: int = 10, word
 
 
 def with_number(name: str, repeats: int = 10) -> str:
-    """A sub-folder's name as REPEATS_WORDS: a number that it begins with counts, if nothing but its sign is amiss."""
+    """A sub-folder's name as REPEATS_WORDS: a number at its start counts, if only the separator is wrong."""
     nearly = _NEARLY_NUMBERED.fullmatch(name)
     return f"{nearly[1]}_{nearly[2]}" if nearly else f"{repeats}_{name}"
 
 
 def add_number(folder: Path, repeats: int = 10) -> Path:
-    """Rename a sub-folder as with_number() has it; returns the new path."""
+    """Rename a sub-folder to with_number(); returns the new path."""
     target = folder.with_name(with_number(folder.name, repeats))
     if target.exists():
         raise FileExistsError(f"There is a folder {target} already.")

@@ -1,4 +1,4 @@
-"""Which parts of a picture an inpainting model is to fill in, drawn at random.  Needs no torch."""
+"""Random areas of a picture for an inpainting model to fill in.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from PIL import Image, ImageDraw
 from engine.data.buckets import Size
 
 WHOLE = 0.25
-"""Share of pictures of which nothing is left to see, as Stable Diffusion's own inpainting models were trained."""
+"""Share of pictures that are masked completely, as in the training of Stable Diffusion's own inpainting models."""
 
 STROKES = 0.5
-"""Share of the other ones that are struck through; the rest have rectangles cut out."""
+"""Share of the others that are masked by strokes; the rest by rectangles."""
 
 OPEN, KEPT = 255, 0
 
 
 def hole(size: Size, rng: random.Random) -> Image.Image:
-    """A mask of this size in mode L, white where the picture is to be filled in.
+    """A mask of this size in mode L, white where to fill in the picture.
 
-    Wide strokes or rectangles, of sizes that go by the picture's shorter side: the large masks of Suvorov et al. 2021
+    Wide strokes or rectangles, sized relative to the picture's shorter side: the large masks of Suvorov et al. 2021
     (LaMa, arXiv:2109.07161, section 2.3), with figures of our own.
     """
     if rng.random() < WHOLE:
@@ -35,7 +35,7 @@ def hole(size: Size, rng: random.Random) -> Image.Image:
 
 
 def _stroke(draw: ImageDraw.ImageDraw, size: Size, rng: random.Random) -> None:
-    """A brush that goes on for some way, turns, and goes on."""
+    """A brush stroke that moves, turns, and moves on."""
     short = min(size)
     width = max(1, round(short * rng.uniform(0.08, 0.25)))
     x, y, direction = rng.uniform(0, size[0]), rng.uniform(0, size[1]), rng.uniform(0, math.tau)

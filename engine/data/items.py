@@ -1,6 +1,6 @@
-"""The pictures of a run, each with what an epoch does with it.  Needs no torch.
+"""The pictures of a run, each with its repeats and settings.  Needs no torch.
 
-Whatever describes them, folders or lists, comes down to this: see training_set.py.
+Whatever describes them, folders or lists, results in these: see training_set.py.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from engine.settings.validation import Validation
 
 @dataclass(frozen=True)
 class Subset:
-    """What pictures that are treated alike have in common.
+    """The settings that pictures treated alike have in common.
 
-    dataset: its number; a batch holds pictures of one dataset, as many as its batch_size at most.
+    dataset: its number; a batch contains pictures of one dataset, at most its batch_size.
     pictures, captions: how they are read.  validation: how many of them are held out.
     Training size and buckets are the same for a whole dataset.
     """
@@ -40,17 +40,17 @@ class Subset:
 
     @classmethod
     def of(cls, settings: TrainingSettings, dataset: int = 0) -> Subset:
-        """As the settings have it."""
+        """From the settings."""
         s = settings
         return cls(dataset, s.optimizer.train_batch_size, s.dataset, s.captions, s.validation)
 
 
 @dataclass(frozen=True)
 class Item:
-    """repeats: how often an epoch shows the picture.  words: of its folder, its caption where it has none.
+    """repeats: how often an epoch shows the picture.  words: of its folder, used if it has no caption.
 
-    is_regularisation: it shows what the model is to keep, not what it is to learn.
-    caption: where a list says it; None: it lies beside the picture.
+    is_regularisation: it shows what the model should keep, not what it should learn.
+    caption: if given in a list; None: it is next to the picture.
     """
 
     picture: Path
@@ -61,15 +61,15 @@ class Item:
     subset: Subset = field(default_factory=Subset, compare=False)
 
     def bucket(self, place: Placed) -> tuple[int, Size]:
-        """What it has in common with the pictures that may stand in one batch with it."""
+        """What it shares with the pictures that may be in a batch with it."""
         return self.subset.dataset, place.bucket
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a run learns from.  notes: sentences on what of the description is left out, and why.
+    """What a run learns from.  notes: sentences on what was left out, and why.
 
-    held_out: what the loss is measured on during the run, and nothing learned from.
+    held_out: pictures for the validation loss, which nothing is learned from.
     """
 
     items: list[Item]
@@ -78,16 +78,16 @@ class TrainingSet:
 
     @classmethod
     def of(cls, own: list[Item], regularisation: Sequence[Item] = (), notes: tuple[str, ...] = ()) -> TrainingSet:
-        """The pictures to learn from without those that are held out, then the regularisation pictures, balanced."""
+        """The training pictures without held-out ones, then the regularisation pictures, balanced."""
         return cls.of_datasets([(own, regularisation)], notes)
 
     @classmethod
     def of_datasets(
         cls, datasets: Sequence[tuple[Sequence[Item], Sequence[Item]]], notes: tuple[str, ...] = ()
     ) -> TrainingSet:
-        """Of each dataset as of() has it.  datasets: (own pictures, regularisation pictures).
+        """Each dataset as from of().  datasets: (own pictures, regularisation pictures).
 
-        Nothing is learned from a picture that is held out, wherever else it stands; a note says so.
+        Nothing is learned from a held-out picture, wherever else it is listed; a note says so.
         """
         out = [_held_out(own) for own, _ in datasets]
         held_out = [own[index] for (own, _), some in zip(datasets, out, strict=True) for index in sorted(some)]
@@ -111,10 +111,10 @@ def items_of(folder: ImageFolder, subset: Subset | None = None) -> list[Item]:
 
 
 def balanced(pictures: list[Item], total: int) -> list[Item]:
-    """Regularisation pictures with repeats such that an epoch shows `total` of them, as sd-scripts does it.
+    """Regularisation pictures with repeats such that an epoch shows `total` of them, as in sd-scripts.
 
-    They are taken in turn with their own repeats, until there are enough; while there are not, every picture in
-    turn is shown once more.
+    They are taken in turn with their own repeats, until there are enough; if there are too few, every picture in turn
+    is shown once more.
     """
     repeats: list[int] = []
     shown = 0
@@ -157,7 +157,7 @@ def captions_of(items: list[Item]) -> list[str]:
 
 
 def places_of(items: list[Item]) -> list[Placed]:
-    """Every picture's bucket among those of its dataset.  Raises Failure naming a picture that has no size."""
+    """Every picture's bucket within its dataset.  Raises Failure naming a picture without a size."""
     by_dataset: dict[int, list[int]] = {}
     for index, item in enumerate(items):
         by_dataset.setdefault(item.subset.dataset, []).append(index)
@@ -169,7 +169,7 @@ def places_of(items: list[Item]) -> list[Placed]:
 
 
 class _Files:
-    """The files of pictures that are held out, by whatever path they are named."""
+    """The files of held-out pictures, whatever path they are named by."""
 
     def __init__(self, held_out: list[Item]) -> None:
         self._folders: dict[Path, str] = {}
@@ -184,7 +184,7 @@ class _Files:
         return [item for item, file in zip(items, files, strict=True) if file not in self._files]
 
     def notes(self) -> list[str]:
-        """A sentence where without() found any."""
+        """A sentence, if without() found any."""
         if not self._met:
             return []
         many = (
@@ -203,9 +203,9 @@ class _Files:
 
 
 def _held_out(items: Sequence[Item]) -> set[int]:
-    """Indices: of each folder's pictures, shuffled by the validation seed, the last ones, as sd-scripts has it.
+    """Indices: the last of each folder's pictures, shuffled by the validation seed, as in sd-scripts.
 
-    A folder keeps one picture at least to learn from, unless the split is 1: then all of it is for validation.
+    A folder keeps at least one picture to learn from, unless the split is 1: then all of it is for validation.
     """
     folders: dict[tuple[object, ...], list[int]] = {}
     for index, item in enumerate(items):

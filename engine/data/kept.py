@@ -1,4 +1,4 @@
-"""Where latents are kept once they are encoded: in memory, or in files beside the pictures."""
+"""Where latents are cached: in memory, or in files next to the pictures."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from engine.disk import why_not
 from engine.failure import Failure
 
 KeptLatents = tuple[Tensor, Tensor | None]
-"""Latents (C, h, w) as the model has them, and the mask (h, w) where one is wanted."""
+"""Latents (C, h, w) in the model's scale, and the mask (h, w) if one is used."""
 
 
 class Kept(Protocol):
     def lacking(self, sources: list[Source]) -> list[Source]:
-        """Those that are to be encoded."""
+        """The pictures still to be encoded."""
 
     def keep(self, source: Source, latents: Tensor, flipped: Tensor | None, mask: Tensor | None) -> None:
         """latents, flipped: (C, h, w).  mask: (height, width) of the pixels."""
 
     def get(self, source: Source, flipped: bool) -> KeptLatents:
-        """Raises OSError or ValueError where it is no more."""
+        """Raises OSError or ValueError if it is gone."""
 
     def draw_seed(self, seed: int, index: int, source: Source, flipped: bool) -> int:
-        """Of the draw from the VAE's distribution.  seed: the run's.  index: the picture's."""
+        """Seed for sampling from the VAE's distribution.  seed: the run's.  index: the picture's."""
 
 
 class InMemory:
@@ -56,9 +56,9 @@ class InMemory:
 
 
 class OnDisk:
-    """What is drawn depends on the picture's name alone: the next run, with a seed of its own, reads it too.
+    """The VAE sample only depends on the picture's name: the next run, with another seed, reads it too.
 
-    written: how many pictures' latents were kept.  stride: pixels to a latent's.
+    written: how many pictures' latents were saved.  stride: pixels per latent.
     """
 
     def __init__(self, form: LatentFormat, wanted: Wanted) -> None:
@@ -98,5 +98,5 @@ class OnDisk:
 
 
 def of_latents(mask: Tensor, latents: Tensor) -> Tensor:
-    """A mask (height, width) of the latents' size: each takes the mean of the pixels that it stands for."""
+    """A mask (height, width) at the latents' size: each is the mean of its pixels."""
     return F.interpolate(mask[None, None], size=latents.shape[-2:], mode="area")[0, 0]

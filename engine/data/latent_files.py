@@ -1,4 +1,4 @@
-"""Latents in files beside their pictures, under sd-scripts' names and keys, so that either program uses the other's.
+"""Latents in files next to their pictures, under sd-scripts' names and keys, so that each program can use the other's.
 
 Needs no torch.
 """
@@ -27,17 +27,17 @@ from engine.disk import remove_leftovers
 Array = np.ndarray[Any, Any]
 
 ALPHA, DRAWN = "alpha_mask", "darkroom_mask"
-"""Keys of masks: sd-scripts' own, which is the picture's transparency, and a drawn one, which it does not keep."""
+"""Keys of masks: sd-scripts' own for the picture's transparency, and ours for a mask file, which it does not cache."""
 
 LOCK = ".darkroom-latents.lock"
 
 
 @dataclass(frozen=True)
 class LatentFormat:
-    """How a model's latents are kept.
+    """How a model's latents are stored.
 
-    suffix: of the files.  by_size: a file holds latents of several sizes, whose keys carry _HEIGHTxWIDTH.
-    stride: pixels to a latent's.  scale, shift: the model's latents are (what is kept − shift) · scale.
+    suffix: of the files.  by_size: a file holds latents of several sizes, with _HEIGHTxWIDTH in their keys.
+    stride: pixels per latent.  scale, shift: the model's latents are (stored − shift) · scale.
     """
 
     suffix: str
@@ -49,10 +49,10 @@ class LatentFormat:
 
 @dataclass(frozen=True)
 class Wanted:
-    """vae: which one, in the precision that it computes in.
+    """vae: its fingerprint, including its precision.
 
-    unchecked: files are taken that hold latents at all, of whatever picture and VAE.
-    since: seconds since 1970; files that are older are not taken.
+    unchecked: accept any file that contains latents, of whatever picture and VAE.
+    since: seconds since 1970; older files are not accepted.
     """
 
     vae: str
@@ -61,9 +61,9 @@ class Wanted:
 
 
 class LatentFiles:
-    """foreign: of the files that are used, those of another program, which do not say which VAE made them.
+    """foreign: files in use from another program, which do not say which VAE made them.
 
-    without_numbers: pictures of which another program kept what are no numbers, so that they are lacking.
+    without_numbers: pictures whose latents from another program are NaN, so that they are missing.
     """
 
     def __init__(self, form: LatentFormat, wanted: Wanted) -> None:
@@ -75,21 +75,21 @@ class LatentFiles:
         self.without_numbers: set[Path] = set()
 
     def lacking(self, sources: list[Source]) -> list[Source]:
-        """Those of which there is no file that fits."""
+        """Pictures without a matching file."""
         different = list(dict.fromkeys(sources))
         for folder in {source.picture.parent for source in different}:
             remove_leftovers(folder)
         for source in different:
             self._owners.setdefault(self._usual(source), source.picture)
         for source in different:
-            self._file(source)  # so that the names go by the order of the sources, not of the threads
+            self._file(source)  # so that names follow the order of the sources, not of the threads
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             found = dict(zip(different, pool.map(self._find, different), strict=True))
         self._found |= {source: file for source, file in found.items() if file}
         return [source for source in different if not found[source]]
 
     def write(self, source: Source, latents: Array, flipped: Array | None = None, mask: Array | None = None) -> None:
-        """latents, flipped: as kept.  mask: (height, width) in [0, 1].  Raises OSError."""
+        """latents, flipped: as stored.  mask: (height, width) in [0, 1].  Raises OSError."""
         end, place, file = self._end(source), source.place, self._file(source)
         arrays: dict[str, Array] = {
             f"latents{end}": latents.astype(np.float32),
@@ -105,7 +105,7 @@ class LatentFiles:
         self._found[source] = file
 
     def read(self, source: Source, flipped: bool = False) -> tuple[Array, Array | None]:
-        """Latents as kept, and the mask where one is wanted.  Raises OSError or ValueError where they are no more."""
+        """Latents as stored, and the mask if one is used.  Raises OSError or ValueError if they are gone."""
         end = self._end(source)
         with Npz(self._found[source]) as opened:
             if not self._fits(opened, source):
@@ -120,18 +120,18 @@ class LatentFiles:
         return latents, mask[:, ::-1] if mask is not None and flipped else mask
 
     def _usual(self, source: Source) -> Path:
-        """sd-scripts' name: NAME_WWWWxHHHH and the suffix, of the size of the picture's file."""
+        """sd-scripts' name: NAME_WWWWxHHHH and the suffix, with the size of the picture's file."""
         width, height = source.place.original
         return source.picture.with_name(f"{source.picture.stem}_{width:04d}x{height:04d}{self._format.suffix}")
 
     def _file(self, source: Source) -> Path:
-        """Pictures that differ in their ending alone would share a name: all but the first keep theirs whole."""
+        """Pictures that only differ in extension would share a name: all but the first keep their extension in it."""
         usual, stem, name = self._usual(source), source.picture.stem, source.picture.name
         files = (usual.with_name(usual.name.replace(stem, begin, 1)) for begin in _begins(stem, name))
         return next(file for file in files if self._may_have(file, source))
 
     def _may_have(self, file: Path, source: Source) -> bool:
-        """No other picture has it, nor the same one to be kept otherwise, as two datasets may have it."""
+        """Whether no other picture uses it, nor the same one with other settings, as two datasets may have it."""
         kept = (source.place, source.flips, source.masked, source.mask)
         is_its_own = self._owners.setdefault(file, source.picture) == source.picture
         return is_its_own and self._ways.setdefault((file, self._end(source)), kept) == kept
@@ -172,8 +172,8 @@ class LatentFiles:
         return all(stamp.get(name) == value for name, value in expected.items())
 
     def _may_be_trusted(self, opened: Npz, source: Source) -> bool:
-        """Another program's: by its shape, which sd-scripts goes by too; if the picture was not changed since; if it
-        holds numbers; and not for photos that EXIF turns, which sd-scripts leaves lying.
+        """Accept another program's file by its shape, as sd-scripts does; if the picture has not changed since; if it
+        is not NaN; and not for photos that EXIF rotates, as sd-scripts does not rotate them.
         """
         end, (width, height), stride = self._end(source), source.place.bucket, self._format.stride
         names = [f"latents{end}", f"latents_flipped{end}"][: 1 + source.flips]
@@ -183,7 +183,7 @@ class LatentFiles:
             or examine(source.picture, decode=False).turned
         ):
             return False
-        # Our own files were looked at before they were written: see Latents.
+        # Our own files were checked before they were written: see Latents.
         if not all(np.isfinite(opened.read(name)).all() for name in names):
             self.without_numbers.add(source.picture)
             return False
@@ -197,7 +197,7 @@ class LatentFiles:
             "vae": self._wanted.vae,
         }
         if shrinks(source.place.original, source.place.resized):
-            stamp["shrunk"] = "by area"  # Lanczos' filter did it once, and what it made is another picture
+            stamp["shrunk"] = "by area"  # Lanczos used to do it, and its result is a different picture
         if source.masked and source.mask:
             stamp["mask"] = _state(source.mask)
         return stamp
@@ -212,7 +212,7 @@ class LatentFiles:
         return f"_{height}x{width}"
 
     def _other_sizes(self, file: Path, source: Source) -> dict[str, bytes]:
-        """What the file holds beside; nothing where the picture is younger, for then all of it is of another one."""
+        """Other latents in the file, to keep; none if the picture is newer, because then all of it is outdated."""
         end = self._end(source)
         try:
             if not self._format.by_size or file.stat().st_mtime_ns < source.picture.stat().st_mtime_ns:
@@ -224,12 +224,12 @@ class LatentFiles:
 
 
 def _state(file: Path) -> list[int]:
-    """Bytes and time of the last change."""
+    """Size in bytes and time of the last change."""
     stat = file.stat()
     return [stat.st_size, stat.st_mtime_ns]
 
 
 def _begins(stem: str, name: str) -> Iterator[str]:
-    """What a cache file's name may begin with, the usual one first."""
+    """Possible beginnings of a cache file's name, the usual one first."""
     yield from (stem, name)
     yield from (f"{name}-{number}" for number in count(2))

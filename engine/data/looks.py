@@ -1,4 +1,4 @@
-"""What a picture looks like: a thumbnail, made once, with the figures that tell copies and blur.  Needs no torch."""
+"""What a picture looks like: a thumbnail, made once, with measurements for finding copies and blur.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ THUMBNAIL = 256
 """Pixels of a thumbnail's longer side."""
 
 MEASURED = 512
-"""Pixels of the longer side at which sharpness is measured: of larger pictures it would tell the noise."""
+"""Pixels of the longer side at which sharpness is measured: on larger pictures it would measure noise."""
 
 _VERSION = 1
-"""Of what is kept; thumbnails of another one are made anew."""
+"""Version of the format; thumbnails of another version are made again."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Look:
     """thumbnail: its file.  unreadable: why there is none.
 
     dhash: 64 bits, whether each of 8 × 8 places is darker than its right neighbour (N. Krawetz 2013, "Kind of Like
-    That").  colours: 4 × 4 × RGB, what the hash cannot tell.
+    That").  colours: 4 × 4 × RGB, which the hash ignores.
     sharpness: variance of the Laplacian of grey 0 … 255 (Pech-Pacheco et al. 2000, "Diatom autofocusing").
     """
 
@@ -47,7 +47,7 @@ class Look:
 
 
 def look(picture: Path) -> Look:
-    """The picture's look: kept from before where path, time and size of the file are the same, else made."""
+    """The picture's look: the stored one if path, time and size of the file match, otherwise a new one."""
     try:
         stat = picture.stat()
     except OSError as error:
@@ -59,12 +59,12 @@ def look(picture: Path) -> Look:
 
 
 def is_there(look: Look | None) -> bool:
-    """Whether a look can be shown: the thumbnails of a page that stands open for days may be gone."""
+    """Whether a look can be shown: the thumbnails of a page left open for days may be gone."""
     return look is not None and (look.thumbnail is None or look.thumbnail.exists())
 
 
 def looks_of(pictures: Sequence[Path]) -> Iterator[tuple[Path, Look]]:
-    """Each picture's look in order, as soon as it is known; what is not asked for any more is not made."""
+    """Each picture's look in order, as soon as it is known; made only as long as they are requested."""
     tidy_at_times()
     pool = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="look")
     try:
@@ -81,7 +81,7 @@ def dhash(grey: Image.Image) -> int:
 
 
 def sharpness(grey: npt.NDArray[np.float32]) -> float:
-    """Variance of the Laplacian over all places that have four neighbours; 0 where there is none."""
+    """Variance of the Laplacian over all pixels with four neighbours; 0 if there are none."""
     if min(grey.shape) < 3:
         return 0.0
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
@@ -97,7 +97,7 @@ def _made(picture: Path, thumbnail: Path) -> Look:
     width, height = (max(1, round(side * scale)) for side in found.size)
     try:
         image = read_for_a_look(picture, (width, height))
-    except Exception as error:  # pillow's decoders raise many kinds
+    except Exception as error:  # pillow's decoders raise many kinds of errors
         return Look(unreadable=reason(error))
     grey = image.convert("L")
     figures: dict[str, str | float] = {
@@ -117,7 +117,7 @@ def _read(thumbnail: Path, _modified: int) -> Look | None:
         with opened(thumbnail) as image:
             return _look_of(thumbnail, json.loads(image.info["comment"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # somebody else's file: it is written anew
+        return None  # somebody else's file: it is overwritten
 
 
 def _kept(thumbnail: Path) -> Look | None:

@@ -1,8 +1,8 @@
 """Fine-tuning's lists: a JSON file that names pictures with their captions and tags, as sd-scripts reads it.
 
-meta_cap.json and meta_lat.json hold {PICTURE: {"caption": …, "tags": …}}; a .jsonl file holds the same a line a
-picture, named by "image_path". "train_resolution", the bucket that sd-scripts' preparation chose, and "image_size"
-say nothing that the picture and the settings do not say: as in sd-scripts today, buckets come from those.
+meta_cap.json and meta_lat.json hold {PICTURE: {"caption": …, "tags": …}}; a .jsonl file holds the same, one line
+per picture, named by "image_path". "train_resolution", the bucket that sd-scripts' preparation chose, and "image_size"
+are ignored: as in sd-scripts today, buckets come from the picture and the settings.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ MOST_NAMED = 5
 LARGEST = 2**29
 """Bytes: a million pictures with captions of five hundred letters."""
 MOST_VALUES = 20_000_000
-"""In a list: a million pictures of twenty values, which take some 4 GB of memory at worst."""
+"""Values in a list: a million pictures with twenty values, which take some 4 GB of memory at worst."""
 
 
 def listed_items(file: Path, image_dir: Path | None, repeats: int, subset: Subset, option: str = OPTION) -> list[Item]:
     """The listed pictures in the order of the list.
 
-    image_dir: where names that are no whole paths begin; None: beside the list.  option: what failures are about.
-    Raises Failure where the list cannot be read, says something else than it should, or names pictures that are not
-    there.
+    image_dir: the base of relative names; None: the list's folder.  option: the one that failures are about.
+    Raises Failure if the list cannot be read, has the wrong form, or names pictures that do not exist.
     """
     folder = image_dir or file.parent
     items, missing = [], []
@@ -62,7 +61,7 @@ def listed_items(file: Path, image_dir: Path | None, repeats: int, subset: Subse
 
 
 def _entries(file: Path, option: str) -> dict[str, dict[str, Any]]:
-    """What is said of each picture, by its name in the list."""
+    """Each picture's entry, by its name in the list."""
     try:
         text = small_bytes(file, LARGEST)
         data = _lines(text) if file.suffix.lower() == ".jsonl" else parse_json(text, MOST_VALUES)
@@ -82,7 +81,7 @@ def _entries(file: Path, option: str) -> dict[str, dict[str, Any]]:
 
 
 def _lines(text: bytes) -> dict[str, Any]:
-    """A .jsonl file's pictures by name.  Raises ValueError naming the line that is none."""
+    """A .jsonl file's pictures by name.  Raises ValueError naming an invalid line."""
     data = {}
     refuse_many_values(text, MOST_VALUES)
     for number, line in enumerate(io.BytesIO(text), 1):
@@ -95,18 +94,18 @@ def _lines(text: bytes) -> dict[str, Any]:
 
 
 def _picture(path: Path) -> Path | None:
-    """The file of a picture that may be listed without its ending, as kohya_ss lists those of one folder."""
+    """The file of a picture that may be listed without extension, as kohya_ss lists those of one folder."""
     try:
         if path.suffix.lower() in PICTURE_ENDINGS and path.is_file():
             return path
         named = (path.with_name(path.name + ending) for ending in PICTURE_ENDINGS)
         return next((file for file in named if file.is_file()), None)
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # an impossible file name
         return None
 
 
 def _caption(file: Path, name: str, entry: dict[str, Any], subset: Subset, option: str) -> str:
-    """Caption and tags joined by the separator; with wildcards, the tags stand behind each of the caption's lines."""
+    """Caption and tags joined by the separator; with wildcards, the tags follow each of the caption's lines."""
     caption, tags = ("" if entry.get(key) is None else entry[key] for key in ("caption", "tags"))
     if not isinstance(caption, str) or not isinstance(tags, str):
         raise Failure(f'{file.name}: caption and tags of "{name}" must be text.', "Correct the entry.", option)

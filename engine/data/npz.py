@@ -1,7 +1,7 @@
 """numpy's .npz files: written whole or not at all, with a stamp that says what they were made from.  Needs no torch.
 
-sd-scripts keeps keys that it does not know when it writes into a file, our stamp among them. So the stamp names the
-checksums of the arrays that it speaks for, and says nothing of a file in which they are others.
+sd-scripts keeps unknown keys when it writes into a file, including our stamp. So the stamp contains the checksums of
+the arrays that it covers, and is void in a file where these differ.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from engine.disk import written_whole
 from engine.reading import opened, parse_json
 
 LARGEST_ARRAY = 2**28
-"""Bytes: the latents of a picture of 4096 × 4096 in 16 channels have a sixteenth of it."""
+"""Bytes: the latents of a picture of 4096 × 4096 in 16 channels take a sixteenth of it."""
 
 STAMP = "darkroom"
 """The stamp's key: a line of JSON."""
 
 
 class Npz:
-    """An open file: names() without reading, one array at a time.  Raises OSError or ValueError where it is none.
+    """An open file: names() without reading, one array at a time.  Raises OSError or ValueError if it is not one.
 
-    zipfile compares each array with its checksum as it is read, so one that the disk has garbled is not taken.
+    zipfile compares each array with its checksum on reading, so one garbled on disk is not accepted.
     """
 
     def __init__(self, file: Path) -> None:
@@ -53,7 +53,7 @@ class Npz:
         return [name.removesuffix(".npy") for name in self._zip.namelist()]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Of the header alone."""
+        """The shape, from the header alone."""
         with self._zip.open(f"{name}.npy") as stream:
             version = np.lib.format.read_magic(stream)
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -66,13 +66,13 @@ class Npz:
             raise ValueError(f"{name} is missing or damaged") from error
 
     def bytes_of(self, name: str) -> bytes:
-        """Raises ValueError where there are more than such a file has, which a small one can swell to."""
+        """Raises ValueError if there are more bytes than such a file has, as a small one can expand to."""
         if self._zip.getinfo(f"{name}.npy").file_size > LARGEST_ARRAY:
             raise ValueError(f"{name} is larger than expected")
         return self._zip.read(f"{name}.npy")
 
     def stamp(self, suffix: str = "") -> dict[str, Any] | None:
-        """What was written with the arrays, unless another program has replaced one of them since."""
+        """The stamp written with the arrays, unless another program has replaced one of them since."""
         if suffix not in self._stamps:
             self._stamps[suffix] = self._read_stamp(suffix)
         return self._stamps[suffix]
@@ -93,9 +93,9 @@ def write(
     suffix: str = "",
     kept: Mapping[str, bytes] = {},
 ) -> None:
-    """arrays, the stamp that speaks for them, and what is kept of an older file as it stands there.
+    """Write arrays, the stamp that covers them, and what is kept unchanged from an older file.
 
-    Not waited for until it is on the disk itself: what a power cut garbles is found out and made anew.
+    Not flushed to disk: what a power cut garbles is detected and made again.
     """
     with written_whole(file, waits=False) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
         for name, data in kept.items():
@@ -107,13 +107,13 @@ def write(
 
 
 def _text(npy: bytes) -> str:
-    """Of an array that is one text.  numpy's own reader has Python parse the header, which takes longer than the rest.
+    """Read an array that is one text.  numpy's own reader parses the header with Python, which takes longest.
 
     Source: numpy.lib.format, version 1.0: 8 bytes, the header's length in two, the header, four bytes a character.
     """
     begin = 10 + struct.unpack("<H", npy[8:10])[0]
     if npy[6:8] != b"\x01\x00" or b"'descr': '<U" not in npy[10:begin]:
-        raise ValueError("it is no text as numpy writes it")
+        raise ValueError("it is not text in numpy's format")
     return npy[begin:].decode("utf-32-le").rstrip("\0")
 
 

@@ -29,7 +29,7 @@ _ENDINGS: dict[SavedAs, str] = {
 
 
 def saved_as(settings: TrainingSettings) -> SavedAs:
-    """The form that the result has: a LoRA is a file in any case, as in kohya_ss."""
+    """The format of the result: a LoRA is always a file, as in kohya_ss."""
     asked = settings.source_model.save_model_as
     if not settings.trains_whole_model:
         return lora_form(asked)
@@ -42,7 +42,7 @@ def saved_as(settings: TrainingSettings) -> SavedAs:
 
 
 SAMPLES = "sample"
-"""The folder that sample pictures go into, beside the results."""
+"""The folder for sample pictures, next to the results."""
 
 
 def is_folder(settings: TrainingSettings) -> bool:
@@ -51,13 +51,13 @@ def is_folder(settings: TrainingSettings) -> bool:
 
 
 def saved_names(settings: TrainingSettings, stem: str) -> list[str]:
-    """The names of all that is written under a stem, the model's own first: see beside_names()."""
+    """The names of everything written under a stem, the model's own first: see beside_names()."""
     ending = _ENDINGS[saved_as(settings)]
     return [f"{stem}{part}{ending}" for part in ("", *beside_names(settings))]
 
 
 def beside_names(settings: TrainingSettings) -> list[str]:
-    """What stands behind the stem in the names of the text encoders that Stable Diffusion 3 saves beside its file."""
+    """The suffixes of the text encoders that Stable Diffusion 3 saves next to its file."""
     s = settings.sd3
     if not settings.trains_whole_model or settings.family() != "sd3" or is_folder(settings):
         return []
@@ -80,17 +80,17 @@ def step_name(name: str, step: int) -> str:
 
 
 def state_name(stem: str) -> str:
-    """NAME-state: the folder with the training state beside a trained file of that name."""
+    """NAME-state: the folder with the training state next to a trained file of that name."""
     return f"{stem}-state"
 
 
 def written_names(settings: TrainingSettings, stem: str, with_state: bool) -> list[str]:
-    """saved_names(), and that of the state beside them where there is one."""
+    """saved_names(), and the state next to them if there is one."""
     return [*saved_names(settings, stem), *([state_name(stem)] if with_state else [])]
 
 
 def free_stem(settings: TrainingSettings, stem: str, with_state: bool = False) -> str:
-    """The stem itself, or with -2, -3 … behind it where a name that would be written is taken."""
+    """The stem itself, or with -2, -3 … if a name to be written is taken."""
     folder = Path(settings.folders.output_dir)
     stems = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
     is_free = (
@@ -101,17 +101,17 @@ def free_stem(settings: TrainingSettings, stem: str, with_state: bool = False) -
 
 
 def holds_other_things(path: Path) -> bool:
-    """Whether it is a folder that neither model nor state may replace: one of pictures, say, with the model's name."""
+    """Whether it is a folder that neither model nor state may replace: such as one of pictures with its name."""
     return path.is_dir() and not any((path / sign).exists() for sign in (MODEL_INDEX, PROGRESS)) and any(path.iterdir())
 
 
 def place_of(folders: Folders) -> str:
-    """Where a run's results go, in one text for all ways to write it: two runs at once must not have the same."""
+    """Where a run's results go, as a canonical text: two active runs must not have the same."""
     return f"{os.path.realpath(folders.output_dir)}{os.sep}{_alike(folders.output_name)}"
 
 
 def why_no_name(name: str) -> str:
-    """Why an output name cannot be one, as the end of a sentence; nothing where it can.
+    """Why an output name is invalid, as the end of a sentence; empty if it is valid.
 
     "." and ".." are folders: what is saved as one would replace the whole output folder.
     """
@@ -125,16 +125,16 @@ def why_no_name(name: str) -> str:
 
 
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
-"""Names that Windows has for devices, with any ending.  Source: Microsoft, "Naming Files, Paths, and Namespaces"."""
+"""Device names on Windows, with any extension.  Source: Microsoft, "Naming Files, Paths, and Namespaces"."""
 
 
 def _alike(name: str) -> str:
-    """One text for names that Windows and macOS take for the same; elsewhere a question too many does no harm."""
+    """One text for names that Windows and macOS treat as equal; elsewhere an unnecessary question does no harm."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 class OutputFiles:
-    """The trained files that a whole run will write: known by rule, however many they are."""
+    """The trained files that a whole run will write: computed, however many they are."""
 
     def __init__(self, settings: TrainingSettings, plan: StepPlan) -> None:
         self._saving, self._plan = settings.saving, plan
@@ -150,12 +150,12 @@ class OutputFiles:
         return 1 + sum(self._on_the_way())
 
     def at_once(self) -> int:
-        """How many of them lie there together at most, the last one too: older ones may be deleted on the way."""
+        """How many of them exist at once at most, including the last one: older ones may be deleted on the way."""
         s = self._saving
         return self._kept(s.save_last_n_epochs, s.save_last_n_steps)
 
     def states_at_once(self) -> int:
-        """The same of the states beside them."""
+        """The same for their states."""
         s = self._saving
         if s.save_state:
             epochs, steps = s.save_last_n_epochs, s.save_last_n_steps
@@ -169,16 +169,16 @@ class OutputFiles:
             epochs = min(epochs, last_epochs)
         if last_steps and every:
             steps = min(steps, last_steps // every + 1)
-        return epochs + steps + 1  # a new one, or the last one, is written before an old one goes
+        return epochs + steps + 1  # a new one, or the last one, is written before an old one is deleted
 
     def _on_the_way(self) -> tuple[int, int]:
-        """Epochs that end before the run does, and steps, the last one too, as sd-scripts has it."""
+        """Epochs that end before the run does, and steps, including the last one, as in sd-scripts."""
         total = self._plan.steps
         epochs, steps = self._saving.save_every_n_epochs, self._saving.save_every_n_steps
         return (total - 1) // (epochs * self._plan.steps_per_epoch) if epochs else 0, total // steps if steps else 0
 
     def existing(self) -> list[Path]:
-        """What is in the output folder already under a name that the run will use: files, and states beside them."""
+        """What already exists in the output folder under a name that the run will use: files, and their states."""
         if not self._folder.is_dir():
             return []
         return sorted(Path(entry.path) for entry in os.scandir(self._folder) if self._will_write(entry.name))

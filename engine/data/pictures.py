@@ -25,7 +25,7 @@ class UnreadablePicture(Failure):
 
 
 def read_picture(file: Path, place: Placed, view: View = CENTRED) -> Tensor:
-    """Turn upright by EXIF, scale, crop to the bucket, mirror and colour as the view says.
+    """Rotate upright by EXIF, scale, crop to the bucket, flip and vary the colour according to the view.
 
     Returns (3, height, width) in [-1, 1].  Raises UnreadablePicture.
     """
@@ -36,7 +36,7 @@ def read_masked(
     file: Path, place: Placed, view: View = CENTRED, mask_file: Path | None = None
 ) -> tuple[Tensor, Tensor]:
     """read_picture() and its mask, (height, width) in [0, 1]: the red of the mask's picture, or without one the
-    transparency of the picture itself. The mask is scaled, cropped and mirrored as the picture is.
+    transparency of the picture itself. The mask is scaled, cropped and flipped like the picture.
     """
     image = _cropped(file, place, view, alpha=True)
     mask = image.getchannel("A") if mask_file is None else _cropped(mask_file, place, view).getchannel("R")
@@ -47,7 +47,7 @@ def _cropped(file: Path, place: Placed, view: View, alpha: bool = False) -> Imag
     place = view.placed(place)
     try:
         resized = read_upright(file, place.resized, alpha)
-    except Exception as error:  # pillow's decoders raise many kinds
+    except Exception as error:  # pillow's decoders raise many kinds of errors
         raise UnreadablePicture(file, reason(error)) from error
     width, height = place.bucket
     spare = resized.width - width, resized.height - height

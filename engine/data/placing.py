@@ -1,4 +1,4 @@
-"""Which size each picture is trained at, by its own size and the settings.  Needs no torch."""
+"""The size each picture is trained at, from its own size and the settings.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.settings.dataset import Dataset
 
 
 def placed(pictures: list[Path], settings: Dataset) -> list[Placed]:
-    """Every picture's bucket, or without buckets the training size.  Raises Failure naming one that has no size."""
+    """Every picture's bucket, or without buckets the training size.  Raises Failure naming one without a size."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         sizes = list(pool.map(upright_size, pictures))
     place = buckets_of(settings).place if settings.enable_bucket else lambda size: covering(size, settings.size())
@@ -27,7 +27,7 @@ def buckets_of(settings: Dataset) -> Buckets:
 
 
 def bucket_bounds(settings: Dataset) -> tuple[int, int]:
-    """(the shortest, the longest) side of a bucket in pixels: what is no multiple of the steps gives way, down and up.
+    """(shortest, longest) side of a bucket in pixels, rounded down and up to multiples of the steps.
 
     Source: sd-scripts' adjust_min_max_bucket_reso_by_steps; a shortest side of 0, which that can give, is one step.
     """
@@ -42,7 +42,7 @@ def covering(picture: Size, wanted: Size) -> Placed:
 
 
 def upright_size(picture: Path) -> Size:
-    """Width and height after turning upright by EXIF; of most formats only the header is read.  Raises Failure."""
+    """Width and height after rotation by EXIF; for most formats only the header is read.  Raises Failure."""
     found = examine(picture, decode=False)
     if found.left_out:
         raise Failure(

@@ -1,4 +1,4 @@
-"""A picture of eight bits a colour at another size, as sd-scripts scales it.  Needs no torch."""
+"""Resizing of pictures with 8 bits per channel, as in sd-scripts.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from engine.data.buckets import Size
 Array = np.ndarray[Any, Any]
 
 STRIP = 16
-"""Rows that are worked out at a time, so that what they are made of stays in the processor's cache."""
+"""Rows computed at a time, so that their inputs stay in the processor's cache."""
 
 
 def scaled(image: Image.Image, size: Size) -> Image.Image:
-    """RGB or RGBA at another size, each channel on its own: by area where no side grows, else by Lanczos' filter.
+    """RGB or RGBA at another size, each channel separately: by area if no side grows, otherwise by Lanczos.
 
     Source: sd-scripts' resize_image without resize_interpolation.
     """
     if shrinks(image.size, size):
         return Image.fromarray(by_area(np.asarray(image), size))
-    # Channel by channel: of RGBA as a whole, pillow would turn what is transparent black.
+    # Channel by channel: pillow would turn transparent parts of an RGBA black.
     channels = [channel.resize(size, Image.Resampling.LANCZOS) for channel in image.split()]
     return Image.merge(image.mode, channels)
 
 
 def shrinks(before: Size, after: Size) -> bool:
-    """Whether scaled() goes by area."""
+    """Whether scaled() scales by area."""
     return before != after and before[0] >= after[0] and before[1] >= after[1]
 
 
@@ -36,7 +36,7 @@ def by_area(pixels: Array, size: Size) -> Array:
     """Every new pixel is the mean of the area that it covers, parts of pixels included: OpenCV's INTER_AREA.
 
     pixels: (height, width, channels) in 0..255.  size: (width, height), neither larger.  Returns (height, width,
-    channels) in 0..255.  pillow's BOX counts pixels whole or not at all.
+    channels) in 0..255.  pillow's BOX counts pixels fully or not at all.
     """
     width, height = size
     rows, row_shares = _covered(pixels.shape[0], height)
@@ -51,7 +51,7 @@ def by_area(pixels: Array, size: Size) -> Array:
 
 
 def _weighed(lines: Array, places: Array, shares: Array) -> Array:
-    """lines: (n, …).  places, shares: (m, k).  Returns (m, …): of each, the sum of k lines times their shares."""
+    """lines: (n, …).  places, shares: (m, k).  Returns (m, …): each the sum of k lines times their shares."""
     total = np.zeros((len(places), *lines.shape[1:]), np.float32)
     for place, share in zip(places.T, shares.T, strict=True):
         total += lines[place] * share[:, None, None]
@@ -59,7 +59,7 @@ def _weighed(lines: Array, places: Array, shares: Array) -> Array:
 
 
 def _covered(before: int, after: int) -> tuple[Array, Array]:
-    """(which of the pixels in a row each new one covers, with which share of itself): both (after, k)."""
+    """(the pixels of a row that each new one covers, with their shares): both (after, k)."""
     edges = np.linspace(0, before, after + 1)
     first = np.floor(edges[:-1]).astype(np.int64)
     places = first[:, None] + np.arange(int(np.ceil(before / after)) + 1)

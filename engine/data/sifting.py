@@ -1,4 +1,4 @@
-"""Finding pictures of a survey: those that need looking after, and those whose captions say something."""
+"""Filtering the pictures of a survey: by problems, and by what captions say."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from engine.data.looks import Look
 from engine.data.survey import Seen, Survey
 
 EXTREME = 2.0
-"""Times its width that a picture may be high, or the other way round, before its shape counts as extreme."""
+"""Ratio of a picture's sides above which its shape counts as extreme."""
 
 MUCH = 0.1
-"""Share of a picture whose loss to the crop is worth a look."""
+"""Share of a picture lost to the crop that is worth a look."""
 
 BLURRED = 100.0
 """The usual threshold of the variance of the Laplacian; what is right depends on the pictures."""
 
 Captions = Mapping[Path, str]
-"""What captions shall be, where that is not what their files say."""
+"""Captions that differ from their files."""
 
 _QUICK: dict[str, Callable[[Seen], bool]] = {
     "Too small": lambda one: one.is_small,
     "Enlarged": lambda one: one.is_enlarged,
     "Extreme aspect": lambda one: max(one.found.size) > EXTREME * min(one.found.size) > 0,
-    "Much cropped": lambda one: one.cropped_away > MUCH,
+    "Heavily cropped": lambda one: one.cropped_away > MUCH,
 }
 
 ALL, NO_CAPTION, CHANGED, UNREADABLE = "All pictures", "No caption", "Changed caption", "Unreadable"
@@ -37,14 +37,14 @@ DUPLICATE, BLURRY = "Duplicate", "Blurred"
 KINDS = (ALL, NO_CAPTION, *_QUICK, DUPLICATE, BLURRY, UNREADABLE, CHANGED)
 
 NEED_LOOKS = (DUPLICATE, BLURRY, UNREADABLE)
-"""Those for which every picture has to be decoded once."""
+"""Filters that need every picture decoded once."""
 
 
 @dataclass(frozen=True)
 class Sieve:
-    """What to look for.  says: in the caption, case aside.  whole_tag: as one of its tags, not as a part of its text.
+    """What to look for.  says: text in the caption, ignoring case.  whole_tag: only as a whole tag.
 
-    folder: pictures of this folder alone.  sharpness: below it a picture counts as blurred.
+    folder: only pictures of this folder.  sharpness: below it a picture counts as blurred.
     """
 
     kind: str = ALL
@@ -55,19 +55,19 @@ class Sieve:
 
 
 def text_of(one: Seen, changed: Captions) -> str:
-    """The caption as it shall be; empty where there is none."""
+    """The caption, possibly changed; empty if there is none."""
     return changed.get(one.file, one.text or "") if one.file else one.text or ""
 
 
 def tags_of(text: str, separator: str = ",") -> list[str]:
-    """The parts of a caption, without blanks around them and empty ones."""
+    """The parts of a caption, stripped, without empty ones."""
     return [tag for line in text.split("\n") for part in line.split(separator or ",") if (tag := part.strip())]
 
 
 def sifted(survey: Survey, sieve: Sieve, changed: Captions, looks: Mapping[Path, Look]) -> list[int]:
-    """Indices of the pictures that were found; duplicates stand beside each other.
+    """Indices of the pictures found; duplicates are next to each other.
 
-    looks: of as many pictures as were looked at; those that were not pass none of NEED_LOOKS.
+    looks: of the pictures looked at so far; others pass none of NEED_LOOKS.
     """
     wanted = sieve.says.strip().casefold()
 
@@ -86,7 +86,7 @@ def sifted(survey: Survey, sieve: Sieve, changed: Captions, looks: Mapping[Path,
 
 
 def counts(survey: Survey, changed: Captions, looks: Mapping[Path, Look], sharpness: float) -> dict[str, int]:
-    """Pictures of every kind; those that need looks only where every picture was looked at."""
+    """Number of pictures for each filter; for those that need looks, only if every picture has been looked at."""
     is_looked_at = all(one.picture in looks for one in survey.seen)
     return {
         kind: len(_of_kind(survey, Sieve(kind, sharpness=sharpness), changed, looks))
@@ -107,7 +107,7 @@ def tag_counts(survey: Survey, indices: Iterable[int], changed: Captions) -> lis
 def _of_kind(survey: Survey, sieve: Sieve, changed: Captions, looks: Mapping[Path, Look]) -> list[int]:
     seen = survey.seen
     if sieve.kind == DUPLICATE:
-        # A picture that is there twice, as a regularisation picture too, is no copy of itself.
+        # A picture listed twice, also as a regularisation picture, is not a copy of itself.
         first = {one.picture: index for index, one in reversed(list(enumerate(seen)))}
         pictures = sorted(first, key=lambda picture: first[picture])
         groups = _groups(tuple(looks.get(picture, Look()) for picture in pictures))
@@ -129,7 +129,7 @@ def _of_kind(survey: Survey, sieve: Sieve, changed: Captions, looks: Mapping[Pat
 
 @lru_cache(maxsize=4)
 def _groups(looks: tuple[Look, ...]) -> list[int]:
-    """The same pictures are asked about with every page that is drawn."""
+    """Cached, because every page that is drawn asks about the same pictures."""
     return duplicate_groups(looks)
 
 

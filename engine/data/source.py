@@ -1,4 +1,4 @@
-"""A picture that is to become a latent, with all that decides which.  Needs no torch."""
+"""A picture to encode, with everything that determines its latent.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from engine.settings.dataset import Dataset
 
 @dataclass(frozen=True)
 class Source:
-    """mask: a picture of what is learned of this one, where there is one.  masked: whether that counts, or without one
-    the picture's transparency.  flips, random_crop, color_aug: how it varies from time to time.
-    face: what it is cropped around, where that is asked for and known.
+    """mask: its mask picture, if there is one.  masked: whether that counts, or without one the picture's transparency.
+    flips, random_crop, color_aug: how it varies each time.
+    face: what it is cropped around, if requested and known.
     """
 
     picture: Path
@@ -29,7 +29,7 @@ class Source:
 
     @classmethod
     def of(cls, picture: Path, place: Placed, settings: Dataset, masks: Masks | None = None) -> Source:
-        """As the settings have it."""
+        """From the settings."""
         masked, bounds = settings.masked_loss, settings.face_range()
         return cls(
             picture,

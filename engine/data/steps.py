@@ -18,8 +18,8 @@ from engine.settings.training import TrainingSettings
 class StepPlan:
     """pictures: pictures × repeats of an epoch.  batch: pictures per step and process, by dataset.
 
-    accumulation: batches per step.  epochs: asked for.  processes: training side by side.
-    batches: of an epoch, where they are known: buckets leave some of them short.
+    accumulation: batches per step.  epochs: requested.  processes: training in parallel.
+    batches: of an epoch, if known: buckets leave some of them short.
     steps: the optimizer steps of the whole run.
     """
 
@@ -34,7 +34,7 @@ class StepPlan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps until every picture was seen its repeats; the last may be a smaller one."""
+        """Steps until every picture has been seen `repeats` times; the last may be smaller."""
         return max(1, math.ceil(self.batches / (self.accumulation * self.processes)))
 
     @property
@@ -59,9 +59,9 @@ def plan_steps(
 ) -> StepPlan:
     """Count as kohya_ss does: ⌈pictures · repeats ÷ batch ÷ accumulation · epochs⌉.
 
-    pictures: · repeats; of several datasets, each one's with its batch size, whose quotients are added up.
-    batches: of an epoch, where buckets are known; else as if all pictures had one size.
-    Max train epoch counts whole epochs and wins over Max train steps, which wins over Epoch, as in
+    pictures: · repeats; for several datasets, each one's with its batch size, and the quotients are added.
+    batches: of an epoch, if buckets are known; otherwise as if all pictures had one size.
+    Max train epoch counts whole epochs and overrides Max train steps, which overrides Epoch, as in
     sd-scripts.
     """
     datasets = [(pictures, optimizer.train_batch_size)] if isinstance(pictures, int) else pictures
@@ -75,14 +75,14 @@ def plan_steps(
     elif optimizer.max_train_steps:
         steps, decided_by = optimizer.max_train_steps, "max_train_steps"
     else:
-        # Whole numbers throughout: 0.1 + 0.2 has no place in a count.
+        # Integers throughout: no rounding errors in a count.
         exact = sum((Fraction(count, batch) for count, batch in datasets), Fraction(0))
         steps, decided_by = math.ceil(exact * epochs / accumulation), "epoch"
     return replace(plan, steps=steps, decided_by=decided_by)
 
 
 def plan_of(items: list[Item], settings: TrainingSettings, places: list[Placed] | None = None) -> StepPlan:
-    """The plan of a run on these pictures.  places: where they are known, they give the number of batches."""
+    """The plan of a run on these pictures.  places: if known, they give the number of batches."""
     sizes = {item.subset.dataset: item.subset.batch_size for item in items}
     shown = Counter[int]()
     for item in items:

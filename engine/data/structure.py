@@ -1,4 +1,4 @@
-"""Whether a picture's file is whole, by what stands around its pixels.  Needs no torch."""
+"""Whether a picture's file is complete, from the structure around its pixels.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ END_OF_JPEG = b"\xff\xd9"
 def seems_whole(picture: Path) -> bool:
     """Without decoding, which takes a large PNG a thousand times as long.  Raises OSError.
 
-    PNG: its chunks lead to the one that ends it, with nothing but pixels before that. JPEG: the mark of its end is
-    there. WebP: it is as long as it says.
-    False for what is cut off, and for whatever does not show it: then only decoding tells. What is garbled within
-    passes.
+    PNG: its chunks lead to the end chunk, with only pixel data before that. JPEG: the end marker is there. WebP: it is
+    as long as it says.
+    False for truncated files, and for formats that cannot be checked like this: then only decoding tells. Corruption
+    inside passes.
     """
     with picture.open("rb") as file:
         begin = file.read(12)
@@ -43,5 +43,5 @@ def _is_whole_png(file: BinaryIO) -> bool:
         if pixels and kind != b"IDAT":
             return False
         pixels |= kind == b"IDAT"
-        file.seek(length + 4, 1)  # the checksum's four bytes as well
+        file.seek(length + 4, 1)  # including the checksum's four bytes
     return False

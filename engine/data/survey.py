@@ -1,4 +1,4 @@
-"""A training set as people look at it: every picture with its caption, bucket and crop, and what they add up to.
+"""A training set for display: every picture with its caption, bucket and crop, and the totals.
 
 Needs no torch.  Headers are read, nothing is decoded: see looks.py for what takes longer.
 """
@@ -27,10 +27,10 @@ FLAT = (
 
 @dataclass(frozen=True)
 class Seen:
-    """One picture.  place: its bucket and crop, None where it is left out.
+    """One picture.  place: its bucket and crop, None if it is left out.
 
-    text: all that its caption file says, or its words in a list; None where it has neither.
-    file: where its caption is written, None where a list holds it.  problem: why the caption cannot be read.
+    text: the whole text of its caption file, or its caption in a list; None if it has neither.
+    file: where its caption is saved, None if it comes from a list.  problem: why the caption cannot be read.
     held_out: it is not learned from; the loss is measured on it.
     """
 
@@ -52,7 +52,7 @@ class Seen:
 
     @property
     def cropped_away(self) -> float:
-        """Share of the picture that the crop leaves out, in [0, 1)."""
+        """Share of the picture that the crop removes, in [0, 1)."""
         return max(0.0, self.place.cropped_away()) if self.place else 0.0
 
     @property
@@ -66,7 +66,7 @@ class Seen:
 class ConceptCount:
     """Pictures of one folder that are treated alike.  shown: pictures × repeats of an epoch.
 
-    repeats: one number, or several where regularisation pictures are balanced.  held_out: of the pictures.
+    repeats: one number, or several if regularisation pictures are balanced.  held_out: of the pictures.
     """
 
     folder: Path
@@ -82,9 +82,9 @@ class ConceptCount:
 
 @dataclass(frozen=True)
 class Survey:
-    """seen: every picture, also those that are left out.  notes: sentences on what is left out or mended, and why.
+    """seen: every picture, including those left out.  notes: sentences on what is left out or corrected, and why.
 
-    plan: None where nothing can be trained on.
+    plan: None if nothing can be trained on.
     """
 
     seen: tuple[Seen, ...]
@@ -104,9 +104,9 @@ class Survey:
 
 
 def survey(settings: TrainingSettings, folder: str = "") -> Survey:
-    """Look at what the settings describe, or at a folder as these settings would read it.
+    """Survey what the settings describe, or a folder as these settings would read it.
 
-    Raises Failure with a sentence, and OSError where a folder cannot be read.
+    Raises Failure with a sentence, and OSError if a folder cannot be read.
     """
     try:
         settings.dataset.size()
@@ -119,7 +119,7 @@ def survey(settings: TrainingSettings, folder: str = "") -> Survey:
     found = examined([item.picture for item in items], decode=False)
     usable = readable(items, found)
     places = places_of(usable)
-    # A picture may stand there twice, as regularisation pictures do that are used as training pictures too.
+    # A picture may be listed twice, such as regularisation pictures that are also used as training pictures.
     placed = {id(item): place for item, place in zip(usable, places, strict=True)}
     out = {id(item) for item in described.held_out}
     seen = tuple(
@@ -138,7 +138,7 @@ def held_out_words(count: int, of: int) -> str:
 
 
 def _of_folder(folder: Path, settings: TrainingSettings) -> TrainingSet:
-    """What stands in a folder that somebody names; one without sub-folders is shown as a concept of its own."""
+    """The contents of a given folder; one without sub-folders is shown as one concept."""
     if not folder.is_dir():
         what = f'"{folder}" is a file, not a folder.' if folder.exists() else f'There is no folder "{folder}".'
         raise Failure(what, "Correct the path.", "train_data_dir")

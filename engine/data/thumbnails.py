@@ -1,7 +1,7 @@
-"""Where thumbnails lie, and how many stay: what was not looked at for long goes, never what is in use.  Needs no torch.
+"""Where thumbnails are, and how many are kept: unused ones are deleted, never those in use.  Needs no torch.
 
-When a thumbnail was last used is the file's time of access, which is written here: what systems note of it themselves
-they note seldom or not at all.
+A thumbnail's last use is stored as the file's access time, which is set here: systems themselves update it rarely or
+not at all.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ MOST_BYTES = 500 * 2**20
 """Some 40,000 thumbnails."""
 
 LEFT = 0.8
-"""Of that, what stays when there is more, so that not every new one costs a look at all."""
+"""Share that is kept when there is more, so that not every new one causes a scan of all."""
 
 OLDEST = 90 * 24 * 3600.0
-"""Seconds without use after which a thumbnail goes even where there is room."""
+"""Seconds without use after which a thumbnail is deleted even if there is room."""
 
 IN_USE = 24 * 3600.0
-"""Seconds since its last use for which a thumbnail stays whatever there is: a page may show it."""
+"""Seconds since its last use for which a thumbnail is always kept: a page may show it."""
 
 NOTED = 3600.0
-"""Seconds for which its last use need not be written anew, and between two looks at all of them."""
+"""Seconds for which its last use need not be updated, and between two scans."""
 
 _lock = threading.Lock()
 _looked = 0.0
 
 
 def thumbnails_root() -> Path:
-    """Beside the runs.  All of it can be deleted at any time."""
+    """Next to the runs.  All of it can be deleted at any time."""
     return runs_root().with_name("thumbnails")
 
 
 def used(thumbnail: Path) -> None:
-    """Note that a thumbnail is shown."""
+    """Record that a thumbnail is shown."""
     with suppress(OSError):
         stat = thumbnail.stat()
         if time.time() - stat.st_atime > NOTED:
@@ -48,9 +48,9 @@ def used(thumbnail: Path) -> None:
 
 
 def tidy(root: Path, most: int = MOST_BYTES) -> int:
-    """Remove those of the longest disuse until they take `most` bytes or less; how many that were.
+    """Remove the least recently used until they take `most` bytes or less; returns how many.
 
-    Not those in use, even where that leaves more.  May be called by several pages at once.
+    Never those in use, even if that leaves more.  May be called by several pages at once.
     """
     now = time.time()
     found: list[tuple[float, int, Path]] = []
@@ -76,7 +76,7 @@ def tidy(root: Path, most: int = MOST_BYTES) -> int:
 
 
 def tidy_at_times() -> None:
-    """tidy() beside what goes on, unless that was done lately."""
+    """tidy() in the background, unless it was done recently."""
     global _looked
     with _lock:
         if time.monotonic() - _looked < NOTED and _looked:

@@ -1,4 +1,4 @@
-"""How a picture is shown this time: mirrored, cropped elsewhere, in slightly other colours.  Needs no torch."""
+"""How a picture is shown this time: flipped, cropped elsewhere, with slightly different colours.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from engine.data.source import Source
 
 FLIP_CHANCE = 0.5
 COLOUR_CHANCE = 0.33
-"""Of a picture whose colours are varied: half of these times its hue, else its brightness. As sd-scripts has it."""
+"""How often a picture's colours are varied: half of these times its hue, otherwise its brightness. As in sd-scripts."""
 
 MOST_HUE = 16 / 360
-"""Of the colour circle, either way."""
+"""Share of the colour circle, in either direction."""
 
 GAMMA = (0.95, 1.05)
 
 
 @dataclass(frozen=True)
 class View:
-    """crop: where the bucket lies within the scaled picture, from (0, 0) for top left to (1, 1); in the middle without
-    one.  window: scale and crop around a face, instead.
-    hue: turn of the colour circle, in turns.  gamma: exponent of the brightness in [0, 1].
+    """crop: the bucket's position within the scaled picture, from (0, 0) for top left to (1, 1); centred without one.
+    window: scale and crop around a face, instead.
+    hue: rotation of the colour circle, in turns.  gamma: exponent of the brightness in [0, 1].
     """
 
     flipped: bool = False
@@ -35,12 +35,12 @@ class View:
     gamma: float = 1.0
 
     def placed(self, place: Placed) -> Placed:
-        """How the picture is scaled and cropped this time: around a face it is told to be whole, as in sd-scripts."""
+        """How the picture is scaled and cropped this time; around a face it counts as uncropped, as in sd-scripts."""
         return Placed(place.bucket, self.window.resized, original=place.bucket) if self.window else place
 
 
 def view_of(source: Source, rng: random.Random) -> View:
-    """How a picture is shown this time; the same numbers are drawn whatever varies."""
+    """How a picture is shown this time; the same random numbers are drawn whatever varies."""
     flip, left, top, vary, which, much = (rng.random() for _ in range(6))
     varied = source.color_aug and vary <= COLOUR_CHANCE
     face, place = source.face, source.place

@@ -1,1 +1,1 @@
-"""The base models: loading them from any source, conditioning and asking them."""
+"""The base models: loading them from any source, conditioning and calling them."""

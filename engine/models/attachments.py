@@ -1,4 +1,4 @@
-"""Which modules a LoRA is put on, and what kohya's files call them."""
+"""Which modules a LoRA attaches to, and their names in kohya's files."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def linears_within(module: nn.Module, classes: tuple[str, ...]) -> Iterator[str]
 def each_alone(
     paths: Iterable[str], prefix: str, named: Callable[[str], str] = str, also: Callable[[str], str] | None = None
 ) -> tuple[Attachment, ...]:
-    """One attachment a module: the prefix, then what `named` calls its path, with _ for every dot.
+    """One attachment per module: the prefix, then the path as named by `named`, with _ for every dot.
 
-    also: what other programs call it.
+    also: its names in other programs.
     """
     return tuple(
         Attachment(f"{prefix}_{named(path).replace('.', '_')}", (path,), also=(also(path),) if also else ())

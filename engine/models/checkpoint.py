@@ -1,4 +1,4 @@
-"""Gets the pieces of a model from where they lie: a diffusers folder, a single file, or the Hugging Face hub."""
+"""Gets a model's components from where they are: a diffusers folder, a single file, or the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ FromFile = Callable[[Weights, torch.dtype], dict[str, Any]]
 
 
 def components(kinds: tuple[str, ...], source: str, dtype: torch.dtype, from_file: FromFile) -> dict[str, Any]:
-    """A model's pieces by diffusers' names for them; "scheduler" is its configuration, with its class under
-    "_class_name", and "pipeline" that of the whole.
+    """A model's components by diffusers' names; "scheduler" is its configuration, with its class under "_class_name",
+    and "pipeline" that of the whole model.
 
-    kinds: names of diffusers' classes of whole models that it may be of, the usual one first.
-    from_file: makes them of a single file in the original layout.
+    kinds: names of diffusers' pipeline classes that it may be, the usual one first.
+    from_file: makes the components from a single file in the original layout.
     Raises Failure with a sentence for people.
     """
     path = Path(source).expanduser()
@@ -47,7 +47,7 @@ def components(kinds: tuple[str, ...], source: str, dtype: torch.dtype, from_fil
         pipeline = _from_folder(kinds, path, dtype)
     elif path.suffix.lower() in SINGLE_FILE_ENDINGS or path.is_absolute() or source.count("/") != 1:
         raise Failure(
-            f"There is no model at {source!r}.", "Give a folder, a file, or a Hugging Face name.", MODEL_FIELD
+            f"There is no model at {source!r}.", "Give a folder, a file, or a Hugging Face model name.", MODEL_FIELD
         )
     else:
         pipeline = _from_hub(kinds, MOVED.get(source, source), dtype)
@@ -65,7 +65,7 @@ def config_of(scheduler: Any) -> dict[str, Any]:
 
 
 def _skeleton(kinds: tuple[str, ...], source: str, dtype: torch.dtype) -> dict[str, Any]:
-    """The pieces of a folder or of a hub model, of which no more is downloaded for this than their lists."""
+    """The components of a folder or of a hub model, of which only the config files are downloaded."""
     folder = Path(source).expanduser()
     if not folder.is_dir():
         cached = try_to_load_from_cache(MOVED.get(source, source), hub.INDEX)
@@ -79,7 +79,7 @@ def _skeleton(kinds: tuple[str, ...], source: str, dtype: torch.dtype) -> dict[s
 
 
 def flow_parts(pipeline_class: Any, settings: TrainingSettings, dtype: torch.dtype, from_file: FromFile) -> Parts:
-    """The pieces of a model whose transformer follows a flow, with as many text encoders as it has.  Raises Failure."""
+    """The components of a flow model, with as many text encoders as it has.  Raises Failure."""
     found = components(
         (pipeline_class.__name__,), settings.source_model.pretrained_model_name_or_path, dtype, from_file
     )
@@ -98,14 +98,14 @@ def flow_parts(pipeline_class: Any, settings: TrainingSettings, dtype: torch.dty
 
 
 def frozen(parts: Parts) -> Parts:
-    """Nothing of the base model learns; what does is attached to it, or chosen from it, later."""
+    """The base model, frozen; what is trained is attached to it, or chosen from it, later."""
     for module in parts.modules():
         module.requires_grad_(False)
     return parts
 
 
 def unet_channels(weights: Weights) -> int:
-    """How many a single file's UNet is shown; 4 for a file without one, of which another sentence says so."""
+    """Input channels of a single file's UNet; 4 for a file without one, which is reported elsewhere."""
     name = f"{UNET}input_blocks.0.0.weight"
     return weights.shape(name)[1] if name in weights else 4
 
@@ -113,20 +113,20 @@ def unet_channels(weights: Weights) -> int:
 def kind_of(
     unet: Any, kinds: Mapping[int, str], found: dict[str, Any], settings: TrainingSettings
 ) -> tuple[Any, ExtraChannels | None]:
-    """Which of a family's pipelines a UNet is of, and what it is shown beside noisy latents.
+    """Which of a family's pipelines a UNet belongs to, and its extra channels.
 
-    kinds: diffusers' pipelines by the channels of the UNet's input.  found: the model's pieces.  Raises Failure.
+    kinds: diffusers' pipelines by the UNet's input channels.  found: the model's components.  Raises Failure.
     """
     channels = unet.config.in_channels
     if channels not in kinds:
         raise Failure(
-            f"This model's UNet is shown {channels} channels, which no model does that is known here.",
+            f"This model's UNet has {channels} input channels, which no known model has.",
             "Choose another model.",
             MODEL_FIELD,
         )
     if settings.objective.train_inpainting and channels != Masked.channels + 4:
         raise Failure(
-            f"Train inpainting model is on, but this model's UNet is shown {channels} channels, not the 9 of an "
+            f"Train inpainting model is on, but this model's UNet has {channels} input channels, not the 9 of an "
             "inpainting model.",
             "Turn it off, or choose an inpainting model.",
             "train_inpainting",
@@ -137,8 +137,8 @@ def kind_of(
     elif channels == Depth.channels + 4:
         if found.get("depth_estimator") is None:
             raise Failure(
-                "This model's UNet is shown depth, but the model has no part that sees it.",
-                "Choose the folder of StableDiffusionDepth2ImgPipeline.",
+                "This model's UNet expects a depth map, but the model has no depth estimator.",
+                "Choose the folder saved from a StableDiffusionDepth2ImgPipeline.",
                 MODEL_FIELD,
             )
         extra_channels = Depth(found["depth_estimator"])
@@ -169,14 +169,14 @@ def _from_folder(kinds: tuple[str, ...], folder: Path, dtype: torch.dtype) -> An
 
 
 def _largest_first(kind: Any, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """A folder's modules.  While one is read its file is in memory beside it: the largest's, where it is alone yet."""
+    """A folder's modules.  A file is in memory while it is read: so the largest comes first, while it is alone."""
     index = small_json(folder / hub.INDEX, LARGEST_LIST)
     wanted = [name for name in _asked(kind) if name not in NOT_LOADED]
     parts = [folder / name for name in wanted if (folder / name / "config.json").is_file()]
     modules = {}
     for part in sorted(parts, key=lambda part: -sum(file.stat().st_size for file in part.iterdir())):
         library, module_class = index.get(part.name) or (None, "")
-        if library in ("diffusers", "transformers"):  # what else a list might name is not imported for it
+        if library in ("diffusers", "transformers"):  # anything else that a list might name is not imported
             loader = getattr(importlib.import_module(library), module_class)
             modules[part.name] = loader.from_pretrained(part, torch_dtype=dtype, local_files_only=True).eval()
     return modules
@@ -187,14 +187,16 @@ def _class_name(index: Path) -> str:
     try:
         return str(small_json(index, LARGEST_LIST)["_class_name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Failure(f"{index} is damaged: it names no pipeline.", "Download the model again.", MODEL_FIELD) from error
+        raise Failure(
+            f"{index} is damaged: it does not name a pipeline.", "Download the model again.", MODEL_FIELD
+        ) from error
 
 
 def _from_hub(kinds: tuple[str, ...], name: str, dtype: torch.dtype) -> Any:
-    """What was downloaded before, without asking the hub: at once, and without a network too; else what it has now."""
+    """What was downloaded before, without asking the hub, so at once and offline; otherwise what the hub has now."""
     index = try_to_load_from_cache(name, hub.INDEX)
     if isinstance(index, str):
-        with suppress(Failure):  # a part is missing still, where the download broke off
+        with suppress(Failure):  # a part is still missing, because the download was interrupted
             return _from_folder(kinds, Path(index).parent, dtype)
     return _from_folder(kinds, hub.fetched(name, _parts_of(kinds), MODEL_FIELD), dtype)
 
@@ -207,10 +209,10 @@ def _without_unused(kind: Any) -> dict[str, Any]:
 
 
 def _parts_of(kinds: tuple[str, ...]) -> dict[str, list[str]]:
-    """What is read of each, by diffusers' name for it."""
+    """What is read of each component, by diffusers' name."""
     return {name: [part for part in _asked(getattr(diffusers, name)) if part not in NOT_LOADED] for name in kinds}
 
 
 def _asked(kind: Any) -> list[str]:
-    """The parts, and what else a pipeline is made with."""
+    """The parts, and other constructor arguments of a pipeline."""
     return list(inspect.signature(kind).parameters)

@@ -1,6 +1,6 @@
-"""Chroma: FLUX.1-schnell made smaller. It is told of captions by T5-XXL alone, and of no guidance.
+"""Chroma: a smaller FLUX.1-schnell, conditioned on T5-XXL alone, without a guidance input.
 
-A small network (distilled_guidance_layer) makes the modulations of all blocks out of the timestep.
+A small network (distilled_guidance_layer) computes the modulations of all blocks from the timestep.
 Source: Lodestone Rock 2025, https://huggingface.co/lodestones/Chroma1-HD.
 """
 
@@ -41,10 +41,10 @@ from engine.models.targets import Target
 from engine.settings.training import TrainingSettings
 
 GUIDANCE = 3.0
-"""Classifier-free guidance of samples that ask for none in particular, as the model's authors have it."""
+"""Default classifier-free guidance of samples, as the model's authors use."""
 
 LOOKED_AT_BEHIND = 1
-"""Empty places behind a caption that the model was trained to look at; sd-scripts and diffusers have as many."""
+"""Padding tokens after a caption that the model was trained to attend to, as in sd-scripts and diffusers."""
 
 
 class Chroma(Flux):
@@ -72,8 +72,8 @@ class Chroma(Flux):
         }
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
-        """Returns "states": (B, tokens, channels) of T5's last layer, and "seen": (B, tokens), the places that the
-        transformer looks at: the caption's and one behind them.
+        """Returns "states": (B, tokens, channels) of T5's last layer, and "seen": (B, tokens), the positions that the
+        transformer attends to: the caption's and one after them.
         """
         tokens = self._settings.t5xxl_max_token_length
         states, mask = t5_states(parts.text_encoders[0], parts.tokenizers[0], captions, tokens, masked=True)
@@ -85,7 +85,7 @@ class Chroma(Flux):
         return CaptionLimit(parts.tokenizers[0], tokens, "t5xxl_max_token_length")
 
     def caption_format(self, parts: Parts) -> CaptionFormat | None:
-        """sd-scripts keeps a CLIP's part in these files, which Chroma does not have."""
+        """sd-scripts stores a CLIP output in these files, which Chroma does not have."""
         return None
 
     caption_to_file = Flux.caption_to_file
@@ -95,7 +95,7 @@ class Chroma(Flux):
     def predict(
         self, parts: Parts, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, sizes: Tensor
     ) -> Tensor:
-        """What no caption of the batch uses is cut off; a batch of one needs no mask then."""
+        """Positions that no caption of the batch uses are cut off; a batch of one then needs no mask."""
         transformer: Any = parts.denoiser
         height, width = noisy.shape[2:]
         states, seen = _shortened(conditioning)
@@ -115,7 +115,7 @@ class Chroma(Flux):
         return unpacked(prediction, height, width)
 
     def draw(self, parts: Parts, sample: Drawing, conditioning: Conditioning, scheduler: Any) -> Tensor:
-        """The masks are truth values: diffusers' own are numbers, which it adds to what is looked at."""
+        """The masks are booleans: diffusers' own are numbers, which it adds to the attention."""
         pipeline = ChromaPipeline(
             scheduler=_scheduler(),
             vae=None,
@@ -150,14 +150,14 @@ def _scheduler() -> Any:
 
 
 def _shortened(conditioning: Conditioning) -> tuple[Tensor, Tensor]:
-    """(states, seen) without the places that nothing of the batch looks at."""
+    """(states, seen) without the positions that nothing in the batch attends to."""
     longest = int(conditioning["seen"].sum(dim=1).max())
     return conditioning["states"][:, :longest], conditioning["seen"][:, :longest]
 
 
 @contextmanager
 def _masked_where_recomputed(transformer: Any, mask: Tensor | None) -> Iterator[None]:
-    """diffusers forgets the mask of the single blocks where gradient checkpointing computes them twice."""
+    """diffusers forgets the mask of the single blocks when gradient checkpointing recomputes them."""
     recompute = getattr(transformer, "_gradient_checkpointing_func", None)
     if mask is None or recompute is None:
         yield

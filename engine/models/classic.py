@@ -1,8 +1,8 @@
-"""Text encoders and tokenizers in files that transformers 4 and 5 both read: those that models on the hub have.
+"""Text encoders and tokenizers in files that transformers 4 and 5 both read, as models on the hub have them.
 
-transformers 5 left out of CLIP's names what was always before them, keeps a tokenizer in a file that only its fast
-kind reads, and says some things under other names. What it writes is read by version 4 with a warning at best, and
-without a single weight of the text encoder. It reads what version 4 wrote.
+transformers 5 dropped a prefix from CLIP's names, stores a tokenizer in a file that only the fast kind reads, and
+renamed some fields. Version 4 reads its files with a warning at best, and without a single weight of the text encoder.
+Version 5 reads version 4's files.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ CLASSES = {
     "TokenizersBackend": "PreTrainedTokenizerFast",
     "DPTImageProcessorPil": "DPTImageProcessor",
 }
-"""Version 4's names of classes that version 5 calls otherwise. Of CLIP's tokenizer both kinds are named in lists of
-parts, and its files are written for both.
+"""Version 4's names of classes that version 5 renamed. For CLIP's tokenizer both kinds appear in lists of parts, and
+its files are written for both.
 """
 
 _PIECES = ("spiece.model", "tokenizer.model")
-"""SentencePiece's files, by which version 4 makes the slow tokenizers of T5 and Gemma: theirs are copied."""
+"""SentencePiece's files, from which version 4 makes the slow tokenizers of T5 and Gemma: these are copied."""
 
 _OF_USE = {
     "backend", "is_local", "local_files_only", "max_length", "pad_to_multiple_of", "pad_token_type_id", "stride",
     "truncation_strategy", "unk_id",
 }  # fmt: skip
-"""What version 5 writes of where a tokenizer came from and how it was called last."""
+"""What version 5 writes about a tokenizer's origin and last call."""
 
 
 def save_module(module: Any, folder: Path, max_shard_size: str) -> None:
-    """A module of transformers': its weights as safetensors, under the names of old, and its configuration."""
+    """Save a transformers module: its weights as safetensors, under the old names, and its configuration."""
     if isinstance(module, CLIPTextModel | CLIPTextModelWithProjection):
         named = to_original(module, clip_entries(module, ""))
         module.save_pretrained(folder, max_shard_size=max_shard_size, state_dict=named)
@@ -49,7 +49,7 @@ def save_module(module: Any, folder: Path, max_shard_size: str) -> None:
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """All files of a tokenizer: those of the fast kind, and those of the slow kind as far as there are any."""
+    """Save all files of a tokenizer: those of the fast kind, and those of the slow kind if there are any."""
     tokenizer.save_pretrained(folder)
     added = {
         str(number): {"content": token.content, "single_word": token.single_word, "lstrip": token.lstrip,
@@ -92,7 +92,7 @@ def name_classes(index: Path) -> None:
 
 
 def _config(config: dict[str, Any]) -> dict[str, Any]:
-    """A module's configuration, with what it says of the number format and of turned positions under names of old."""
+    """A module's configuration, with its number format and rotary positions under their old names."""
     said = {"torch_dtype" if name == "dtype" else name: value for name, value in config.items()}
     turned = said.get("rope_parameters")
     if isinstance(turned, dict) and "rope_theta" in turned:
@@ -101,7 +101,7 @@ def _config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _source(tokenizer: Any, name: str) -> Path | None:
-    """The file of that name in the folder, or the hub's model, that a tokenizer was made of; None where it has none."""
+    """The file of that name in the folder or hub model that a tokenizer was loaded from; None if it has none."""
     place = str(tokenizer.name_or_path)
     beside = tokenizer.init_kwargs.get("vocab_file")
     if isinstance(beside, str) and Path(beside).name == name and Path(beside).is_file():

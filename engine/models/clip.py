@@ -14,13 +14,13 @@ from engine.models.emphasis import weighted_parts
 T = TypeVar("T")
 
 CHUNK = 75
-"""Tokens that CLIP's text encoder reads at a time, between begin and end."""
+"""Tokens that CLIP's text encoder reads at a time, between the start and end tokens."""
 
 
 def tokens_in_chunks(tokenizer: Any, captions: list[str], tokens: int, padding: int | None = None) -> Tensor:
-    """Captions cut to `tokens` tokens, in chunks of 75 between begin and end.
+    """Captions truncated to `tokens` tokens, in chunks of 75 between the start and end tokens.
 
-    padding: the token that a chunk is filled up with behind its end; None for the end again.
+    padding: the token that a chunk is padded with after its end; None for the end token again.
     Returns (B, tokens / 75, 77), int64.
     """
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -29,10 +29,10 @@ def tokens_in_chunks(tokenizer: Any, captions: list[str], tokens: int, padding: 
 
 
 def read(tokenizer: Any, captions: list[str], reading: Reading, padding: int | None = None) -> tuple[Tensor, Tensor]:
-    """(tokens as tokens_in_chunks() has them, the weight of each, 1 where the reading knows no weights).
+    """(tokens as from tokens_in_chunks(), the weight of each, 1 without weighted captions).
 
-    Returns (B, reading.tokens / 75, 77) both, int64 and float32. The parts of a weighted caption are put into tokens
-    each by itself, as sd-scripts does.
+    Returns (B, reading.tokens / 75, 77) both, int64 and float32. The parts of a weighted caption are tokenised
+    separately, as in sd-scripts.
     """
     if not reading.weighted:
         chunks = tokens_in_chunks(tokenizer, captions, reading.tokens, padding)
@@ -53,7 +53,7 @@ def read(tokenizer: Any, captions: list[str], reading: Reading, padding: int | N
 
 
 def words_of(tokenizer: Any, captions: list[str]) -> list[list[int]]:
-    """All tokens of each caption, without begin and end."""
+    """All tokens of each caption, without start and end."""
     ids: list[list[int]] = tokenizer(captions, add_special_tokens=False, verbose=False).input_ids
     return ids
 
@@ -66,27 +66,27 @@ def _in_chunks(captions: list[list[T]], tokens: int, begin: T, end: T, fill: T) 
 
 
 def hidden_states(encoder: Any, chunks: Tensor, clip_skip: int) -> tuple[Tensor, Any]:
-    """(hidden state `clip_skip` layers from the end, all that the encoder said) of chunks (B, N, 77).
+    """(hidden state `clip_skip` layers from the end, the encoder's whole output) for chunks (B, N, 77).
 
     clip_skip: 0 and 1 for the last layer.  The state is (B · N, 77, channels), before the last layer norm.
-    Raises Failure where the encoder has not so many layers.
+    Raises Failure if the encoder does not have that many layers.
     """
     said = encoder(chunks.flatten(0, 1).to(encoder.device), output_hidden_states=True)
     states = said.hidden_states
     if clip_skip >= len(states):
         raise Failure(
             f"Clip skip is {clip_skip}, but this model's text encoder has only {len(states) - 1} layers.",
-            "Lower it; 0, 1 and 2 are usual.",
+            "Lower it; 0, 1 and 2 are common.",
             "clip_skip",
         )
     return states[-max(1, clip_skip)], said
 
 
 def emphasised(states: Tensor, weights: Tensor) -> Tensor:
-    """States of a sequence, each times its token's weight; begin and end stay as they are.
+    """States of a sequence, each times its token's weight; start and end stay as they are.
 
-    states: (B, 75 · N + 2, channels), joined.  weights: (B, N, 77).  As sd-scripts does it in training, the mean over
-    a caption changes with its weights; other programs set it back.
+    states: (B, 75 · N + 2, channels), joined.  weights: (B, N, 77).  As in sd-scripts' training, the mean over a
+    caption changes with its weights; other programs restore it.
     """
     return states * joined(weights.flatten(0, 1)[:, :, None], weights.shape[1]).to(states)
 
@@ -98,7 +98,7 @@ def last_norm(encoder: Any, state: Tensor) -> Tensor:
 
 
 def joined(state: Tensor, count: int) -> Tensor:
-    """What was said of `count` chunks each as one sequence with a single begin and end.
+    """The outputs of `count` chunks per caption, joined to one sequence with a single start and end.
 
     state: (B · count, 77, channels).  Returns (B, 75 · count + 2, channels).
     """

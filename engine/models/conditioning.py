@@ -1,4 +1,4 @@
-"""Conditioning: what a model is told beside noisy latents, and how captions are read for it."""
+"""Conditioning: a model's inputs besides noisy latents, and how captions are read for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from engine.settings.training import TrainingSettings
 
 Conditioning = dict[str, Tensor]
-"""What the text encoders make of captions, by name; the first dimension of each tensor counts the captions."""
+"""The text encoders' outputs for captions, by name; the first dimension of each tensor counts the captions."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Reading:
     """How captions are read.
 
     clip_skip: the text encoder's layer, counted from the last, 0 and 1 for the last.
-    tokens: how many tokens of a caption at most: 75, 150 or 225.  weighted: (word:1.3) is emphasis, where captions
-    are read through CLIP alone.  negatives: how many of the captions, the last ones, say what a sample shall not show.
+    tokens: how many tokens of a caption at most: 75, 150 or 225.  weighted: (word:1.3) is emphasis, if captions
+    are read by CLIP alone.  negatives: how many of the captions, at the end, are negative prompts.
     """
 
     clip_skip: int = 1
@@ -35,9 +35,9 @@ class Reading:
 
 @dataclass(frozen=True)
 class CaptionLimit:
-    """How much of a caption is read by the text encoder that reads most.
+    """The longest caption that any of the text encoders reads.
 
-    tokens: at most, without those that stand for begin and end.  option: the name of the one that raises it.
+    tokens: without the start and end tokens.  option: the name of the one that raises the limit.
     """
 
     tokenizer: Any

@@ -1,4 +1,4 @@
-"""The part of Stable Diffusion 2's depth model that sees how near everything is: MiDaS's DPT-Hybrid."""
+"""The depth estimator of Stable Diffusion 2's depth model: MiDaS's DPT-Hybrid."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ESTIMATOR = "Intel/dpt-hybrid-midas"
 FOLDER = "depth_estimator"
 
 PREFIX = "depth_model."
-"""What stands before its tensors in the model's single file, under MiDaS's own names."""
+"""The prefix of its tensors in the model's single file, which have MiDaS's own names."""
 
 
 def depth_beside(file: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """The estimator for a single file, from a folder beside it or from the hub, as pieces of the model.
+    """The estimator for a single file, from a folder next to it or from the hub, as a component of the model.
 
     Raises Failure.
     """
@@ -41,6 +41,6 @@ def depth_beside(file: Path, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def depth_of(file: Path) -> dict[str, Tensor]:
-    """Its tensors as a model's single file has them, untouched."""
+    """Its tensors as in a model's single file, unchanged."""
     weights = Weights(file, makers.MODEL_FIELD)
     return {name: weights[name] for name in weights if name.startswith(PREFIX)}

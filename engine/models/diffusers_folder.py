@@ -21,13 +21,13 @@ from engine.models.extra_channels import Depth
 from engine.models.parts import Parts
 
 ONE_FILE = "1000GB"
-"""Above the size of any module: each has its weights in one file."""
+"""Larger than any module, so that each has its weights in one file."""
 
 
 def save_folder(folder: Path, pipeline_class: Any, parts: Parts, dtype: torch.dtype, safe: bool) -> None:
     """Write the list of parts, each part's configuration and weights, the tokenizers and the scheduler.
 
-    folder: is there, and empty.  dtype: of the weights.  safe: as safetensors, else in torch's own format (.bin).
+    folder: exists, and is empty.  dtype: of the weights.  safe: as safetensors, else in torch's own format (.bin).
     """
     asked = inspect.signature(pipeline_class).parameters
     modules = _modules(parts, "unet" if "unet" in asked else "transformer")
@@ -38,11 +38,11 @@ def save_folder(folder: Path, pipeline_class: Any, parts: Parts, dtype: torch.dt
         from transformers import DPTImageProcessor
 
         modules["depth_estimator"] = parts.extra_channels.estimator
-        others["feature_extractor"] = DPTImageProcessor()  # its usual figures are those of the model's own
+        others["feature_extractor"] = DPTImageProcessor()  # its default values are those of the model's own
     said = {"requires_safety_checker": False} | parts.pipeline
     without = {name: None for name, of in asked.items() if of.default is of.empty}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a safety checker that is left out
+        warnings.simplefilter("ignore")  # from a safety checker that is left out
         pipeline = pipeline_class(
             **without | modules | others | {name: value for name, value in said.items() if name in asked}
         )
@@ -64,13 +64,13 @@ def save_folder(folder: Path, pipeline_class: Any, parts: Parts, dtype: torch.dt
 
 
 def folder_bytes(parts: Parts, dtype: torch.dtype) -> int:
-    """About what such a folder takes on the disk."""
+    """The approximate size of such a folder on disk."""
     modules = _modules(parts, "denoiser").values()
     return sum(tensor.numel() for module in modules for tensor in module.state_dict().values()) * dtype.itemsize
 
 
 def scheduler_from(config: Mapping[str, Any]) -> Any:
-    """The scheduler of a configuration; another class where this one cannot end without any signal, as it shall."""
+    """The scheduler of a configuration; another class if this one does not support zero terminal SNR but should."""
     kind = getattr(diffusers, config["_class_name"])
     if config.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in inspect.signature(kind).parameters:
         kind = diffusers.DDIMScheduler
@@ -84,24 +84,24 @@ def _modules(parts: Parts, denoiser: str) -> dict[str, nn.Module]:
 
 
 def _numbered(name: str, pieces: list[Any], first: int) -> dict[str, Any]:
-    """diffusers' names: that of number 1 has none."""
+    """diffusers' names: number 1 has no number."""
     return {name if number == 1 else f"{name}_{number}": piece for number, piece in enumerate(pieces, start=first)}
 
 
 def _in_dtype(module: Any, dtype: torch.dtype) -> Any:
-    """A copy of a module in main memory; the module itself, which goes on learning, keeps all its digits."""
+    """A copy of a module in main memory; the module itself, which is still being trained, keeps its full precision."""
     kind = type(module)
     with init_empty_weights():
-        # The configuration is copied, for saving writes the number format into it.
+        # The configuration is copied, because saving writes the number format into it.
         own = kind.from_config(module.config) if hasattr(kind, "load_config") else kind(copy.deepcopy(module.config))
     own.load_state_dict({name: converted(t, dtype) for name, t in module.state_dict().items()}, assign=True)
     if hasattr(own, "tie_weights"):
-        own.tie_weights()  # a table that two names share is to be written once
+        own.tie_weights()  # a table shared by two names is written only once
     return own
 
 
 def converted(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """In main memory, in the number format that is saved; whole numbers stay what they are."""
+    """In main memory, in the number format to save; integers stay as they are."""
     return tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
 
 

@@ -1,4 +1,4 @@
-"""A sample picture that is to be drawn."""
+"""A sample picture to draw."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.settings.samples import SamplePrompt
 
 @dataclass(frozen=True)
 class Drawing:
-    """A sample picture to be drawn, width × height pixels.  init_image: what it begins from."""
+    """A sample picture to draw, width × height pixels.  init_image: the picture it starts from."""
 
     prompt: SamplePrompt
     width: int
@@ -24,7 +24,7 @@ class Drawing:
     init_image: InitImage = field(default_factory=InitImage)
 
     def guidance(self, usual: float) -> float:
-        """Classifier-free guidance: as the prompt asks, else as is usual with the model."""
+        """Classifier-free guidance: the prompt's, otherwise the model's default."""
         return usual if self.prompt.guidance_scale is None else self.prompt.guidance_scale
 
     def generator(self) -> torch.Generator:
@@ -42,7 +42,7 @@ class Drawing:
         return {"latents": latents, "generator": generator, "width": self.width, "height": self.height}
 
     def extra_channels(self, parts: Parts) -> Conditioning:
-        """What the model is shown of this sample in further channels; nothing where it has none."""
+        """The extra channels for this sample; empty if the model has none."""
         if parts.extra_channels is None:
             return {}
         size = self.height, self.width

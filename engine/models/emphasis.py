@@ -1,6 +1,6 @@
 """Weights in captions: (word), (word:1.3) and [word].
 
-Source: the syntax is AUTOMATIC1111's stable-diffusion-webui's; what the weights do is sd-scripts' way of it.
+Source: the syntax is from AUTOMATIC1111's stable-diffusion-webui; the effect of the weights follows sd-scripts.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 UP, DOWN = 1.1, 1 / 1.1
-"""What a pair of round brackets without a number multiplies by, and a pair of square ones."""
+"""The factors of round brackets without a number, and of square ones."""
 
 _PIECES = re.compile(
     r"""
@@ -24,11 +24,11 @@ _PIECES = re.compile(
 
 
 def weighted_parts(caption: str) -> list[tuple[str, float]]:
-    r"""The caption's parts in order, each with its weight; neighbours of the same weight are one part.
+    r"""The caption's parts in order, each with its weight; neighbours with the same weight are merged.
 
-    (word) is 1.1 times as strong, [word] as weak, (word:1.3) 1.3 times; brackets within brackets multiply.
-    \( \) \[ \] and \\ are plain characters, and any other backslash vanishes. A bracket that is never closed reaches to
-    the end of the caption; one that was never opened is plain, as is a weight that is no number, such as 1.2.3.
+    (word) multiplies by 1.1, [word] divides by it, (word:1.3) multiplies by 1.3; nested brackets multiply.
+    \( \) \[ \] and \\ are plain characters, and any other backslash is dropped. A bracket that is never closed extends
+    to the end of the caption; one that was never opened is plain, as is a weight that is not a number, such as 1.2.3.
     """
     texts: list[str] = []
     weights: list[float] = []

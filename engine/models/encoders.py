@@ -1,4 +1,4 @@
-"""Text encoders and VAEs in files of their own, as the families with a transformer are given them."""
+"""Text encoders and VAEs in separate files, as used by the transformer families."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ CLIP_L = ("text_encoders.clip_l.transformer.", "text_encoders.clip_l.")
 CLIP_G = ("text_encoders.clip_g.transformer.", "text_encoders.clip_g.")
 T5 = ("text_encoders.t5xxl.transformer.", "text_encoders.t5xxl.")
 GEMMA2 = ("text_encoders.gemma2_2b.transformer.model.", "model.")
-"""What stands before each part's names in files that hold several."""
+"""The prefixes of each part's names in files that contain several."""
 
 Place = tuple[Weights, str]
-"""A file, and what stands in it before the names of one part's tensors."""
+"""A file, and the prefix of one part's tensors in it."""
 
 
 def place_of(path: str, option: str, whole: Weights, prefixes: tuple[str, ...], what: str) -> Place | None:
-    """Where a part's tensors are: in a file of its own, else in the whole model's; None in neither.
+    """Where a part's tensors are: in a separate file, otherwise in the whole model's; None if in neither.
 
-    path: what the option says.  Raises Failure where that is no file.
+    path: the option's value.  Raises Failure if that is not a file.
     """
     if path:
         file = typed_path(path)
@@ -55,16 +55,16 @@ def place_of(path: str, option: str, whole: Weights, prefixes: tuple[str, ...], 
 
 
 def needed(place: Place | None, option: str, whole: Weights, what: str, usual: str) -> Place:
-    """The place.  usual: what the file is commonly called.  Raises Failure where there is none."""
+    """The place.  usual: a common name of the file.  Raises Failure if there is no place."""
     if place is None:
         raise Failure(
-            f"{whole.file.name} has no {what} in it.", f"Give the file of it as {what} Path, such as {usual}.", option
+            f"{whole.file.name} contains no {what}.", f"Enter its file as {what} Path, such as {usual}.", option
         )
     return place
 
 
 def clip(place: Place, dtype: torch.dtype, what: str, projects: bool) -> Any:
-    """A CLIP text encoder of whichever size the file's is.  projects: with the projection behind it."""
+    """A CLIP text encoder of the file's size.  projects: with its projection."""
     weights, prefix = place
     base = f"{prefix}text_model."
     vocabulary, width = _shape(weights, f"{base}embeddings.token_embedding.weight", what)
@@ -78,7 +78,7 @@ def clip(place: Place, dtype: torch.dtype, what: str, projects: bool) -> Any:
         # OpenAI's smallest encoder has the quick approximation; the larger ones, trained by others, do not.
         hidden_act="quick_gelu" if width <= 768 else "gelu",
         projection_dim=width,
-        bos_token_id=vocabulary - 2,  # CLIP's vocabulary ends with its begin and end
+        bos_token_id=vocabulary - 2,  # CLIP's vocabulary ends with its start and end tokens
         eos_token_id=vocabulary - 1,
     )
     if not projects:
@@ -88,13 +88,13 @@ def clip(place: Place, dtype: torch.dtype, what: str, projects: bool) -> Any:
         weights, lambda: CLIPTextModelWithProjection(config), clip_entries if known else _without_projection, prefix,
         dtype, what,
     )  # fmt: skip
-    if not known:  # files made for FLUX.1 lack it, for nothing there asks for it
+    if not known:  # files made for FLUX.1 lack it, because FLUX.1 does not use it
         found.text_projection.weight = torch.nn.Parameter(torch.eye(width, dtype=dtype))
     return found
 
 
 def t5(place: Place, dtype: torch.dtype, what: str) -> Any:
-    """T5's encoder of whichever size the file's is; in bfloat16 rather than float16, whose range it exceeds."""
+    """T5's encoder of the file's size; in bfloat16 instead of float16, whose range it exceeds."""
     dtype = torch.bfloat16 if dtype == torch.float16 else dtype
     weights, prefix = place
     shared = f"{prefix}shared.weight" if f"{prefix}shared.weight" in weights else f"{prefix}encoder.embed_tokens.weight"
@@ -117,12 +117,12 @@ def t5(place: Place, dtype: torch.dtype, what: str) -> Any:
 
 
 def t5_tensors(encoder: Any) -> dict[str, torch.Tensor]:
-    """T5's tensors as its file holds them: with the table of words once, under the name that most programs look for."""
+    """T5's tensors as in its file: the token embedding only once, under the name that most programs expect."""
     return to_original(encoder, _t5_entries("shared.weight")(encoder, ""))
 
 
 def gemma2(place: Place, dtype: torch.dtype, what: str) -> Any:
-    """Gemma 2 of whichever size the file's is, without the head that guesses words."""
+    """Gemma 2 of the file's size, without its language model head."""
     weights, prefix = place
     layer = f"{prefix}layers.0."
     vocabulary, width = _shape(weights, f"{prefix}embed_tokens.weight", what)
@@ -142,7 +142,7 @@ def gemma2(place: Place, dtype: torch.dtype, what: str) -> Any:
 def gemma2_tokenizer(file: Path) -> Any:
     from transformers import AutoTokenizer
 
-    # Google's own asks for a licence to be accepted; this is the same.
+    # Google's own requires accepting a licence; this is the same.
     return tokenizer_beside(
         file, AutoTokenizer, "tokenizer", "Alpha-VLLM/Lumina-Image-2.0", "the folder tokenizer", subfolder="tokenizer"
     )
@@ -158,7 +158,7 @@ def t5_tokenizer(file: Path) -> Any:
 
 def _t5_entries(shared: str) -> Callable[[Any, str], list[Entry]]:
     def entries(module: Any, prefix: str) -> list[Entry]:
-        """Both names of the table of words stand for one tensor, whichever of them the file has."""
+        """Both names of the token embedding stand for one tensor, whichever the file has."""
         tables = ("shared.weight", "encoder.embed_tokens.weight")
         return [
             Entry(shared, entry.names) if entry.names[0] in tables else entry for entry in own_names(module, prefix)
@@ -176,10 +176,10 @@ def _shape(weights: Weights, name: str, what: str) -> tuple[int, ...]:
         return weights.shape(name)
     except KeyError:
         raise Failure(
-            f"{weights.file.name} is no {what}: it has no {name}.", "Choose another file.", weights.option
+            f"{weights.file.name} is not a {what}: it has no {name}.", "Choose another file.", weights.option
         ) from None
 
 
 def count(weights: Weights, prefix: str) -> int:
-    """How many numbered parts stand behind a prefix."""
+    """The number of numbered parts after a prefix."""
     return len({name.removeprefix(prefix).partition(".")[0] for name in weights if name.startswith(prefix)})

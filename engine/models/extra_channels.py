@@ -1,6 +1,6 @@
-"""What some UNets are shown beside the noisy latents: the parts of the picture that are kept, or its depth.
+"""The extra inputs of some UNets besides noisy latents: the kept areas of the picture, or its depth.
 
-LDM calls it concat conditioning: further channels of the input, of the latents' size.
+LDM calls this concat conditioning: further input channels, of the latents' size.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ EXTRA_CHANNELS = "extra_channels"
 """Their name in Conditioning."""
 
 Noise = list[torch.Generator] | torch.Generator | None
-"""Of the VAE's draw; None for torch's own generator."""
+"""For sampling from the VAE; None for torch's own generator."""
 
 
 class ExtraChannels(Protocol):
     channels: int
     is_drawn: bool
-    """Whether it is another one each time, so that nothing of it can be kept."""
+    """Whether it differs every time, so that it cannot be cached."""
 
     def modules(self) -> list[nn.Module]:
-        """What it asks beside the VAE."""
+        """The modules it needs besides the VAE."""
 
     def of(self, vae: nn.Module, pixels: Tensor, noise: Noise = None) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1] → (B, channels, h, w), on the VAE's device."""
@@ -45,9 +45,9 @@ class ExtraChannels(Protocol):
 
 @dataclass(frozen=True)
 class InitImage:
-    """What a sample begins from, where its prompt names it.
+    """What a sample starts from, if its prompt names it.
 
-    picture: (1, 3, H, W) in [-1, 1].  mask: (1, 1, H, W), 1 where it is to be filled in.
+    picture: (1, 3, H, W) in [-1, 1].  mask: (1, 1, H, W), 1 where to fill in.
     """
 
     picture: Tensor | None = None
@@ -55,8 +55,8 @@ class InitImage:
 
 
 class Masked:
-    """Of inpainting models: the mask, 1 where the model is to fill in, and the latents of what is left of the picture,
-    grey in its place (Stable Diffusion's own inpainting models, as diffusers and sd-scripts ask them).
+    """For inpainting models: the mask, 1 where the model is to fill in, and the latents of the picture with that area
+    grey (Stable Diffusion's own inpainting models, as in diffusers and sd-scripts).
     """
 
     channels = 5
@@ -66,13 +66,13 @@ class Masked:
         return []
 
     def of(self, vae: nn.Module, pixels: Tensor, noise: Noise = None) -> Tensor:
-        """Which parts are masked comes from torch's generator."""
+        """torch's generator decides which areas are masked."""
         return self._joined(vae, pixels, _holes(pixels, int(torch.randint(2**31, ()))), noise)
 
     def of_sample(
         self, vae: nn.Module, size: tuple[int, int], init_image: InitImage, generator: torch.Generator
     ) -> Tensor:
-        """Without a picture all is to be filled in; without a mask the seed decides where."""
+        """Without a picture everything is filled in; without a mask the seed decides where."""
         if init_image.picture is None:
             pixels, mask = torch.zeros(1, 3, *size), torch.ones(1, 1, *size)
         else:
@@ -86,7 +86,7 @@ class Masked:
 
 
 class Depth:
-    """Of Stable Diffusion 2's depth model: how near each place is, from -1, the farthest of the picture, to 1."""
+    """For Stable Diffusion 2's depth model: how near each position is, from -1, the farthest of the picture, to 1."""
 
     channels = 1
     is_drawn = False
@@ -115,21 +115,21 @@ class Depth:
     def of_sample(
         self, vae: nn.Module, size: tuple[int, int], init_image: InitImage, generator: torch.Generator
     ) -> Tensor:
-        """Without a picture all is equally far."""
+        """Without a picture everything is equally far."""
         shown = torch.zeros(1, 3, *size) if init_image.picture is None else init_image.picture
         depth = self.of(vae, shown)
         return torch.zeros_like(depth) if init_image.picture is None else depth
 
 
 def with_extra_channels(noisy: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
-    """The UNet's input: noisy latents, and behind them the extra channels, where there are any."""
+    """The UNet's input: noisy latents, followed by the extra channels, if there are any."""
     extra = conditioning.get(EXTRA_CHANNELS)
     return noisy if extra is None else torch.cat([noisy, extra.to(noisy.device, noisy.dtype)], dim=1)
 
 
 @contextmanager
 def extra_channels_shown(unet: nn.Module, conditioning: dict[str, Tensor]) -> Iterator[None]:
-    """Within the block, the UNet can be asked as one without extra channels: diffusers' plain pipelines do."""
+    """Within the block, the UNet can be called without extra channels, as diffusers' plain pipelines do."""
 
     def join(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         extra = conditioning[EXTRA_CHANNELS].expand(len(inputs[0]), -1, -1, -1)
@@ -144,7 +144,7 @@ def extra_channels_shown(unet: nn.Module, conditioning: dict[str, Tensor]) -> It
 
 
 def _holes(pixels: Tensor, seed: int) -> Tensor:
-    """(B, 1, H, W), 1 where a picture is to be filled in."""
+    """(B, 1, H, W), 1 where to fill in a picture."""
     rng, (height, width) = random.Random(seed), pixels.shape[-2:]
     masks = [np.asarray(hole((width, height), rng), dtype=np.float32) / 255 for _ in range(len(pixels))]
     return torch.from_numpy(np.stack(masks))[:, None]

@@ -48,8 +48,8 @@ def found_out(source: str) -> Found:
         found = _recognised(source)
     if found is None:
         raise Failure(
-            f"Nothing of {source} says which family of models it is of.",
-            "Choose a folder whose model_index.json is whole, or a .safetensors file.",
+            f"Nothing in {source} says which model family it belongs to.",
+            "Choose a folder with a complete model_index.json, or a .safetensors file.",
             MODEL_FIELD,
         )
     return found

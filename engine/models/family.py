@@ -29,41 +29,41 @@ class Family(Protocol):
     trains_text_encoders: bool
     """Whether training the whole model may train its text encoders too."""
     pipeline: Any
-    """diffusers' class of the whole model; of one of several kinds, of that which was loaded."""
+    """diffusers' pipeline class; if there are several, that of the loaded model."""
     network_module: str
     """What sd-scripts calls the LoRA for it, such as networks.lora."""
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
-        """What files that are trained on it say of it: its ss_* and modelspec.* entries, as sd-scripts has them.
+        """What files trained on it say about it: its ss_* and modelspec.* entries, as in sd-scripts.
 
-        At the least ss_base_model_version, modelspec.architecture and modelspec.implementation.
+        At least ss_base_model_version, modelspec.architecture and modelspec.implementation.
         """
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
-        """Load the pieces on the CPU.  Raises Failure."""
+        """Load the components on the CPU.  Raises Failure."""
 
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
-        """The model's tensors as its original single file has them; what it commonly lacks is left out."""
+        """The model's tensors as in its original single file; what such a file commonly lacks is left out."""
 
     def encoder_files(self, parts: Parts) -> dict[str, dict[str, Tensor]]:
-        """The text encoders that the settings want saved beside that file, by what stands behind the stem in the names
-        of their files: output_names.beside_names() says which.
+        """The text encoders that the settings save next to that file, by the suffix of their file names: see
+        output_names.beside_names().
         """
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
         """The conditioning of the captions.  Raises Failure."""
 
     def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
-        """Where captions are cut off."""
+        """Where captions are truncated."""
 
     def caption_format(self, parts: Parts) -> CaptionFormat | None:
-        """How sd-scripts names and keeps encoded captions; None where they are kept in memory alone."""
+        """How sd-scripts names and stores encoded captions; None if they are only kept in memory."""
 
     def caption_to_file(self, parts: Parts, caption: str, conditioning: Conditioning) -> dict[str, Any]:
         """One caption's tensors, without the first dimension, as numpy arrays under sd-scripts' names."""
 
     def caption_from_file(self, arrays: Conditioning) -> Conditioning:
-        """caption_to_file() the other way round."""
+        """The inverse of caption_to_file()."""
 
     def latent_format(self, parts: Parts) -> LatentFormat:
         """How sd-scripts names and scales this model's latents in files."""
@@ -78,13 +78,13 @@ class Family(Protocol):
         """
 
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
-        """What is asked of the model in training, on the denoiser's device."""
+        """How the model is trained, on the denoiser's device."""
 
     def draw(self, parts: Parts, sample: Drawing, conditioning: Conditioning, scheduler: Any) -> Tensor:
         """Latents (1, C, h, w) of the picture, drawn by the denoiser alone.
 
-        conditioning: what encode_text() makes of the prompt and of the negative prompt, in training too, so that both
-        speak of captions alike.  scheduler: None for a flow, which has one of its own.
+        conditioning: encode_text() of the prompt and the negative prompt, as in training, so that both treat captions
+        alike.  scheduler: None for a flow, which has its own.
         """
 
     def lora_targets(self, parts: Parts) -> list[Target]:

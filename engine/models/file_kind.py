@@ -1,4 +1,4 @@
-"""What kind of file a model lies in, by how it begins, whatever its name ends with.  Needs no torch."""
+"""What kind of file a model is in, by its first bytes, whatever its extension.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ARCHIVE, PICKLE = b"PK\3\4", b"\x80"
 
 
 def file_kind(file: Path) -> FileKind:
-    """Raises NoModel where it is of another kind, which is called by its name."""
+    """Raises NoModel, with the name of the kind, if it is of another kind."""
     try:
         with opened(file) as stream:
             begin = stream.read(64)
@@ -26,23 +26,23 @@ def file_kind(file: Path) -> FileKind:
         raise NoModel(f"{file.name} is empty.")
     if begin.startswith(b"GGUF"):
         raise NoModel(
-            f"{file.name} is a GGUF file: its weights were narrowed for drawing pictures, and cannot be trained on.",
+            f"{file.name} is a GGUF file: its weights are quantized for generating pictures and cannot be trained.",
             "Choose the same model as a .safetensors file, in fp16, bf16 or fp8.",
         )
     if 2 <= int.from_bytes(begin[:8], "little") <= LARGEST_HEADER and begin[8:9] == b"{":
-        return "safetensors"  # before the rest, since the bytes of its length may look like any of it
+        return "safetensors"  # checked first, because the bytes of its length may look like any of the others
     if begin.lstrip()[:1] == b"<":
         raise NoModel(
-            f"{file.name} is a web page, not a model: the download brought the site's words instead of the file.",
-            "Download it again; some sites want you to log in first.",
+            f"{file.name} is a web page, not a model: the download returned the site's page instead of the file.",
+            "Download it again; some sites require you to log in first.",
         )
     if begin.startswith(b"version https://git-lfs"):
         raise NoModel(
-            f"{file.name} is a pointer of git's, not a model: the file itself was not fetched.",
+            f"{file.name} is a Git LFS pointer, not a model: the file itself was not fetched.",
             "Run git lfs pull in its folder, or download the file from the model's page.",
         )
     if file.suffix.lower() in SAFETENSORS:
         return "safetensors"
     if begin.startswith((ARCHIVE, PICKLE)):
         return "pickle"
-    raise NoModel(f"{file.name} is no file of weights: neither .safetensors nor what torch writes.")
+    raise NoModel(f"{file.name} is not a weights file: neither .safetensors nor a file written by torch.")

@@ -1,4 +1,4 @@
-"""Which weights a module has, in a few characters: enough to tell whether what it computed before still holds."""
+"""A short hash of a module's weights: enough to tell whether what it computed before is still valid."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 AT_MOST = 1024
-"""Numbers of each tensor, spread evenly. Training moves nearly all of them, so a few tell two models apart, and a text
-encoder of ten gigabytes is not read for it."""
+"""Sampled values of each tensor, spread evenly. Training changes nearly all of them, so a few tell two models apart
+without reading a text encoder of ten gigabytes."""
 
 OF_THE_DECODER = ("decoder.", "post_quant_conv.")
-"""Parts of a VAE that have no say in what it encodes: there are some that were trained in these alone."""
+"""Parts of a VAE that do not affect encoding: some VAEs were trained only in these."""
 
 
 def fingerprint(modules: Iterable[nn.Module], without: tuple[str, ...] = ()) -> str:

@@ -1,4 +1,4 @@
-"""FLUX.1: a transformer that follows a flow, told of captions by CLIP-L and T5-XXL (Black Forest Labs 2024)."""
+"""FLUX.1: a flow transformer, conditioned on CLIP-L and T5-XXL (Black Forest Labs 2024)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from engine.settings.training import TrainingSettings
 CONFIGS = makers.CONFIGS / "flux"
 
 TRANSFORMER = "model.diffusion_model."
-"""What stands before the transformer's names in files that hold more than it."""
+"""The prefix of the transformer's names in files that contain more."""
 
 BLOCKS = {
     "all": ("double_blocks.", "single_blocks."),
@@ -40,7 +40,7 @@ BLOCKS = {
 }
 
 TOLD_GUIDANCE = 3.5
-"""What FLUX.1-dev is told for samples that ask for nothing in particular."""
+"""FLUX.1-dev's default guidance for samples."""
 
 
 class Flux:
@@ -91,16 +91,16 @@ class Flux:
         }
 
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
-        """The transformer alone, which is what FLUX.1's own file holds."""
+        """Only the transformer, which is what FLUX.1's own file contains."""
         return to_original(parts.denoiser, flux_entries(parts.denoiser))
 
     def encoder_files(self, parts: Parts) -> dict[str, dict[str, Tensor]]:
-        """They are not trained: the files that they came from serve."""
+        """None: they are not trained, and their own files can be used."""
         return {}
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
-        """Returns "states": (B, tokens, channels) of T5's last layer, "mask": (B, tokens) where they are a caption's,
-        and "pooled": (B, channels), what CLIP says at a caption's end.
+        """Returns "states": (B, tokens, channels) of T5's last layer, "mask": (B, tokens) where they belong to a
+        caption, and "pooled": (B, channels), CLIP's output at a caption's end.
         """
         clip, t5 = cast("list[Any]", parts.text_encoders)
         chunks = tokens_in_chunks(parts.tokenizers[0], captions, 75)[:, 0]
@@ -111,7 +111,7 @@ class Flux:
         return {"states": states, "mask": mask, "pooled": pooled}
 
     def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
-        """T5's; what CLIP says of a caption's beginning is a word in passing."""
+        """T5's limit; CLIP only contributes a summary of a caption's beginning."""
         return CaptionLimit(parts.tokenizers[1], self._t5_tokens(parts) - 1, "t5xxl_max_token_length")
 
     def caption_format(self, parts: Parts) -> CaptionFormat | None:
@@ -137,7 +137,7 @@ class Flux:
         return asked if _is_told_guidance(parts) or asked != 512 else 256
 
     def latent_format(self, parts: Parts) -> LatentFormat:
-        """sd-scripts keeps FLUX.1's latents shifted and scaled already, those of the other models not."""
+        """sd-scripts stores FLUX.1's latents already shifted and scaled, those of the other models not."""
         return LatentFormat("_flux.npz", True, parts.stride)
 
     def predict(
@@ -163,7 +163,7 @@ class Flux:
         return unpacked(prediction, height, width)
 
     def _attention(self, conditioning: Conditioning, patches: int) -> dict[str, Tensor] | None:
-        """Keeps everything from looking at the places of the caption that are empty, where that is wanted."""
+        """Keeps attention off a caption's padding, if the settings ask for that."""
         if not self._settings.apply_t5_attn_mask:
             return None
         mask = conditioning["mask"].bool()
@@ -223,7 +223,7 @@ def packed(latents: Tensor) -> Tensor:
 
 
 def unpacked(patches: Tensor, height: int, width: int) -> Tensor:
-    """packed() undone, for latents of this height and width."""
+    """The inverse of packed(), for latents of this height and width."""
     batch, _, values = patches.shape
     latents = patches.view(batch, height // 2, width // 2, values // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
     return latents.reshape(batch, values // 4, height, width)
@@ -241,7 +241,7 @@ def _is_told_guidance(parts: Parts) -> bool:
 
 
 def _scheduler(transformer: Any) -> Any:
-    """FLUX.1-dev's noise moves with the picture's size; schnell's does not."""
+    """FLUX.1-dev's noise schedule shifts with the picture's size; schnell's does not."""
     if transformer.config.guidance_embeds:
         return FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
     return FlowMatchEulerDiscreteScheduler(shift=1.0)
@@ -254,7 +254,7 @@ def transformer_from(
     dtype: torch.dtype,
     what: str,
 ) -> Any:
-    """The transformer of a single file, of the size that the file's tensors have.  Raises Failure."""
+    """The transformer of a single file, of the size given by its tensors.  Raises Failure."""
     prefix = TRANSFORMER if weights.has(TRANSFORMER) else ""
     return module_from(
         weights, partial(kind, **config_from(weights, shape_of, prefix, what)), flux_entries, prefix, dtype, what
@@ -262,14 +262,14 @@ def transformer_from(
 
 
 def t5_place(settings: TrainingSettings, weights: Weights) -> Place:
-    """Where T5-XXL is: in a file of its own, or in the whole model's.  Raises Failure."""
+    """Where T5-XXL is: in a separate file, or in the whole model's.  Raises Failure."""
     path = settings.sd3.t5xxl or settings.flux.flux1_t5xxl
     place = encoders.place_of(path, "t5xxl", weights, encoders.T5, "T5-XXL")
     return encoders.needed(place, "t5xxl", weights, "T5-XXL", "t5xxl_fp16.safetensors")
 
 
 def vae_place(path: str, option: str, weights: Weights) -> Place:
-    """Where the VAE is that FLUX.1 shares with later models.  path: what the option says.  Raises Failure."""
+    """Where the VAE is, which FLUX.1 shares with later models.  path: the option's value.  Raises Failure."""
     place = encoders.place_of(path, option, weights, recognise.VAE_PREFIXES, "VAE")
     return encoders.needed(place, option, weights, "VAE", "ae.safetensors")
 
@@ -279,7 +279,7 @@ def vae_from(place: Place, dtype: torch.dtype) -> Any:
 
 
 def blocks_of(weights: Weights, prefix: str) -> dict[str, Any]:
-    """What the configurations of FLUX.1's and Chroma's transformers have in common, by the shapes of the tensors."""
+    """What the configurations of FLUX.1's and Chroma's transformers have in common, from the shapes of the tensors."""
     width, channels = weights.shape(f"{prefix}img_in.weight")
     head = weights.shape(f"{prefix}double_blocks.0.img_attn.norm.query_norm.scale")[0]
     count = partial(encoders.count, weights)
@@ -291,7 +291,7 @@ def blocks_of(weights: Weights, prefix: str) -> dict[str, Any]:
         "attention_head_dim": head,
         "num_attention_heads": width // head,
         "joint_attention_dim": weights.shape(f"{prefix}txt_in.weight")[1],
-        # One eighth of a head turns with nothing, the rest with row and column alike.
+        # One eighth of a head is not rotated, the rest by row and column equally.
         "axes_dims_rope": (head // 8, head * 7 // 16, head * 7 // 16),
     }
 

@@ -1,7 +1,7 @@
 """What the header of a .safetensors file says: its tensors' shapes and its metadata, without a weight.  Needs no torch.
 
-A header may say anything.  What is given here has been compared with the rest of the file, as safetensors itself does
-when it loads one, so that whoever counts or indexes shapes meets what tensors can have.
+A header may say anything.  What this returns has been checked against the rest of the file, as safetensors itself does
+when loading, so that code which counts or indexes shapes only meets valid ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.reading import opened, parse_json
 SAFETENSORS = (".safetensors", ".sft")
 
 LARGEST_HEADER = 100_000_000
-"""Bytes; safetensors itself reads no longer one."""
+"""Bytes; safetensors itself reads no longer header."""
 
 LARGEST_RANK = 32
 """Dimensions of a tensor; torch's have 64 at most, and no model's more than five."""
@@ -28,11 +28,11 @@ _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
     "U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
-"""Of a number, by the format's name in safetensors 0.8."""
+"""Bits per number, by the format's name in safetensors 0.8."""
 
 
 class NoModel(ValueError):
-    """Why a file is none, as a sentence.  mend: what to do about it, as another."""
+    """A sentence about why a file is not a model.  mend: another about what to do."""
 
     def __init__(self, what: str, mend: str = "Download it again, or choose another file.") -> None:
         super().__init__(what)
@@ -48,18 +48,18 @@ class Header:
 
 
 def read_header(file: Path) -> Header:
-    """Raises NoModel where the file is damaged, or something else."""
+    """Raises NoModel if the file is damaged, or something else."""
     listed, metadata, behind = _read(file)
     return Header(_shapes(file, listed, behind), metadata)
 
 
 def read_metadata(file: Path) -> dict[str, str]:
-    """The metadata by key, whatever the rest of the file is.  Raises NoModel where it is none of this format."""
+    """The metadata by key, whatever the rest of the file is.  Raises NoModel if it is not in this format."""
     return _read(file)[1]
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, str], int]:
-    """The list of tensors, the metadata, and how many bytes are behind them; negative where there are too few."""
+    """The list of tensors, the metadata, and the bytes after the header; negative if the header is cut off."""
     try:
         with opened(file) as stream:
             length = int.from_bytes(stream.read(8), "little")
@@ -76,15 +76,15 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str], int]:
     except ValueError:
         listed = None
     if not isinstance(listed, dict):
-        raise NoModel(f"{file.name} is not a .safetensors file, or is cut off.")
+        raise NoModel(f"{file.name} is not a .safetensors file, or is incomplete.")
     metadata = listed.pop("__metadata__", {})
     if not isinstance(metadata, dict):
-        raise NoModel(f"{file.name} has metadata of another form than .safetensors files have.")
+        raise NoModel(f"{file.name} has metadata in a form that .safetensors files do not use.")
     return listed, {_whole(key): _whole(value) for key, value in sorted(metadata.items())}, behind
 
 
 def _shapes(file: Path, listed: Mapping[str, Any], behind: int) -> dict[str, tuple[int, ...]]:
-    """behind: bytes behind the header, which the tensors share out among them without a gap."""
+    """behind: bytes after the header, which the tensors must fill without a gap."""
     places: list[tuple[int, int, str]] = []
     shapes: dict[str, tuple[int, ...]] = {}
     for name, entry in listed.items():
@@ -97,7 +97,7 @@ def _shapes(file: Path, listed: Mapping[str, Any], behind: int) -> dict[str, tup
     reached = 0
     for begin, end, name in sorted(places):
         if begin != reached:
-            raise NoModel(f"{file.name} is damaged: {_short(name)} does not begin where the tensor before it ends.")
+            raise NoModel(f"{file.name} is damaged: {_short(name)} does not start where the previous tensor ends.")
         reached = end
     if behind > reached:
         raise NoModel(f"{file.name} is damaged: {behind - reached} bytes at its end belong to no tensor.")
@@ -105,21 +105,21 @@ def _shapes(file: Path, listed: Mapping[str, Any], behind: int) -> dict[str, tup
 
 
 def _entry(file: Path, name: str, entry: Any) -> tuple[tuple[int, ...], tuple[int, int]]:
-    """A tensor's shape, and where it begins and ends behind the header.  Raises NoModel."""
+    """A tensor's shape, and where it begins and ends after the header.  Raises NoModel."""
     said = entry if isinstance(entry, dict) else {}
     shape, place = _counts(said.get("shape")), _counts(said.get("data_offsets"))
     if shape is None or len(shape) > LARGEST_RANK or place is None or len(place) != 2:
-        raise NoModel(f"{file.name} is damaged: its list says of {_short(name)} what is said of no tensor.")
+        raise NoModel(f"{file.name} is damaged: the entry for {_short(name)} in its header is invalid.")
     begin, end = place
     bits = _BITS.get(str(said.get("dtype")))
     told, has = prod(shape) * (bits or 1), 8 * (end - begin)
     if begin > end or (told != has if bits else told > has):
-        raise NoModel(f"{file.name} is damaged: {_short(name)} has not the size that its list says.")
+        raise NoModel(f"{file.name} is damaged: {_short(name)} does not have the size that the header gives.")
     return shape, (begin, end)
 
 
 def _counts(value: Any) -> tuple[int, ...] | None:
-    """A list of whole numbers of 0 or more; None where it is none."""
+    """A list of integers of 0 or more; None if it is not one."""
     is_list = isinstance(value, list) and all(type(number) is int and 0 <= number < 2**63 for number in value)
     return tuple(value) if is_list else None
 
@@ -129,6 +129,6 @@ def _short(name: str) -> str:
 
 
 def _whole(value: Any) -> str:
-    """As text, which safetensors has throughout, with ? for half a character."""
+    """As text, which all of safetensors' metadata is, with ? for incomplete characters."""
     text = value if isinstance(value, str) else json.dumps(value)
     return text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Fetches models from the Hugging Face hub: of each only what a run reads, with the bytes told as they come."""
+"""Downloads models from the Hugging Face hub: only what a run reads, reporting progress in bytes."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from engine.reading import small_json
 INDEX = LISTS[0]
 
 Tell = Callable[[int, int], None]
-"""Told bytes done and bytes in all, from any thread; what it raises ends the download."""
+"""Called with bytes done and bytes in total, from any thread; raising ends the download."""
 
 _TELL: ContextVar[Tell | None] = ContextVar("tell", default=None)
 
 WEIGHTS = (".safetensors", ".bin")
 
 _VARIANTS = {"fp16", "bf16", "fp32", "non_ema", "ema_only"}
-"""What stands in the names of weights that are there in another format once more."""
+"""Marks in the names of weights that duplicate others in a different format."""
 
 
 @contextmanager
 def downloads_told(tell: Tell) -> Iterator[None]:
-    """Within the block, downloads are told to `tell`."""
+    """Within the block, downloads report to `tell`."""
     token = _TELL.set(tell)
     try:
         yield
@@ -44,11 +44,11 @@ def downloads_told(tell: Tell) -> Iterator[None]:
 
 
 def fetched(name: str, kinds: Mapping[str, Collection[str]], option: str, weights: bool = True) -> Path:
-    """The folder on this machine with a model of the hub, downloaded as far as it is not there yet.
+    """The local folder of a hub model, downloaded if it is not there yet.
 
-    kinds: diffusers' names of what it may be, the usual one first, and the sub-folders that are read of such a one.
-    option: the one that names it.  weights: else configurations and tokenizers alone, some kilobytes.
-    The token is that in HF_TOKEN. What was begun before is gone on with.
+    kinds: diffusers' names of what it may be, the usual one first, and the sub-folders to read for each.
+    option: the one that names it.  weights: otherwise only configurations and tokenizers, some kilobytes.
+    The token comes from HF_TOKEN. Interrupted downloads are resumed.
     Raises Failure with a sentence for people; Stopped and the like from `tell` come through.
     """
     name = MOVED.get(name, name)
@@ -60,7 +60,7 @@ def fetched(name: str, kinds: Mapping[str, Collection[str]], option: str, weight
 
 
 def fetch_lists(name: str, option: str) -> None:
-    """Download what recognise() asks of a model of the hub: some kilobytes, from which it knows the model afterwards.
+    """Download what recognise() needs of a hub model: some kilobytes, from which it can recognise the model.
 
     option: the one that names it.  Raises as fetched() does.
     """
@@ -71,9 +71,9 @@ def fetch_lists(name: str, option: str) -> None:
 
 
 def fetched_module(name: str, within: str, option: str, weights: bool = True) -> Path:
-    """The folder on this machine with one module of the hub, which is a repository of its own or a part of a model's.
+    """The local folder of one module from the hub, which is a repository or part of a model's.
 
-    within: the part's sub-folder.  option: the one that names it.  weights: else the configuration alone.
+    within: the part's sub-folder.  option: the one that names it.  weights: otherwise only the configuration.
     Raises as fetched() does.
     """
     token = users_token()
@@ -84,8 +84,8 @@ def fetched_module(name: str, within: str, option: str, weights: bool = True) ->
     place = next((place for place in (within, ".") if str(PurePosixPath(place) / "config.json") in files), None)
     if place is None:
         raise Failure(
-            f"{name} on the hub has no config.json, neither at its top nor in {within}.",
-            "Choose one in diffusers' format, or download its file and give the path.",
+            f"{name} on the hub has no config.json, neither at the top level nor in {within}.",
+            "Choose a model in diffusers' format, or download its file and give the path.",
             option,
         )
     return _downloaded(name, files, _wanted(needed_files(files, [place]), weights), token, option) / place
@@ -106,16 +106,16 @@ def _downloaded(name: str, files: dict[str, int], needed: list[str], token: str 
     except Exception as error:
         _refuse_full_disk(name, 0, option, error)
         raise Failure(
-            f"The download of {name} broke off: {first_line(error)}.",
-            "Start again; what has come already is kept.",
+            f"The download of {name} was interrupted: {first_line(error)}.",
+            "Start again; what has already been downloaded is kept.",
             option,
         ) from error
     return Path(folder)
 
 
 def needed_files(files: Collection[str], parts: Collection[str]) -> list[str]:
-    """Those that diffusers reads of the parts: configurations, tokenizers, and each part's weights in one format,
-    safetensors before others and the plain before those in another number format.
+    """The files that diffusers reads of the parts: configurations, tokenizers, and each part's weights in one format,
+    preferring safetensors, and plain files over those in another number format.
     """
     chosen: list[str] = []
     for part in sorted(parts):
@@ -124,7 +124,7 @@ def needed_files(files: Collection[str], parts: Collection[str]) -> list[str]:
         for ending in WEIGHTS:
             weights = [file for file in own if file.endswith((ending, f"{ending}.index.json")) and _is_diffusers(file)]
             plain = [file for file in weights if not _VARIANTS & set(re.split("[.-]", PurePosixPath(file).name))]
-            # A table of shards may stand beside the file of old; diffusers takes the one that the table names.
+            # A table of shards may exist next to an older file; diffusers uses the shards that the table names.
             if plain:
                 sharded = any(file.endswith(".index.json") for file in plain)
                 chosen += [file for file in plain if not sharded or "-of-" in file or file.endswith(".json")]
@@ -133,7 +133,7 @@ def needed_files(files: Collection[str], parts: Collection[str]) -> list[str]:
 
 
 def _is_diffusers(file: str) -> bool:
-    """Whether the name is one that diffusers or transformers gives weights, rather than OpenVINO or the like."""
+    """Whether diffusers or transformers would name weights like this, rather than OpenVINO or the like."""
     return PurePosixPath(file).name.startswith(("diffusion_pytorch_model", "pytorch_model", "model"))
 
 
@@ -171,11 +171,11 @@ def _no_diffusers_model(name: str, files: Collection[str], option: str) -> Failu
     mend = "Choose a model that has a model_index.json."
     if single:
         mend = f"Download {single[0]} from its page, and give the path of that file."
-    return Failure(f"{name} on the hub is no model in diffusers' format: it has no {INDEX}.", mend, option)
+    return Failure(f"{name} on the hub is not a model in diffusers' format: it has no {INDEX}.", mend, option)
 
 
 def _refuse_full_disk(name: str, needed: int, option: str, error: BaseException | None = None) -> None:
-    """Raise Failure where the disk has less than `needed` bytes free, or where a full disk is what an error is of."""
+    """Raise Failure if the disk has less than `needed` bytes free, or if an error was caused by a full disk."""
     cache = Path(constants.HF_HUB_CACHE)
     there = next(parent for parent in (cache, *cache.parents) if parent.is_dir())
     free = shutil.disk_usage(there).free
@@ -183,25 +183,25 @@ def _refuse_full_disk(name: str, needed: int, option: str, error: BaseException 
     while error is not None and not full:
         full, error = isinstance(error, OSError) and error.errno == 28, error.__cause__ or error.__context__
     if full or free < needed:
-        more = f"{needed / 1e9:.1f} GB are still to come" if needed else "there is no room for the rest"
+        more = f"{needed / 1e9:.1f} GB still have to be downloaded" if needed else "there is no room for the rest"
         raise Failure(
             f"{name} does not fit on the disk: {more}, and {there} has {free / 1e9:.1f} GB free.",
-            "Free some space, or set the environment variable HF_HOME to a folder on another disk.",
+            "Free up some space, or set the environment variable HF_HOME to a folder on another disk.",
             option,
         )
 
 
 def _literal(file: str) -> str:
-    """A pattern that this name alone fits."""
+    """A pattern that only this name matches."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in file)
 
 
 @contextmanager
 def _bar_class(total: int) -> Iterator[type[tqdm]]:
-    """The class of progress bars that huggingface_hub is to use: they show nothing, and tell what they count.
+    """The progress bar class for huggingface_hub: it shows nothing, and reports what it counts.
 
-    It has a bar for bytes that came and one for bytes that were written, of which some ways of downloading move only
-    one, and others both; and one for files, which is not told.
+    There is a bar for bytes received and one for bytes written, of which some ways of downloading only move one and
+    others both; and one for files, which is not reported.
     """
     tell, lock, counts = _TELL.get(), threading.Lock(), dict[int, float]()
 
@@ -225,7 +225,7 @@ def _bar_class(total: int) -> Iterator[type[tqdm]]:
 
 
 def local_first(load: Callable[[bool], Any]) -> Any:
-    """What was downloaded before, without asking the hub: at once, and without a network too."""
+    """What was downloaded before, without asking the hub, so at once and offline."""
     try:
         return load(True)
     except OSError:

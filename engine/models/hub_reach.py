@@ -1,4 +1,4 @@
-"""Is a model of the Hugging Face hub here, and if not, can it be had?  In seconds at the most, without torch."""
+"""Is a Hugging Face hub model on this machine, and if not, can it be downloaded?  Within seconds, without torch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from engine.models.recognise import INDEX, LARGEST_LIST, MOVED
 from engine.reading import small_json
 
 PATIENCE = 4.0
-"""Seconds that somebody waits for the hub's answer; one that comes later is there at the next look."""
+"""Seconds to wait for the hub's answer; a later one is available the next time."""
 
 REMEMBERED_GOOD, REMEMBERED_BAD = 600.0, 15.0
-"""Seconds for which an answer holds: what is wrong may be mended the next moment."""
+"""Seconds for which an answer is kept: a problem may be fixed the next moment."""
 
 NOT_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
-"""Parts of diffusers' pipelines that look at pictures: at finished ones, or at ones to draw alike."""
+"""Parts of diffusers' pipelines that look at pictures: finished ones, or ones to imitate."""
 
 _WEIGHTS = (".safetensors", ".bin")
 
@@ -32,7 +32,7 @@ class TooSlow(Exception):
 
 
 class _Asked:
-    """One question to the hub, asked by a thread of its own: looking up a dead name server can take half a minute."""
+    """One request to the hub, in a separate thread: waiting for a dead name server can take half a minute."""
 
     def __init__(self, name: str, files: Sequence[str]) -> None:
         self._name, self._files = name, files
@@ -48,7 +48,7 @@ class _Asked:
                 get_hf_file_metadata(url, token=users_token())
                 self.error = None
                 break
-            except Exception as error:  # the hub's and the network's libraries raise many kinds
+            except Exception as error:  # the hub and network libraries raise many kinds of errors
                 self.error = error
                 if not isinstance(error, EntryNotFoundError):
                     break
@@ -61,14 +61,14 @@ _lock = threading.Lock()
 
 
 def users_token() -> str | bool:
-    """For models that ask for one; without it, none is sent."""
+    """The token, for models that require one; without it, none is sent."""
     return os.environ.get("HF_TOKEN") or False
 
 
 def refuse_unreachable(name: str, files: Sequence[str], option: str) -> None:
-    """Raise Failure where a model of the hub cannot be had, TooSlow where that is not known in time.
+    """Raise Failure if a hub model cannot be downloaded, TooSlow if that is not known in time.
 
-    files: of which it has one at least, the likeliest first.  option: the one that names it.
+    files: it must have at least one of these, the likeliest first.  option: the one that names it.
     """
     name = MOVED.get(name, name)
     key = (name, *files, constants.ENDPOINT, constants.HF_HUB_OFFLINE, users_token())
@@ -88,7 +88,7 @@ def is_cached(name: str, files: Iterable[str]) -> bool:
 
 
 def is_whole(name: str) -> bool:
-    """Whether all was downloaded before that a run loads of a model in diffusers' format."""
+    """Whether everything that a run loads of a model in diffusers' format was downloaded before."""
     index = try_to_load_from_cache(MOVED.get(name, name), INDEX)
     if not isinstance(index, str):
         return False
@@ -101,7 +101,7 @@ def is_whole(name: str) -> bool:
 
 
 def _has_part(folder: Path) -> bool:
-    """A tokenizer or scheduler has lists alone; any other part weights, all of them where they are several files."""
+    """A tokenizer or scheduler only has config files; any other part has weights, in one file or several."""
     if not (folder / "config.json").exists():
         return folder.is_dir() and any(folder.iterdir())
     names = {file.name for file in folder.iterdir()}
@@ -116,7 +116,7 @@ def _has_part(folder: Path) -> bool:
 
 
 def not_reached(name: str, error: Exception, option: str, files: Sequence[str] = (INDEX,)) -> Failure:
-    """Why the hub gave nothing of a model, for people.  files: of which one was asked for."""
+    """A message about why the hub did not provide a model.  files: the requested alternatives."""
     page = f"{constants.ENDPOINT}/{name}"
     if isinstance(error, GatedRepoError):
         return Failure(
@@ -127,13 +127,13 @@ def not_reached(name: str, error: Exception, option: str, files: Sequence[str] =
     if isinstance(error, RepositoryNotFoundError):
         return Failure(
             f"The Hugging Face hub has no model {name!r}, or it is private.",
-            "Check the name; for a private model set the environment variable HF_TOKEN to your token.",
+            "Check the name; for a private model, set the environment variable HF_TOKEN to your token.",
             option,
         )
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         return Failure(
-            f"{name} on the hub has no {' and no '.join(files)}, so it is no model of the kind that is read here.",
-            f"Choose another one. Where {page} has a single .safetensors file, download that and give its path.",
+            f"{name} on the hub has no {' and no '.join(files)}, so it is not a model that can be loaded here.",
+            f"Choose another one. If {page} has a single .safetensors file, download that and give its path.",
             option,
         )
     return Failure(

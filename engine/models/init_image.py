@@ -1,4 +1,4 @@
-"""The pictures that sample prompts name, as a sample begins from them."""
+"""The pictures that sample prompts name, as a starting point for samples."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def _read(file: str, width: int, height: int) -> Tensor:
         with opened(Path(file).expanduser()) as image:
             upright = in_eight_bits(ImageOps.exif_transpose(image))
         fitted = ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS)
-    except Exception as error:  # pillow's decoders raise many kinds
+    except Exception as error:  # pillow's decoders raise many kinds of errors
         raise Failure(
             f"The picture {file} of a sample prompt cannot be read: {reason(error)}.",
-            "Correct its path, or take it out of the prompt.",
+            "Correct its path, or remove it from the prompt.",
             "sample_prompts",
         ) from error
     return torch.from_numpy(np.asarray(fitted, dtype=np.float32)).permute(2, 0, 1)[None]

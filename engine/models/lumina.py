@@ -1,7 +1,7 @@
-"""Lumina Image 2.0: a transformer (NextDiT) that follows a flow, told of captions by Gemma 2.
+"""Lumina Image 2.0: a flow transformer (NextDiT), conditioned on Gemma 2.
 
-It counts time the other way round than the families before it: 0 is noise and 1 the picture, and so it answers the
-direction towards the picture. Both are turned where it is asked, so that nothing else here needs to know.
+It counts time in the opposite direction to the earlier families: 0 is noise and 1 the picture, and so it predicts the
+direction towards the picture. Both are converted where it is called, so that nothing else needs to know.
 Source: Qin et al. 2025, arXiv:2503.21758.
 """
 
@@ -32,16 +32,16 @@ from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
 
 TRAINED = ("context_refiner.", "noise_refiner.", "layers.", "final_layer.")
-"""Where a LoRA attaches: sd-scripts leaves out what takes the latents, the timestep and the caption in."""
+"""Where a LoRA attaches: sd-scripts leaves out the layers that embed the latents, the timestep and the caption."""
 
 BEGIN = "<Prompt Start>"
-"""What stands between the sentence that tells Gemma 2 its task and the caption."""
+"""The separator between the system prompt and the caption."""
 
 SHIFT = 6.0
-"""How far samples' noise is moved towards more of it."""
+"""The noise schedule shift of samples."""
 
 GUIDANCE = 4.0
-"""Classifier-free guidance of samples that ask for none in particular, as diffusers has it."""
+"""Default classifier-free guidance of samples, as in diffusers."""
 
 
 class LuminaImage2:
@@ -92,7 +92,7 @@ class LuminaImage2:
         }
 
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
-        """The transformer alone; the original has a last norm that nothing uses, and programs that want it there."""
+        """Only the transformer; the original has a last norm that nothing uses but some programs require."""
         transformer: Any = parts.denoiser
         return to_original(transformer, lumina_entries(transformer)) | {
             "norm_final.weight": torch.ones(transformer.config.hidden_size)
@@ -131,7 +131,7 @@ class LuminaImage2:
         )
 
     def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
-        """What the system prompt leaves."""
+        """The tokens that the system prompt leaves."""
         tokenizer = parts.tokenizers[0]
         before = len(tokenizer(self._begin()).input_ids)
         tokens = self._settings.lumina_gemma2_max_token_length - before
@@ -154,7 +154,7 @@ class LuminaImage2:
         return {"states": arrays["hidden_state"], "mask": arrays["attention_mask"]}
 
     def latent_format(self, parts: Parts) -> LatentFormat:
-        """Like FLUX.1's, whose VAE it has, they are kept shifted and scaled already."""
+        """Like FLUX.1's, whose VAE it uses, they are stored already shifted and scaled."""
         return LatentFormat("_lumina.npz", True, parts.stride)
 
     def predict(
@@ -218,7 +218,7 @@ class LuminaImage2:
 
 
 def _shape_of(weights: Weights, prefix: str) -> dict[str, Any]:
-    """The transformer's configuration, by the shapes of its tensors."""
+    """The transformer's configuration, from the shapes of its tensors."""
     block = f"{prefix}layers.0.attention."
     width, patch = weights.shape(f"{prefix}x_embedder.weight")
     head = weights.shape(f"{block}q_norm.weight")[0]
@@ -232,6 +232,6 @@ def _shape_of(weights: Weights, prefix: str) -> dict[str, Any]:
         "num_attention_heads": heads,
         "num_kv_heads": (weights.shape(f"{block}qkv.weight")[0] // head - heads) // 2,
         "cap_feat_dim": weights.shape(f"{prefix}cap_embedder.0.weight")[0],
-        # A third of a head turns with the place in the caption, one with the row, one with the column.
+        # A third of a head is rotated by the position in the caption, one by the row, one by the column.
         "axes_dim_rope": (head // 3,) * 3,
     }

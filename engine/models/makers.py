@@ -1,4 +1,4 @@
-"""How the pieces of a single file are made before they are filled, and where those come from that it lacks."""
+"""How the components of a single file are created before their weights are loaded, and where missing ones come from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.models.hub import local_first
 from engine.models.layouts.entry import Entry
 
 CONFIGS = Path(__file__).parent / "configs"
-"""What single files lack: the configuration of their parts, a folder a family."""
+"""What single files lack: the configuration of their parts, one folder per family."""
 
 CLIP = "openai/clip-vit-large-patch14"
 
@@ -20,14 +20,14 @@ MODEL_FIELD = "pretrained_model_name_or_path"
 
 
 def maker(module_class: Any, config: Path, **changes: Any) -> Callable[[], Any]:
-    """Makes a module by the configuration in a folder.  changes: to a module of diffusers'."""
+    """Makes a module from the configuration in a folder.  changes: for a diffusers module."""
     if hasattr(module_class, "load_config"):  # diffusers'
         return partial(module_class.from_config, module_class.load_config(config), **changes)
     return partial(module_class, module_class.config_class.from_pretrained(config))
 
 
 def own_names(module: Any, prefix: str) -> list[Entry]:
-    """The layout of a file that names everything as it is named here."""
+    """The layout of a file that uses the same names as here."""
     return [Entry(prefix + name, (name,)) for name in module.state_dict()]
 
 
@@ -61,9 +61,9 @@ def piece_beside(
     configs: Path | None = None,
     subfolder: str = "",
 ) -> Any:
-    """A piece that a single file lacks: of a folder beside it, among the configs, or from the hub.
+    """A component that a single file lacks: from a folder next to it, from the configs, or from the hub.
 
-    load: from a folder or a name on the hub.  what, needed: the piece and its files, for people.
+    load: from a folder or a name on the hub.  what, needed: the component and its files, for messages.
     name, subfolder: on the hub.  Raises Failure.
     """
     places = [file.with_suffix("") / folder, file.parent / folder, *([configs / folder] if configs else [])]
@@ -76,6 +76,6 @@ def piece_beside(
         raise Failure(
             f"{file.name} needs the {what} of {name}, which is not on this machine, and the Hugging Face hub cannot "
             "be reached.",
-            f"Connect to the internet once, or put {needed} of it into {file.parent / folder}.",
+            f"Connect to the internet once, or put its {needed} into {file.parent / folder}.",
             MODEL_FIELD,
         ) from error

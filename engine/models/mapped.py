@@ -1,4 +1,4 @@
-"""The tensors of a pickled checkpoint, out of its file's bytes and with no pickle read for it."""
+"""The tensors of a pickled checkpoint, taken from its file's bytes without reading a pickle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FORMATS = {
 }  # fmt: skip
 
 _LOCAL = struct.Struct("<4s22xHH")
-"""Of an archive's entry, what stands before its name: a mark, the name's length, and that of what follows the name.
+"""The header of an archive's entry: a mark, the name's length, and the length of the extra field.
 Source: PKWARE's APPNOTE, section 4.3.7."""
 
 
@@ -28,7 +28,7 @@ def mapped(file: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     """By name; their memory is the file's own, read as it is used.  Raises NoModel."""
     if not checkpoint.is_archive or sys.byteorder != "little":
         raise NoModel(
-            f"{file.name} holds more than weights, in the way of old, of which this version reads only weights.",
+            f"{file.name} is in an old format and contains more than weights, which this version cannot read.",
             "Get the model as a .safetensors file.",
         )
     try:

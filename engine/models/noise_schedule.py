@@ -1,4 +1,4 @@
-"""The noise schedule of a model, as its files and the settings say it."""
+"""The noise schedule of a model, from its files and the settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def scheduler_config(configs: Path) -> dict[str, Any]:
 
 
 def scheduler_told(configs: Path, weights: Weights) -> dict[str, Any]:
-    """The usual one of a family, with what the model's file says of itself."""
+    """A family's usual schedule, with what the model's file says about itself."""
     scheduler = scheduler_config(configs)
     if said := predicted(weights.metadata, weights):
         scheduler["prediction_type"] = said
@@ -33,16 +33,20 @@ def scheduler_told(configs: Path, weights: Weights) -> dict[str, Any]:
 
 
 def prediction_of(scheduler: dict[str, Any], settings: TrainingSettings) -> Prediction:
-    """What the model predicts: velocity where its files or the settings say so."""
+    """What the model predicts: velocity if its files or the settings say so."""
     said = scheduler.get("prediction_type", "epsilon")
     if said not in ("epsilon", "v_prediction"):
-        raise Failure(f"This model predicts {said!r}, which this version cannot train.", "Choose another.", MODEL_FIELD)
+        raise Failure(
+            f"This model's prediction type is {said!r}, which this version cannot train.",
+            "Choose another.",
+            MODEL_FIELD,
+        )
     return "v_prediction" if settings.families.v_parameterization else said
 
 
 def noise_schedule(scheduler: dict[str, Any], settings: TrainingSettings) -> dict[str, Any]:
-    """What Parts are told of the noise: the schedule of the model's files with what the settings say over it, what
-    the model answers, and ᾱ by timesteps as the schedule has it and before its end was brought down to no signal.
+    """The noise facts for Parts: the schedule of the model's files overlaid with the settings, what the model predicts,
+    and ᾱ by timesteps, with and without zero terminal SNR.
     """
     prediction = prediction_of(scheduler, settings)
     without = bool(scheduler.get("rescale_betas_zero_snr") or settings.objective.zero_terminal_snr)

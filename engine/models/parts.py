@@ -14,21 +14,21 @@ from engine.models.extra_channels import EXTRA_CHANNELS, ExtraChannels
 from engine.models.vae import to_latents
 
 Prediction = Literal["epsilon", "v_prediction", "flow"]
-"""What the model answers: the noise, the velocity of Salimans & Ho 2022, or that of a straight flow."""
+"""What the model predicts: the noise, the velocity of Salimans & Ho 2022, or that of a straight flow."""
 
 
 @dataclass
 class Parts:
-    """The loaded pieces of a base model.
+    """The loaded components of a base model.
 
-    denoiser: the UNet or transformer.  text_encoders, tokenizers: in the order in which the family asks them.
-    first_encoder: diffusers' number of the first of these; SDXL's refiner has the second alone.
+    denoiser: the UNet or transformer.  text_encoders, tokenizers: in the order in which the family uses them.
+    first_encoder: diffusers' number of the first of these; SDXL's refiner only has the second.
     alphas_cumprod: (T,) ᾱ of the noise schedule that it is trained with, None for a flow.
-    alphas_with_signal: the same before its end was brought down to no signal at all, where it was.
+    alphas_with_signal: the same without zero terminal SNR.
     scheduler: the configuration of the sampler that goes with the model, its class under "_class_name".
-    pipeline: what a diffusers folder says of the model as a whole, such as force_zeros_for_empty_prompt.
-    extra_channels: what the denoiser is shown beside the noisy latents, None for nothing.
-    refines: samples begin from a picture.
+    pipeline: a diffusers folder's settings for the whole model, such as force_zeros_for_empty_prompt.
+    extra_channels: the denoiser's inputs besides the noisy latents, None for nothing.
+    refines: samples start from a picture.
     """
 
     denoiser: nn.Module
@@ -46,7 +46,7 @@ class Parts:
 
     @property
     def stride(self) -> int:
-        """Pixels to a latent's, along a side."""
+        """Pixels per latent, along a side."""
         vae: Any = self.vae
         return int(2 ** (len(vae.config.block_out_channels) - 1))
 
@@ -54,18 +54,18 @@ class Parts:
         yield from (self.denoiser, *self.of_pictures(), *self.text_encoders)
 
     def of_pictures(self) -> list[nn.Module]:
-        """Those that look at pictures: the VAE before all."""
+        """The modules that process pictures: mainly the VAE."""
         return [self.vae, *(self.extra_channels.modules() if self.extra_channels else ())]
 
     def encode(self, pixels: Tensor, noise: list[torch.Generator] | torch.Generator | None) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] as latents, behind them the extra channels."""
+        """Pictures (B, 3, H, W) in [-1, 1] as latents, followed by the extra channels."""
         latents = to_latents(self.vae, pixels, noise)
         if self.extra_channels is None:
             return latents
         return torch.cat([latents, self.extra_channels.of(self.vae, pixels, noise).to(latents.dtype)], dim=1)
 
     def split_channels(self, encoded: Tensor) -> tuple[Tensor, Conditioning]:
-        """What encode() gives, as the latents and the extra channels, which are conditioning like the captions'."""
+        """The result of encode(), split into latents and extra channels, which are conditioning like the captions'."""
         latents, extra = encoded[:, : self.channels], encoded[:, self.channels :]
         return latents, {EXTRA_CHANNELS: extra} if self.extra_channels else {}
 

@@ -1,13 +1,13 @@
-"""What a pickled checkpoint (.ckpt, .pt, .pth) holds: where its tensors lie in the file.  Needs no torch, and runs
-nothing that the file says.
+"""What a pickled checkpoint (.ckpt, .pt, .pth) contains: where its tensors are in the file.  Needs no torch, and runs
+nothing from the file.
 
-A pickle is a program.  Here it is followed as far as it puts together dictionaries, lists and tensors; whatever else it
-names stands in the result as a Nothing that can be called and filled without effect, and no key of a dictionary is
-anything but text.  So the files of PyTorch Lightning are read too, whose callbacks torch's own careful reader refuses:
-the first Stable Diffusion models are such.  Python's slow reader is used, since the quick one takes gigabytes for fifty
-bytes that ask for it; signs, memo, names and calls have bounds for the same reason.
+A pickle is a program.  Here it is followed only where it builds dictionaries, lists and tensors; anything else it names
+becomes a Nothing, which can be called and filled without effect, and dictionary keys can only be text.  So the files
+of PyTorch Lightning can be read too, whose callbacks torch's weights-only loader refuses: the first Stable Diffusion
+models are of this kind.  Python's slow reader is used, because the fast one allocates gigabytes if fifty bytes ask for
+it; opcodes, memo, names and calls are limited for the same reason.
 
-Source: PyTorch's torch/serialization.py for the archive's layout, Python's pickletools for the signs.
+Source: PyTorch's torch/serialization.py for the archive's layout, Python's pickletools for the opcodes.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ from engine.models.header import LARGEST_RANK, NoModel
 from engine.reading import opened
 
 LARGEST_PICKLE = 2**26
-"""Bytes of what is said of the tensors; that of the first Stable Diffusion, with its optimizer's, has 2 million."""
+"""Bytes of a pickle; that of the first Stable Diffusion, including its optimizer's, has 2 million."""
 
 MOST_SIGNS = 2**20
-"""Of a pickle's program.  A tensor takes 32, so that 30000 have room."""
+"""Opcodes of a pickle.  A tensor takes 32, so there is room for 30000."""
 
 MOST_REMEMBERED = 2**19
-"""Places of a pickle's memo; a tensor takes seven or eight."""
+"""Entries of a pickle's memo; a tensor takes seven or eight."""
 
 LONGEST_NAME = 4096
-"""Characters of a key or of a module's name, since each use of a text takes time by its length."""
+"""Characters of a key or of a module's name, because each use of a text takes time according to its length."""
 
 MOST_GIVEN = 16
-"""What a call is given; torch's take seven."""
+"""Arguments of a call; torch's take seven."""
 
 MAGIC = 0x1950A86A20F9469CFC6C
-"""torch's, at the beginning of its files from before 1.6, which are pickles in a row."""
+"""torch's magic number, at the start of files from before 1.6, which are several pickles in a row."""
 
 SIZES = {
     "DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8, "IntStorage": 4,
     "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1,
 }  # fmt: skip
-"""Bytes of a number, by torch's name for what holds such."""
+"""Bytes per number, by torch's name of the storage type."""
 
 HARMFUL_MODULES = (
     "os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "runpy", "importlib", "ctypes", "pty", "code",
     "webbrowser", "multiprocessing", "asyncio", "urllib", "requests", "http", "pickle", "marshal",
 )  # fmt: skip
 HARMFUL_NAMES = ("eval", "exec", "execfile", "compile", "open", "file", "__import__", "breakpoint", "input")
-"""What no checkpoint has a reason to name.  It is harmless here; a file that does is none to rely on."""
+"""Modules that no checkpoint has a reason to name.  They are harmless here, but such a file is not to be trusted."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Numbers in a row.  kind: torch's name, see SIZES.  key: the file of the archive that holds them."""
+    """A storage: consecutive numbers.  kind: torch's name, see SIZES.  key: the archive's file that contains them."""
 
     kind: str
     key: str
@@ -67,7 +67,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor, as the numbers of a storage from `begin` on."""
+    """A tensor: the numbers of a storage from `begin` on."""
 
     storage: Storage
     begin: int
@@ -76,11 +76,11 @@ class Stored:
 
 
 class Harmful(NoModel):
-    """The file names what only an attack has a use for."""
+    """The file names something that only an attack would use."""
 
 
 class Nothing:
-    """In the place of all that is neither a tensor nor a plain value: takes everything and does nothing."""
+    """Stands for everything that is neither a tensor nor a plain value: accepts everything and does nothing."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
@@ -98,30 +98,30 @@ class Checkpoint:
 
 
 def read_checkpoint(file: Path) -> Checkpoint:
-    """Raises NoModel where the file is no checkpoint, and Harmful."""
+    """Raises NoModel if the file is not a checkpoint, and Harmful."""
     try:
         with opened(file) as stream:
             is_archive = stream.peek(4)[:4] == b"PK\3\4"
             whole = _in_archive(stream) if is_archive else _of_old(stream)
     except Harmful:
         raise Harmful(
-            f"{file.name} holds more than weights: loading it could run code, so it was not loaded.",
+            f"{file.name} contains more than weights: loading it could run code, so it was not loaded.",
             "Get the model as a .safetensors file.",
         ) from None
     except OSError as error:
         raise NoModel(f"{file} cannot be read: {error.strerror or error}.") from None
-    except Exception as error:  # a pickle can go wrong in each of Python's ways
-        raise NoModel(f"{file.name} is no checkpoint that can be read, or is cut off.") from error
+    except Exception as error:  # a pickle can raise any of Python's errors
+        raise NoModel(f"{file.name} is not a readable checkpoint, or is incomplete.") from error
     inner = whole.get("state_dict", whole) if isinstance(whole, dict) else {}
     inner = inner if isinstance(inner, dict) else {}
     tensors = {name: tensor for name, tensor in inner.items() if isinstance(name, str) and isinstance(tensor, Stored)}
     if not tensors:
-        raise NoModel(f"{file.name} holds no weights by name.", "Choose another file.")
+        raise NoModel(f"{file.name} contains no named weights.", "Choose another file.")
     return Checkpoint(tensors, is_archive)
 
 
 class _InPieces:
-    """A file of which no more than LARGEST_PICKLE is read at once, whatever it says of itself."""
+    """A file of which at most LARGEST_PICKLE is read at once, whatever it claims."""
 
     def __init__(self, stream: io.BufferedReader) -> None:
         self._stream = stream
@@ -154,7 +154,7 @@ def _begin(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _of_old(stream: io.BufferedReader) -> Any:
-    """The fourth of the pickles; the first three say which program wrote it where."""
+    """The fourth pickle; the first three say which program wrote it where."""
     reader = _Reader(stream.read(LARGEST_PICKLE))
     if reader.load() != MAGIC:
         raise ValueError("it is none of torch's")
@@ -174,7 +174,7 @@ def _storage(saved: Any) -> Storage | Nothing:
 
 
 def _tensor(storage: Any, begin: Any, shape: Any, stride: Any, *_: Any) -> Stored | Nothing:
-    """Only one that lies within its storage and has no more numbers than that."""
+    """Only one that is within its storage and not larger than it."""
     fits = (
         isinstance(storage, Storage)
         and storage.kind in SIZES
@@ -190,7 +190,7 @@ def _tensor(storage: Any, begin: Any, shape: Any, stride: Any, *_: Any) -> Store
 
 
 def _first(given: Any = None, *_: Any) -> Any:
-    """A Parameter is its tensor, and a Size the tuple that it is made of: the same one, since a copy can be long."""
+    """A Parameter is its tensor, and a Size its tuple: the same object, because a copy can be long."""
     return given
 
 
@@ -210,12 +210,12 @@ _KNOWN: Mapping[tuple[str, str], Any] = {
     ("torch", "Size"): _first,
 }
 _CALLED = (dict, _tensor, _first)
-"""All that is ever called."""
+"""The only functions that are ever called."""
 
 
 class _Memo(dict[int, Any]):
-    """What a pickle remembers.  Its places are numbered as it goes on, so that a large number belongs to none; many
-    large ones could also be chosen so that finding each takes as long as going through all."""
+    """A pickle's memo.  Its entries are numbered consecutively, so a large number is never valid; many large ones could
+    also be chosen so that looking up each takes as long as scanning all."""
 
     def __setitem__(self, place: int, value: Any) -> None:
         if place >= MOST_REMEMBERED:
@@ -224,7 +224,7 @@ class _Memo(dict[int, Any]):
 
 
 class _Signs(dict[int, Callable[[Any], None]]):
-    """What is done at each sign, which is looked up once for each: so they are counted here."""
+    """The handlers of opcodes, looked up once for each opcode: so they are counted here."""
 
     count = 0
 
@@ -236,7 +236,7 @@ class _Signs(dict[int, Callable[[Any], None]]):
 
 
 class _Reader(pickle._Unpickler):
-    """Follows one pickle after the other."""
+    """Follows one pickle after another."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
 
@@ -271,7 +271,7 @@ class _Reader(pickle._Unpickler):
         self.stack[-1] = called(*given) if known and (called is not dict or not given) else Nothing()
 
     def _made(self) -> None:
-        """NEWOBJ: a class and what it is given."""
+        """NEWOBJ: a class and its arguments."""
         self.stack.pop()
         self.stack[-1] = Nothing()
 
@@ -289,7 +289,7 @@ class _Reader(pickle._Unpickler):
         self._made_since_mark()
 
     def _state(self) -> None:
-        """BUILD: what an object is to remember."""
+        """BUILD: an object's state."""
         self.stack.pop()
 
     def _item(self) -> None:
@@ -319,7 +319,7 @@ class _Reader(pickle._Unpickler):
             self.stack[-1].extend(values)
 
     def _set(self) -> None:
-        """Which is of no use here, and would have everything hashed."""
+        """Not needed here, and it would hash everything."""
         self.stack.append(Nothing())
 
     def _members(self) -> None:
@@ -352,5 +352,5 @@ _Reader.dispatch |= {
 
 
 def _put(whole: Any, key: Any, value: Any) -> None:
-    if type(whole) is dict and _is_name(key):  # whole numbers can be chosen so that all have the same hash
+    if type(whole) is dict and _is_name(key):  # integers can be chosen so that all have the same hash
         whole[key] = value

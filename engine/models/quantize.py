@@ -1,4 +1,4 @@
-"""Frozen weights in 8 or 4 bits: less memory, while what is trained beside them stays exact."""
+"""Frozen weights in 8 or 4 bits: less memory, while the trained weights stay exact."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ NF4_BLOCK = 64
 
 
 def quantize(module: nn.Module, form: BaseFormat, device: torch.device) -> None:
-    """Put the module on the device, the frozen matrices of its blocks in this format, one after the other.
+    """Move the module to the device, converting the frozen matrices of its blocks to this format one by one.
 
-    So the device never holds the whole of it at full width.  What stands outside the blocks (embeddings, the last
-    layer), norms, biases and convolutions stay as they are.
-    fp8: e4m3.  int8: whole numbers to ±127; both with a scale a row.  nf4: the quantiles of a normal distribution, with
-    a scale of 16 bits for 64 weights (Dettmers et al. 2023, QLoRA, arXiv:2305.14314, section 3, without its second
+    So the device never holds all of it in full precision.  Layers outside the blocks (embeddings, the last layer),
+    norms, biases and convolutions stay as they are.
+    fp8: e4m3.  int8: integers up to ±127; both with one scale per row.  nf4: the quantiles of a normal distribution,
+    with a 16-bit scale per 64 weights (Dettmers et al. 2023, QLoRA, arXiv:2305.14314, section 3, without its second
     quantisation).
     """
-    kept = tuple(getattr(module, "_keep_in_fp32_modules", None) or ())  # T5's wo, which asks for its own number format
+    kept = tuple(getattr(module, "_keep_in_fp32_modules", None) or ())  # T5's wo, which requires its own number format
     within = [parent for blocks in module.modules() if isinstance(blocks, nn.ModuleList) for parent in blocks.modules()]
     for parent in within:
         for name, layer in list(parent.named_children()):
@@ -37,7 +37,7 @@ def quantize(module: nn.Module, form: BaseFormat, device: torch.device) -> None:
 
 
 class QuantizedLinear(nn.Module):
-    """A Linear whose weight (out, in) is made wide for each use, in the backward pass too.
+    """A Linear whose weight (out, in) is dequantized for each use, in the backward pass too.
 
     bitsandbytes' own layers hold on to weights and inputs in ways that checkpointing does not see.
     """
@@ -74,7 +74,7 @@ class _Multiply(torch.autograd.Function):
 
 
 def _quantized(weight: Tensor, form: BaseFormat) -> tuple[Tensor, Tensor]:
-    """(what is stored of a matrix, its scales)."""
+    """(a matrix's stored values, its scales)."""
     wide = weight.float()
     if form == "nf4":
         packed, state = bnb.quantize_4bit(wide.contiguous(), blocksize=NF4_BLOCK, quant_type="nf4")
@@ -88,7 +88,7 @@ def _quantized(weight: Tensor, form: BaseFormat) -> tuple[Tensor, Tensor]:
 
 @cache
 def _quantiles(device: torch.device) -> Tensor:
-    """(16,) what the 16 values of 4 bits stand for."""
+    """(16,) the values that the 16 codes of 4 bits stand for."""
     values: Tensor = bnb.get_4bit_type("nf4", device=device)
     return values
 

@@ -1,4 +1,4 @@
-"""What a model file or folder holds, by its header and its lists alone: in milliseconds, without torch."""
+"""What a model file or folder contains, from its header and config files alone: in milliseconds, without torch."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from engine.settings.families import KNOWN, TITLES, FamilyName
 from engine.settings.paths import is_hub_name, typed_path
 
 Kind = Literal["model", "denoiser", "lora", "vae", "text encoder", "embedding", "unknown"]
-"""A denoiser is the UNet or transformer alone, whose text encoders and VAE lie in other files."""
+"""A denoiser is only the UNet or transformer; its text encoders and VAE are in other files."""
 
 MOVED = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
-"""Models that stand under another name on the hub since the presets of kohya's users were written."""
+"""Models that have been renamed on the hub since kohya users' presets were written."""
 
 INDEX, UNET, SCHEDULER = LISTS = ("model_index.json", "unet/config.json", "scheduler/scheduler_config.json")
-"""Of a model in diffusers' format, what says what it is."""
+"""The files that identify a model in diffusers' format."""
 
 REFINERS_LABELS = 2560
-"""Numbers that the refiner is told beside the caption: five sizes of 256 each and its encoder's 1280; SDXL has six."""
+"""Width of the refiner's extra conditioning: five sizes of 256 each and its encoder's 1280; SDXL has six."""
 
 VAE_PREFIXES = ("first_stage_model.", "vae.")
-"""What stands before a VAE's tensors in files of whole models."""
+"""The prefixes of a VAE's tensors in files of whole models."""
 
 PREDICTING: tuple[FamilyName, ...] = ("sd1", "sd2", "sdxl", "sdxl-refiner")
 """Families of which some models predict noise and some velocity."""
 
 LARGEST_LIST = 2**20
-"""Bytes of one of LISTS, which have some two thousand."""
+"""Bytes of one of LISTS, which are some two thousand long."""
 
 LARGEST_JSON = 2**27
-"""Bytes of any other list in a model's folder: tokenizers of large languages have 40 MB."""
+"""Bytes of any other JSON file in a model's folder: large tokenizers have 40 MB."""
 
 VARIANTS = {9: "inpainting", 5: "depth"}
-"""Of UNets, by the channels of their input; ordinary ones have the 4 of a latent."""
+"""UNet variants by input channels; ordinary ones have the 4 of a latent."""
 
 FLUX_PATCH = 64
-"""Numbers in a patch of latents that FLUX.1 is shown; its variants that fill in and follow pictures are shown more."""
+"""Input width of FLUX.1's patches; its variants for filling in and following pictures take more."""
 
 
 @dataclass(frozen=True)
 class Found:
     """kind, family: what it is.  channels: of the UNet's input, see VARIANTS.
 
-    prediction: "epsilon" or "v_prediction" where the files say so.  called: what an unknown kind calls itself.
+    prediction: "epsilon" or "v_prediction" if the files say so.  called: the name that an unknown kind gives itself.
     has_vae: whether one is in the file of a model with a UNet.
     """
 
@@ -73,9 +73,9 @@ class Found:
 
 
 def recognise(source: str) -> Found | None:
-    """What lies at a path or stands under a hub name; None where that cannot be known without loading it.
+    """What is at a path or hub name; None if that cannot be known without loading it.
 
-    Raises NoModel where it is no model at all.
+    Raises NoModel if it is not a model at all.
     """
     path = typed_path(source)
     if path.is_dir():
@@ -96,7 +96,7 @@ def _file(file: Path) -> Found | None:
     except Harmful:
         raise
     except NoModel:
-        return None  # torch may know better
+        return None  # torch may be able to read it
     return by_shapes({name: tensor.shape for name, tensor in tensors.items()})
 
 
@@ -113,7 +113,7 @@ _DENOISERS: tuple[tuple[str, FamilyName], ...] = (
 
 
 def by_shapes(shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str] = {}) -> Found:
-    """What tensors of these names and shapes are.  metadata: what the file says of itself."""
+    """What tensors with these names and shapes are.  metadata: what the file says about itself."""
     found = _by_shapes(shapes)
     if found.kind == "lora":
         return replace(found, family=family_told(metadata))
@@ -132,7 +132,7 @@ def _by_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Found:
     plain = {name.removeprefix("model.diffusion_model."): shape for name, shape in shapes.items()}
     if len(plain.get("input_blocks.0.0.weight", ())) == 4:
         return _unet(plain, shapes, kind)
-    if "cap_pad_token" in plain:  # Z-Image, which has grown out of Lumina and has its names
+    if "cap_pad_token" in plain:  # Z-Image, which derives from Lumina and uses its names
         return Found("unknown")
     for name, family in _DENOISERS:
         if name in plain:
@@ -158,7 +158,7 @@ def _unet(plain: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, 
 
 
 def _side(shapes: Mapping[str, tuple[int, ...]], name: str, otherwise: int = 0) -> int:
-    """The width of a matrix; of what is none, or not there, `otherwise`."""
+    """The width of a matrix; `otherwise` if it is not one, or missing."""
     shape = shapes.get(name, ())
     return shape[1] if len(shape) == 2 else otherwise
 
@@ -185,16 +185,16 @@ def _folder(folder: Path) -> Found | None:
 
 
 def _refuse_endless(folder: Path) -> None:
-    """The libraries that load a folder open whatever has the right name in it, and wait for what has no end."""
+    """The libraries that load a folder open anything with the right name, and wait for endless files."""
     for file in (*folder.glob("*"), *folder.glob("*/*")):
         if file.exists() and not (file.is_file() or file.is_dir()):
-            raise NoModel(f"{file} is a device or a pipe and no file.", "Remove it, or choose another folder.")
+            raise NoModel(f"{file} is a device or a pipe, not a file.", "Remove it, or choose another folder.")
         if file.suffix == ".json" and file.is_file() and file.stat().st_size > LARGEST_JSON:
-            raise NoModel(f"{file} is larger than a model's list is.", "Download the model again.")
+            raise NoModel(f"{file} is too large to be a model's configuration.", "Download the model again.")
 
 
 def _hub(name: str) -> Found | None:
-    """By what was downloaded before; the hub is not asked."""
+    """From what was downloaded before; the hub is not asked."""
     from huggingface_hub import try_to_load_from_cache
 
     def read(file: str) -> dict[str, Any] | None:
@@ -202,13 +202,13 @@ def _hub(name: str) -> Found | None:
         return _read(Path(path)) if isinstance(path, str) else None
 
     index, unet = read(INDEX), read(UNET)
-    if index is None or ("unet" in index and unet is None):  # a download that broke off; the UNet tells 1 from 2
+    if index is None or ("unet" in index and unet is None):  # an interrupted download; the UNet distinguishes 1 and 2
         return Found("model", KNOWN[name], _channels_by_name(name)) if name in KNOWN else None
     return _by_lists(index, unet, read(SCHEDULER))
 
 
 def _channels_by_name(name: str) -> int:
-    """Of a model in KNOWN, whose names say it."""
+    """For a model in KNOWN, whose name says it."""
     return next((channels for channels, variant in VARIANTS.items() if variant in name), 4)
 
 

@@ -1,4 +1,4 @@
-"""SDXL's refiner: the model for the last fifth of the way, with one text encoder and a taste (Podell et al. 2023)."""
+"""SDXL's refiner: for the last fifth of sampling, with one text encoder and an aesthetic score (Podell et al. 2023)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ BASE = makers.CONFIGS / "sdxl"
 """What it has in common with the base model."""
 
 TASTE, TASTE_OF_NEGATIVES = 6.0, 2.5
-"""How beautiful it is told that a picture is, from 1 to 10: diffusers' usual scores for prompts and negative ones."""
+"""Aesthetic scores from 1 to 10: diffusers' defaults for prompts and negative prompts."""
 
 STRENGTH = 0.3
-"""How far back towards noise the picture of a sample is taken, as diffusers has it."""
+"""How far a sample's picture is noised, as in diffusers."""
 
 
 class StableDiffusionXLRefiner(StableDiffusionXL):
@@ -82,14 +82,14 @@ class StableDiffusionXLRefiner(StableDiffusionXL):
     def predict(
         self, parts: Parts, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, sizes: Tensor
     ) -> Tensor:
-        """Of the sizes, it is told those of the file and the crop, and then how beautiful the picture is."""
+        """Of the sizes, it takes those of the file and the crop, and then the aesthetic score."""
         taste = torch.full((len(sizes), 1), TASTE, device=sizes.device)
         return super().predict(parts, noisy, timesteps, conditioning, torch.cat([sizes[:, :4], taste.to(sizes)], dim=1))
 
     def draw(self, parts: Parts, sample: Drawing, conditioning: Conditioning, scheduler: Any) -> Tensor:
-        """The prompt's picture refined; without one, all the way from noise, which is more than it has learned."""
+        """The prompt's picture refined; without one, all the way from noise, which is more than it was trained for."""
         pipeline = StableDiffusionXLImg2ImgPipeline(
-            vae=parts.vae,  # of which it asks the configuration
+            vae=parts.vae,  # whose configuration it reads
             unet=parts.denoiser,
             text_encoder=None,
             text_encoder_2=parts.text_encoders[0],  # for its width alone
@@ -105,7 +105,7 @@ class StableDiffusionXLRefiner(StableDiffusionXL):
             image, strength = torch.zeros(sample.shape(parts)), 1.0
         else:
             image = to_latents(parts.vae, picture, sample.generator())
-            strength = max(STRENGTH, 1 / sample.prompt.steps)  # less than a step would be none
+            strength = max(STRENGTH, 1 / sample.prompt.steps)  # less than one step would be none
         latents: Tensor = pipeline(
             image=image.to(parts.device, states.dtype),
             strength=strength,

@@ -1,4 +1,4 @@
-"""Weights in 8 bits with scales beside them, as ComfyUI and sd-scripts write them: w = q · scale.
+"""8-bit weights with scales, as ComfyUI and sd-scripts write them: w = q · scale.
 
 The scale of X.weight is X.scale_weight in ComfyUI's older files and in sd-scripts', X.weight_scale in ComfyUI's newer
 ones. It is one number for all, one for each row, or one for each block of a row.
@@ -14,28 +14,28 @@ from torch import Tensor
 ENDINGS = (".scale_weight", ".weight_scale")
 
 FORMAT = ".comfy_quant"
-"""How the name ends of what says the format: bytes of a JSON."""
+"""The suffix of the tensor that gives the format: bytes of a JSON."""
 
 BESIDE = (*ENDINGS, ".scale_input", ".input_scale", FORMAT)
-"""What else stands there is for computing in 8 bits, or says the format."""
+"""Other suffixes: for computing in 8 bits, or giving the format."""
 
 MARK = "scaled_fp8"
 
 OF_FOUR_BITS = (".weight_scale_2", ".absmax", ".quant_map")
-"""What stands beside weights of ComfyUI's and bitsandbytes' formats of 4 bits."""
+"""Suffixes of ComfyUI's and bitsandbytes' 4-bit formats."""
 
 
 def foreign(names: Iterable[str]) -> str:
-    """The first tensor that is of a narrow format not known here; empty where there is none."""
+    """The first tensor in an unknown quantized format; empty if there is none."""
     return next((name for name in names if name.endswith(OF_FOUR_BITS)), "")
 
 
 LONGEST_FORMAT = 2**12
-"""Bytes of what is told of a weight's format, which is one word or two."""
+"""Bytes of a weight's format description, which is a word or two."""
 
 
 def by_weight(names: Iterable[str]) -> dict[str, str]:
-    """Names of scales by the weights that they are of."""
+    """Names of scales by the weights that they belong to."""
     return {f"{name.removesuffix(end)}.weight": name for name in names for end in ENDINGS if name.endswith(end)}
 
 
@@ -44,13 +44,13 @@ def without_scales(names: Iterable[str]) -> list[str]:
 
 
 def check_format(told: Tensor) -> None:
-    """Raises ValueError where what is told of a weight's format is not one of w = q · scale."""
+    """Raises ValueError if a weight's described format is not of the form w = q · scale."""
     if told.numel() > LONGEST_FORMAT:
-        raise ValueError("says its format in more words than that takes")
+        raise ValueError("has a description of its format that is too long")
     try:
         name = json.loads(bytes(told.flatten().tolist()))["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError("says its format in words that cannot be read") from error
+        raise ValueError("has a description of its format that cannot be read") from error
     if not str(name).startswith("float8_"):
         raise ValueError(f"is in the format {name!r}")
 

@@ -36,10 +36,10 @@ CONFIGS = {1: makers.CONFIGS / "sd1", 2: makers.CONFIGS / "sd2"}
 """What a single file lacks: the configuration of its parts."""
 
 CLIP = "cond_stage_model.transformer."
-"""What stands before version 1's text encoder in its files."""
+"""The prefix of version 1's text encoder in its files."""
 
 GUIDANCE = 7.5
-"""Classifier-free guidance of samples that ask for none in particular."""
+"""Default classifier-free guidance of samples."""
 
 
 class StableDiffusion:
@@ -52,12 +52,12 @@ class StableDiffusion:
         5: "StableDiffusionDepth2ImgPipeline",
         9: "StableDiffusionInpaintPipeline",
     }
-    """diffusers' classes by the channels that the UNet is shown, imported when there is such a one."""
+    """diffusers' classes by the UNet's input channels, imported when needed."""
     network_module = "networks.lora"
     latent_suffix = "_sd.npz"
 
     def __init__(self, settings: TrainingSettings | None = None) -> None:
-        """Of the settings, only whether they name a VAE is asked."""
+        """Of the settings, only whether they name a VAE matters."""
         self._file: Path | None = None
         self._settings = settings
         self._unread: dict[str, Tensor] = {}
@@ -109,9 +109,9 @@ class StableDiffusion:
         }
 
     def _pieces(self, channels: int = 4, bare: bool = False) -> list[Piece]:
-        """What the original single file holds.
+        """The components of the original single file.
 
-        channels: of the UNet's input.  bare: version 1's text encoder has its names of old.
+        channels: of the UNet's input.  bare: version 1's text encoder has its old names.
         """
         configs, maker = CONFIGS[self.version], makers.maker
         text, prefix = (
@@ -133,17 +133,17 @@ class StableDiffusion:
         return weights | depth_of(self._file) if isinstance(parts.extra_channels, Depth) and self._file else weights
 
     def encoder_files(self, parts: Parts) -> dict[str, dict[str, Tensor]]:
-        """The file holds all that there is."""
+        """None: the file contains everything."""
         return {}
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
         """Hidden state `clip_skip` from the end (0 and 1: the last), with the final layer norm applied.
 
-        The text encoder reads 75 tokens at a time, between a begin and an end; what it says of longer captions is
-        joined to one sequence with a single begin and end. Returns "states": (B, tokens + 2, channels).
+        The text encoder reads 75 tokens at a time, between a start and an end token; its outputs for longer captions
+        are joined to one sequence with a single start and end. Returns "states": (B, tokens + 2, channels).
         """
         encoder = parts.text_encoders[0]
-        # OpenCLIP, which SD 2 reads with, fills up with 0 rather than with its end.
+        # OpenCLIP, which SD 2 uses, pads with 0 instead of its end token.
         padding = 0 if self.version == 2 else None
         chunks, weights = read(parts.tokenizers[0], captions, reading, padding)
         state, _ = hidden_states(encoder, chunks, reading.clip_skip)
@@ -225,7 +225,7 @@ class StableDiffusion:
 
 
 def of_open_clip(pieces: list[Piece]) -> list[Piece]:
-    """The text encoders under OpenCLIP's names, which learned beside a vision model and know more than is read here."""
+    """The text encoders under OpenCLIP's names, which were trained with a vision model and have tensors unused here."""
     return [piece for piece in pieces if piece.entries is open_clip_entries]
 
 
@@ -235,7 +235,7 @@ class StableDiffusion2(StableDiffusion):
 
 
 def _unused_layer(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Stable Diffusion 2 reads its text encoder without the last layer, which no folder has; its files have one."""
+    """Stable Diffusion 2 uses its text encoder without the last layer, which folders omit; its files have it."""
     layers = "cond_stage_model.model.transformer.resblocks."
     last = max(int(name.removeprefix(layers).partition(".")[0]) for name in weights if name.startswith(layers))
     return {

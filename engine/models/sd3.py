@@ -1,4 +1,4 @@
-"""Stable Diffusion 3 and 3.5: a transformer that follows a flow, told of captions by two CLIPs and T5-XXL.
+"""Stable Diffusion 3 and 3.5: a flow transformer, conditioned on two CLIPs and T5-XXL.
 
 Source: Esser et al. 2024, arXiv:2403.03206.
 """
@@ -48,10 +48,10 @@ MASKS = ("clip_l_attn_mask", "clip_g_attn_mask", "t5_attn_mask")
 """Names in files of encoded captions, in the order of the tokenizers."""
 
 T5_TOKENS = 256
-"""Of a caption, at most; the option's own default is that of FLUX.1."""
+"""T5 tokens of a caption; the option's own default is FLUX.1's."""
 
 SHIFT = 3.0
-"""How far samples' noise is moved towards more of it."""
+"""The noise schedule shift of samples."""
 
 
 class StableDiffusion3:
@@ -109,7 +109,7 @@ class StableDiffusion3:
         }  # fmt: skip
 
     def to_original(self, parts: Parts) -> dict[str, Tensor]:
-        """The transformer and the VAE, as the file without text encoders holds them."""
+        """The transformer and the VAE, as in the file without text encoders."""
         transformer = to_original(parts.denoiser, mmdit_entries(parts.denoiser))
         return transformer | to_original(parts.vae, vae_entries(parts.vae))
 
@@ -126,10 +126,10 @@ class StableDiffusion3:
         return files
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
-        """Returns "states": (B, 77 + T5's tokens, channels): the CLIPs' last layer but one side by side, filled up with
-        zeros to T5's width, then T5's last; and "pooled": (B, channels), both CLIPs' projections of a caption's end.
+        """Returns "states": (B, 77 + T5's tokens, channels): the CLIPs' second-to-last layers side by side, zero-padded
+        to T5's width, then T5's last layer; and "pooled": (B, channels), both CLIPs' projections of a caption's end.
 
-        Without a T5, as many places as the CLIPs' are zeros behind them, as in sd-scripts.
+        Without a T5, the CLIPs' positions are followed by as many zeros, as in sd-scripts.
         """
         clips = zip(parts.text_encoders[:2], parts.tokenizers[:2], (None, 0), strict=True)
         states, pooled = [], []
@@ -144,7 +144,7 @@ class StableDiffusion3:
         return {"states": torch.cat([beside, behind], dim=1), "pooled": torch.cat(pooled, dim=-1)}
 
     def caption_limit(self, parts: Parts, reading: Reading) -> CaptionLimit:
-        """T5's where there is one, else that of the CLIPs, which cannot be raised."""
+        """T5's if there is one, otherwise that of the CLIPs, which cannot be raised."""
         if len(parts.text_encoders) < 3:
             return CaptionLimit(parts.tokenizers[0], 75, "")
         return CaptionLimit(parts.tokenizers[2], self._t5_tokens - 1, "t5xxl_max_token_length")
@@ -157,11 +157,11 @@ class StableDiffusion3:
             frozenset({"lg_out", "lg_pooled", "t5_out", *masks}),
             flags,
             {"t5_out": self._t5_places(parts)},
-            revision=int(self._masks),  # T5's states behind the caption's end were zeros once
+            revision=int(self._masks),  # T5's states after the caption's end used to be zeros
         )
 
     def caption_to_file(self, parts: Parts, caption: str, conditioning: Conditioning) -> dict[str, Any]:
-        """sd-scripts asks for the masks of what the tokenizers read, whether or not they are used."""
+        """sd-scripts requires the tokenizers' masks, whether or not they are used."""
         states = conditioning["states"].float()
         widths = sum(cast(Any, encoder).config.hidden_size for encoder in parts.text_encoders[:2])
         arrays = {
@@ -184,7 +184,7 @@ class StableDiffusion3:
     def _t5_states(self, parts: Parts, captions: list[str], like: Tensor, width: int) -> Tensor:
         if len(parts.text_encoders) < 3:
             return like.new_zeros(len(captions), self._t5_places(parts), width)
-        # apply_t5_attn_mask is for T5 alone: what it says of the filled-up places is shown to the transformer.
+        # apply_t5_attn_mask only affects T5: its output for padding is still passed to the transformer.
         return t5_states(parts.text_encoders[2], parts.tokenizers[2], captions, self._t5_tokens, self._masks)[0]
 
     def _t5_places(self, parts: Parts) -> int:
@@ -207,7 +207,7 @@ class StableDiffusion3:
         return prediction
 
     def objective(self, settings: TrainingSettings, parts: Parts) -> TrainingObjective:
-        """As sd-scripts has it for this family: whole timesteps are drawn, and the picture is compared."""
+        """As in sd-scripts for this family: whole timesteps are drawn, and the picture is compared."""
         s = settings.sd3
         recipe = FlowRecipe(
             sampling="density",
@@ -258,7 +258,7 @@ class StableDiffusion3:
 
 
 def _size_of(parts: Parts) -> str:
-    """What stands behind the 3 in the model's name: only 3.5 normalises queries and keys."""
+    """The model's version, 3 or 3.5: only 3.5 normalises queries and keys."""
     config: Any = parts.denoiser.config
     if config.qk_norm is None:
         return "medium"
@@ -266,7 +266,7 @@ def _size_of(parts: Parts) -> str:
 
 
 def _shape_of(weights: Weights, prefix: str) -> dict[str, Any]:
-    """The transformer's configuration, by the shapes of its tensors."""
+    """The transformer's configuration, from the shapes of its tensors."""
     shape = weights.shape
     layers = encoders.count(weights, f"{prefix}joint_blocks.")
     patches = shape(f"{prefix}x_embedder.proj.weight")

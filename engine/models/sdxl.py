@@ -30,7 +30,7 @@ from engine.settings.training import TrainingSettings
 CONFIGS = makers.CONFIGS / "sdxl"
 
 LAYER = 2
-"""Both text encoders are read at the last layer but one, whatever clip skip says, as sd-scripts has it."""
+"""Both text encoders are read at the second-to-last layer, whatever clip skip says, as in sd-scripts."""
 
 
 ENCODERS, TOKENIZERS = ("text_encoder", "text_encoder_2"), ("tokenizer", "tokenizer_2")
@@ -39,10 +39,10 @@ ENCODERS, TOKENIZERS = ("text_encoder", "text_encoder_2"), ("tokenizer", "tokeni
 def encoded_by(
     encoder: Any, tokenizer: Any, captions: list[str], reading: Reading, padding: int | None
 ) -> tuple[Tensor, Tensor]:
-    """What one text encoder says: (B, tokens + 2, channels), and, where it is projected, (B, channels) of a caption's
+    """One text encoder's output: (B, tokens + 2, channels) and, if it has a projection, (B, channels) for a caption's
     end.
 
-    padding: the token that captions are filled up with, None for the one that ends them.
+    padding: the token that captions are padded with, None for the end token.
     """
     chunks, weights = read(tokenizer, captions, reading, padding)
     state, said = hidden_states(encoder, chunks, LAYER)
@@ -62,7 +62,7 @@ class StableDiffusionXL:
     refines = False
 
     def __init__(self, settings: TrainingSettings | None = None) -> None:
-        """Of the settings, only whether they name a VAE is asked."""
+        """Of the settings, only whether they name a VAE matters."""
         self._settings = settings
         self._unread: dict[str, Tensor] = {}
 
@@ -110,7 +110,7 @@ class StableDiffusionXL:
         return modules | {"vae": vae_files.vae_within(weights, CONFIGS / "vae", dtype, self._settings)}
 
     def _pieces(self, channels: int = 4) -> list[Piece]:
-        """What the original single file holds.  channels: of the UNet's input."""
+        """The components of the original single file.  channels: of the UNet's input."""
         maker, second = makers.maker, CLIPTextModelWithProjection
         embedders = "conditioner.embedders"
         return [
@@ -140,10 +140,10 @@ class StableDiffusionXL:
     encoder_files = StableDiffusion.encoder_files
 
     def encode_text(self, parts: Parts, captions: list[str], reading: Reading) -> Conditioning:
-        """Returns "states": (B, tokens + 2, both encoders' channels), the last layer but one without its layer norm,
+        """Returns "states": (B, tokens + 2, both encoders' channels), the second-to-last layer without a layer norm,
         and "pooled": (B, channels), the second encoder's projection of a caption's end.
 
-        Of a caption of several chunks, the first speaks for all in "pooled".
+        For a caption of several chunks, "pooled" comes from the first.
         """
         (first, second), tokenizers = parts.text_encoders, parts.tokenizers
         states, _ = encoded_by(first, tokenizers[0], captions, reading, None)

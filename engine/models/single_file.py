@@ -1,4 +1,4 @@
-"""Models in single files of the original layouts: their tensors by name, and modules made of them."""
+"""Models in single files of the original layouts: their tensors by name, and modules made from them."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ Entries = Callable[[nn.Module, str], list[Entry]]
 
 
 class Weights(Mapping[str, Tensor]):
-    """The tensors of a file by name; those of a safetensors file are read when they are asked for.
+    """The tensors of a file by name; those of a safetensors file are read on demand.
 
-    Weights in 8 bits that have scales beside them are given at full width, and the scales are not listed.
-    Raises Failure where the file is of another kind, damaged, or a pickle that holds what could run code.
-    option: the one that names the file, for the sentence.  metadata: what the file says of itself in words.
+    8-bit weights with scales are returned dequantized, and the scales are not listed.
+    Raises Failure if the file is of another kind, damaged, or a pickle that could run code.
+    option: the one that names the file, for messages.  metadata: what the file says about itself in words.
     """
 
     def __init__(self, file: Path, option: str) -> None:
@@ -66,7 +66,7 @@ class Weights(Mapping[str, Tensor]):
 
         if foreign := scales.foreign(self._names):
             raise Failure(
-                f"{file.name} has its weights in a narrow format that this version does not read ({foreign}).",
+                f"{file.name} has quantized weights in a format that this version does not read ({foreign}).",
                 "Choose the file in fp16, bf16 or fp8.",
                 option,
             )
@@ -86,7 +86,7 @@ class Weights(Mapping[str, Tensor]):
             return scales.widened(tensor, self._stored(self._scales[name]))
         except ValueError as error:
             raise Failure(
-                f"{self.file.name} has its weights in 8 bits with scales of a kind that this version does not read: "
+                f"{self.file.name} has 8-bit weights with scales of a kind that this version does not read: "
                 f"{name} {error}.",
                 "Choose the file in fp16 or bf16.",
                 self.option,
@@ -117,7 +117,7 @@ class Weights(Mapping[str, Tensor]):
         return any(name.startswith(prefix) for name in self._names)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Of a tensor, which is not read for it.  Raises KeyError."""
+        """A tensor's shape, without reading it.  Raises KeyError."""
         if self._open is None:
             return tuple(self._tensors[name].shape)
         if name not in self._names:
@@ -129,7 +129,7 @@ class Weights(Mapping[str, Tensor]):
 class Piece:
     """One module of a model's single file.
 
-    name: diffusers' for it.  make: gives it without weights.  entries: its layout.  prefix: before its names.
+    name: diffusers' name.  make: creates it without weights.  entries: its layout.  prefix: of its names.
     """
 
     name: str
@@ -144,7 +144,7 @@ def modules_from(weights: Weights, pieces: Iterable[Piece], dtype: torch.dtype, 
 
 
 def weights_from(modules: Mapping[str, nn.Module], pieces: Iterable[Piece]) -> dict[str, Tensor]:
-    """The tensors of a whole model's file: modules_from() undone."""
+    """The tensors of a whole model's file: the inverse of modules_from()."""
     return {
         name: tensor
         for piece in pieces
@@ -153,8 +153,8 @@ def weights_from(modules: Mapping[str, nn.Module], pieces: Iterable[Piece]) -> d
 
 
 def unread_by(weights: Weights, modules: Mapping[str, nn.Module], pieces: Iterable[Piece]) -> dict[str, Tensor]:
-    """What a whole model's file has below the pieces' prefixes that no module here reads, such as OpenCLIP's
-    logit_scale: copied as it is, for it belongs into the file that is saved.
+    """Tensors of a whole model's file below the components' prefixes that no module here reads, such as OpenCLIP's
+    logit_scale: copied unchanged, because they belong in the saved file.
     """
     found: dict[str, Tensor] = {}
     for piece in pieces:
@@ -166,12 +166,12 @@ def unread_by(weights: Weights, modules: Mapping[str, nn.Module], pieces: Iterab
 def config_from(
     weights: Weights, shape_of: Callable[[Weights, str], dict[str, Any]], prefix: str, what: str
 ) -> dict[str, Any]:
-    """A module's configuration by the shapes of its tensors.  Raises Failure where one of them is missing."""
+    """A module's configuration from the shapes of its tensors.  Raises Failure if one of them is missing."""
     try:
         return shape_of(weights, prefix)
     except KeyError as error:
         raise Failure(
-            f"{weights.file.name} is no whole {what}: it lacks {error.args[0]}.",
+            f"{weights.file.name} is not a complete {what}: it lacks {error.args[0]}.",
             "Check that the file is of this kind, and that it was downloaded completely.",
             weights.option,
         ) from None
@@ -180,22 +180,22 @@ def config_from(
 def module_from(
     weights: Weights, make: Callable[[], Any], entries: Entries, prefix: str, dtype: torch.dtype, what: str
 ) -> Any:
-    """A module of a file's tensors below a prefix, in eval mode.
+    """A module made from a file's tensors below a prefix, in eval mode.
 
-    make: gives the module without weights.  what: its name for people.
-    Raises Failure where the file lacks a tensor, or has one of another shape.
+    make: creates the module without weights.  what: its name for messages.
+    Raises Failure if the file lacks a tensor, or has one of another shape.
     """
     with init_empty_weights():
         module = make()
-    # What is no parameter, such as a table of positions, has been computed; it keeps its own number format.
+    # Buffers, such as a table of positions, have been computed; they keep their own number format.
     formats = {name: tensor.dtype if not tensor.is_floating_point() else dtype
                for name, tensor in module.state_dict().items()}  # fmt: skip
     wanted = entries(module, prefix)
     missing = [entry.original for entry in wanted if entry.original not in weights]
     if missing:
         raise Failure(
-            f"{weights.file.name} is no whole {what}: it lacks {len(missing)} of its {len(wanted)} tensors, such as "
-            f"{missing[0]}.",
+            f"{weights.file.name} is not a complete {what}: it lacks {len(missing)} of its {len(wanted)} tensors, such "
+            f"as {missing[0]}.",
             "Check that the file is of this kind, and that it was downloaded completely.",
             weights.option,
         )
@@ -204,7 +204,7 @@ def module_from(
         module.load_state_dict(state, assign=True, strict=False)  # what no entry names, its maker fills in
     except RuntimeError as error:
         raise Failure(
-            f"{weights.file.name} is a {what} of another size than this version knows: {first_line(error)}.",
+            f"{weights.file.name} is a {what} of a size that this version does not know: {first_line(error)}.",
             "Choose another file.",
             weights.option,
         ) from error
@@ -217,11 +217,11 @@ def first_line(error: Exception) -> str:
 
 
 def _checkpoint(file: Path, option: str) -> dict[str, Tensor]:
-    """The tensors of a pickled file: by torch's weights-only loader, or, where the file holds more than weights, such
-    as the callbacks of PyTorch Lightning, by what pickled.py finds of them without following the rest.
+    """The tensors of a pickled file: with torch's weights-only loader or, if the file contains more than weights, such
+    as PyTorch Lightning's callbacks, with what pickled.py finds of them without running the rest.
     """
     try:
-        # Files from before torch 1.6 are no archives and cannot be mapped into memory.
+        # Files from before torch 1.6 are not archives and cannot be mapped into memory.
         loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
         try:

@@ -1,4 +1,4 @@
-"""How many weights a model's parts have, by its headers alone; no torch: the checks ask it."""
+"""How many weights a model's parts have, from its headers alone; no torch: the checks use it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ USUAL: Mapping[FamilyName, Sizes] = {
     "chroma": Sizes(8_900_000_000, (_T5,), _VAE),
     "lumina": Sizes(2_610_000_000, (2_614_341_888,), _VAE),
 }
-"""Of the models that each family is named after: for what is not on this machine yet, or cannot be looked into."""
+"""Sizes of each family's main model: for models that are not on this machine yet, or cannot be examined."""
 
 _TEXT = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
 _ORDER = {"clip_l": "1", "clip_g": "2", "t5xxl": "3"}
@@ -43,8 +43,8 @@ _VAES = ("first_stage_model.", "vae.")
 
 
 def sizes_of(source: str, family: FamilyName) -> Sizes | None:
-    """Of the model at a path or under a hub name; what its files do not tell is as is usual. None for a family that is
-    not known here.
+    """Sizes of the model at a path or hub name; what its files do not say is taken from the family. None for an unknown
+    family.
     """
     usual = USUAL.get(family)
     if usual is None:
@@ -101,7 +101,7 @@ def _of_folder(folder: Path) -> Counter[str]:
 
 
 def _weights(part: Path) -> list[Path]:
-    """A part's files; where it has them in several number formats, those of one of them."""
+    """A part's files; if they exist in several number formats, those of one format."""
     files = sorted(part.glob("*.safetensors"))
     plain = [file for file in files if not {"fp16", "bf16", "non_ema"} & set(file.name.split("."))]
     return plain or files

@@ -1,4 +1,4 @@
-"""Models without their weights: all shapes and none of the numbers, on torch's meta device."""
+"""Models without their weights: shapes only, on torch's meta device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WITHOUT_WEIGHTS: ContextVar[bool] = ContextVar("without_weights", default=False
 
 @contextmanager
 def without_weights() -> Iterator[None]:
-    """Within the block, what is loaded has no weights: a family's load() takes milliseconds and no memory."""
+    """Within the block, models load without weights: a family's load() takes milliseconds and no memory."""
     token = _WITHOUT_WEIGHTS.set(True)
     try:
         yield
@@ -33,9 +33,9 @@ def is_without_weights() -> bool:
 
 
 def components_of(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """The pieces of a model's folder by their names, its modules empty, its tokenizers real.
+    """The components of a model's folder by name, with empty modules and real tokenizers.
 
-    Raises OSError, ValueError, KeyError or AttributeError where a part cannot be made.
+    Raises OSError, ValueError, KeyError or AttributeError if a part cannot be created.
     """
     return {part.name: found for part in sorted(folder.iterdir()) if (found := _component(part, dtype)) is not None}
 
@@ -58,5 +58,5 @@ def _component(folder: Path, dtype: torch.dtype) -> Any:
         else:
             module = kind(kind.config_class.from_pretrained(folder))
     if "_class_name" not in config:
-        module.tie_weights()  # T5's table of tokens stands in two places, and empty weights come apart
+        module.tie_weights()  # T5's token embedding is shared by two modules, and empty weights become separate
     return module.to(dtype).eval()

@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def t5_states(t5: Any, tokenizer: Any, captions: list[str], tokens: int, masked: bool) -> tuple[Tensor, Tensor]:
-    """What T5's last layer says of captions, cut or filled up to `tokens` tokens, and which places are a caption's.
+    """T5's last layer for captions, truncated or padded to `tokens` tokens, and which positions belong to a caption.
 
-    masked: T5 does not look at the places that are filled up.
+    masked: T5 does not attend to the padding.
     Returns (B, tokens, channels), and (B, tokens) of 0 and 1.
     """
     read = tokenizer(captions, padding="max_length", max_length=tokens, truncation=True, return_tensors="pt")

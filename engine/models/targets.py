@@ -1,4 +1,4 @@
-"""What a network attaches to, and what kohya's files call it."""
+"""What a network attaches to, and its names in kohya's files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Attachment:
-    """One place in kohya's files for a network's weights.
+    """One entry in kohya's files for a network's weights.
 
-    name: as in the files.  paths: the module that it is on; several where the original model has one matrix for what
-    stands apart here, stacked in this order.  swapped: the original has the two halves of its rows the other way round.
-    also: what files of other programs call it beside name and path, without what begins such names.
+    name: as in the files.  paths: the module it belongs to; several if the original model has one matrix for modules
+    that are separate here, stacked in this order.  swapped: the two halves of its rows are swapped in the original.
+    also: its names in other programs' files besides name and path, without their prefixes.
     """
 
     name: str

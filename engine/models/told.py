@@ -1,6 +1,6 @@
-"""What a model's file tells of itself in words: the metadata that sd-scripts, this program and others write.
+"""What a model's file says about itself in words: the metadata that sd-scripts, this program and others write.
 
-Shapes say of what family a model is; what it predicts, they do not.  Needs no torch.
+Shapes reveal a model's family, but not what it predicts.  Needs no torch.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from engine.settings.families import FamilyName
 Predicted = Literal["epsilon", "v_prediction"]
 
 VELOCITY, NO_TRACE = "v_pred", "ztsnr"
-"""Empty tensors by which ComfyUI, reForge and sd-scripts' users tell that an SDXL model predicts velocity, and that its
-schedule ends without a trace of signal."""
+"""Empty tensors by which ComfyUI, reForge and sd-scripts users mark that an SDXL model predicts velocity, and that it
+has zero terminal SNR."""
 
 _PREDICTIONS: Mapping[str, Predicted] = {
     "epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction",
@@ -35,20 +35,20 @@ _ARCHITECTURES: tuple[tuple[str, FamilyName], ...] = (
     ("anima", "anima"),
     ("qwen-image", "qwen"),
 )
-"""What modelspec.architecture begins with.  Source: github.com/Stability-AI/ModelSpec."""
+"""How modelspec.architecture begins.  Source: github.com/Stability-AI/ModelSpec."""
 
 _VERSIONS: tuple[tuple[str, FamilyName], ...] = (
     ("sd_v1", "sd1"), ("sd_v2", "sd2"), ("sdxl_refiner", "sdxl-refiner"), ("sdxl", "sdxl"), ("sd3", "sd3"),
     ("flux", "flux"), ("chroma", "chroma"), ("lumina", "lumina"), ("hunyuan_image", "hunyuan"), ("anima", "anima"),
 )  # fmt: skip
-"""What ss_base_model_version begins with."""
+"""How ss_base_model_version begins."""
 
 
 def predicted(metadata: Mapping[str, str], names: Collection[str] = ()) -> Predicted | None:
-    """What the model predicts, None where the file does not say.  names: of its tensors.
+    """What the model predicts, None if the file does not say.  names: of its tensors.
 
-    The mark among the tensors comes first, for it is what other programs go by; then what was said last, by whoever
-    wrote the file, before what a training said of the model that it began with.
+    The marker among the tensors comes first, because other programs follow it; then what the file's writer said, before
+    what a training run said about the model it started from.
     """
     if VELOCITY in names:
         return "v_prediction"
@@ -68,7 +68,7 @@ def predicted(metadata: Mapping[str, str], names: Collection[str] = ()) -> Predi
 
 
 def family_told(metadata: Mapping[str, str]) -> FamilyName | None:
-    """The family by its words alone: of a LoRA, the one that it was made for."""
+    """The family from its words alone: for a LoRA, the one that it was made for."""
     architecture, version = _architecture(metadata), _plain(metadata.get("ss_base_model_version", ""))
     for told, known in ((architecture, _ARCHITECTURES), (version, _VERSIONS)):
         if family := next((family for begin, family in known if told.startswith(begin)), None):
@@ -77,7 +77,7 @@ def family_told(metadata: Mapping[str, str]) -> FamilyName | None:
 
 
 def name_told(metadata: Mapping[str, str]) -> str:
-    """What it calls its kind, "" where it does not."""
+    """The name it gives its kind, "" if none."""
     return (_architecture(metadata) or _plain(metadata.get("ss_base_model_version", "")))[:60]
 
 

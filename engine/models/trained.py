@@ -1,4 +1,4 @@
-"""The families that this version trains, and where the class of each is; no torch: the checks ask it."""
+"""The families that this version trains, and where their classes are; no torch: the checks use it."""
 
 from __future__ import annotations
 

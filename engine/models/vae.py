@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 LARGEST_WHOLE = 128 * 128
-"""Latents (h · w) that become a picture at once, as of 1024²; larger ones do in tiles, whose seams one hardly sees."""
+"""Latents (h · w) that are decoded at once, as for 1024²; larger ones are decoded in tiles, with faint seams."""
 
 
 def to_latents(vae: nn.Module, pixels: Tensor, generator: list[torch.Generator] | torch.Generator | None) -> Tensor:
@@ -16,15 +16,15 @@ def to_latents(vae: nn.Module, pixels: Tensor, generator: list[torch.Generator] 
     variance (Rombach et al. 2022, arXiv:2112.10752, section 3.3 and appendix G).
     """
     model: Any = vae
-    model.use_tiling = False  # tiles have norms of their own: the latents would be others
+    model.use_tiling = False  # tiles are normalised separately: the latents would differ
     latents = model.encode(pixels.to(model.device, model.dtype)).latent_dist.sample(generator)
     return (latents - _shift(model)) * model.config.scaling_factor
 
 
 def to_pixels(vae: nn.Module, latents: Tensor) -> Tensor:
-    """to_latents() undone: (B, C, h, w) → (B, 3, H, W) in about [-1, 1].
+    """The inverse of to_latents(): (B, C, h, w) → (B, 3, H, W) in about [-1, 1].
 
-    SDXL's own VAE breaks in float16, also where autocast alone brings it there, so float32 takes its place.
+    SDXL's own VAE breaks in float16, even if only autocast causes it, so float32 is used.
     """
     model: Any = vae
     model.use_tiling = latents.shape[-1] * latents.shape[-2] > LARGEST_WHOLE
@@ -40,5 +40,5 @@ def to_pixels(vae: nn.Module, latents: Tensor) -> Tensor:
 
 
 def _shift(vae: Any) -> float:
-    """Only the VAEs of 16 channels have one."""
+    """Only VAEs with 16 channels have one."""
     return vae.config.shift_factor or 0.0

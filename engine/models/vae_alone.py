@@ -1,4 +1,4 @@
-"""A model's VAE without the rest of it, for whoever encodes pictures and no more."""
+"""A model's VAE without the rest, for encoding pictures only."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ CONFIGS: dict[FamilyName, str] = {
     "sd1": "sd1", "sd2": "sd2", "sdxl": "sdxl", "sdxl-refiner": "sdxl", "sd3": "sd3",
     "flux": "flux", "chroma": "flux", "lumina": "flux",
 }  # fmt: skip
-"""Whose configuration the VAE of a family's single files has."""
+"""The configuration that the VAE of a family's single files uses."""
 
 
 def vae_alone(settings: TrainingSettings, family: FamilyName, dtype: torch.dtype) -> Parts:
-    """The VAE that a run with these settings would encode with, bit for bit; the denoiser does nothing.
+    """The VAE that a run with these settings would encode with, bit for bit; the denoiser is empty.
 
     Raises Failure.
     """

@@ -1,4 +1,4 @@
-"""The VAE, from wherever it lies: with the model, or in a file, a folder or a place on the hub of its own."""
+"""The VAE, from wherever it is: with the model, or in a separate file, folder or hub repository."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from engine.settings.training import TrainingSettings
 
 
 def vae_of(settings: TrainingSettings, found: dict[str, Any], dtype: torch.dtype) -> Any:
-    """The VAE that the settings name in place of the model's own, else that one.  Raises Failure.
+    """The VAE that the settings name instead of the model's own, otherwise the model's.  Raises Failure.
 
-    dtype: of its weights, with all digits that their file has for it.
+    dtype: of its weights, converted from the full precision of their file.
     """
     own, source = found["vae"], settings.source_model.vae
     make = partial(AutoencoderKL.from_config, own.config)
@@ -42,7 +42,7 @@ def vae_of(settings: TrainingSettings, found: dict[str, Any], dtype: torch.dtype
 def load_vae(source: str, dtype: torch.dtype, make: Callable[[], Any], option: str = "vae") -> Any:
     """A VAE from a file, a folder (its own or a whole model's), or a hub name.  Raises Failure.
 
-    make: gives one without weights, for a file.  option: the one that names it.
+    make: creates one without weights, for a file.  option: the one that names it.
     """
     path, name = Path(source).expanduser(), MOVED.get(source, source)
     try:
@@ -61,7 +61,7 @@ def load_vae(source: str, dtype: torch.dtype, make: Callable[[], Any], option: s
 
 
 def _vae_of_hub(name: str, dtype: torch.dtype, option: str, local: bool) -> Any:
-    """local: as it was downloaded before.  Raises OSError where it was not."""
+    """local: as downloaded before.  Raises OSError if it was not."""
     if not local:
         return _vae_in(hub.fetched_module(name, "vae", option, weights=not is_without_weights()), dtype)
     for config in ("vae/config.json", "config.json"):
@@ -73,7 +73,7 @@ def _vae_of_hub(name: str, dtype: torch.dtype, option: str, local: bool) -> Any:
 
 
 def _vae_in(folder: Path, dtype: torch.dtype) -> Any:
-    """Raises OSError where a file is missing."""
+    """Raises OSError if a file is missing."""
     if is_without_weights():
         with init_empty_weights():
             return AutoencoderKL.from_config(AutoencoderKL.load_config(folder)).to(dtype).eval()
@@ -81,23 +81,23 @@ def _vae_in(folder: Path, dtype: torch.dtype) -> Any:
 
 
 def vae_within(weights: Weights, config: Path, dtype: torch.dtype, settings: TrainingSettings | None) -> Any:
-    """The VAE in a whole model's file; one without weights where it has none and the settings name another.
+    """The VAE in a whole model's file; one without weights if it has none and the settings name another.
 
-    config: the folder of its configuration.  Raises Failure where there is none and none is named.
+    config: the folder of its configuration.  Raises Failure if there is none and none is named.
     """
     make = maker(AutoencoderKL, config)
     if any(map(weights.has, VAE_PREFIXES)):
         return vae_from_file(weights, make, dtype)
     if settings is None or not settings.source_model.vae:
-        raise Failure(f"{weights.file.name} has no VAE in it.", "Choose one as VAE.", "vae")
+        raise Failure(f"{weights.file.name} contains no VAE.", "Choose one as VAE.", "vae")
     with init_empty_weights():
         return make()
 
 
 def vae_from_file(weights: Weights, make: Callable[[], Any], dtype: torch.dtype, prefix: str | None = None) -> Any:
-    """A VAE from a file of its own, or from that of a whole model.  prefix: before its names, None to look for it."""
+    """A VAE from a separate file, or from that of a whole model.  prefix: of its names, None to look for it."""
     if prefix is None:
         prefix = next((prefix for prefix in VAE_PREFIXES if weights.has(prefix)), "")
-    if weights.has("decoder.up_blocks."):  # a file of diffusers' own
+    if weights.has("decoder.up_blocks."):  # a file in diffusers' format
         return module_from(weights, make, own_names, prefix, dtype, "VAE")
     return module_from(weights, make, vae_entries, prefix, dtype, "VAE")

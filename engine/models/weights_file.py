@@ -1,4 +1,4 @@
-"""Writing weights to a file: there whole or not at all, and for everyone to read whom the system would let."""
+"""Writing weights to a file: whole or not at all, and with normal file permissions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from torch import Tensor
 from engine.disk import written_whole
 
 HEADER = 2**20
-"""Bytes that are reckoned for all that a file holds beside its tensors."""
+"""Bytes allowed for everything in a file besides its tensors."""
 
 
 def write_weights(file: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str], pickled: Any = None) -> None:
     """weights: contiguous, in main memory.  A name that does not end in .safetensors gets torch's format, without
     metadata, for programs that read nothing else: of `pickled`, or of the weights alone.  Raises DiskFull, OSError.
 
-    safetensors writes into a file of its own, which only its owner may read, and gives it the name at the end.
+    safetensors writes a file of its own, readable only by its owner, and renames it at the end.
     """
     with written_whole(file, needs=bytes_in(weights) + HEADER, within=True) as new:
         new.touch()
@@ -32,12 +32,12 @@ def write_weights(file: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
         else:
             torch.save(pickled if pickled is not None else dict(weights), new)
         if new.stat().st_mode != usual:
-            with suppress(OSError):  # file systems of other owners and other systems have rights of their own
+            with suppress(OSError):  # file systems of other owners and systems have their own permissions
                 os.chmod(new, usual)
 
 
 def bytes_in(tree: Any) -> int:
-    """Of all tensors in nested dictionaries and lists."""
+    """Bytes of all tensors in nested dictionaries and lists."""
     if isinstance(tree, Tensor):
         return tree.nbytes
     if isinstance(tree, Mapping):

@@ -1,7 +1,7 @@
-"""The matrices of a file that a network begins from, brought to the places that the network has.
+"""The matrices of a file that a network continues from, mapped to the network's modules.
 
-Nothing of the file is lost: what has no place is listed, and matrices that stand apart in the file where the network
-has one pair are put together exactly.
+Nothing in the file is lost: what has no place is listed, and matrices that are separate in the file but one pair in the
+network are combined exactly.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from engine.networks.dialects import NetworkFile, Place, dialect_of, flattened, 
 from engine.reading import parse_json, small_json
 
 LARGEST_CONFIG = 1_000_000
-"""Bytes of an adapter_config.json; usual ones have one thousand."""
+"""Bytes of an adapter_config.json; usual ones have a thousand."""
 
 
 class Matrices(NamedTuple):
-    """Of one place: down (rank, in) and up (out, rank), with up's rows in the file's order.  alpha: strength times
-    rank."""
+    """One module's matrices: down (rank, in) and up (out, rank), with up's rows in the file's order.  alpha: strength
+    times rank."""
 
     down: Tensor
     up: Tensor
@@ -38,16 +38,16 @@ class Matrices(NamedTuple):
 
 
 def usual(pairs: Iterable[tuple[int, float]]) -> tuple[int, float] | None:
-    """The rank and alpha that most places have; None of none."""
+    """The rank and alpha that most modules have; None if there are none."""
     counted = Counter(pairs).most_common(1)
     return counted[0][0] if counted else None
 
 
 def strengths_told(file: Path, metadata: Mapping[str, str]) -> dict[str, float]:
-    """The alphas that peft's and diffusers' files have beside their tensors, by part, "" for all, as shares of √rank
-    where negative.
+    """The alphas that peft's and diffusers' files store outside their tensors, by part, "" for all, as shares of √rank
+    if negative.
 
-    diffusers keeps them in the metadata, under lora_adapter_metadata; peft in adapter_config.json beside the file.
+    diffusers stores them in the metadata, under lora_adapter_metadata; peft in adapter_config.json next to the file.
     """
     told: dict[str, Any] = {}
     beside = file.with_name("adapter_config.json")
@@ -69,7 +69,7 @@ def strengths_told(file: Path, metadata: Mapping[str, str]) -> dict[str, float]:
 
 
 def unplaced(file: NetworkFile, targets: Iterable[Target]) -> list[Place]:
-    """What of the file has no place in a network on these targets."""
+    """Modules of the file that have no place in a network on these targets."""
     places = _places(targets)
     return [place for place in file.modules if place not in places]
 
@@ -77,9 +77,9 @@ def unplaced(file: NetworkFile, targets: Iterable[Target]) -> list[Place]:
 def fitted(
     weights: Mapping[str, Tensor], file: NetworkFile, targets: Iterable[Target], told: Mapping[str, float]
 ) -> dict[str, Matrices]:
-    """What the file has for the targets, by the attachments' names.  told: what strengths_told() says.
+    """The file's matrices for the targets, by attachment name.  told: from strengths_told().
 
-    Raises RuntimeError where the matrices of a place do not belong together.
+    Raises RuntimeError if a module's matrices do not belong together.
     """
     whole: dict[str, Matrices] = {}
     apart: dict[str, dict[int, Matrices]] = {}
@@ -89,7 +89,7 @@ def fitted(
             continue
         down, up = weights[found.down].float().flatten(1), weights[found.up].float().flatten(1)
         if up.shape[1] != len(down):
-            raise RuntimeError(f"{place.path} has {len(down)} ranks on one side and {up.shape[1]} on the other")
+            raise RuntimeError(f"{place.path} has rank {len(down)} on one side and {up.shape[1]} on the other")
         alpha = float(weights[found.alpha]) if found.alpha else 0.0
         matrices = Matrices(down, up, alpha or _alpha(told.get(place.part, told.get("", 0.0)), len(down)))
         if slot.number is None:
@@ -101,15 +101,15 @@ def fitted(
 
 
 def _alpha(told: float, rank: int) -> float:
-    """An alpha that is nowhere means the rank."""
+    """A missing alpha means the rank."""
     return (-told * rank**0.5 if told < 0 else told) or float(rank)
 
 
 @dataclass(frozen=True)
 class _Slot:
-    """Where in the network a place is.  number: of the module, where the file's name means one of several.
+    """A module's place in the network.  number: of the module, if the file's name means one of several.
 
-    by_path: the file names it as diffusers does, and so has its rows in diffusers' order.
+    by_path: whether the file uses diffusers' name, and so diffusers' order of rows.
     """
 
     target: Target
@@ -144,10 +144,10 @@ def _places(targets: Iterable[Target]) -> dict[Place, _Slot]:
 
 
 def _together(slot: _Slot, parts: Mapping[int, Matrices]) -> Matrices:
-    """One pair out of those of several modules that share down in the network, acting as they act apart.
+    """One pair from those of several modules that share `down` in the network, with the same effect.
 
-    Where their downs are the same, so is the pair's; else they stand below each other, and the ups beside each other
-    with zeros between: the rank is the sum.
+    If their downs are equal, the pair uses that; otherwise the downs are stacked and the ups form a block diagonal: the
+    rank is the sum.
     """
     ordered = [parts[number] for number in sorted(parts)]
     rows, first = slot.rows(), ordered[0]
@@ -161,7 +161,7 @@ def _together(slot: _Slot, parts: Mapping[int, Matrices]) -> Matrices:
             part = parts[number]
             if len(part.up) != count:
                 raise RuntimeError(f"{slot.attachment.paths[number]} has {len(part.up)} rows, not {count}")
-            # What differs in strength is taken into up.
+            # Differences in strength go into `up`.
             strength = part.alpha / part.rank / (alpha / len(down))
             up[:, begin : begin + part.rank] = part.up * strength
             begin += 0 if same else part.rank
@@ -170,7 +170,7 @@ def _together(slot: _Slot, parts: Mapping[int, Matrices]) -> Matrices:
 
 
 def read(file: Path) -> tuple[Weights, NetworkFile, dict[str, float]]:
-    """The file's tensors by name, what they are, and the strengths that it tells.  Raises Failure."""
+    """The file's tensors by name, what they are, and the strengths it stores.  Raises Failure."""
     weights = Weights(file, "network_weights")
     found = dialect_of({name: weights.shape(name) for name in weights})
     return weights, found, strengths_told(file, weights.metadata)

@@ -1,6 +1,6 @@
-"""What a network's file holds, by the names and shapes of its tensors alone: of which kind it is, and who names so.
+"""What a network file contains, from the names and shapes of its tensors alone: its kind, and its naming scheme.
 
-A standard LoRA has the same matrices everywhere and is read under each of its names: kohya's (lora_unet_….lora_down),
+A standard LoRA has the same matrices everywhere and is read under any of these names: kohya's (lora_unet_….lora_down),
 diffusers' and peft's (transformer.….lora_A, unet.….processor.to_q_lora.down), ComfyUI's (diffusion_model.…) and
 OneTrainer's (lora_transformer_…).  A place in the model is its part and its path, with _ for every dot.
 """
@@ -25,7 +25,7 @@ class Place(NamedTuple):
 
 @dataclass
 class Found:
-    """What a file has for one place: the names of its tensors, and the shapes of the two matrices, () where missing."""
+    """A file's tensors for one module: their names, and the shapes of the two matrices, () if missing."""
 
     down: str = ""
     up: str = ""
@@ -36,16 +36,16 @@ class Found:
 
     @property
     def is_wide(self) -> bool:
-        """Whether it is on a convolution that looks at more than one pixel."""
+        """Whether it belongs to a convolution larger than 1×1."""
         return any(side > 1 for side in self.down_shape[2:])
 
 
 @dataclass
 class NetworkFile:
-    """modules: those of a standard LoRA.  kinds: tensors by the kind that they show, in words, where it is another.
+    """modules: those of a standard LoRA.  kinds: other tensors, by the kind they indicate, in words.
 
-    unknown: names that say nothing.  doubled: names for what another tensor is already.  namings: who names so, by
-    tensors.
+    unknown: unrecognised names.  doubled: names that duplicate another tensor.  namings: number of tensors per naming
+    scheme.
     """
 
     modules: dict[Place, Found] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class NetworkFile:
 
     @property
     def kind(self) -> str:
-        """For people: the one that most of its tensors show, where it is none of standard LoRA."""
+        """The kind for people: the one that most tensors indicate, if it is not a standard LoRA."""
         wide = sum(found.is_wide for found in self.modules.values())
         if self.kinds:
             return self.kinds.most_common(1)[0][0]
@@ -72,7 +72,7 @@ class NetworkFile:
 
     @property
     def halves(self) -> list[Place]:
-        """Where the file has one of the two matrices alone."""
+        """Modules for which the file has only one of the two matrices."""
         return [place for place, found in self.modules.items() if not (found.down and found.up)]
 
     def ranks(self) -> Counter[int]:
@@ -99,7 +99,7 @@ _KINDS = tuple(
         (r"\.processor\.(qkv|proj)_lora[12]?\.", "LoRA of XLabs"),
     )
 )
-"""By what no standard LoRA has."""
+"""Marks that no standard LoRA has."""
 
 _PARTS = tuple(
     (re.compile(pattern), part, naming)
@@ -121,7 +121,7 @@ _PARTS = tuple(
         (r"base_model\.model\.", "unet", "peft"),
     )
 )
-"""How names begin, with the part of the model that it means and who writes so; what begins otherwise is the unet's."""
+"""Name prefixes, with the model part they mean and who uses them; other names belong to the unet."""
 
 _ROLES = tuple(
     (re.compile(pattern), role)
@@ -136,7 +136,7 @@ _ROLES = tuple(
 
 
 def dialect_of(shapes: Shapes) -> NetworkFile:
-    """What tensors of these names and shapes are."""
+    """Identify tensors by these names and shapes."""
     file, alphas = NetworkFile(), {}
     for name, shape in shapes.items():
         kind = next((kind for pattern, kind in _KINDS if pattern.search(name)), None)
@@ -167,7 +167,7 @@ def dialect_of(shapes: Shapes) -> NetworkFile:
 
 
 def place_named(name: str) -> Place:
-    """The place that a module's name in kohya's files means."""
+    """The place that a module name in kohya's files refers to."""
     return _placed(name)[0]
 
 
@@ -189,7 +189,7 @@ def _placed(stem: str) -> tuple[Place, str]:
         if match := pattern.match(stem):
             part, naming, rest = match.expand(meant), who, stem[match.end() :]
             break
-    # In diffusers' older files the matrices hang on the processor, where the last Linear is one of several.
+    # In diffusers' older files the matrices belong to the processor, where the last Linear is one of several.
     rest = rest.replace(".processor.", ".")
     return Place(part, flattened(re.sub(r"\.to_out$", ".to_out.0", rest))), naming
 

@@ -1,4 +1,4 @@
-"""Leaving parts of a low-rank network out at random while it trains, as sd-scripts does it.
+"""Dropout for low-rank networks, as in sd-scripts.
 
 peft's own lora_dropout acts on the input of the down projection, which is something else.
 """
@@ -27,10 +27,10 @@ class Dropouts:
 
 
 def attach(layers: Iterable[nn.Module], down: nn.Module, ups: Iterable[nn.Module], dropouts: Dropouts) -> None:
-    """Make the projections drop out while they are in training mode.
+    """Apply dropout to the projections while they are in training mode.
 
-    layers: the modules that down and ups belong to.  Where they are several, they are one matrix of the original model,
-    and what is left out is drawn once for all of them, as it is for that one.
+    layers: the modules that down and ups belong to.  Several of them are one matrix of the original model, so dropout
+    is drawn once for all of them.
     """
     if not (dropouts.network or dropouts.rank or dropouts.module):
         return
@@ -47,8 +47,8 @@ def attach(layers: Iterable[nn.Module], down: nn.Module, ups: Iterable[nn.Module
 class _Drawn:
     """What is left out in one pass through the modules of one matrix.
 
-    A module that is called again begins the next pass. So a block that is computed a second time for its gradients, by
-    the same random numbers, draws the same again.
+    Calling a module again begins the next pass. So a block recomputed for its gradients, with the same random numbers,
+    draws the same dropout again.
     """
 
     def __init__(self, dropouts: Dropouts) -> None:
@@ -83,7 +83,7 @@ class _Drawn:
 
 
 def _mask(output: Tensor, dropouts: Dropouts) -> Tensor:
-    """output: of down, (B, rank, h, w) of a convolution, else (B, …, rank).  Returns what it is to be multiplied by.
+    """output: of down, (B, rank, h, w) of a convolution, else (B, …, rank).  Returns the factor to multiply it by.
 
     What stays is scaled up by 1/(1 − p), so that the mean stays.  Source: Srivastava et al. 2014.
     """

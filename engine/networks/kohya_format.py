@@ -25,8 +25,8 @@ def as_text(value: Any) -> str:
 def with_hashes(weights: dict[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
     """The metadata with both hashes added.
 
-    They are taken of the file that holds only the ss_* metadata: sshs_model_hash is the SHA-256 of all
-    behind its header, sshs_legacy_hash the first 8 digits of the SHA-256 of 0x10000 bytes from 0x100000.
+    They are computed from the file with only the ss_* metadata: sshs_model_hash is the SHA-256 of everything
+    after its header, sshs_legacy_hash the first 8 digits of the SHA-256 of 0x10000 bytes from 0x100000.
     """
     only_ss = {key: value for key, value in metadata.items() if key.startswith("ss_")}
     file = safetensors.torch.save(weights, metadata=only_ss)

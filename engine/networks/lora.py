@@ -20,10 +20,9 @@ ADAPTER = "default"
 
 
 class Pair:
-    """The two matrices at one place of kohya's files: down, (rank, in), and up, (out, rank).
+    """The two matrices of one entry in kohya's files: down, (rank, in), and up, (out, rank).
 
-    Where one matrix of the original model stands apart in several modules here, they share down, and each has its
-    rows of up.
+    If one matrix of the original model is several modules here, they share down, and each has its rows of up.
     """
 
     def __init__(self, attachment: Attachment, layers: list[LoraLayer], dtype: torch.dtype) -> None:
@@ -46,7 +45,7 @@ class Pair:
         return torch.cat(whole.chunk(2)[::-1]) if self._swapped else whole
 
     def fill(self, name: str, down: Tensor, up: Tensor) -> None:
-        """Take over a file's matrices.  Raises RuntimeError where they are of another shape."""
+        """Load a file's matrices.  Raises RuntimeError if their shapes differ."""
         up = torch.cat(up.chunk(2)[::-1]) if self._swapped else up
         if len(up) != sum(self._rows):
             raise RuntimeError(f"{name} has {len(up)} rows, not {sum(self._rows)}")
@@ -58,9 +57,9 @@ class Pair:
 class LoraNetwork:
     """Attached on construction: down begins as Kaiming-uniform (a = √5), up as zeros.
 
-    dtype: of both; the base may be in half precision, what is trained had better not be.
-    rank: the width of down and up.  alpha: strength times rank.  given: both of single attachments, by name, where they
-    differ.  module: sd-scripts' name for the kind of network.
+    dtype: of both; the base may be in half precision, trained weights preferably not.
+    rank: the width of down and up.  alpha: strength times rank.  given: both, by attachment name, where
+    they differ.  module: sd-scripts' name for the kind of network.
     """
 
     def __init__(
@@ -123,7 +122,7 @@ class LoraNetwork:
     def begin_from(self, matrices: Mapping[str, Matrices]) -> None:
         for name, pair in self._all_pairs().items():
             if found := matrices.get(name):
-                # The file's strength, where it differs from this network's, goes into up: the picture stays the same.
+                # If the file's strength differs from this network's, it goes into up: the result stays the same.
                 strength = found.alpha / found.rank / pair.scale
                 pair.fill(
                     name, _as_wide(found.down, pair.down.weight), _as_wide(found.up * strength, pair.ups[0].weight)
@@ -133,7 +132,7 @@ class LoraNetwork:
     def limit_norms(self, most: float) -> None:
         for pair in self._all_pairs().values():
             norm = (pair.scale * pair.up().flatten(1) @ pair.down.weight.flatten(1)).norm().clamp(min=most / 2)
-            # Both factors share the shortening, hence the root; 1 where the norm is small enough.
+            # Both factors share the scaling, hence the root; 1 if the norm is small enough.
             shortening = (most / norm).clamp(max=1).sqrt()
             for weight in pair.parameters():
                 weight.mul_(shortening)
@@ -163,7 +162,7 @@ def _as_wide(matrix: Tensor, like: Tensor) -> Tensor:
 
 
 def ranks_and_alphas(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, float]]:
-    """Of what state_dict() gave, by the attachments' names."""
+    """From the result of state_dict(), by attachment name."""
     return {
         name.removesuffix(".alpha"): (len(weights[f"{name.removesuffix('.alpha')}.lora_down.weight"]), float(alpha))
         for name, alpha in weights.items()
@@ -172,5 +171,5 @@ def ranks_and_alphas(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, floa
 
 
 def _exactly(paths: tuple[str, ...]) -> str:
-    """A pattern that matches these module paths and no others; a list would match by their endings too."""
+    """A pattern that matches only these module paths; a list would also match by their endings."""
     return "(" + "|".join(re.escape(path) for path in paths) + ")"

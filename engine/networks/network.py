@@ -1,4 +1,4 @@
-"""What training asks of a network, whichever it is."""
+"""The protocol of networks."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ class Network(Protocol):
         """The trainable parameters on a group ("unet" or "text_encoder"), in a fixed order."""
 
     def fast_parameters(self, group: str) -> list[nn.Parameter]:
-        """Those of them that LoRA+ lets learn faster: the up matrices, which begin as zeros."""
+        """Those that LoRA+ trains with a higher rate: the up matrices, which start as zeros."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """All weights under the names of kohya's files."""
 
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
-        """Take over what state_dict() gave, exactly.  Raises KeyError or RuntimeError where it is another network's."""
+        """Restore the result of state_dict(), exactly.  Raises KeyError or RuntimeError if it is another network's."""
 
     def begin_from(self, matrices: Mapping[str, Matrices]) -> None:
-        """Take over a trained file's matrices, by the attachments' names; the others begin anew.
+        """Load a trained file's matrices, by attachment name; the others start fresh.
 
-        Raises RuntimeError where a module's rank or size is another.
+        Raises RuntimeError if a module's rank or size differs.
         """
 
     def limit_norms(self, most: float) -> None:
-        """Shorten every module's change to a norm of `most`.
+        """Clip every module's change to a norm of `most`.
 
         Source: kohya's "max norm regularization", after Srebro & Shraibman 2005.
         """

@@ -1,4 +1,4 @@
-"""Why a file cannot be begun from without losing some of it: sentences that the checks and the engine share."""
+"""Why a file cannot be continued without losing some of it: messages that the checks and the engine share."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def another_family(name: str, its: str, this: str) -> Refusal:
 
 
 def not_trained(name: str, places: Collection[Place], of: int, part: str = "") -> Refusal:
-    """places: those of the file that the run does not train, of so many.  part: the one whose learning rate is 0."""
+    """places: the file's modules that the run does not train, out of `of`.  part: the one whose learning rate is 0."""
     if part:
         return Refusal(
             f"{name} has {len(places)} of its {of} layers in the {part}, whose learning rate is 0: what was learned "
@@ -79,7 +79,7 @@ def not_trained(name: str, places: Collection[Place], of: int, part: str = "") -
 
 
 def another_rank(name: str, ranks: Collection[int], rank: int) -> Refusal:
-    """ranks: of the file, those that most places have first.  rank: in the settings."""
+    """ranks: of the file, most common first.  rank: in the settings."""
     least, most = min(ranks), max(ranks)
     has = f"rank {least}" if least == most else f"ranks from {least} to {most}"
     return Refusal(

@@ -1,5 +1,5 @@
-"""Which places of a model a LoRA is put on, family by family: what the families' lora_targets() say of a loaded model,
-as patterns that the checks can ask before there is one. Of each place the original's name counts and diffusers'.
+"""Which modules of a model a LoRA attaches to, by family: what the families' lora_targets() say of a loaded model, as
+patterns that the checks can use without one. Both the original's names and diffusers' count.
 """
 
 from __future__ import annotations
@@ -57,26 +57,26 @@ _PATTERNS = {
 }
 
 OWN_BLOCKS = re.compile(r"(?P<double>double_blocks|transformer_blocks)_|(?P<single>single_)(transformer_)?blocks_")
-"""FLUX.1's two kinds of blocks, of which one alone may be trained."""
+"""FLUX.1's two kinds of blocks; a run may train only one of them."""
 
 _CROSS_ATTENTION: Mapping[FamilyName, int] = {"sd1": 768, "sd2": 1024, "sdxl": 2048, "sdxl-refiner": 1280}
-"""Numbers to a token of what a UNet is told: by them alone files of Stable Diffusion 1 and 2 differ."""
+"""Width of a UNet's text conditioning: the only difference between files of Stable Diffusion 1 and 2."""
 
 _SAME_SHAPES: tuple[frozenset[FamilyName], ...] = (frozenset({"flux", "chroma"}),)
-"""Families with the same matrices wherever both have places: a file of the one fits the other where it has no more."""
+"""Families with the same matrices wherever both have modules: a file of one fits the other if it has no more."""
 
 _APART = re.compile(r"(single_)?transformer_blocks_\d+_attn2?_(to_[qkv]|add_[qkv]_proj)|.*_attn_to_[qkv]|.*_proj_mlp")
-"""Names for a part of what is one matrix in the original transformers."""
+"""Names for parts of one matrix in the original transformers."""
 
 
 def trains(family: FamilyName, place: Place) -> bool:
-    """Whether a LoRA of this family may have something there."""
+    """Whether a LoRA of this family may have a module there."""
     pattern = _PATTERNS.get(family, {}).get(place.part)
     return bool(pattern and pattern.fullmatch(place.path))
 
 
 def families_of(modules: Mapping[Place, Found]) -> list[FamilyName]:
-    """The families that train most of these places, all that are as likely."""
+    """The families that train most of these modules; several if equally likely."""
     fitting = {family: sum(trains(family, place) for place in modules) for family in _PATTERNS}
     most = max(fitting.values(), default=0)
     likely = [family for family, count in fitting.items() if count == most > 0]
@@ -89,10 +89,10 @@ def families_of(modules: Mapping[Place, Found]) -> list[FamilyName]:
 
 
 def has_shapes_of(family: FamilyName, other: FamilyName) -> bool:
-    """Whether what one of the two families has at a place has the other's shape."""
+    """Whether both families have the same shape at a place."""
     return any({family, other} <= alike for alike in _SAME_SHAPES)
 
 
 def has_parts_apart(places: Iterable[Place]) -> bool:
-    """Whether queries, keys and values have matrices of their own where the original has one for all."""
+    """Whether queries, keys and values have separate matrices where the original has one."""
     return any(place.part == "unet" and _APART.fullmatch(place.path) for place in places)

@@ -1,1 +1,1 @@
-"""Pure functions on tensors: the noise put on, the timesteps drawn, the loss taken."""
+"""Pure functions on tensors: adding noise, drawing timesteps, computing the loss."""

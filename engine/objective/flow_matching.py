@@ -1,4 +1,4 @@
-"""The objective of models that follow a flow: what a batch is turned into, and what the prediction costs."""
+"""The objective of flow models: how a batch is noised, and what the prediction costs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Weighting = Literal["logit_normal", "sigma_sqrt", "mode", "cosmap", "uniform"]
 
 @dataclass(frozen=True)
 class FlowRecipe:
-    """How noisy the pictures are that the model learns from, and how its prediction is read.
+    """How noisy the training pictures are, and how the prediction is interpreted.
 
-    sampling: "sigma": as `weighting` says, counted from the noisy end, then moved by `shift`. "density": as
+    sampling: "sigma": as `weighting` says, counted from the noisy end, then shifted by `shift`. "density": as
     `weighting` says, counted from the picture, in whole timesteps. "uniform": evenly. "sigmoid": the middle more
-    often. "shift": so, moved by `shift`. "flux_shift": so, moved by what FLUX.1 has for the picture's size.
-    "nextdit_shift": evenly, moved by the same.
-    weighting: for "sigma" and "density": "logit_normal" and "mode" say what is drawn, "sigma_sqrt" and "cosmap" what
-    it counts.
-    reading: "raw": the prediction is the velocity. "sigma_scaled": it is turned into the picture x₀, and compared with
-    that, weighted as `weighting` says. "additive": the noisy picture is added to it.
+    often. "shift": like "sigmoid", shifted by `shift`. "flux_shift": likewise, by FLUX.1's shift for the
+    picture's size. "nextdit_shift": evenly, shifted by the same.
+    weighting: for "sigma" and "density": "logit_normal" and "mode" set the distribution, "sigma_sqrt" and "cosmap"
+    the weight.
+    reading: "raw": the prediction is the velocity. "sigma_scaled": it is converted to the picture x₀ and compared
+    with that, weighted by `weighting`. "additive": the noisy picture is added to it.
     """
 
     sampling: Sampling = "sigma"
@@ -89,7 +89,7 @@ class FlowMatching:
         return torch.rand(count)
 
     def _between(self, sigmas: Tensor) -> Tensor:
-        """Brought from [0, 1] into what Min and Max Timestep leave."""
+        """Mapped from [0, 1] to the range of Min and Max Timestep."""
         least, most = self._settings.min_timestep, self._settings.max_timestep
         between = (least + sigmas * (most - least)) / flow.TIMESTEPS
         return flow.whole_timesteps(between) if self.recipe.sampling == "density" else between

@@ -11,7 +11,7 @@ from engine.settings.objective import LossType
 
 
 def of_type(kind: LossType, prediction: Tensor, target: Tensor, threshold: Callable[[], Tensor]) -> Tensor:
-    """The loss of a name, element by element.  threshold: gives δ, (B,), for those that have one."""
+    """The loss function of a name, element by element.  threshold: returns δ, (B,), for those that have one."""
     if kind == "l2":
         return squared_error(prediction, target)
     if kind == "l1":
@@ -65,8 +65,8 @@ def snr_threshold(snr: Tensor, c: float) -> Tensor:
 
 
 def mean_by_sample(elements: Tensor, mask: Tensor | None = None) -> Tensor:
-    """(B, C, h, w) → (B,).  mask: (B, h, w) in [0, 1], what each place counts.
+    """(B, C, h, w) → (B,).  mask: (B, h, w) in [0, 1], how much each position counts.
 
-    The mean is over all places, also those that do not count, as sd-scripts takes it.
+    The mean is over all positions, including those that do not count, as in sd-scripts.
     """
     return (elements if mask is None else elements * mask[:, None].to(elements)).mean(dim=(1, 2, 3))

@@ -1,4 +1,4 @@
-"""Noise, and putting it on latents."""
+"""Noise, and adding it to latents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod:
 
 
 def perturbed(noise: Tensor, gamma: float, random_strength: bool) -> Tensor:
-    """ε + γ · N(0, 1): more noise than the model is told of; random_strength: γ is drawn from [0, γ) each time.
+    """ε + γ · N(0, 1): more noise than the timestep says; random_strength: γ is drawn from [0, γ) each time.
 
     noise: (B, C, h, w).  Returns (B, C, h, w).  Source: Ning et al. 2023, arXiv:2301.11706.
     """
@@ -44,8 +44,8 @@ def adaptive_strength(strength: float | Tensor, scale: float, latents: Tensor) -
 def multires_noise(noise: Tensor, iterations: int, discount: float) -> Tensor:
     """Noise with coarser noise laid over it, brought back to a standard deviation of 1.
 
-    In pass i, noise of sizes shrunk by rⁱ is scaled up and added with weight discountⁱ; r is drawn anew from
-    [2, 4) each time. It ends early where a side has shrunk to one element.
+    In pass i, noise of sizes shrunk by rⁱ is scaled up and added with weight discountⁱ; r is drawn from
+    [2, 4) each time. It ends early when a side has shrunk to one element.
     noise: (B, C, h, w).  Returns (B, C, h, w).
     Source: Whitaker 2023, "Multi-Resolution Noise for Diffusion Model Training".
     """

@@ -1,4 +1,4 @@
-"""The objective of models that predict noise or velocity: what a batch becomes, and what the prediction costs."""
+"""The objective of models that predict noise or velocity: how a batch is noised, and what the prediction costs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from engine.settings.objective import Objective
 
 
 class NoisePrediction:
-    """alphas_cumprod: (T,), by which noise is put on.  weighed_by: (T,), by which timesteps are weighed, the same where
-    it is None.  of_velocity: the model answers with the velocity rather than with the noise.
+    """alphas_cumprod: (T,), for adding noise.  weighed_by: (T,), for timestep weights, the same if None.
+    of_velocity: the model predicts velocity instead of noise.
 
-    A schedule that ends without any signal has a ratio of 0 there, by which weights would divide. sd-scripts takes the
-    ratios of the schedule as it was before its end was brought down, and so they are taken here.
+    With zero terminal SNR the ratio at the end is 0, by which weights would divide. As in sd-scripts, the ratios are
+    taken from the schedule before it was changed.
     """
 
     def __init__(

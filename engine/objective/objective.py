@@ -1,4 +1,4 @@
-"""What the training loop asks of an objective, whichever it is."""
+"""The protocol of objectives."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Corrupted:
-    """noisy: what the model is shown, (B, C, h, w).  target: what it should predict.
+    """noisy: the model's input, (B, C, h, w).  target: what it should predict.
 
-    timesteps: (B,), in [0, 1000]; whole numbers where the model knows no others.
+    timesteps: (B,), in [0, 1000]; integers if the model requires that.
     """
 
     noisy: Tensor
@@ -21,13 +21,13 @@ class Corrupted:
 
 
 class TrainingObjective(Protocol):
-    """Random numbers come from torch's generator alone, so a seed set before corrupt() decides all of it."""
+    """Random numbers only come from torch's generator, so a seed set before corrupt() determines everything."""
 
     def corrupt(self, latents: Tensor, at: float | None = None) -> Corrupted:
-        """Put noise on clean latents (B, C, h, w), at timesteps of its own choice.
+        """Add noise to clean latents (B, C, h, w), at timesteps of its own choice.
 
-        at: in [0, 1), all at this timestep instead: so far on the way from Min to Max Timestep.
+        at: in [0, 1), use this timestep for all instead: a fraction of the way from Min to Max Timestep.
         """
 
     def loss(self, prediction: Tensor, corrupted: Corrupted, mask: Tensor | None = None) -> Tensor:
-        """What the prediction costs, by sample: (B,), in float32.  mask: (B, h, w), what each place of it counts."""
+        """What the prediction costs, by sample: (B,), in float32.  mask: (B, h, w), how much each position counts."""

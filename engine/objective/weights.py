@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 LARGEST_SNR = 1000.0
-"""Cap of the ratio where it divides or scales a loss: it grows without bound as the noise goes to 0."""
+"""Cap of the ratio when it divides or scales a loss: it grows without bound as the noise goes to 0."""
 
 
 def signal_to_noise(timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The losses of a run in bounded memory: as many points as a chart shows, each the mean of some neighbours."""
+"""The losses of a run in bounded memory: as many points as a chart shows, each the mean of several neighbours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MOST_POINTS = 320
 
 @dataclass
 class Mean:
-    """Of values that are added one by one."""
+    """Mean of values that are added one by one."""
 
     total: float = 0.0
     count: int = 0
@@ -29,7 +29,7 @@ class Mean:
 
 @dataclass
 class Point:
-    """Steps that stand together: the last of them, how many, and the means of their losses, raw and smoothed."""
+    """Consecutive steps: the last of them, how many, and the means of their losses, raw and smoothed."""
 
     step: int
     steps: int = 0
@@ -43,17 +43,17 @@ class Point:
 
 @dataclass
 class Curve:
-    """points: in order of their steps.  size: steps in each of them, but the last, which fills up.
+    """points: in order of their steps.  size: steps in each of them, except the last, which is being filled.
 
-    Each step is a point of its own until there are more than MOST_POINTS; then two become one, again and again. So a
-    step costs the same however many came before it, and none is passed over.
+    Each step is its own point until there are more than MOST_POINTS; then pairs are merged, again and again. So a step
+    costs the same however many came before it, and none is left out.
     """
 
     points: list[Point] = field(default_factory=list)
     size: int = 1
 
     def add(self, step: int, loss: float | None, smoothed: float | None) -> None:
-        """None where there is no number."""
+        """None for a missing number."""
         if not self.points or self.points[-1].steps >= self.size:
             self.points.append(Point(step))
             if len(self.points) > MOST_POINTS:
@@ -67,7 +67,7 @@ class Curve:
             point.smoothed.add(smoothed)
 
     def cut(self, step: int) -> None:
-        """Forget what came after `step`; of a point that reaches beyond it, the means stay."""
+        """Forget what came after `step`; a point that reaches beyond it keeps its means."""
         while self.points and self.points[-1].step - self.points[-1].steps >= step:
             self.points.pop()
         if self.points and self.points[-1].step > step:
@@ -79,7 +79,7 @@ class Curve:
         return Curve([point.copy() for point in self.points], self.size)
 
     def _halve(self) -> None:
-        """The newest point stays as it is: it is about to be filled."""
+        """The newest point stays as it is: it is being filled."""
         *whole, newest = self.points
         self.size *= 2
         joined = []

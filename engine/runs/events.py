@@ -1,7 +1,7 @@
 """The event types, writing them, and following them while they are written.
 
-A run's history is events.jsonl: one JSON object a line, appended and flushed. A reader skips kinds
-that it does not know, and leaves a half-written last line for later.
+A run's history is events.jsonl: one JSON object per line, appended and flushed. A reader skips unknown
+kinds, and leaves a half-written last line for later.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from engine.reading import opened
 
 LONGEST_LINE = 2**22
-"""Letters of a line; the results of a utility may name some thousand files."""
+"""Characters of a line; a utility's results may name some thousand files."""
 
 LARGEST_NUMBER = 3.5e38
-"""In an event: float32 has no larger one, so that no engine does."""
+"""Largest number in an event: float32 has no larger one, so engines do not report any."""
 
 
 class Event(BaseModel):
@@ -31,16 +31,16 @@ class Event(BaseModel):
 
 
 class Started(Event):
-    """The engine is up."""
+    """The engine is running."""
 
     kind: Literal["started"] = "started"
     versions: dict[str, str] = {}
 
 
 class Planned(Event):
-    """What lies ahead.  total_steps and steps_per_epoch: optimizer steps.
+    """The plan.  total_steps and steps_per_epoch: optimizer steps.
 
-    first_step: steps done before, above 0 where the run goes on from a saved state; what an earlier
+    first_step: steps done before, above 0 if the run resumes from a saved state; what an earlier
     engine reported beyond it is void.
     """
 
@@ -53,7 +53,7 @@ class Planned(Event):
 
 
 class Stage(Event):
-    """What the run is doing now, and how far it is; total is 0 where that is not known.
+    """What the run is doing now, and its progress; total is 0 if unknown.
 
     done and total of "loading" are bytes of a download.
     """
@@ -74,9 +74,9 @@ class Stage(Event):
 class Step(Event):
     """One optimizer step.  step counts from 1.
 
-    loss: this step's, None where it was not a finite number.  smoothed_loss: the mean, of late steps above all.
+    loss: this step's, None if not finite.  smoothed_loss: a mean, mostly of recent steps.
     learning_rates: by parameter group.  images_per_second: over the last seconds.  memory: bytes in use.
-    eta: seconds left.  waiting: share of the time over the last steps that went into waiting for pictures.
+    eta: seconds left.  waiting: share of the time of the last steps spent waiting for pictures.
     """
 
     kind: Literal["step"] = "step"
@@ -93,7 +93,7 @@ class Step(Event):
 
 
 class Validated(Event):
-    """The loss on the pictures that are held out, after `step` steps; None where it was not a finite number.
+    """The loss on held-out pictures, after `step` steps; None if not finite.
 
     pictures: how many it was measured on.
     """
@@ -133,7 +133,7 @@ class StateSaved(Event):
 
 
 class Progress(Event):
-    """How far a utility is.  done, total: of what it works through, `unit` says what that is.
+    """A utility's progress.  done, total: items, named by `unit`.
 
     per_second: over the whole run so far.  eta: seconds left.  last: what it did last, for people.
     """
@@ -148,7 +148,7 @@ class Progress(Event):
 
 
 class LeftOut(Event):
-    """A file that a utility could do nothing with, and went on.  file: as text, whatever bytes its name holds."""
+    """A file that a utility could not process and skipped.  file: as text, whatever bytes its name contains."""
 
     kind: Literal["left_out"] = "left_out"
     file: str
@@ -156,9 +156,9 @@ class LeftOut(Event):
 
 
 class Captioned(Event):
-    """What a captioner said of a picture, where two are compared.  place: 0 for the first of them, 1 for the second.
+    """A captioner's caption of a picture, when two are compared.  place: 0 for the first of them, 1 for the second.
 
-    captioner: as its tab is called.  file: the picture's name.  preview: a small copy within the run's folder, if any.
+    captioner: the name of its tab.  file: the picture's name.  preview: a small copy within the run's folder, if any.
     """
 
     kind: Literal["captioned"] = "captioned"
@@ -170,7 +170,7 @@ class Captioned(Event):
 
 
 class Result(Event):
-    """What a utility has to say when it is through: a sentence, and lines under it where there are any."""
+    """A utility's final result: a sentence, and further lines, if any."""
 
     kind: Literal["result"] = "result"
     text: str
@@ -183,7 +183,7 @@ class Warned(Event):
 
 
 class Problem(Event):
-    """What is wrong, and how to mend it.  option: the name of the option it is about, if any."""
+    """What is wrong, and how to fix it.  option: the name of the option it is about, if any."""
 
     kind: Literal["problem"] = "problem"
     what: str
@@ -237,14 +237,14 @@ class EventReader:
         return self._offset
 
     def read(self) -> list[AnyEvent]:
-        """The events whose lines are complete, in order; none where the file is not there yet."""
+        """The events whose lines are complete, in order; none if the file does not exist yet."""
         events = []
         while lines := self.lines():
             events += [event for line in lines if (event := parse_event(line)) is not None]
         return events
 
     def lines(self, most_bytes: int = 2**20) -> list[bytes]:
-        """The next complete lines, as many as fit into so many bytes, and one at the least; none where none is new."""
+        """The next complete lines, as many as fit into the bytes, but at least one; none if nothing is new."""
         try:
             with opened(self._file) as stream:
                 stream.seek(self._offset)
@@ -254,14 +254,14 @@ class EventReader:
         except OSError:
             return []
         whole = data[: data.rfind(b"\n") + 1]
-        if not whole and len(data) > LONGEST_LINE:  # no engine writes so long a line; it is passed over
+        if not whole and len(data) > LONGEST_LINE:  # no engine writes such a long line; it is skipped
             whole = data
         self._offset += len(whole)
         return whole.splitlines()
 
 
 class StepFigures(NamedTuple):
-    """What is kept of every step; memory: bytes in use, where it was told."""
+    """What is kept of every step; memory: bytes in use, if reported."""
 
     step: int
     loss: float | None
@@ -280,9 +280,9 @@ _STEP = re.compile(
 
 
 def step_figures(line: bytes) -> StepFigures | None:
-    """The same of a step's line as parse_event() reads, six times as fast: a long run has a million of them.
+    """Parse a step's line like parse_event(), six times as fast: a long run has a million of them.
 
-    None for every other line, and for one that was written otherwise.
+    None for any other line, and for one written differently.
     """
     told = _STEP.fullmatch(line)
     if told is None:
@@ -294,7 +294,7 @@ def step_figures(line: bytes) -> StepFigures | None:
 
 
 def parse_event(line: bytes) -> AnyEvent | None:
-    """One line's event, or None for a line that this version cannot read, or that says what no engine does."""
+    """One line's event, or None for a line that this version cannot read, or with values that no engine reports."""
     if len(line) > LONGEST_LINE:
         return None
     try:
@@ -305,7 +305,7 @@ def parse_event(line: bytes) -> AnyEvent | None:
 
 
 def _are_possible(values: Iterable[Any]) -> bool:
-    """Whether all numbers are such as can be reckoned with."""
+    """Whether all numbers are valid for calculations."""
     for value in values:
         if isinstance(value, int | float):
             if not abs(value) <= LARGEST_NUMBER:  # nor NaN
@@ -316,7 +316,7 @@ def _are_possible(values: Iterable[Any]) -> bool:
 
 
 def _end_half_line(file: Path) -> None:
-    """A killed engine may have left half a line; the next one begins on a line of its own."""
+    """A killed engine may have left half a line; the next one starts a new line."""
     if file.exists() and file.stat().st_size:
         with file.open("rb+") as stream:
             stream.seek(-1, 2)

@@ -1,4 +1,4 @@
-"""A run's whole story so far, gathered from its events as they come."""
+"""A run's history so far, gathered from its events as they arrive."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ Some = TypeVar("Some", Step, Validated)
 
 @dataclass
 class History:
-    """Call update() before looking.
+    """Call update() before reading.
 
-    version: grows with every event read, so that a page sees news cheaply.  begun_files: names of all files that the
-    run began to write; one of which no checkpoint tells may be there nevertheless, after a kill in between.
-    losses, held_out: of the steps, and of pictures that are held out, as a chart shows them, whatever their number.
-    measured: after how many steps each loss on held-out pictures was taken.  memory: bytes in use, as told last.
+    version: grows with every event read, so that a page detects news cheaply.  begun_files: names of all files that the
+    run started to write; one without a checkpoint event may exist nevertheless, after a kill in between.
+    losses, held_out: of the steps, and of held-out pictures, as a chart shows them, however many there are.
+    measured: after how many steps each validation loss was measured.  memory: bytes in use, as last reported.
     """
 
     run: RunFolder
@@ -72,7 +72,7 @@ class History:
         self._at_state: tuple[Curve, Step | None, Validated | None] = Curve(), None, None
 
     def update(self, within: float | None = None) -> History:
-        """Read what was appended since the last time; several threads may, each a piece at a time.
+        """Read what was appended since the last time; thread-safe, a piece at a time.
 
         within: seconds after which the rest is left for the next time.
         """
@@ -87,18 +87,18 @@ class History:
 
     @contextmanager
     def still(self) -> Iterator[None]:
-        """Within the block nothing is read, so that what is looked at goes together."""
+        """Within the block nothing is read, so that the values are consistent."""
         with self._lock:
             yield
 
     @property
     def is_behind(self) -> bool:
-        """Whether so much is still to be read that the rest does not show how the run stands."""
+        """Whether so much is still to be read that the state of the run is not known yet."""
         return self.run.events_size() - self._reader.offset > LONGEST_EVENT
 
     @property
     def share_read(self) -> float:
-        """How much of what the run has told was read, 0 to 1; a line may be about to be written."""
+        """Share of the run's events read so far, 0 to 1; a line may be about to be written."""
         return min(1.0, self._reader.offset / max(1, self.run.events_size()))
 
     @property
@@ -122,17 +122,17 @@ class History:
 
     @property
     def steps(self) -> list[Step]:
-        """Every step by itself, read anew: for who compares runs, not for who looks at one each second."""
+        """Every single step, read again: for comparing runs, not for looking at one every second."""
         return self._exactly(Step)
 
     @property
     def validated(self) -> list[Validated]:
-        """Every loss on held-out pictures by itself, in the same way."""
+        """Every single validation loss, in the same way."""
         return self._exactly(Validated)
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
-        """The files that were written, in the order in which they were written last."""
+        """The files that were written, in the order of their last write."""
         return list(self._checkpoints.values())
 
     @property
@@ -141,7 +141,7 @@ class History:
 
     @property
     def done_steps(self) -> int:
-        """Steps behind the run, those of an earlier engine included."""
+        """Steps done, including those of an earlier engine."""
         if (last := self.last_step) is not None:
             return last.step
         return self.planned.first_step if self.planned else 0
@@ -209,7 +209,7 @@ class History:
             self.progress, self.captioned, self.left_out, self.results = None, [], [], []
 
     def _begin_at(self, first_step: int) -> None:
-        """A resumed run begins at its last state: what was reported beyond it is about to be done again."""
+        """A resumed run starts at its last state: what was reported beyond it will be done again."""
         at_state, step, validated = self._at_state
         if at_state.points and at_state.points[-1].step == first_step:
             self.losses, self._step, self.last_validated = at_state.copy(), step, validated

@@ -1,4 +1,4 @@
-"""Tells a job's story while it happens: events for the page, lines for the log."""
+"""Reports a job while it runs: events for the page, lines for the log."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from engine.runs.folder import RunFolder
 from engine.settings.values import JobSettings
 
 FLUSH_EVERY = 0.5
-"""Seconds between two reports of the same kind; what nobody can read is not written."""
+"""Seconds between two reports of the same kind; more would be too fast to read."""
 
 
 class Report:
-    """Events of one engine process.  Of several processes only the first has a writer."""
+    """Events of one engine process.  Only the first of several processes has a writer."""
 
     def __init__(self, writer: EventWriter | None) -> None:
         self._writer = writer
@@ -33,13 +33,13 @@ class Report:
         return self._writer is not None
 
     def event(self, event: Event) -> None:
-        """Write an event now, after what was kept back before it."""
+        """Write an event now, after any pending ones."""
         self.flush()
         if self._writer:
             self._writer.write(event)
 
     def flush(self) -> None:
-        """Write what was kept back."""
+        """Write pending events."""
         self._flushed = time.monotonic()
         waiting, self._waiting_progress = self._waiting_progress, None
         if waiting and self._writer:
@@ -47,7 +47,7 @@ class Report:
             self._print_progress(waiting)
 
     def stage(self, name: Any, done: int = 0, total: int = 0, detail: str = "") -> None:
-        """What the run does now; repeated calls for progress are cheap."""
+        """What the run is doing now; repeated calls for progress are cheap."""
         now = time.monotonic()
         if name == self._stage and done not in (0, total) and now - self._flushed < FLUSH_EVERY:
             return
@@ -59,7 +59,7 @@ class Report:
         self.event(stage)
 
     def progress(self, done: int, total: int, unit: str = "pictures", last: str = "") -> None:
-        """How far a utility is; the first call starts the clock, and the time left is known from the second on."""
+        """A utility's progress; the first call starts the clock, and the time left is known from the second on."""
         now = time.monotonic()
         is_first = self._began is None
         if self._began is None:
@@ -74,12 +74,12 @@ class Report:
             self.flush()
 
     def left_out(self, file: Path, why: str) -> None:
-        """A file that nothing could be done with."""
+        """A file that could not be processed."""
         print(f"left out {shown_name(file)}: {why}", flush=True)
         self.event(LeftOut(file=shown_name(file), why=why))
 
     def result(self, text: str, lines: list[str] | None = None) -> None:
-        """What is said at the end; a list of more than MOST_LINES goes to the log as a whole."""
+        """The final result; a list of more than MOST_LINES is only complete in the log."""
         lines = lines or []
         print("\n".join([text, *lines]), flush=True)
         more = [f"… and {len(lines) - MOST_LINES} more; see the log for all of them"] if len(lines) > MOST_LINES else []
@@ -105,7 +105,7 @@ LONGEST_LINE = 300
 
 
 def shown_name(file: Path) -> str:
-    """A path as one line of text: bytes that are no UTF-8 become �, and line breaks are written \\n."""
+    """A path as one line of text: bytes that are not UTF-8 become �, and line breaks are written \\n."""
     text = os.fsencode(file).decode("utf-8", "replace")
     return text if text.isprintable() else json.dumps(text, ensure_ascii=False)[1:-1]
 

@@ -1,4 +1,4 @@
-"""How far a training state on disk has come: what can be said of it without torch.
+"""Which step a training state on disk has reached: what is known without torch.
 
 engine/training/state.py writes and reads the rest of the folder.
 """
@@ -20,7 +20,7 @@ PROGRESS = "progress.json"
 
 
 LARGEST_PROGRESS = 2**16
-"""Bytes; it has some hundred."""
+"""Bytes; the file has some hundred."""
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
@@ -36,13 +36,13 @@ class Progress:
 
 
 def find_state(folder: Path) -> Path | None:
-    """The folder itself, or what a save that was killed had moved out of its way."""
+    """The folder itself, or the old one that a killed save had moved aside."""
     candidates = (folder, moved_aside(folder))
     return next((place for place in candidates if place and (place / PROGRESS).exists()), None)
 
 
 def saved_progress(folder: Path) -> Progress | None:
-    """None where there is no state, or one whose progress cannot be read."""
+    """None if there is no state, or its progress cannot be read."""
     found = find_state(folder)
     if found is None:
         return None
@@ -53,9 +53,9 @@ def saved_progress(folder: Path) -> Progress | None:
 
 
 def tidy_done_runs() -> None:
-    """Remove what a kill between a run's final file and its end left of what only resuming needs.
+    """Remove what is only needed for resuming, if a kill between a run's final file and its end left it.
 
-    What another user of the folder has left, or another program has open, stays: it hinders nobody.
+    What belongs to another user, or is open in another program, stays: it does no harm.
     """
     for run in all_runs():
         with suppress(OSError):
@@ -65,11 +65,11 @@ def tidy_done_runs() -> None:
 
 
 def read_progress(state: Path) -> Progress:
-    """Raises OSError, and ValueError where a state's progress is none."""
+    """Raises OSError, and ValueError if a state's progress is invalid."""
     return TypeAdapter(Progress).validate_python(small_json(state / PROGRESS, LARGEST_PROGRESS))
 
 
 def delete_state(folder: Path) -> None:
-    """A kill meanwhile leaves the state whole, or none.  What is no state stays."""
+    """A kill meanwhile leaves the state complete or gone.  Anything that is not a state stays."""
     while found := find_state(folder):
         removed(found)

@@ -171,7 +171,7 @@ def _sd_scripts_command(settings: TrainingSettings, prompts_file: Path | None, s
     )
     notes += _no_options([key for key in settings.kohya_extra if key != "network_args"])
     if any(item.name == "sample_prompts" for item in unsaid):
-        notes.append("sd-scripts reads sample prompts from a file; with --output, one is written beside it.")
+        notes.append("sd-scripts reads sample prompts from a file; with --output, one is written next to it.")
     notes += _wanting(written, settings)
     return Converted(text + "\n", notes, _prompts(prompts_file, settings))
 

@@ -1,4 +1,4 @@
-"""Blocks of a transformer that wait in main memory until they are needed."""
+"""Block swap: transformer blocks that stay in main memory until they are needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHECKPOINTED = ("transformer_blocks", "single_transformer_blocks", "layers")
 """The rows of blocks that diffusers' transformers recompute under gradient checkpointing, and no others."""
 
 AHEAD = 2
-"""Blocks that are on the device at once beside those that stay there: the one at work and the next."""
+"""Swapped blocks that are on the device at once: the one computing and the next."""
 
 
 def blocks_of(denoiser: nn.Module) -> list[nn.Module]:
@@ -27,15 +27,15 @@ def blocks_of(denoiser: nn.Module) -> list[nn.Module]:
 
 
 def how_many(settings: TrainingSettings, parts: Parts) -> int:
-    """Blocks to swap: none of a UNet, whose blocks are no row of like ones, and none of a whole model, which learns."""
+    """Blocks to swap: none for a UNet, whose blocks are not alike, and none for a whole model, which is trained."""
     return settings.memory.blocks_to_swap if not settings.trains_whole_model and parts.prediction == "flow" else 0
 
 
 class BlockSwap:
     """Puts a transformer on the device, `count` of its blocks, evenly spread, only while they compute.
 
-    Only weights that do not learn are moved, so nothing has to be brought back.  A block's follower in the direction of
-    travel is copied while the block computes.  Needs gradient checkpointing around each block: a backward pass then
+    Only frozen weights are moved, so nothing has to be copied back.  The next block in the direction of travel is
+    copied while a block computes.  Needs gradient checkpointing around each block: a backward pass then
     begins with the block's forward pass, which brings its weights; without it autograd would hold on to all of them.
     """
 
@@ -54,7 +54,7 @@ class BlockSwap:
         self._latest = -1
 
     def _begin(self, number: int, *_: Any) -> None:
-        """Have the block's weights here, and those of the next one on their way."""
+        """Make sure the block's weights are on the device, and start copying those of the next one."""
         follower = number + (1 if number >= self._latest else -1)
         self._latest = number
         self._fetch(number)
@@ -71,7 +71,7 @@ class BlockSwap:
     def _fetch(self, number: int) -> None:
         if self.swapped[number].is_here:
             return
-        # The CPU is far ahead of the GPU: unheld, it would ask for room for block after block before any is free.
+        # The CPU is far ahead of the GPU: without waiting, it would allocate block after block before any is freed.
         while len(self._left) >= AHEAD:
             self._left.popleft().synchronize()
         with torch.cuda.stream(self._copies) if self._copies else nullcontext():
@@ -79,9 +79,9 @@ class BlockSwap:
 
 
 class Swapped:
-    """One block, whose frozen tensors have their home in main memory.  What learns stays on the device.
+    """One block, whose frozen tensors live in main memory.  Trained weights stay on the device.
 
-    What is here is another object than what is at home: a graph that was recorded with the one keeps it.
+    The copy on the device is a different object from the one in main memory: a recorded graph keeps the one it used.
     """
 
     def __init__(self, block: nn.Module, device: torch.device) -> None:
@@ -118,7 +118,7 @@ def _at_home(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def _to_device_but(module: nn.Module, waiting: set[int], device: torch.device) -> None:
-    """The module and all within it, but the blocks that wait."""
+    """The module and its submodules, except the blocks in main memory."""
     for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
         tensor.data = tensor.data.to(device)
     for child in module.children():
@@ -127,5 +127,5 @@ def _to_device_but(module: nn.Module, waiting: set[int], device: torch.device) -
 
 
 def spread(blocks: int, count: int) -> list[int]:
-    """Which of the blocks: as far from each other as can be, so that there is time to fetch each."""
+    """Which blocks to swap: as far apart as possible, so that there is time to fetch each."""
     return [place for place in range(blocks) if (place + 1) * count // blocks > place * count // blocks]

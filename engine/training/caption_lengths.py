@@ -1,4 +1,4 @@
-"""Which captions are longer than what the model reads of them."""
+"""Which captions are longer than the model's token limit."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def truncated(limit: CaptionLimit, items: Sequence[Item], captions: Sequence[str
     )
     count = f"{len(long)} of {len(lengths)} captions {'is' if len(long) == 1 else 'are'}"
     return (
-        f"{count} longer than the {limit.tokens} tokens that are read of one; the rest is cut off. "
+        f"{count} longer than the limit of {limit.tokens} tokens; the rest is cut off. "
         f"The longest: {examples}.{_mend(limit)}"
     )
 
 
 def token_counts(tokenizer: Any, captions: Sequence[str]) -> list[int]:
-    """Tokens of each caption, without those that stand for its begin and end."""
+    """Tokens of each caption, without the start and end tokens."""
     different = list(dict.fromkeys(captions))
     counts: dict[str, int] = {}
     for begin in range(0, len(different), AT_A_TIME):
@@ -55,9 +55,9 @@ def _whole(caption: str, settings: Captions) -> str:
 
 
 def _mend(limit: CaptionLimit) -> str:
-    """Where more could be read."""
+    """The option that raises the limit, if there is one."""
     for item in training_options():
         if item.name == limit.option:
             most = max(map(int, item.choices)) if item.choices else item.at_most
-            return f" {item.label} raises that." if most is None or limit.tokens < most - 1 else ""
+            return f" {item.label} raises the limit." if most is None or limit.tokens < most - 1 else ""
     return ""

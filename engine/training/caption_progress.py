@@ -1,4 +1,4 @@
-"""How far the encoding of captions is: told while it goes on, and ended where the user asks to stop."""
+"""Progress of encoding captions: reported as it runs, and ended if the user asks to stop."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ CAPTIONS_AT_A_TIME = 16
 
 
 class CaptionProgress:
-    """report: where it is told, if anywhere.  stop: whether the user asks for it."""
+    """report: where progress goes, if anywhere.  stop: whether the user asks to stop."""
 
     def __init__(self, report: Report | None = None, stop: Callable[[], bool] = lambda: False) -> None:
         self._report, self._stop = report, stop
 
     def portions(self, captions: Sequence[str]) -> Iterator[Sequence[str]]:
-        """The captions, so many at a time, until the user asks to stop; check() is to follow in all processes."""
+        """The captions in portions, until the user asks to stop; call check() afterwards in all processes."""
         for begin in range(0, len(captions), CAPTIONS_AT_A_TIME):
             if self._stop():
                 return
@@ -28,9 +28,9 @@ class CaptionProgress:
             self._tell(len(captions), len(captions))
 
     def check(self) -> None:
-        """Raises Stopped where the user asks to stop, in all processes or none.
+        """Raises Stopped if the user asks to stop, in all processes or none.
 
-        Each looks for itself between portions, and may see the wish a little sooner than the others.
+        Each checks between portions, and may see the request a little sooner than the others.
         """
         if of_first_process(self._stop()):
             raise Stopped

@@ -1,4 +1,4 @@
-"""The conditioning of batches by their captions: encoded once where neither captions nor text encoders change."""
+"""The conditioning of batches by their captions: encoded once if neither captions nor text encoders change."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from engine.training.kept_captions import KeptCaptions
 
 
 class CaptionConditioning:
-    """Made while the text encoders are where they compute: where none of them learns, and each caption has one
+    """Create it while the text encoders are on their device: if none of them is trained and each caption has only one
     wording, all are encoded now.
 
-    captions: of the pictures, by index.  variations: what happens to each of them when it is shown.
-    steps: of the whole run.  device: where the training computes.  kept: where they are kept in files.
-    progress: told while captions are encoded, and asked whether to stop.  Raises Failure, Stopped.
+    captions: of the pictures, by index.  variations: how each of them varies when it is shown.
+    steps: of the whole run.  device: where the training computes.  kept: the files they are cached in, if any.
+    progress: receives the progress of encoding, and says whether to stop.  Raises Failure, Stopped.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class CaptionConditioning:
 
     @property
     def is_encoded(self) -> bool:
-        """The text encoders are asked no more."""
+        """Whether the text encoders are no longer needed."""
         return bool(self._kept or self._encoded)
 
     def read(self, batch: MicroBatch) -> Conditioning | None:
-        """What was encoded before of a batch, on the CPU; None where that is done anew.  For threads that read ahead.
+        """A batch's cached conditioning, on the CPU; None if it is encoded each time.  For threads that read ahead.
 
         Raises Failure.
         """
@@ -64,7 +64,7 @@ class CaptionConditioning:
         return _together([self._encoded[caption] for caption in captions]) if self._encoded else None
 
     def of(self, batch: MicroBatch, read: Conditioning | None = None) -> Conditioning:
-        """Of a batch, on the training device.  read: what read() gave of it, where that was called ahead.
+        """A batch's conditioning, on the training device.  read: the result of read(), if it was called ahead.
 
         Raises Failure.
         """

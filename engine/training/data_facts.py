@@ -1,4 +1,4 @@
-"""What a trained file says of the pictures that it learned from: sd-scripts' ss_* keys."""
+"""What a trained file says about the pictures that it learned from: sd-scripts' ss_* keys."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Shown = tuple[Item, str, Placed]
 def data_facts(
     settings: TrainingSettings, plan: StepPlan, *, items: list[Item], captions: list[str], places: list[Placed]
 ) -> dict[str, Any]:
-    """Of a dataset config's datasets each by itself, in ss_datasets; else of all pictures together.
+    """For a dataset config, each dataset separately, in ss_datasets; otherwise all pictures together.
 
-    Without the tags' frequency where that is more than a file may say.
+    Without the tag frequencies if these would be too long for a file.
     """
     shown = list(zip(items, captions, places, strict=True))
     own = [item for item in items if not item.is_regularisation]
@@ -117,8 +117,8 @@ def _subset(items: list[Item]) -> dict[str, Any]:
 def _tags(shown: list[Shown]) -> dict[str, Counter[str]] | None:
     """How often each part of a caption occurs, by folder; regularisation pictures are left out.
 
-    None where it is more than a file may say: captions that are whole sentences repeat so little of each other that
-    the list would be as long as they are.
+    None if it would be too long for a file: captions that are whole sentences have so little in common that the list
+    would be as long as they are.
     """
     tags: dict[str, Counter[str]] = {}
     total = 0
@@ -144,14 +144,14 @@ def _folders(items: list[Item]) -> dict[str, dict[str, int]]:
 
 
 def _bounds(pictures: Dataset) -> tuple[int | None, int | None]:
-    """The shortest and longest side of a bucket, which count only where pictures may be enlarged."""
+    """The shortest and longest side of a bucket, which only count if pictures may be enlarged."""
     upscaled = pictures.enable_bucket and not pictures.bucket_no_upscale
     return bucket_bounds(pictures) if upscaled else (None, None)
 
 
 def _bucket_info(shown: list[Shown], pictures: Dataset) -> dict[str, Any] | None:
-    """Every bucket's size with the pictures times repeats in it, and how far it is in the mean of the pictures from
-    their own aspects.
+    """Every bucket's size with its number of pictures times repeats, and the mean difference from the pictures' own
+    aspect ratios.
     """
     if not pictures.enable_bucket:
         return None

@@ -1,4 +1,4 @@
-"""What a step does in most methods: noise on the pictures, and the model's prediction of what was put there."""
+"""What a step does in most methods: it adds noise to the pictures and compares the model's prediction."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from engine.training.model import Examples, Model
 
 
 class Denoising:
-    """A method to be derived from.  One that asks the model otherwise overrides predict(), one that judges otherwise
-    losses().
-    """
+    """A base class for methods.  Override predict() to call the model differently, losses() to judge it differently."""
 
     def before_step(self, step: int) -> None: ...
 

@@ -42,7 +42,7 @@ Shown = tuple[int, int, int]
 """(width, height, pictures) of a batch."""
 
 BITS: dict[BaseFormat, float] = {"fp8": 8, "int8": 8, "nf4": 4 + 16 / NF4_BLOCK}
-"""Of a weight, with its share of a scale where that counts."""
+"""Bytes per weight, including its share of a scale if that matters."""
 
 CUDA_ITSELF = 600 * 2**20
 """Bytes that CUDA and its libraries take of a GPU before the first tensor: 0.4 to 0.8 GiB as users report it."""
@@ -50,17 +50,17 @@ CUDA_ITSELF = 600 * 2**20
 ANY_CAPTION = "a, {b|c}"
 
 PROBE, PROBE_OF_KERNELS = 256, 64
-"""Sides of a matrix, and of a convolution's weight, with which it is found out how much an optimizer remembers of such
-a weight: some keep a figure a row and a column, which of 3×3 kernels is two thirds of the whole.
+"""Shapes of a matrix and of a convolution's weight, used to measure how much an optimizer remembers per weight: some
+keep a number per row and column, which for 3×3 kernels is two thirds of the total.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """What is in memory at the fullest moment of a part of a run, in bytes.
+    """What is in memory at the peak of one phase of a run, in bytes.
 
-    weights: of the model, frozen or not.  network: what is trained beside it.  activations: all that a pass leaves
-    behind for the next one.
+    weights: of the model, frozen or not.  network: what is trained in addition.  activations: everything that a
+    forward pass keeps for the backward pass.
     """
 
     weights: int
@@ -77,10 +77,10 @@ class Phase:
 @dataclass(frozen=True)
 class Estimate:
     """phases: "latents", "captions", "training" and, where samples are drawn, "samples"; on a CPU "loading" too, and
-    for a whole model "saving"; "validation" where pictures are held out whose batches are larger than those that are
-    learned from.
+    for a whole model "saving"; "validation" if the batches of held-out pictures are larger than the training
+    batches.
 
-    program: bytes that Python, torch and their like take of the same memory.
+    program: bytes that Python, torch and other libraries take from the same memory.
     """
 
     phases: dict[str, Phase]
@@ -96,7 +96,7 @@ class Estimate:
 
 
 def estimate(settings: TrainingSettings, device: Device) -> Estimate:
-    """Raises Failure where the model is not known or is not on this machine yet."""
+    """Raises Failure if the model is unknown or not on this machine yet."""
     estimator = _Estimator(settings, device)
     # By now this process has loaded what a run loads, and nothing more.
     program = CUDA_ITSELF if device == "cuda" else psutil.Process().memory_info().rss
@@ -147,14 +147,14 @@ class _Estimator:
         return Estimate(phases, program)
 
     def _saving(self, training: Phase) -> Phase:
-        """The model once more, in the number format of its file."""
+        """The model again, in the number format of its file."""
         width = DTYPES[self._settings.source_model.save_precision].itemsize
         copied = sum(tensor.numel() * width for module in self._parts.modules() for tensor in _tensors(module))
         return Phase(weights=training.weights, optimizer=training.optimizer, activations=copied)
 
     def _while_loading(self) -> int:
-        """Bytes where nothing is quantized yet, with the file that is being read: of a folder's largest part, which is
-        read first, or the one file that holds all of them.
+        """Bytes before anything is quantized, including the file being read: a folder's largest part, which is read
+        first, or the single file that contains everything.
         """
         sizes = [_bytes_of(_tensors(module)) for module in self._parts.modules()]
         source = Path(self._settings.source_model.pretrained_model_name_or_path)
@@ -164,7 +164,7 @@ class _Estimator:
         return max(sum(sizes), max(sizes) + max(files, default=0))
 
     def _captions(self) -> tuple[Conditioning, Phase]:
-        """Conditioning of some captions, as sizes alone, and the phase in which captions are encoded."""
+        """Conditioning of some captions, as sizes only, and the phase in which captions are encoded."""
         encoded: list[Conditioning] = []
         phase = self._phase(
             self._parts.text_encoders, lambda: encoded.append(self._encoder.encode(["a"] * CAPTIONS_AT_A_TIME))
@@ -178,12 +178,12 @@ class _Estimator:
         phase = self._phase(self._on_device(), lambda: self._loss(of_captions, self._shown).backward(), grad=True)
         if settings.is_fused():
             gradients = max(p.numel() * p.element_size() for p in learned)
-            # The count holds them all, for nothing updates the weights there.
+            # The count includes them all, because nothing updates the weights here.
             activations = phase.activations - _bytes_of(learned) + gradients
         else:
             activations = phase.activations - gradients
         remembered, passing = self._optimizer
-        # Gradients come as activations go; the step itself needs room when activations are gone.
+        # Gradients appear as activations are freed; the step itself needs room once the activations are gone.
         spare = max(activations, passing, 0)
         return Phase(
             weights=phase.weights,
@@ -194,7 +194,7 @@ class _Estimator:
         )
 
     def _validation(self, of_captions: Conditioning) -> Phase:
-        """The largest batch of those held out, without gradients, while the optimizer waits."""
+        """The largest batch of held-out pictures, without gradients, with the optimizer's state in memory."""
 
         def measure() -> None:
             self._loss(of_captions, self._held_out)
@@ -204,7 +204,7 @@ class _Estimator:
         return replace(phase, network=self._network, optimizer=remembered)
 
     def _on_device(self) -> list[nn.Module]:
-        """What is there while it trains."""
+        """What is in memory during training."""
         settings, parts = self._settings, self._parts
         stay = self._encoder.learns or may_vary(ANY_CAPTION, settings.captions)
         looks = [] if settings.dataset.keeps_latents() else parts.of_pictures()
@@ -236,7 +236,7 @@ class _Estimator:
 
     @cached_property
     def _optimizer(self) -> tuple[int, int]:
-        """(bytes that the optimizer remembers, bytes that it needs for a moment)."""
+        """(bytes of the optimizer's state, bytes that it needs temporarily)."""
         learned = parameters(self._method)
         counts: Counter[tuple[int, ...]] = Counter()
         for parameter in learned:
@@ -252,8 +252,8 @@ class _Estimator:
             state = optimizer.state[probe].values()
             kept += count / probe.numel() * sum(t.nbytes for t in state if isinstance(t, Tensor) and t.numel() > 1)
         if self._device == "cuda" and self._settings.optimizer.optimizer.startswith("Paged"):
-            kept = 0  # it waits in main memory where the GPU has no room
-        # torch's own updates all weights in one go on a GPU, and makes a tensor of each one's size for that.
+            kept = 0  # it is paged to main memory if the GPU has no room
+        # torch's own optimizers update all weights at once on a GPU, with a temporary tensor of each one's size.
         at_once = made.startswith("torch.optim") and self._device == "cuda"
         total = sum(counts.values())
         largest = total if at_once and not self._settings.is_fused() else max(p.numel() for p in learned)
@@ -280,7 +280,7 @@ class _Estimator:
         return replace(phase, network=self._network, optimizer=remembered)
 
     def _phase(self, modules: list[nn.Module], work: Callable[[], None], grad: bool = False) -> Phase:
-        """What the work needs with these modules on the device.  On a CPU the others are in the same memory."""
+        """What `work` needs with these modules on the device.  On a CPU the others are in the same memory."""
         with counted(self._tokens) as ledger, without_contents(modules), torch.set_grad_enabled(grad):
             full = ledger.live
             work()
@@ -296,7 +296,7 @@ class _Estimator:
         return Phase(weights=weights, activations=activations)
 
     def _weights(self, module: nn.Module) -> int:
-        """Bytes of a part without the network that is put on it, the frozen matrices of its blocks in few bits."""
+        """Bytes of a part without the network attached to it, with the frozen matrices of its blocks quantized."""
         own = [t for t in _tensors(module) if self._whole or not t.requires_grad]
         if form := self._form(module):
             quantized = {id(layer.weight) for layer in _matrices(module) if not layer.weight.requires_grad}
@@ -313,7 +313,7 @@ class _Estimator:
         return None if looks else self._settings.memory.encoder_format()
 
     def _swapped(self) -> int:
-        """Bytes of the blocks that are away at a time: all that are swapped but the one at work and the next."""
+        """Bytes of the blocks in main memory at a time: all swapped ones except the one computing and the next."""
         swaps = how_many(self._settings, self._parts)
         blocks, form = blocks_of(self._parts.denoiser), self._form(self._parts.denoiser)
         sizes = [
@@ -341,7 +341,7 @@ class _Estimator:
 
 
 def _largest_batches(settings: TrainingSettings) -> tuple[Shown, Shown]:
-    """What needs most, of whichever dataset, among what is learned from and what is held out.  Raises Failure."""
+    """The most demanding batches of any dataset, for training and for validation.  Raises Failure."""
     usual = (*settings.dataset.size(), settings.optimizer.train_batch_size)
     if not settings.folders.dataset_config:
         return usual, usual

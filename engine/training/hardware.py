@@ -26,21 +26,21 @@ class Precision:
 
     @classmethod
     def of(cls, settings: TrainingSettings, mixed: str) -> Precision:
-        """mixed: the mixed precision that the machine can do, see choose_precision()."""
+        """mixed: the mixed precision that the machine supports, see choose_precision()."""
         return cls(weight_dtype(mixed), learned_dtype(settings.memory, mixed))
 
 
 def make_accelerator(settings: Hardware) -> tuple[Accelerator, list[str]]:
-    """An accelerator for this process, and what had to be done otherwise than asked, for people."""
+    """An accelerator for this process, and a sentence on what differs from the settings."""
     torch.set_num_threads(settings.num_cpu_threads_per_process)
     precision, warnings = choose_precision(settings.mixed_precision, torch.cuda.is_available())
     return Accelerator(mixed_precision=precision, cpu=not _has_accelerator()), warnings
 
 
 def choose_precision(asked: str, has_cuda: bool) -> tuple[str, list[str]]:
-    """fp16 has kernels on CUDA alone; elsewhere full precision gives the same result, more slowly."""
+    """fp16 only has kernels on CUDA; elsewhere full precision gives the same result, more slowly."""
     if asked == "fp16" and not has_cuda:
-        return "no", ["Mixed precision fp16 needs an NVIDIA GPU; this run computes in full precision."]
+        return "no", ["Mixed precision fp16 needs an NVIDIA GPU; this run uses full precision."]
     return asked, []
 
 
@@ -50,13 +50,13 @@ def weight_dtype(precision: str) -> torch.dtype:
 
 
 def learned_dtype(settings: Memory, precision: str) -> torch.dtype:
-    """The number format of what is trained: float32, or half precision throughout where the settings ask for it."""
+    """The number format of trained weights: float32, or half precision throughout if the settings ask for it."""
     throughout = (settings.full_fp16 and precision == "fp16") or (settings.full_bf16 and precision == "bf16")
     return weight_dtype(precision) if throughout else torch.float32
 
 
 def allow_half_gradients(scaler: Any) -> None:
-    """GradScaler refuses float16 gradients, for what they lost cannot come back; full fp16 training accepts that."""
+    """GradScaler refuses float16 gradients, which lose precision for good; full fp16 training accepts that."""
     unscale = scaler._unscale_grads_
     scaler._unscale_grads_ = lambda optimizer, scale, found, allow_fp16: unscale(optimizer, scale, found, True)
 
@@ -82,7 +82,7 @@ def of_first_process(value: T) -> T:
 
 
 def save_memory(denoiser: Any, *text_encoders: Any) -> None:
-    """Gradient checkpointing in all of them; it acts only where gradients are taken."""
+    """Turn on gradient checkpointing in all of them; it only acts when gradients are computed."""
     denoiser.enable_gradient_checkpointing()
     for encoder in text_encoders:
         encoder.gradient_checkpointing_enable({"use_reentrant": False})

@@ -1,4 +1,4 @@
-"""The captions of the pictures that are held out: each time the same, and nothing of them dropped."""
+"""The captions of held-out pictures: always the same, with nothing dropped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.training.kept_captions import kept_captions
 
 
 class HeldOutCaptions:
-    """To be made by all processes, which share the work."""
+    """Create it in all processes, which share the work."""
 
     def __init__(
         self, encoder: CaptionEncoder, settings: TrainingSettings, items: list[Item], accelerator: Accelerator
@@ -37,7 +37,7 @@ class HeldOutCaptions:
             pictures=[item.picture for item in items],
             captions=self.texts,
             variations=self._as_they_are,
-            warn=lambda _: None,  # what hinders keeping them is told of the captions that are learned from
+            warn=lambda _: None,  # the reason why they cannot be cached is reported for the training captions
             accelerator=accelerator,
         )
 
@@ -46,7 +46,7 @@ class HeldOutCaptions:
         return self._kept is None or self._kept.needs_encoders
 
     def conditioning(self, device: torch.device, progress: CaptionProgress) -> CaptionConditioning:
-        """To be made while the text encoders are on the device.  Raises Stopped."""
+        """Create it while the text encoders are on the device.  Raises Stopped."""
         return CaptionConditioning(
             self._encoder,
             self.texts,
@@ -59,5 +59,5 @@ class HeldOutCaptions:
 
 
 def validation_seed(item: Item, what: object) -> int:
-    """Of something that is drawn for a picture held out: by the validation seed and the picture's name alone."""
+    """Seed of something drawn for a held-out picture: from the validation seed and the picture's name alone."""
     return derived_seed(item.subset.validation.validation_seed, "validation", short(item.picture), what)

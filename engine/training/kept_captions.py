@@ -1,4 +1,4 @@
-"""Captions that are encoded once and kept in files, so that the next run does without its text encoders."""
+"""Captions that are encoded once and cached in files, so that the next run does not need its text encoders."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from engine.training.hardware import of_first_process
 class KeptCaptions:
     """By the pictures' indices.  captions: as the model reads them.  lacking: those whose captions are to be encoded.
 
-    drops: whether captions are dropped at times, so that the empty one is needed too, which has no file.
+    drops: whether captions are sometimes dropped, so that the empty one is needed too, which has no file.
 
-    A caption whose file is for another one, as where two pictures share a name, is kept in memory.
+    A caption whose file belongs to another one, as when two pictures share a name, is kept in memory.
 
     accelerator: of a run of several processes, which share what is to be encoded.
     """
@@ -62,9 +62,9 @@ class KeptCaptions:
         return bool(self.lacking) or self.drops
 
     def encode(self, progress: CaptionProgress) -> None:
-        """Encode and keep what is lacking; what is kept stays where the user stops it.  Raises Failure, Stopped.
+        """Encode and cache what is missing; if the user stops it, what is cached stays.  Raises Failure, Stopped.
 
-        Several processes each do a part, and all of them what is not to be found in files after that.
+        Each of several processes does a part, and all of them whatever is still missing after that.
         """
         if self._accelerator and self._accelerator.num_processes > 1:
             self._encode(progress, self._accelerator.process_index, self._accelerator.num_processes)
@@ -84,12 +84,12 @@ class KeptCaptions:
             self._files.write(picture, caption, arrays)
         except OSError as error:
             raise Failure(
-                f"The encoded caption of {picture} cannot be kept beside it: {why_not(error)}.",
-                "Make room, allow writing there, or turn off Cache Text Encoder Outputs to Disk.",
+                f"The encoded caption of {picture} cannot be saved next to it: {why_not(error)}.",
+                "Free up some space, allow writing there, or turn off Cache Text Encoder Outputs to Disk.",
             ) from error
 
     def get(self, index: int) -> Conditioning:
-        """Of one caption, on the CPU; may be asked by several threads.  Raises Failure where its file is gone."""
+        """Conditioning of one caption, on the CPU; thread-safe.  Raises Failure if its file is gone."""
         if index in self._in_memory:
             return self._in_memory[index]
         picture = self._pictures[index]
@@ -97,12 +97,12 @@ class KeptCaptions:
             arrays = self._files.read(picture, self.captions[index])
         except (OSError, ValueError) as error:
             raise Failure(
-                f"The encoded caption of {picture} can no longer be read: {error}.", "Press Resume to encode it anew."
+                f"The encoded caption of {picture} can no longer be read: {error}.", "Press Resume to encode it again."
             ) from error
         return self._encoder.family.caption_from_file({name: torch.from_numpy(array) for name, array in arrays.items()})
 
     def _encode(self, progress: CaptionProgress, rank: int = 0, processes: int = 1) -> None:
-        """Each different caption once, whatever pictures have it."""
+        """Each distinct caption once, however many pictures have it."""
         of_caption: dict[str, list[int]] = {}
         for index in self.lacking:
             of_caption.setdefault(self.captions[index], []).append(index)
@@ -112,7 +112,7 @@ class KeptCaptions:
                     self.keep(index, encoded)
 
     def _of_all(self, lacking: list[int]) -> list[int]:
-        """The first process's, for one may have written before another looks."""
+        """The first process's list, because one may have written files before another looks."""
         return of_first_process(lacking) if self._accelerator and self._accelerator.num_processes > 1 else lacking
 
     def _has(self, index: int) -> bool:
@@ -130,17 +130,17 @@ def kept_captions(
     warn: Callable[[str], None],
     accelerator: Accelerator | None = None,
 ) -> KeptCaptions | None:
-    """None where captions are not to be kept in files, or cannot, which is told."""
+    """None if captions are not to be cached in files, or cannot be, which is reported."""
     option = KEPT_CAPTIONS.get(settings.families.said())
     form = encoder.family.caption_format(encoder.parts)
     if not option or not settings.values()[option]:
         return None
     if not form:
-        warn(f"Captions are not kept in files: there is no file format for those of {encoder.family.name}.")
+        warn(f"Captions are not cached in files: there is no file format for those of {encoder.family.name}.")
     elif encoder.learns:
-        warn("Captions are not kept in files, for a text encoder is trained.")
+        warn("Captions are not cached in files, because a text encoder is trained.")
     elif vary(captions, variations):
-        warn("Captions are not kept in files, for they are worded otherwise from time to time.")
+        warn("Captions are not cached in files, because their wording varies during the run.")
     else:
         return KeptCaptions(
             encoder,

@@ -1,4 +1,4 @@
-"""Counts the memory of tensors that have sizes but no contents."""
+"""Counts the memory of fake tensors, which have sizes but no contents."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 
 class Ledger(TorchDispatchMode):
-    """live: bytes of all tensors that were made within its block and are still referred to.  peak: the most so far.
+    """live: bytes of all tensors created within the block and still referenced.  peak: the most so far.
 
-    number: what code is told that takes a whole number out of a tensor, such as the length of its longest caption.
+    number: the value for code that reads an integer from a tensor, such as the length of its longest caption.
     """
 
     def __init__(self, number: int) -> None:
@@ -50,7 +50,7 @@ class Ledger(TorchDispatchMode):
 
 @contextmanager
 def counted(number: int = 1) -> Iterator[Ledger]:
-    """Within the block all tensors that are made have sizes alone, and are counted.  number: as in Ledger."""
+    """Within the block all new tensors have sizes only, and are counted.  number: as in Ledger."""
     with ExitStack() as stack:
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         yield stack.enter_context(Ledger(number))
@@ -58,7 +58,7 @@ def counted(number: int = 1) -> Iterator[Ledger]:
 
 @contextmanager
 def without_contents(modules: list[nn.Module]) -> Iterator[None]:
-    """Tensors of the running count stand in for all that the modules hold; what is shared stays shared."""
+    """Replace everything that the modules hold by counted tensors; what is shared stays shared."""
     made: dict[int, Any] = {}
     before: list[tuple[dict[str, Any], str, Tensor]] = []
     for module in {id(inner): inner for outer in modules for inner in outer.modules()}.values():

@@ -1,4 +1,4 @@
-"""The LoRA method: the base model stays as it is, a network attached to it is trained and saved."""
+"""The LoRA method: the base model is frozen; a network attached to it is trained and saved."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LoraMethod(Denoising):
         dtype: torch.dtype,
         goes_on: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """goes_on: the weights of the state that the run goes on from, which needs no file any more."""
+        """goes_on: the weights of the state that the run resumes from; it then needs no file."""
         s = settings.network
         unet_lr, text_encoder_lr = settings.optimizer.rates()
         targets = family.lora_targets(parts)
@@ -93,7 +93,7 @@ class LoraMethod(Denoising):
         return groups
 
     def before_step(self, step: int) -> None:
-        """Called before every step, which counts from 1, also by a run that goes on at a later one."""
+        """Called before every step, counted from 1; a resumed run starts at a later one."""
         if self.trains_text_encoder and step > self._text_encoder_stops:
             for parameter in self.network.parameters("text_encoder"):
                 parameter.requires_grad_(False)
@@ -124,22 +124,24 @@ class LoraMethod(Denoising):
 def _begun_from(
     settings: NetworkSettings, targets: list[Target], trained: list[Target], family: str
 ) -> dict[str, Matrices] | None:
-    """What the file to begin from has for the targets that are trained.  targets: all that the family has.
+    """The matrices of the file to continue from, for the trained targets.  targets: all that the family has.
 
-    Raises Failure where something of the file would be lost.
+    Raises Failure if anything in the file would be lost.
     """
     file = Path(settings.network_weights)
     if not settings.network_weights:
         return None
     if not file.is_file():
-        raise Failure(f'There is no file "{file}".', "Correct the path, or empty the field.", OPTION)
+        raise Failure(f'There is no file "{file}".', "Correct the path, or clear the field.", OPTION)
     weights, network_file, told = read(file)
     if refusal := refusals.not_a_standard_lora(file.name, network_file):
         raise _refused(refusal)
     count, foreign = len(network_file.modules), unplaced(network_file, targets)
     if len(foreign) == count:
         raise Failure(
-            f"{file.name} has nothing for {family}: it was trained for another family.", "Choose another file.", OPTION
+            f"{file.name} does not fit {family}: it was trained for another model family.",
+            "Choose another file.",
+            OPTION,
         )
     if foreign:
         raise _refused(refusals.not_trained(file.name, foreign, count))
@@ -163,6 +165,6 @@ def _refused(refusal: Refusal) -> Failure:
 def _of_another_size(file: Path, error: RuntimeError) -> Failure:
     return Failure(
         f"{file.name} does not fit this model: {error}.",
-        "It was trained on a model of another size. Choose another file.",
+        "It was trained on a model of a different size. Choose another file.",
         OPTION,
     )

@@ -35,7 +35,7 @@ LEAST = (
 DTYPES = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 _NOT_USED: dict[str, Any] = {
-    # What a run of this version never does, in the words in which sd-scripts says so.
+    # What a run of this version never does, as sd-scripts would record it.
     **dict.fromkeys(
         (
             "ss_resize_interpolation",
@@ -54,7 +54,7 @@ _NOT_USED: dict[str, Any] = {
 class RunMetadata:
     """What a trained file says about the run that made it: sd-scripts' ss_* keys and modelspec's.
 
-    family: what the model's family says of itself.  held_out: pictures × repeats that the loss is only measured on.
+    family: the family's own facts.  held_out: pictures × repeats used for validation only.
     """
 
     settings: TrainingSettings
@@ -71,12 +71,12 @@ class RunMetadata:
     began: float = field(default_factory=time.time)
     session: int = field(default_factory=lambda: random.SystemRandom().randrange(2**32))
     notes: list[str] = field(default_factory=list)
-    """Sentences on what the files do not say because it would be too long, each once."""
+    """Sentences about what the files leave out because it would be too long, each once."""
     _told: int = 0
 
     @cached_property
     def _base(self) -> dict[str, Any]:
-        """Found out when the first file is saved, and only by the process that saves: it reads the whole model."""
+        """Computed when the first file is saved, and only by the process that saves: it reads the whole model."""
         source = self.settings.source_model
         return file_facts("sd_model", source.pretrained_model_name_or_path) | file_facts("vae", source.vae)
 
@@ -167,10 +167,10 @@ class RunMetadata:
 
 
 def _rates(s: TrainingSettings, optimizer: str) -> dict[str, Any]:
-    """As sd-scripts' arguments would say them: None is a rate that is not given, of a part that follows the common one;
-    0 is that of a part that is not trained. Where several text encoders may have rates of their own they are a list.
+    """As sd-scripts' arguments would give them: None means not given, for a part that follows the common rate; 0 means
+    not trained. If several text encoders may have their own rates, they are a list.
 
-    Where Adafactor makes its own rates, there are none, and the common one stands with the schedule.
+    If Adafactor sets its own rates, there are none, and the common one is recorded with the schedule.
     """
     o = s.optimizer
     if "Adafactor(" in optimizer and "relative_step=True" in optimizer:
@@ -189,12 +189,12 @@ def _warmup(o: Optimizer) -> int | float:
 
 
 def _clip_skip(o: Objective) -> int | None:
-    """None for the layer that is read anyway."""
+    """None for the layer that is read by default."""
     return o.clip_skip if o.clip_skip > 1 else None
 
 
 def _reading_and_noise(o: Objective) -> dict[str, str]:
-    """Where they are not as usual."""
+    """If they differ from the usual ones."""
     said = {}
     if (o.min_timestep, o.max_timestep) != (0, 1000):
         said["modelspec.timestep_range"] = f"{o.min_timestep},{o.max_timestep}"
@@ -240,7 +240,7 @@ def _objective(o: Objective) -> dict[str, Any]:
 
 
 def file_facts(kind: str, source: str) -> dict[str, Any]:
-    """What the file says of a model that was read: its name, and of a single file both its hashes; nothing of none.
+    """What the file says about a model that was used: its name and, for a single file, both hashes; nothing if none.
 
     kind: as sd-scripts calls it, sd_model or vae.
     """

@@ -1,4 +1,4 @@
-"""What the training loop asks of a method: what is trained, what a step costs, and what is saved."""
+"""The protocol of a method: what is trained, what a step costs, and what is saved."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from engine.objective.objective import Corrupted
 from engine.training.model import Examples, Model
 
 Corrupt = Callable[[Tensor], Corrupted]
-"""Puts noise on clean latents (B, C, h, w): in training as the objective draws it, in validation always the same."""
+"""Adds noise to clean latents (B, C, h, w): in training as the objective draws it, in validation always the same."""
 
 
 class Method(Protocol):
     adapter: str
-    """What modelspec calls the kind of file, such as lora; nothing for a whole model."""
+    """modelspec's name for the kind of file, such as lora; empty for a whole model."""
 
     @property
     def trains_text_encoder(self) -> bool:
-        """Captions are then encoded at every step."""
+        """Whether one is trained: captions are then encoded at every step."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Optimizer groups, each with its name and learning rate."""
 
     def before_step(self, step: int) -> None:
-        """Called before every step, which counts from 1, also by a run that goes on at a later one."""
+        """Called before every step, counted from 1; a resumed run starts at a later one."""
 
     def losses(self, model: Model, examples: Examples, corrupt: Corrupt) -> Tensor:
         """What each of the examples costs, (B,), float32, with gradients for what is trained.
@@ -40,16 +40,16 @@ class Method(Protocol):
         """Called after every step of the optimizer."""
 
     def metadata(self) -> dict[str, Any]:
-        """What a file says of how it was trained, beyond what every file says: ss_* entries."""
+        """ss_* entries about how the file was trained, in addition to those of every file."""
 
     def save(self, file: Path, metadata: dict[str, str]) -> None:
-        """Write the result, in the number format and with the ending that the settings say."""
+        """Write the result, in the number format and with the extension given by the settings."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that is trained, for a state to go on from."""
+        """Everything trained, for a state to resume from."""
 
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
-        """Take over what state_dict() gave, exactly.  Raises KeyError or RuntimeError where it is of another model."""
+        """Restore the result of state_dict(), exactly.  Raises KeyError or RuntimeError if it is from another model."""
 
 
 def names(method: Method) -> list[str]:

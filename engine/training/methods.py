@@ -24,10 +24,10 @@ def method_of(
     dtype: torch.dtype,
     goes_on: Mapping[str, Tensor] | None = None,
 ) -> Method:
-    """The one that the settings say, attached to the model or with the model's weights set free.
+    """The method given by the settings, with its network attached or the model's weights made trainable.
 
-    total_steps: of the run, which Stop TE is a share of.  dtype: of what learns.  goes_on: the weights of the state
-    that the run goes on from.
+    total_steps: of the run; Stop TE is a share of it.  dtype: of the trained weights.  goes_on: the weights of the
+    state that the run resumes from.
     """
     if settings.method == "lora":
         return LoraMethod(family, parts, settings, total_steps=total_steps, dtype=dtype, goes_on=goes_on)

@@ -40,14 +40,14 @@ from engine.training.state import save_state
 from engine.training.validation import ValidationLoss
 
 STATE_EVERY = 120.0
-"""Seconds of training that a power cut may cost, and more only where writing the state itself takes long."""
+"""Seconds of training that a power cut may cost; more only if writing the state itself takes long."""
 
 
 @dataclass(kw_only=True)
 class Milestones:
-    """Looks after every step.  memory: gives the optimizer's, schedule's and scaler's state to be saved.
+    """Called after every step.  memory: returns the optimizer's, schedule's and scaler's state, to be saved.
 
-    resting: within its block the weights are those to be used and saved.
+    resting: within its block the weights are the ones to use and save.
     """
 
     settings: TrainingSettings
@@ -66,15 +66,15 @@ class Milestones:
         self._control = self.run.control()
         self._state_kept = time.monotonic()
         self._state_took = 0.0
-        # What an earlier engine of this run told; a kill may have struck between a file's beginning and its event.
+        # What an earlier engine of this run reported; a kill may have struck between starting a file and its event.
         self._told = History(self.run).update()
         self._own = {stem_of(name) for name in self._told.begun_files}
 
     def before_step(self, first: int) -> bool:
-        """Do what is due before this engine's first step (1, or more where a run goes on); True where it is to stop.
+        """Do what is due before this engine's first step (1, or later for a resumed run); True if it should stop.
 
-        A run that goes on from its own state does what was due after that state and did not happen any more, because
-        it was stopped or killed before: files, the validation loss, samples.
+        A run that resumes from its own state does what was due after that state but never happened, because the run was
+        stopped or killed first: files, the validation loss, samples.
         """
         behind, told, own = first - 1, self._told, saved_progress(self.run.state_folder)
         is_measured = of_first_process(behind in told.measured)
@@ -88,9 +88,9 @@ class Milestones:
         return False
 
     def after(self, step: int) -> bool:
-        """Do what is due after `step` steps (from 1); True where the run was asked to stop here."""
+        """Do what is due after `step` steps (from 1); True if the run was asked to stop here."""
         wants = self._requests()
-        # Before the state is kept: a run that goes on from it does not measure again.
+        # Before the state is saved: a run that resumes from it does not measure again.
         if self._measures(step) and self._validate(step):
             wants.add("stop")
         if step < self.plan.steps:
@@ -108,11 +108,11 @@ class Milestones:
         self._save_due(self.plan.steps)
         self._save(name, self.plan.steps, with_state=at_end, final=True)
         if self.accelerator.is_main_process:
-            with suppress(OSError):  # all is done: what stays goes when the next run begins
+            with suppress(OSError):  # all is done: what is left is deleted when the next run begins
                 delete_state(self.run.state_folder)
 
     def _keep(self, step: int, asked: bool) -> None:
-        """The state first: a run that ends among the files goes on from here, and writes those that lack."""
+        """The state first: a run that ends while writing the files resumes from here, and writes the missing ones."""
         numbered = list(self._numbered(step))
         if not (numbered or asked or self._state_is_due()):
             return
@@ -125,9 +125,9 @@ class Milestones:
             self._save(free_stem(self.settings, stem), step, with_state=False)
 
     def _numbered(self, step: int) -> Iterator[tuple[Callable[[int], str], int, Past]]:
-        """Of the files that are due after `step` steps: what names them, by which number, and what goes for them.
+        """For the files due after `step` steps: what names them, by which number, and which older ones they replace.
 
-        After the last step that of its number is the final one once more, and its epoch has none, as in sd-scripts.
+        After the last step the file with its number equals the final one, and its epoch has none, as in sd-scripts.
         """
         name, saving, epoch = self.settings.folders.output_name, self.settings.saving, self._epoch(step)
         if due(step, saving.save_every_n_steps):
@@ -136,14 +136,14 @@ class Milestones:
             yield partial(epoch_name, name), epoch, past_epochs(epoch, saving)
 
     def _save_due(self, step: int, but: Sequence[str] = ()) -> None:
-        """but: names of files that were written after this step already, perhaps with -2 behind their stem."""
+        """but: names of files that were already written after this step, perhaps with -2 after their stem."""
         for named, number, past in self._numbered(step):
             if not any(name.startswith(named(number)) for name in but):
                 self._save(named(number), step, with_state=self.settings.saving.save_state)
             self._drop(named, past)
 
     def _save(self, stem: str, step: int, with_state: bool, final: bool = False) -> None:
-        """The state beside the file first, for what is told of last is all there."""
+        """The state next to the file first, so that whatever has been reported is complete."""
         if not self.accelerator.is_main_process:
             return
         stem = self._free_to_write(stem, with_state)
@@ -161,7 +161,7 @@ class Milestones:
         self._go_on(step)
 
     def _free_to_write(self, stem: str, with_state: bool) -> str:
-        """The stem, or another one where something came under its name since the checks before the start."""
+        """The stem, or another one if something with its name has appeared since the checks before the start."""
         folder = Path(self.settings.folders.output_dir)
         paths = [folder / name for name in written_names(self.settings, stem, with_state)]
         others = [path for path in paths if path.exists() and not self._is_own(stem, path)]
@@ -169,24 +169,24 @@ class Milestones:
             return stem
         free = free_stem(self.settings, stem, with_state)
         self.report.warn(
-            f'"{others[0].name}" appeared in the output folder while this run was going on, so the result is saved '
+            f'"{others[0].name}" appeared in the output folder during this run, so the result is saved '
             f'as "{free}" instead.'
         )
         return free
 
     def _is_own(self, stem: str, path: Path) -> bool:
-        """Whether the run may write over what is there."""
+        """Whether the run may overwrite what is there."""
         return (stem in self._own or self.settings.folders.overwrite) and not holds_other_things(path)
 
     def _refuse_broken_weights(self, step: int) -> None:
-        """Raise Failure rather than write over sound files, and a sound state, with weights that are no numbers."""
+        """Raise Failure rather than overwrite good files and a good state with NaN weights."""
         if self.accelerator.is_main_process and not all(
             weights.isfinite().all() for weights in self.method.state_dict().values()
         ):
             raise broken_down(step)
 
     def _drop(self, named: Callable[[int], str], past: Past) -> None:
-        """Delete the run's own file and state that Save last N … leaves behind now, and nobody else's."""
+        """Delete the run's own file and state that Save last N … no longer keeps, and nobody else's."""
         if not self.accelerator.is_main_process:
             return
         try:
@@ -196,11 +196,11 @@ class Milestones:
                         removed(file)
             for stem in self._own_of(named(past.state)) if past.state else ():
                 delete_state(self._file(stem).with_name(state_name(stem)))
-        except OSError as error:  # Windows keeps what another program has open
+        except OSError as error:  # Windows does not delete what another program has open
             self.report.warn(f"An older file could not be deleted: {why_not(error)} ({error.filename}).")
 
     def _own_of(self, stem: str) -> list[str]:
-        """The stems under which the run saved what is usually called so: see _free_to_write()."""
+        """The stems under which the run saved files with this usual name: see _free_to_write()."""
         return [own for own in self._own if own == stem or re.fullmatch(rf"{re.escape(stem)}-\d+", own)]
 
     def _file(self, stem: str) -> Path:
@@ -222,11 +222,11 @@ class Milestones:
             self.report.event(StateSaved(step=step))
 
     def _state_is_due(self) -> bool:
-        """A whole model's state has gigabytes: keeping it shall not take more than a twentieth of the time."""
+        """A whole model's state is gigabytes: saving it should not take more than a twentieth of the time."""
         return time.monotonic() - self._state_kept > max(STATE_EVERY, 20 * self._state_took)
 
     def _draw_due(self, step: int, but: Sequence[Sample] = ()) -> bool:
-        """Whether samples are due after `step` steps; then they are drawn, but for those that were drawn before."""
+        """Whether samples are due after `step` steps; if so, those not drawn before are drawn."""
         samples, epoch = self.settings.samples, self._epoch(step)
         if epoch and due(epoch, samples.sample_every_n_epochs):
             self._draw(step, epoch, but)
@@ -258,7 +258,7 @@ class Milestones:
         )
 
     def _validate(self, step: int) -> bool:
-        """Returns True where the user asks to stop meanwhile, in all processes or none."""
+        """Returns True if the user asks to stop meanwhile, in all processes or none."""
         if not self.validation:
             return False
         is_stopped = self.validation.measure(self.report, step)
@@ -271,20 +271,20 @@ class Milestones:
             self.report.stage("training", step, self.plan.steps)
 
     def _requests(self) -> set[str]:
-        """What was asked for since the last step; all processes get the same answer."""
+        """Requests since the last step; all processes get the same answer."""
         return of_first_process(self._control.take() if self.accelerator.is_main_process else set())
 
 
 @dataclass(frozen=True)
 class Past:
-    """Numbers of the epochs, or steps, whose file and whose state are no longer kept; 0 for none."""
+    """Numbers of the epochs, or steps, whose file and state are no longer kept; 0 for none."""
 
     file: int
     state: int
 
 
 def past_epochs(epoch: int, saving: Saving) -> Past:
-    """After saving `epoch`: the one that falls out of the last N saved ones."""
+    """After saving `epoch`: the one that drops out of the last N saved ones."""
     kept, kept_state = saving.save_last_n_epochs, saving.save_last_n_epochs_state or saving.save_last_n_epochs
 
     def out(count: int) -> int:
@@ -305,5 +305,5 @@ def past_steps(step: int, saving: Saving) -> Past:
 
 
 def due(count: int | None, every: int) -> bool:
-    """Whether something that comes every `every` (0: never) comes after `count`."""
+    """Whether something due every `every` (0: never) is due after `count`."""
     return bool(count and every and count % every == 0)

@@ -1,4 +1,4 @@
-"""The base model as the steps of a run ask it."""
+"""The base model as the steps of a run call it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Block = Callable[[], AbstractContextManager[object]]
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A family's parts with what is attached to them, in the number formats and places of the run.
+    """A family's parts with what is attached to them, in the run's number formats and on its devices.
 
-    dtype: that latents are shown in.  device: where the training computes.  autocast, offload: what surrounds every
-    prediction, for mixed precision and for what waits in main memory until the backward pass.
+    dtype: of the latents that it gets.  device: where training computes.  autocast, offload: contexts around every
+    prediction, for mixed precision and for activations offloaded to main memory until the backward pass.
     """
 
     family: Family
@@ -37,7 +37,7 @@ class Model:
     def predict(
         self, noisy: Tensor, timesteps: Tensor, conditioning: Callable[[], Conditioning], sizes: Tensor
     ) -> Tensor:
-        """See Family.predict().  conditioning: called under autocast, for text encoders that learn compute there."""
+        """See Family.predict().  conditioning: called under autocast, because trained text encoders compute there."""
         with self.autocast(), self.offload():
             return self.family.predict(
                 self.parts, noisy.to(self.dtype), timesteps, conditioning(), sizes.to(self.device)
@@ -46,11 +46,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Examples:
-    """What a step learns from: some pictures of one size, as clean latents, and what the model is told of them.
+    """What a step learns from: pictures of one size, as clean latents, with their conditioning.
 
     latents: (B, C, h, w), float32, on the training device.  sizes: (B, 6), see Family.predict().
-    mask: (B, h, w) in [0, 1], how much each place counts; None for all of it.
-    conditioning: of the captions, with the extra channels of models that have some.
+    mask: (B, h, w) in [0, 1], how much each position counts; None if all count fully.
+    conditioning: of the captions, including the extra channels of models that have them.
     """
 
     latents: Tensor

@@ -1,4 +1,4 @@
-"""One run at a time writes results of one name: whoever starts it, from whichever page or terminal of this machine."""
+"""Only one run at a time writes results with a name, whichever page or terminal of this machine starts it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from engine.settings.folders import Folders
 
 @contextmanager
 def name_claimed(folders: Folders) -> Iterator[None]:
-    """Hold the output name for as long as the block, or this process, lasts.  Raises Failure where another run has it.
+    """Hold the output name while the block, or this process, lasts.  Raises Failure if another run has it.
 
-    The lock lies among the system's temporary files, so that nothing of it is left among the results.
+    The lock is in the system's temporary folder, so that no trace of it is left among the results.
     """
     if why := why_no_name(folders.output_name):
         raise Failure(f'"{folders.output_name}" {why}.', "Choose another name.", "output_name")
@@ -30,11 +30,11 @@ def name_claimed(folders: Folders) -> Iterator[None]:
     except Timeout:
         raise Failure(
             f'Another run is still writing files named "{folders.output_name}" to "{folders.output_dir}".',
-            "Start this one again under another name.",
+            "Start this run again with another name.",
             "output_name",
         ) from None
     except (OSError, NotImplementedError):
-        pass  # another user's lock, or a system without any: what is there is still not replaced unasked
+        pass  # another user's lock, or a system without locks: existing files are still not replaced unasked
     try:
         yield
     finally:

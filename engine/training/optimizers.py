@@ -1,4 +1,4 @@
-"""Optimizers by the names that the settings give them."""
+"""Optimizers by their names in the settings."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from engine.settings.optimizer_classes import CLASSES
 
 
 def make_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """The optimizer over parameter groups that carry their own "lr", ready for its first step.
+    """The optimizer for parameter groups that have their own "lr", ready for its first step.
 
-    Raises Failure where the library is missing or refuses the extra arguments.
+    Raises Failure if the library is missing or rejects the extra arguments.
     """
     place, implied = CLASSES[settings.optimizer]
-    # Some classes ask for a rate though every group has its own.
+    # Some classes require a rate although every group has its own.
     arguments = {"lr": groups[0]["lr"], **implied, **settings.extra_arguments()}
     if arguments.get("relative_step"):
-        # Adafactor then makes its own rates and takes none (Shazeer & Stern 2018, arXiv:1804.04235, section 8).
+        # Adafactor then sets its own rates and takes none (Shazeer & Stern 2018, arXiv:1804.04235, section 8).
         groups = [{**group, "lr": None} for group in groups]
         arguments["lr"] = None
     try:
@@ -42,10 +42,10 @@ def make_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) ->
 
 @contextmanager
 def resting_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Within the block the parameters are those to be used and saved.
+    """Within the block the parameters are the ones to use and save.
 
     Schedule-free optimizers train on weights of which these are a running mean (Defazio et al. 2024,
-    arXiv:2405.15682). The way there and back rounds, so what was trained on is put back as it was: a run that
+    arXiv:2405.15682). Converting there and back rounds, so the trained weights are restored exactly: a run that
     stops to draw samples ends in the same bits as one that does not.
     """
     if not hasattr(optimizer, "eval"):
@@ -64,8 +64,8 @@ def resting_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
 
 
 def full_name(optimizer: torch.optim.Optimizer, settings: OptimizerSettings) -> str:
-    """Module, class and extra arguments, as trained files name their optimizer: sd-scripts adds those that it sets
-    itself behind the user's, but for the one that makes SGD Nesterov's.
+    """Module, class and extra arguments, as trained files name their optimizer: sd-scripts appends those that it sets
+    itself to the user's, except the one that turns on Nesterov for SGD.
     """
     kind, given = type(optimizer), settings.extra_arguments()
     implied = {name: value for name, value in CLASSES[settings.optimizer][1].items() if name != "nesterov"}
@@ -77,9 +77,9 @@ def _class_at(place: str, name: str) -> Any:
     module, _, class_name = place.partition(":")
     try:
         return getattr(importlib.import_module(module), class_name)
-    except Exception as error:  # a missing CUDA library shows as any kind of error
+    except Exception as error:  # a missing CUDA library can raise any kind of error
         raise Failure(
-            f"{name} needs the {module.partition('.')[0]} library, which does not work here: {error}.",
+            f"{name} needs the {module.partition('.')[0]} library, which does not work on this machine: {error}.",
             "Choose AdamW as the optimizer.",
             "optimizer",
         ) from error

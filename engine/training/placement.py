@@ -14,15 +14,15 @@ from engine.training.block_swap import BlockSwap, how_many
 
 
 class Placement:
-    """Brings the parts to their work, as the settings about memory say.
+    """Moves the parts to where they work, according to the memory settings.
 
     dtype: of frozen weights that the settings do not quantize.
-    Call it once what learns requires gradients.
+    Call it after trained weights have been set to require gradients.
     """
 
     def __init__(self, parts: Parts, settings: TrainingSettings, device: torch.device, dtype: torch.dtype) -> None:
         self._parts, self._settings, self._device = parts, settings, device
-        # T5, which the families that follow a flow have, needs more than float16's range.
+        # T5, which the flow families use, needs more than float16's range.
         is_too_narrow = parts.prediction == "flow" and dtype == torch.float16
         self._dtype = torch.bfloat16 if is_too_narrow else dtype
 
@@ -49,14 +49,14 @@ class Placement:
             denoiser.to(self._device)
 
     def backward_memory(self) -> AbstractContextManager[object]:
-        """Around a forward pass: where what the backward pass needs waits."""
+        """A context for a forward pass: offloads what the backward pass needs."""
         settings = self._settings
         if not (settings.flux.cpu_offload_checkpointing and settings.hardware.gradient_checkpointing):
             return nullcontext()
         return torch.autograd.graph.save_on_cpu(pin_memory=self._device.type == "cuda")
 
     def _prepare(self, module: nn.Module) -> None:
-        """T5 drops a tenth of what it says in training mode: what does not learn speaks clearly."""
+        """T5 applies 10 % dropout in training mode, so frozen encoders run in eval mode."""
         learns = any(parameter.requires_grad for parameter in module.parameters())
         if self._settings.trains_whole_model and not learns:
             module.to(self._dtype)

@@ -1,4 +1,4 @@
-"""What is read of a batch before its step comes: its pictures, and the conditioning of their captions."""
+"""What is read of a batch ahead of its step: its pictures, and the conditioning of their captions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Read:
 
 
 class Reader:
-    """Called by threads, a batch each; so nothing in it draws from torch's generator."""
+    """Called by threads, one batch each; so nothing here may draw from torch's generator."""
 
     def __init__(self, latents: Latents, conditioning: CaptionConditioning) -> None:
         self._latents, self._conditioning = latents, conditioning
 
     def __call__(self, batch: MicroBatch) -> Read:
-        """A picture that cannot be read is replaced by another, whose caption it then is.  Raises Failure."""
+        """A picture that cannot be read is replaced by another one with its caption.  Raises Failure."""
         loaded = self._latents.read(batch)
         return Read(loaded, self._conditioning.read(replace(batch, pictures=loaded.pictures)))

@@ -1,4 +1,4 @@
-"""What T5 says of captions, remembered while another text encoder beside it learns."""
+"""T5's outputs for captions, remembered while another text encoder next to it is trained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.training.caption_progress import CaptionProgress
 
 
 class Remembering(nn.Module):
-    """A T5 that answers what it was asked before without computing.  device: where the answers are wanted."""
+    """A T5 that returns remembered outputs without computing.  device: where the outputs are wanted."""
 
     def __init__(self, t5: T5EncoderModel, device: torch.device) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ def remember_t5(
     *,
     further: Iterable[str] = (),
 ) -> None:
-    """Have the model's T5, where it has one that does not learn, say all it will be asked, and leave the device.
+    """Have the model's T5, if it has a frozen one, encode everything in advance, and leave the device.
 
-    further: texts besides, encoded apart, so that they change nothing in how the others are.  Raises Stopped.
+    further: additional texts, encoded separately, so that they do not affect the others.  Raises Stopped.
     """
     encoders: list[Any] = encoder.parts.text_encoders
     places = [place for place, one in enumerate(encoders) if isinstance(one, T5EncoderModel)]

@@ -1,4 +1,4 @@
-"""Tells a training's story: as every job's, with its steps, and scalars for TensorBoard."""
+"""Reports a training run: like every job, plus its steps, and scalars for TensorBoard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from engine.runs.report import FLUSH_EVERY
 from engine.settings.training import TrainingSettings
 
 FEWEST_SMOOTHED = 50
-"""Steps whose mean the smoothed loss has at least behind it: of shorter epochs it would still jump about."""
+"""Least number of steps that the smoothed loss averages: with shorter epochs it would still jump about."""
 
 
 class Report(report.Report):
@@ -41,11 +41,11 @@ class Report(report.Report):
         self._board = _tensorboard(logging_dir, name) if writer and logging_dir else None
 
     def missed(
-        self, pictures: Mapping[Path, str], so: str = "; others are shown in its place, if any have its size"
+        self, pictures: Mapping[Path, str], so: str = "; others of the same size take its place, if there are any"
     ) -> None:
         """Pictures that could be read before and no longer can, with the reason; each is named once.
 
-        so: what follows from it, as the end of a sentence.
+        so: the consequence, as the end of a sentence.
         """
         for picture, why in pictures.items():
             if picture not in self._missed:
@@ -66,7 +66,7 @@ class Report(report.Report):
     ) -> None:
         """One optimizer step.  loss and grad_norm stay on their device until the next flush.
 
-        waited: seconds since the start in which the steps waited for pictures.
+        waited: seconds since the start that steps spent waiting for pictures.
         """
         now = time.monotonic()
         self._recent.append((now, step, pictures, waited))
@@ -86,7 +86,7 @@ class Report(report.Report):
             self.flush()
 
     def validated(self, step: int, loss: float, pictures: int) -> None:
-        """The loss on so many pictures that are held out, after `step` steps."""
+        """The loss on that many held-out pictures, after `step` steps."""
         self.event(Validated(step=step, loss=loss if math.isfinite(loss) else None, pictures=pictures))
         if self._writer:
             print(f"step {step}  validation loss {loss:.4f}", flush=True)
@@ -94,11 +94,11 @@ class Report(report.Report):
             self._board.add_scalar("loss/validation", loss, step)
 
     def pause(self) -> None:
-        """Time until the next step was spent otherwise: keep it out of the speed."""
+        """The time until the next step was spent on something else: keep it out of the speed."""
         self._recent.clear()
 
     def flush(self) -> None:
-        """Fetch the waiting losses in one go and write them."""
+        """Fetch the pending losses at once and write them."""
         super().flush()
         waiting, self._waiting = self._waiting, []
         if not waiting:
@@ -128,7 +128,7 @@ class Report(report.Report):
             self._watch_memory()
 
     def _watch_memory(self) -> None:
-        """Say once that the GPU's memory does not do: what does not fit is moved in silence, and slowly."""
+        """Report once that the GPU's memory is not enough: what does not fit is moved silently, and slowly."""
         if self.device.type != "cuda" or self._has_spilled:
             return
         free, total = torch.cuda.mem_get_info(self.device)
@@ -136,7 +136,7 @@ class Report(report.Report):
         if self._has_spilled:
             self.warn(
                 f"The GPU's {total / 2**30:.0f} GB are full, and the driver moves what does not fit to main memory: "
-                "each step may take 50 times as long. Stop, press How much memory? and take a way to need less."
+                "each step may take 50 times as long. Stop, open How much memory? and choose a way to reduce it."
             )
 
     @property
@@ -144,8 +144,8 @@ class Report(report.Report):
         return self._smoothed
 
     def mean_over(self, steps_per_epoch: int) -> None:
-        """The smoothed loss is the mean of all steps through the first epoch, as sd-scripts' average is, and from then
-        on a mean in which steps an epoch ago weigh 1/e.
+        """The smoothed loss is the mean of all steps during the first epoch, like sd-scripts' average, and after that a
+        mean in which steps an epoch ago have weight 1/e.
         """
         self._window = max(FEWEST_SMOOTHED, steps_per_epoch)
 
@@ -180,23 +180,23 @@ def report_of(writer: EventWriter | None, settings: TrainingSettings, run: RunFo
 
 def broken_down(step: int) -> Failure:
     return Failure(
-        f"The loss is no longer a number (NaN) since about step {step}: the training has broken down.",
-        "Lower the learning rates, or set Mixed precision to bf16 or no. Files saved before are sound.",
+        f"The loss became NaN (not a number) around step {step}: training has broken down.",
+        "Lower the learning rates, or set Mixed precision to bf16 or no. Files saved before that are fine.",
         "learning_rate",
     )
 
 
 def memory_in_use(device: torch.device) -> int:
-    """Bytes: the GPU's peak since the start where one trains, else this process's resident memory."""
+    """Bytes: the GPU's peak since the start if there is one, otherwise this process's resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return int(psutil.Process().memory_info().rss)
 
 
 def spills(reserved: int, free: int, total: int, platform: str = sys.platform) -> bool:
-    """Whether a GPU's driver uses main memory in its place, by bytes that torch holds, and that are free and in all.
+    """Whether a GPU's driver falls back to main memory, from the bytes that torch holds, that are free, and in total.
 
-    Only Windows' does so (NVIDIA's "CUDA - Sysmem Fallback Policy"); other systems refuse the memory instead.
+    Only Windows drivers do so (NVIDIA's "CUDA - Sysmem Fallback Policy"); other systems refuse the memory instead.
     """
     return platform == "win32" and (reserved > total or free < total // 100)
 

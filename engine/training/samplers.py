@@ -24,13 +24,13 @@ _SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 LEAST_SIGNAL = 2.0**-24
-"""Samplers divide by the signal's share, which a schedule may end without."""
+"""Samplers divide by the signal level, which may be 0 at a schedule's end."""
 
 
 def make_sampler(name: str, alphas_cumprod: Tensor, prediction: str = "epsilon") -> Any:
     """The scheduler for a name, on the noise schedule that the model is trained with.
 
-    prediction: what the model answers, "epsilon" or "v_prediction".
+    prediction: what the model predicts, "epsilon" or "v_prediction".
     k_euler and the other k_ names mean the same samplers without k_.
     """
     class_name, arguments = _SAMPLERS[name.removeprefix("k_")]

@@ -37,10 +37,10 @@ class Autocast(Protocol):
 
 
 class Sampler:
-    """Draws every prompt on request; what it does leaves no trace on the training.
+    """Draws every prompt on request, without affecting the training.
 
-    Make it while the text encoders are where they compute: where none of them learns, the prompts are encoded now, and
-    the encoders are not asked again.
+    Create it while the text encoders are on their device: if none of them is trained, the prompts are encoded now, and
+    the encoders are not needed again.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Sampler:
         return bool(self._prompts)
 
     def draw(self, report: Report, step: int, epoch: int | None = None, but: Collection[int] = ()) -> None:
-        """Draw and save all prompts after `step` steps; `epoch` (from 1) where an epoch has ended.
+        """Draw and save all prompts after `step` steps; `epoch` (from 1) if an epoch has ended.
 
         but: numbers of prompts (from 0) that were drawn before.  A request to stop ends it between two pictures.
         """
@@ -77,7 +77,7 @@ class Sampler:
 
     @torch.no_grad()
     def _encode(self) -> list[Conditioning]:
-        """Of each prompt, with its negative prompt, on the CPU."""
+        """Conditioning of each prompt, with its negative prompt, on the CPU."""
         with ExitStack() as stack:
             for encoder in self._parts.text_encoders:
                 stack.enter_context(_at_rest(encoder))
@@ -86,19 +86,19 @@ class Sampler:
         return [{name: tensor.cpu() for name, tensor in one.items()} for one in encoded]
 
     def _init_image_of(self, prompt: SamplePrompt) -> InitImage:
-        """Read at the start, so that a file that goes later ends nothing.  Raises Failure."""
+        """Read at the start, so that a file that disappears later does no harm.  Raises Failure."""
         begins_from_pictures = self._parts.extra_channels is not None or self._parts.refines
         return init_image_of(prompt, *self._size(prompt)) if begins_from_pictures else InitImage()
 
     def _size(self, prompt: SamplePrompt) -> tuple[int, int]:
-        """(width, height) in pixels; where the prompt says none, of the training size what there are latents for."""
+        """(width, height) in pixels; by default the training size, rounded down to what latents allow."""
         step = step_of(self._settings)
         width, height = (side - side % step for side in self._settings.dataset.size())
         return prompt.width or width, prompt.height or height
 
     def _scheduler(self, name: str) -> Any:
-        """None for a flow, which the family follows in its own way."""
-        # One that predicts noise cannot say what lies under nothing but noise.
+        """None for a flow, for which the family has its own sampler."""
+        # A model that predicts noise cannot say anything about pure noise.
         of_velocity = self._parts.prediction == "v_prediction"
         alphas = self._parts.alphas_cumprod if of_velocity else self._parts.alphas_with_signal
         if alphas is None:
@@ -124,7 +124,7 @@ class Sampler:
         prompt = self._prompts[index]
         seed = self._seed_of(prompt)
         place = f"e{epoch:06d}" if epoch is not None else f"{step:06d}"
-        # The run's own time: what is drawn again after a resume takes the place of what was drawn before.
+        # The run's own time: a sample drawn again after a resume replaces the earlier one.
         name = f"{self._settings.folders.output_name}_{place}_{index:02d}_{self._run.created:%Y%m%d%H%M%S}_{seed}"
         file = Path(self._settings.folders.output_dir) / SAMPLES / f"{name}.png"
         with written_whole(file) as new:
@@ -140,7 +140,7 @@ class Sampler:
 
 @contextmanager
 def _at_rest(module: nn.Module, device: torch.device | None = None) -> Iterator[None]:
-    """In eval mode, and on another device where one is given; afterwards as it was."""
+    """In eval mode, and on another device if one is given; restored afterwards."""
     was_training, before = module.training, next(module.parameters()).device
     module.eval()
     if device is not None:

@@ -1,4 +1,4 @@
-"""Ways to bring down a run's memory, and what each would save."""
+"""Ways to reduce a run's memory, and what each would save."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Way:
 
 
 def ways_down(settings: TrainingSettings, now: Estimate, device: Device) -> Iterator[Way]:
-    """Each change by itself that the settings allow, as soon as it is worked out."""
+    """Each change by itself that the settings allow, as soon as it has been estimated."""
     for words, changes in _changes(settings):
         changed = settings.with_values(changes)
         if any(problem.blocking for problem in check_memory(changed)):
@@ -43,7 +43,7 @@ def _changes(s: TrainingSettings) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "Turn on Gradient checkpointing", {"gradient_checkpointing": True}
     if batch > 1:
         yield (
-            f"Batch size 1, gathered over {batch} passes",
+            f"Batch size 1, accumulated over {batch} passes",
             {
                 "train_batch_size": 1,
                 "gradient_accumulation_steps": batch * s.optimizer.gradient_accumulation_steps,
@@ -57,7 +57,7 @@ def _changes(s: TrainingSettings) -> Iterator[tuple[str, dict[str, Any]]]:
     if narrower := NARROWER_OPTIMIZERS.get(s.optimizer.optimizer):
         yield f"Optimizer {narrower}", {"optimizer": narrower}
     if is_lora and s.optimizer.rates()[1] > 0:
-        yield "Leave the text encoder as it is", {"text_encoder_lr": 0.0}
+        yield "Do not train the text encoder", {"text_encoder_lr": 0.0}
     if is_lora and not s.memory.base_format():
         yield "Base weights in fp8", {"base_weights": "fp8"}
     if is_lora and s.memory.base_format() != "nf4":

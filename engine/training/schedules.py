@@ -1,4 +1,4 @@
-"""Learning-rate schedules by the names that the settings give them."""
+"""Learning-rate schedules by their names in the settings."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from engine.settings.optimizer import SCHEDULE_FREE, TORCH_SCHEDULES
 from engine.settings.optimizer import Optimizer as OptimizerSettings
 
 LEAST_RATE_OF_POLYNOMIAL = 1e-7
-"""Where it is not told its lr_end, as in transformers."""
+"""If lr_end is not given, as in transformers."""
 
 LEAST_SHARE = 0.1
-"""Of the rate, where cosine_with_min_lr is told neither min_lr nor min_lr_rate."""
+"""Share of the rate, if cosine_with_min_lr gets neither min_lr nor min_lr_rate."""
 
 
 def make_schedule(optimizer: Optimizer, settings: OptimizerSettings, total_steps: int) -> LRScheduler:
     """One schedule for all parameter groups; step it once per optimizer step.
 
-    Schedule-free optimizers hold their rate whatever is chosen, as in sd-scripts: falling is what their mean of the
-    weights stands in for (Defazio et al. 2024, arXiv:2405.15682).  Raises Failure where the schedule refuses its extra
+    Schedule-free optimizers keep their rate whatever is chosen, as in sd-scripts: their running mean of the weights
+    replaces the decay (Defazio et al. 2024, arXiv:2405.15682).  Raises Failure if the schedule rejects its extra
     arguments.
     """
     try:
@@ -41,7 +41,7 @@ def make_schedule(optimizer: Optimizer, settings: OptimizerSettings, total_steps
     except (TypeError, ValueError) as error:
         name = settings.lr_scheduler_type or settings.lr_scheduler
         raise Failure(
-            f"The schedule {name} cannot be made ({settings.lr_scheduler_args or 'no extra arguments'}): "
+            f"The schedule {name} cannot be used ({settings.lr_scheduler_args or 'no extra arguments'}): "
             f"{str(error).rstrip('.')}.",
             "Correct LR scheduler extra arguments, or choose another schedule.",
             "lr_scheduler_args",
@@ -49,23 +49,23 @@ def make_schedule(optimizer: Optimizer, settings: OptimizerSettings, total_steps
 
 
 def has_given_rates(optimizer: Optimizer) -> bool:
-    """False for Adafactor where it makes its own."""
+    """False for Adafactor if it sets its own rates."""
     return not optimizer.defaults.get("relative_step")
 
 
 def learning_rates(optimizer: Optimizer, schedule: LRScheduler) -> list[float]:
-    """Of every group in the step that is about to be made."""
+    """Of every group, for the next step."""
     if has_given_rates(optimizer):
         return [float(rate) for rate in schedule.get_last_lr()]
     # Adafactor's rate in step t: min(0.01, 1/√t) times the weights' size (Shazeer & Stern 2018, algorithm 5); its
-    # schedule knows it only while gradients are there.
+    # schedule only knows it while there are gradients.
     return [float(rate) for rate in schedule.get_lr()]
 
 
 def warmup_steps(settings: OptimizerSettings, total_steps: int) -> int:
     """Steps of warmup: the number given, else the whole steps in the percentage of the run; none for constant.
 
-    The product is rounded down as sd-scripts does it, of the same share: 3 of 70 steps at 5 %, 28 of 100 at 29 %.
+    The product is rounded down as in sd-scripts: 3 of 70 steps at 5 %, 28 of 100 at 29 %.
     """
     if settings.lr_scheduler == "constant":
         return 0
@@ -73,16 +73,16 @@ def warmup_steps(settings: OptimizerSettings, total_steps: int) -> int:
 
 
 def _decay_steps(settings: OptimizerSettings, total_steps: int) -> int:
-    """Of the run's last steps: a number, or below 1 a share, rounded down as sd-scripts does it."""
+    """Number of decay steps at the end: a count, or a share if below 1, rounded down as in sd-scripts."""
     asked = settings.lr_decay_steps
     return int(asked * total_steps) if asked < 1 else int(asked)
 
 
 def restore(schedule: LRScheduler, state: dict[str, Any]) -> None:
-    """Take up what a schedule's state_dict() gave, before restore_rates().
+    """Restore a schedule's state_dict(); call restore_rates() afterwards.
 
-    Of a state that another kind of schedule wrote, such as a torch class that a schedule-free optimizer once followed,
-    only the step counts, where this schedule knows a step's rate without those before it.
+    From a state that another kind of schedule wrote, such as a torch class that a schedule-free optimizer once used,
+    only the step is taken, if this schedule knows a step's rate without the earlier ones.
     """
     if type(schedule) is LambdaLR and "lr_lambdas" not in state:
         schedule.last_epoch = state["last_epoch"]
@@ -91,12 +91,12 @@ def restore(schedule: LRScheduler, state: dict[str, Any]) -> None:
 
 
 def restore_rates(schedule: LRScheduler) -> None:
-    """Give the optimizer the rates that the schedule has for the next step, after both have taken up a state.
+    """Give the optimizer the schedule's rates for the next step, after both have been restored from a state.
 
-    The state's own rates are those of the schedule that wrote it, which may have been a shorter one: a cosine that had
-    come to its end left a rate of 0.  Only for schedules that know a step's rate without those before it.
+    The state's own rates are those of the schedule that wrote it, which may have been shorter: a cosine that had ended
+    left a rate of 0.  Only for schedules that know a step's rate without the earlier ones.
     """
-    if type(schedule) is not LambdaLR:  # Adafactor's own is one of another kind
+    if type(schedule) is not LambdaLR:  # Adafactor's own schedule is of a different kind
         return
     factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
     rates = [base * factor for base, factor in zip(schedule.base_lrs, factors, strict=True)]
@@ -108,7 +108,7 @@ def restore_rates(schedule: LRScheduler) -> None:
 def _by_name(
     optimizer: Optimizer, settings: OptimizerSettings, total_steps: int, arguments: dict[str, Any]
 ) -> LRScheduler:
-    """The extra arguments go over all that the settings say."""
+    """The extra arguments override the settings."""
     # The schedule "adafactor" belongs to an optimizer without rates of its own, which was served above.
     name = "constant_with_warmup" if settings.lr_scheduler == "adafactor" else settings.lr_scheduler
     make = _makers().get(name)
@@ -142,11 +142,11 @@ def _by_name(
 
 
 def _with_floors(optimizer: Optimizer, make: partial[LambdaLR], name: str, floor: Any) -> LRScheduler:
-    """A schedule in which every group falls to the same rate, by the factor that its own rate has for it.
+    """A schedule in which every group falls to the same rate, each by its own factor.
 
-    transformers reckons the floor's share from one rate and applies it to those of all groups.  A group whose rate is
-    not above the floor holds it, after the same warmup.
-    floor: under the name that `make` has for it; None for its usual one.  Raises ValueError where no group could fall.
+    transformers computes the floor's share from one rate and applies it to those of all groups.  A group whose rate is
+    not above the floor keeps it, after the same warmup.
+    floor: under the name that `make` uses; None for its default.  Raises ValueError if no group could fall.
     """
     highest = max(float(group["lr"]) for group in optimizer.param_groups)
     if floor is not None and not 0 <= floor < highest:
@@ -166,16 +166,16 @@ def _with_floors(optimizer: Optimizer, make: partial[LambdaLR], name: str, floor
 
 
 def _makers() -> dict[str, Any]:
-    """transformers' schedules by the names that sd-scripts has for them too."""
+    """transformers' schedules by name; sd-scripts uses the same names."""
     return {kind.value: make for kind, make in transformers.optimization.TYPE_TO_SCHEDULER_FUNCTION.items()}
 
 
 def _class_named(name: str) -> Any:
     """A schedule of torch.optim.lr_scheduler by its class's name.
 
-    No other module's: settings files go from hand to hand, and a name must not be able to run anything.
+    From no other module: settings files are shared, and a name must not be able to run anything.
     """
     found = getattr(lr_scheduler, name.removeprefix(TORCH_SCHEDULES), None)
     if not (isinstance(found, type) and issubclass(found, lr_scheduler.LRScheduler)) or name.endswith("OnPlateau"):
-        raise ValueError(f"torch has no schedule {name} that goes by steps alone")
+        raise ValueError(f"torch has no schedule {name} that depends on steps alone")
     return found

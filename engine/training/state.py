@@ -1,4 +1,4 @@
-"""The training state on disk: enough to go on as if nothing had happened.
+"""The training state on disk: enough to resume as if nothing had happened.
 
     state/
         weights.safetensors   what is trained, in full precision
@@ -34,7 +34,7 @@ class SavedState(NamedTuple):
 
 
 def save_state(folder: Path, weights: dict[str, Tensor], optimizer: dict[str, Any], progress: Progress) -> None:
-    """Write a state folder; a kill at any moment leaves the old one or the new one, whole."""
+    """Write a state folder; a kill at any moment leaves the old one or the new one intact."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     needs = bytes_in(whole) + bytes_in(optimizer) + HEADER
     with folder_written_whole(folder, needs) as new:
@@ -44,19 +44,19 @@ def save_state(folder: Path, weights: dict[str, Tensor], optimizer: dict[str, An
 
 
 def load_state(folder: Path) -> SavedState:
-    """Raises Failure where the folder is no state, or is damaged."""
+    """Raises Failure if the folder is not a state, or is damaged."""
     found = find_state(folder)
     if found is None:
-        other = " It is one of another program's." if (folder / "train_state.json").exists() else ""
+        other = " It comes from another program." if (folder / "train_state.json").exists() else ""
         raise Failure(
-            f"{folder} is no training state of Darkroom: it has no progress.json.{other}",
-            "Choose a folder that Save training state wrote, such as NAME-state.",
+            f"{folder} is not a training state of Darkroom: it has no progress.json.{other}",
+            "Choose a folder saved by Save training state, such as NAME-state.",
             "resume",
         )
     try:
         progress = read_progress(found)
         weights = safetensors.torch.load_file(found / "weights.safetensors")
         optimizer = torch.load(found / "optimizer.pt", map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail in any of its formats' ways
+    except Exception as error:  # a damaged file can raise any error of its format
         raise Failure(f"The training state in {found} is damaged: {error}.", "Choose another one.", "resume") from error
     return SavedState(weights, optimizer, progress)

@@ -33,7 +33,7 @@ class TrainingStep:
     def loss_of(self, batch: MicroBatch, read: Read) -> Tensor:
         """A number, with gradients: the mean over the batch's pictures, times the batch's share of its step.
 
-        read: what was read of the batch.  All that is drawn at random hangs on the batch's seed alone.
+        read: what was read of the batch.  Everything random depends on the batch's seed alone.
         """
         torch.manual_seed(batch.seed)
         shown = self._latents.shown(read.pictures)

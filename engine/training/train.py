@@ -21,16 +21,16 @@ from engine.training.stages.read import Data, read
 
 
 def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[str, int]:
-    """Train until done or told to stop; returns ("done" or "stopped", steps done).  Raises Failure, Stopped.
+    """Train until done or asked to stop; returns ("done" or "stopped", steps done).  Raises Failure, Stopped.
 
-    A run whose folder holds a state goes on from there. On a CPU it ends in the same bits as if it had
+    A run whose folder contains a state resumes from it. On a CPU it ends in the same bits as if it had
     never been interrupted. Why the stages come in this order: see engine.training.stages.
     """
     with name_claimed(settings.folders) if report.is_first else nullcontext():
         begun, saved = begin(settings, run, report)
         loaded = load(begun)
         data = read(begun, loaded)
-        torch.manual_seed(begun.seed)  # what a network begins with is drawn
+        torch.manual_seed(begun.seed)  # a network's initial weights are random
         attached = attach(
             settings,
             loaded,
@@ -40,7 +40,7 @@ def train(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[s
         )
         encoded = encode(begun, data, attached.encoder)
         optimized = optimize(begun, attached.method, total_steps=data.plan.steps, saved=saved)
-        del saved  # a whole model's has gigabytes
+        del saved  # a whole model's state is gigabytes
         prepared = prepare(begun, loaded, data, attached, encoded=encoded, optimized=optimized)
         return _go_through_the_steps(begun, data, attached.method, optimized=optimized, prepared=prepared)
 
@@ -73,7 +73,7 @@ def _go_through_the_steps(
                 total,
                 epoch=batches.epoch_of(step - 1) + 1,
                 pictures=accelerator.num_processes * sum(len(batch.pictures) for batch in of_step if batch.weight),
-                # Of the mean over the batches, also where these are fewer than usual and count for less.
+                # Of the mean over the batches, even if there are fewer than usual and they count for less.
                 loss=accelerator.reduce(step_loss, "mean") * (accumulation / len(of_step)),
                 grad_norm=grad_norm,
                 learning_rates=rates,

@@ -1,6 +1,6 @@
-"""The pictures of a run: found, looked through, and encoded as far as that is done once.
+"""The pictures of a run: found, examined, and encoded if that is done only once.
 
-Latents that are prepared beforehand are made here too, so that a run finds them as it would have made them.
+Prepare latents uses this too, so that a run finds its files as it would have made them.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from engine.training.hardware import of_first_process
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPictures:
-    """Pictures; all lists go by their indices.  held_out: those besides, which nothing is learned from.
+    """Pictures; all lists use their indices.  held_out: further pictures, which nothing is learned from.
 
-    found: what became of every picture, those that are left out among them.
+    found: the result for every picture, including those left out.
     """
 
     items: list[Item]
@@ -57,9 +57,9 @@ def training_pictures(
     report: Report,
     stop: Callable[[], bool],
 ) -> TrainingPictures:
-    """Find the pictures, encode those that are kept encoded, and tell which are left out and which mended.
+    """Find the pictures, encode those to be cached, and report which are left out and which were repaired.
 
-    The VAE goes to the device only where it has something to do.  stop: whether the user asks for it.
+    The VAE only goes to the device if there is work for it.  stop: whether the user asks to stop.
     Raises Failure, Stopped.
     """
     described = training_set(settings)
@@ -83,13 +83,13 @@ def training_pictures(
         report=report,
         progress=progress,
     )
-    # Each process looks for itself while it encodes, and may see the wish a little sooner than the others.
+    # Each process checks while it encodes, and may see the request a little sooner than the others.
     if kept and of_first_process(stop()):
         raise Stopped
     for sentence in told(pictures.found, most=50):
         report.warn(sentence)
     if held_out and not pictures.held_out:
-        report.warn("None of the pictures that are held out can be read: the validation loss is not measured.")
+        report.warn("None of the held-out pictures can be read, so the validation loss is not measured.")
     return pictures
 
 
@@ -105,16 +105,16 @@ def encoded_pictures(
     report: Report,
     progress: Progress,
 ) -> TrainingPictures:
-    """The pictures that can be read, each latent encoded that `kept` lacks, unless progress() says to stop.
+    """The readable pictures, with every latent missing from `kept` encoded, unless progress() says to stop.
 
-    Of the model, only what looks at pictures is asked.  Raises Failure where no picture can be read.
+    Only the model's parts for pictures are used.  Raises Failure if no picture can be read.
     """
-    # Caching decodes the pictures that it encodes and finds those that are broken; without it that is done here.
+    # Caching decodes the pictures that it encodes and finds broken ones; without it that is done here.
     found = examined([item.picture for item in (*items, *held_out)], decode=kept is None)
     latents = Latents(_sources(items, found, settings), partial(_encode, parts, accelerator.device), kept)
     latents_held_out = latents.only(_held_out_sources(held_out, found))
     if kept:
-        # Each by themselves, so that those that are learned from come out to the bit as they do without the others.
+        # Separately, so that the training pictures come out bit for bit as they would without the others.
         seeds = {latents: seed, latents_held_out: settings.validation.validation_seed}
         unreadable = _encode_all(
             seeds, kept, settings=settings, parts=parts, accelerator=accelerator, report=report, progress=progress
@@ -162,7 +162,7 @@ def _encode_all(
     def encode(rank: int = 0, processes: int = 1) -> None:
         lacking = [latents.lacking() for latents in several]
         if processes > 1:
-            # One may have written before another looks: they share the same list, or some would be done twice.
+            # One may have written files before another looks: they share one list, or some would be done twice.
             lacking = of_first_process(lacking)
         before = 0
         for (latents, seed), some in zip(several.items(), lacking, strict=True):
@@ -173,30 +173,30 @@ def _encode_all(
     if isinstance(kept, OnDisk) and accelerator.num_processes > 1:
         encode(accelerator.process_index, accelerator.num_processes)
         accelerator.wait_for_everyone()
-    encode()  # of several processes: what another could not read; stopped, it is not gone through again
+    encode()  # of several processes: what another could not read; not repeated after a stop
     for module in parts.of_pictures():
         module.to("cpu")
     if isinstance(kept, OnDisk) and (anew := sorted(kept.files.without_numbers)):
         report.warn(
-            f"The latents that another program kept of {listed(anew)} were no numbers (NaN), and were encoded anew."
+            f"The latents cached by another program for {listed(anew)} were NaN (not a number), and were encoded again."
         )
     if isinstance(kept, OnDisk) and kept.files.foreign:
         report.warn(
-            f"The latents of {len(kept.files.foreign)} pictures come from files of another program, which do not say "
-            "which VAE made them. Delete these files if it was another one."
+            f"The latents of {len(kept.files.foreign)} pictures come from another program's files, which do not say "
+            "which VAE made them. Delete these files if it was a different one."
         )
     return unreadable
 
 
 def kept_latents(settings: TrainingSettings, family: Family, parts: Parts, since: float | None = None) -> Kept | None:
-    """Where the settings want latents to be kept; None: nowhere.
+    """Where the settings cache latents; None: nowhere.
 
-    since: seconds since 1970; files that are older are written anew.  Raises Failure.
+    since: seconds since 1970; older files are written again.  Raises Failure.
     """
     dataset = settings.dataset
     if parts.extra_channels and parts.extra_channels.is_drawn and dataset.keeps_latents():
         raise Failure(
-            "An inpainting model is shown other parts of a picture at each step, so latents cannot be cached for it.",
+            "An inpainting model sees a different part of a picture at each step, so its latents cannot be cached.",
             "Turn off Cache latents and Cache latents to disk.",
             "cache_latents_to_disk" if dataset.cache_latents_to_disk else "cache_latents",
         )
@@ -208,7 +208,7 @@ def kept_latents(settings: TrainingSettings, family: Family, parts: Parts, since
 
 
 def _sources(items: list[Item], found: dict[Path, Examined], settings: TrainingSettings) -> list[Source]:
-    """Of the items that can be read.  Raises Failure where there are none."""
+    """Sources of the readable items.  Raises Failure if there are none."""
     items = readable(items, found)
     if not items:
         raise Failure("None of the pictures can be read.", "Replace them.", described_by(settings))
@@ -216,7 +216,7 @@ def _sources(items: list[Item], found: dict[Path, Examined], settings: TrainingS
 
 
 def _held_out_sources(items: list[Item], found: dict[Path, Examined]) -> list[Source]:
-    """Of those held out that can be read: each is always shown in the same way."""
+    """Sources of the readable held-out items: each is always shown in the same way."""
     return [replace(source, flips=False, random_crop=False, color_aug=False) for source in _of(readable(items, found))]
 
 
@@ -231,7 +231,7 @@ def _of(items: list[Item]) -> list[Source]:
 
 @torch.no_grad()
 def _encode(parts: Parts, device: torch.device, pixels: Tensor, generator: list[torch.Generator] | None) -> Tensor:
-    """The VAE goes to the device when it is first asked."""
+    """Moves the VAE to the device on first use."""
     if next(parts.vae.parameters()).device != device:
         parts.vae.to(device)
     return parts.encode(pixels, generator).float()

@@ -15,14 +15,14 @@ from engine.training.hardware import average_gradients
 
 class Updates(Protocol):
     def finish(self) -> Tensor:
-        """Called after the last backward pass of a step: every weight is updated then, and no gradient is left.
+        """Called after the last backward pass of a step: afterwards every weight is updated and no gradient is left.
 
-        Returns the gradients' norm before they were shortened.
+        Returns the gradients' norm before clipping.
         """
 
 
 class AllAtOnce:
-    """largest_norm: all gradients together are shortened to it, 0 for as they are."""
+    """largest_norm: all gradients together are clipped to it; 0 for no clipping."""
 
     def __init__(
         self, optimizer: Any, learned: list[nn.Parameter], largest_norm: float, accelerator: Accelerator
@@ -39,16 +39,16 @@ class AllAtOnce:
 
 
 class Fused:
-    """Each weight is updated within the backward pass and its gradient let go of: they are never all in memory.
+    """Each weight is updated during the backward pass and its gradient freed: they are never all in memory.
 
-    Each gradient is shortened by itself, for the norm of all is not known yet.  For one backward pass a step.
+    Each gradient is clipped separately, because the total norm is not known yet.  For one backward pass per step.
     Lv et al. 2023, Full Parameter Fine-tuning for Large Language Models with Limited Resources, arXiv:2306.09782.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, largest_norm: float) -> None:
         self._optimizer, self._largest_norm = optimizer, largest_norm or math.inf
         self._squares: list[Tensor] = []
-        # By their places: an optimizer that goes on from a state has new groups in them.
+        # By position: an optimizer restored from a state has new groups there.
         for place, group in enumerate(optimizer.param_groups):
             for parameter in group["params"]:
                 parameter.register_post_accumulate_grad_hook(partial(self._update, place))

@@ -1,6 +1,6 @@
-"""The loss on pictures that are held out, with the same noise at the same timesteps each time it is measured.
+"""The loss on held-out pictures, with the same noise at the same timesteps each time it is measured.
 
-So two values differ by what was learned in between and by nothing else, within a run and between runs.
+So two values differ only by what was learned in between, within a run and between runs.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from engine.training.report import Report
 from engine.training.training_pictures import TrainingPictures
 
 TIMESTEPS = (0.2, 0.4, 0.6, 0.8)
-"""Each picture is shown at these, of the way from Min to Max Timestep: sd-scripts' own four."""
+"""Each picture is shown at these fractions of the way from Min to Max Timestep: sd-scripts' own four."""
 
 
 @dataclass(kw_only=True)
 class ValidationLoss:
-    """Measured by measure(); dropout and the like rest meanwhile.
+    """measure() measures it; dropout and the like are off meanwhile.
 
     resting: within its block the weights are those to be used and saved.  stop: whether the user asks for it.
     """
@@ -62,9 +62,9 @@ class ValidationLoss:
         self._mine = chosen[self.accelerator.process_index :: self.accelerator.num_processes]
 
     def measure(self, report: Report, step: int) -> bool:
-        """Tell the loss after `step` steps.  All processes share the work; training goes on to the same bits.
+        """Report the loss after `step` steps.  All processes share the work; training continues to the same bits.
 
-        Returns True where the user asks to stop before all is measured: then nothing is told. Each process looks for
+        Returns True if the user asks to stop before all is measured: then nothing is reported. Each process checks for
         itself, but if one of them ends early, all of them return True.
         """
         device = self.accelerator.device
@@ -86,16 +86,18 @@ class ValidationLoss:
         of_all = dict(gather_object(list(lost.items())))
         if unfinished:
             return True
-        others = "is that of the others: its curve has a break" if count else "is not measured, for none is left"
-        report.missed(of_all, f"; from step {step} on the validation loss {others}")
+        others = (
+            "is measured on the others, so its curve has a break" if count else "is not measured, because none is left"
+        )
+        report.missed(of_all, f"; from step {step} on, the validation loss {others}")
         if count:
             report.validated(step, total / count, int(count))
         return False
 
     def _losses(self, batch: MicroBatch, lost: dict[Path, str]) -> Tensor:
-        """(the pictures' losses added up, how many they are); a picture's is the mean over the timesteps.
+        """(sum of the pictures' losses, their number); a picture's loss is the mean over the timesteps.
 
-        A picture that is gone since the start is left out and put among those lost, rather than to end a run that
+        A picture that has disappeared since the start is left out and added to `lost`, rather than ending a run that
         learns from others.
         """
         device, each = self.accelerator.device, []
@@ -116,13 +118,13 @@ class ValidationLoss:
         return torch.stack([total / len(TIMESTEPS), total.new_tensor(len(batch.pictures))])
 
     def _shown(self, index: int) -> Shown:
-        """Each picture by itself, as where latents are not kept the VAE draws anew.  Raises UnreadablePicture."""
+        """Each picture separately, because without cached latents the VAE samples again.  Raises UnreadablePicture."""
         seed = validation_seed(self.pictures.items[index], "shown")
         torch.manual_seed(seed)
         return self.pictures.latents.shown(self.pictures.latents.read_alone(index, seed))
 
     def _corrupted(self, pictures: Sequence[int], latents: Tensor, at: float) -> Corrupted:
-        """A picture's noise depends on its name, whatever else stands in the batch."""
+        """A picture's noise depends on its name, whatever else is in the batch."""
         several = []
         for index, one in zip(pictures, latents, strict=True):
             torch.manual_seed(validation_seed(self.pictures.items[index], at))
@@ -132,7 +134,7 @@ class ValidationLoss:
 
 @contextmanager
 def resting_modules(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Within the block nothing is dropped out; afterwards each part is in the mode in which it was."""
+    """No dropout within the block; afterwards each part is back in its previous mode."""
     training = [part for module in modules for part in module.modules() if part.training]
     for part in training:
         part.training = False

@@ -1,4 +1,4 @@
-"""Training the whole model, as DreamBooth and fine-tuning do: no network is attached, the model's own weights move."""
+"""Training the whole model, as DreamBooth and fine-tuning do: no network, the model's own weights are trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.training.metadata import DTYPES
 
 
 class WholeModelMethod(Denoising):
-    """What is trained had better be kept in full precision: steps are smaller than half precision can tell apart."""
+    """Trained weights are best kept in full precision: steps are smaller than half precision can represent."""
 
     adapter = ""
 
@@ -36,8 +36,8 @@ class WholeModelMethod(Denoising):
         }
         if not self._trained:
             raise Failure(
-                "Every learning rate of what this model has is 0, so nothing would be learned.",
-                "1e-5 is usual.",
+                "Every learning rate that applies to this model is 0, so nothing would be learned.",
+                "1e-5 is a common value.",
                 "learning_rate",
             )
         for module, _ in self._trained.values():
@@ -63,7 +63,7 @@ class WholeModelMethod(Denoising):
                     module.requires_grad_(False)
 
     def save(self, file: Path, metadata: dict[str, str]) -> None:
-        """The whole model: a single file in the original layout, or a folder for diffusers, which tells no metadata."""
+        """The whole model: a single file in the original layout, or a folder for diffusers, which holds no metadata."""
         if self._is_folder:
             with folder_written_whole(file, needs=folder_bytes(self._parts, self._dtype)) as new:
                 save_folder(new, self._family.pipeline, self._parts, self._dtype, self._saved_as != "diffusers")
@@ -74,7 +74,7 @@ class WholeModelMethod(Denoising):
 
     def _write(self, file: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
         weights = {}
-        for name in list(tensors):  # each goes as its converted one comes: of a large model there is no room for both
+        for name in list(tensors):  # each is freed once it is converted: there is no room for both with a large model
             weights[name] = converted(tensors.pop(name), self._dtype)
         write_weights(file, weights, metadata, pickled={"state_dict": weights})
 

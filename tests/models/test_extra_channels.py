@@ -297,10 +297,10 @@ def test_a_depth_model_without_the_part_that_sees_depth_is_refused(folders: dict
     shutil.copytree(folders["sd2-depth"], tmp_path / "model")
     index = tmp_path / "model" / "model_index.json"
     index.write_text(index.read_text().replace("StableDiffusionDepth2ImgPipeline", "StableDiffusionPipeline"))
-    with pytest.raises(Failure, match="has no part that sees it"):
+    with pytest.raises(Failure, match="has no depth estimator"):
         loaded(tmp_path / "model")
 
 
 def test_an_ordinary_model_is_not_trained_as_an_inpainting_one():
-    with pytest.raises(Failure, match="is shown 4 channels, not the 9 of an inpainting model"):
+    with pytest.raises(Failure, match="has 4 input channels, not the 9 of an inpainting model"):
         loaded(train_inpainting=True)

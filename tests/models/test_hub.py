@@ -103,9 +103,9 @@ def test_a_line_that_is_cut_is_told_and_no_half_file_is_taken_for_a_whole_one(hu
     monkeypatch.setattr("time.sleep", lambda _: None)  # the client waits between its tries
     hub.add(NAME, files)
     hub.cut.add("unet/diffusion_pytorch_model.safetensors")
-    with pytest.raises(Failure, match=r"The download of someone/model broke off: .*") as failed:
+    with pytest.raises(Failure, match=r"The download of someone/model was interrupted: .*") as failed:
         fetched(*ASKED)
-    assert "what has come already is kept" in failed.value.mend
+    assert "what has already been downloaded is kept" in failed.value.mend
     hub.cut.clear()
     assert (fetched(*ASKED) / "unet/diffusion_pytorch_model.safetensors").read_bytes() == hub.models[NAME][
         "unet/diffusion_pytorch_model.safetensors"
@@ -153,7 +153,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_large_comes(
     hub.add(NAME, files)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9, 10**6))
-    assert "does not fit on the disk: 0.0 GB are still to come" in failure().what
+    assert "does not fit on the disk: 0.0 GB still have to be downloaded" in failure().what
     assert hub.fetched == ["model_index.json"]
 
 
@@ -228,6 +228,6 @@ def test_of_a_vae_whose_memory_is_estimated_only_the_list_is_fetched(hub: Hub):
 
 def test_what_is_no_vae_on_the_hub_is_said_to_be_none(hub: Hub):
     hub.models["someone/vae"] = {"vae.safetensors": b"x"}
-    with pytest.raises(Failure, match=r"has no config\.json, neither at its top nor in vae") as failed:
+    with pytest.raises(Failure, match=r"has no config\.json, neither at the top level nor in vae") as failed:
         loaded(MODEL_FOLDER, vae="someone/vae")
     assert failed.value.option == "vae"

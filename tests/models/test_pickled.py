@@ -153,9 +153,9 @@ def test_that_test_would_see_it_run(tmp_path: Path) -> None:
 def test_a_file_that_names_what_does_harm_is_called_so_before_a_start(name: str, tmp_path: Path) -> None:
     file = tmp_path / "evil.ckpt"
     torch.save({"state_dict": SD1, "x": ATTACKS[name](str(tmp_path / "mark"))}, file)
-    with pytest.raises(Harmful, match=r"evil\.ckpt holds more than weights"):
+    with pytest.raises(Harmful, match=r"evil\.ckpt contains more than weights"):
         recognise(str(file))
-    with pytest.raises(Failure, match=r"evil\.ckpt holds more than weights"):
+    with pytest.raises(Failure, match=r"evil\.ckpt contains more than weights"):
         Weights(file, "vae")
 
 
@@ -208,7 +208,7 @@ def test_tensors_that_lie_outside_of_their_bytes_are_none(
     shape: Any, stride: Any, begin: Any, count: Any, tmp_path: Path
 ) -> None:
     file = archive(tmp_path / "a.ckpt", tensor_program(shape, stride, begin, count), **{"0": bytes(16)})
-    with pytest.raises(NoModel, match="holds no weights by name"):
+    with pytest.raises(NoModel, match="contains no named weights"):
         read_checkpoint(file)
 
 
@@ -304,7 +304,7 @@ def test_an_archive_that_swells_is_not_unpacked(member: str, swollen: bytes, tmp
     assert file.stat().st_size < 1_000_000
     tracemalloc.start()
     try:
-        with pytest.raises(NoModel, match="is no checkpoint that can be read") as refused:
+        with pytest.raises(NoModel, match="is not a readable checkpoint") as refused:
             read_checkpoint(file)
         assert "compressed" in str(refused.value.__cause__)
         assert tracemalloc.get_traced_memory()[1] < 100_000_000
@@ -336,9 +336,9 @@ def test_what_stands_for_the_rest_takes_everything_and_does_nothing() -> None:
 KINDS = {
     "GGUF": (b"GGUF\x03\0\0\0" + bytes(64), "is a GGUF file"),
     "page": (b"<!doctype html><title>Sign in", "is a web page"),
-    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "is a pointer of git's"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "is a Git LFS pointer"),
     "empty": (b"", "is empty"),
-    "text": (b"hello, I am a model", "is no file of weights"),
+    "text": (b"hello, I am a model", "is not a weights file"),
 }
 
 

@@ -117,7 +117,7 @@ def test_the_form_is_set_for_what_the_file_says(tmp_path: Path) -> None:
         assert switches_of(recognise(file) or Found("unknown"))["v_parameterization"] is switched
         changes, sentence = switches_for(file, {"v_parameterization": not switched})
         assert changes == {"v_parameterization": switched}
-        assert "the form is set for it" in sentence
+        assert "the form has been set up for it" in sentence
 
 
 def test_settings_that_say_otherwise_are_told_and_mended(tmp_path: Path) -> None:

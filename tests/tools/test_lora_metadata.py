@@ -45,7 +45,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
 def test_metadata_of_another_form_is_said_in_words(tmp_path: Path, metadata: str):
     header = f'{{"__metadata__": {metadata}}}'.encode()
     (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-    with pytest.raises(ValueError, match="metadata of another form"):
+    with pytest.raises(ValueError, match="metadata in a form"):
         read_metadata(tmp_path / "a.safetensors")
 
 

@@ -317,7 +317,7 @@ def test_a_model_that_does_not_say_what_it_is_is_refused(tmp_path: Path):
     folder, model = draw(tmp_path / "img", a=(64, 64)), tmp_path / "model"
     model.mkdir()
     (model / "model_index.json").write_text("{")
-    with pytest.raises(Failure, match=r"Nothing of .* says which family") as refused:
+    with pytest.raises(Failure, match=r"Nothing in .* says which model family") as refused:
         run_job(JOB, **given(folder, pretrained_model_name_or_path=str(model)))
     assert refused.value.option == "pretrained_model_name_or_path"
     assert "Choose a folder" in refused.value.mend

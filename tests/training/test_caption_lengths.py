@@ -35,8 +35,8 @@ def test_captions_of_more_than_75_tokens_are_told_with_the_longest(model: tuple[
     limit = model[0].caption_limit(model[1], Reading())
     captions = [words(model, tokens) for tokens in (75, 76, 80, 78, 77, 1)]
     assert truncated(limit, items(6), captions, weighted=False) == (
-        "4 of 6 captions are longer than the 75 tokens that are read of one; the rest is cut off. "
-        'The longest: "1_cat/2.png" (80), "1_cat/3.png" (78), "1_cat/4.png" (77). Max Token Length raises that.'
+        "4 of 6 captions are longer than the limit of 75 tokens; the rest is cut off. "
+        'The longest: "1_cat/2.png" (80), "1_cat/3.png" (78), "1_cat/4.png" (77). Max Token Length raises the limit.'
     )
     wide = model[0].caption_limit(model[1], Reading(1, 225))
     assert truncated(wide, items(6), captions, weighted=False) == ""

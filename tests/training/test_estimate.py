@@ -139,7 +139,7 @@ def test_ways_down_save_what_they_say(tmp_path: Path):
     settings = TrainingSettings().with_values(values)
     now = estimate(settings, "cuda")
     ways = {way.words: way for way in ways_down(settings, now, "cuda")}
-    assert {"Turn on Gradient checkpointing", "Batch size 1, gathered over 16 passes"} <= set(ways)
+    assert {"Turn on Gradient checkpointing", "Batch size 1, accumulated over 16 passes"} <= set(ways)
     assert not any("Swap" in words for words in ways)  # nothing to swap in a UNet
     for way in ways.values():
         assert way.saves == now.total - estimate(settings.with_values(way.changes), "cuda").total > 0

@@ -64,7 +64,7 @@ def test_long_captions_leave_the_tags_out_and_say_so(tmp_path: Path):
     assert json.loads(written["ss_dataset_dirs"]) == {"0_cat": {"n_repeats": 1, "img_count": 35_000}}
     (note,) = made.notes
     assert note.startswith("The file's metadata would be longer than 10 MB")
-    assert "not say ss_tag_frequency." in note
+    assert "leaves out ss_tag_frequency." in note
     made.at(2, 1)
     assert made.notes == [note]  # once for a run, not for each of its files
     assert (made.new_notes(), made.new_notes()) == ([note], [])
@@ -91,7 +91,7 @@ def test_whatever_is_long_the_file_is_saved_and_says_what_it_leaves_out(
     written = saved(made.at(2, 1), tmp_path / "cat.safetensors")
     assert (tmp_path / "cat.safetensors").stat().st_size < MOST + 100_000
     assert written["ss_base_model_version"] == "sd_v1"
-    assert f"it does not say {left_out}" in made.notes[0]
+    assert f"it leaves out {left_out}" in made.notes[0]
 
 
 def test_the_tags_of_a_usual_training_set_stay(tmp_path: Path):

@@ -243,7 +243,7 @@ class TestWhatOthersPutIntoTheOutputFolderMeanwhile:
         assert path.with_stem(f"{path.stem}-2").read_text() == f"{path.stem}-2.safetensors"
         (warning,) = History(milestones.run).update().warnings
         assert warning == (
-            f'"{there}" appeared in the output folder while this run was going on, so the result is saved '
+            f'"{there}" appeared in the output folder during this run, so the result is saved '
             f'as "{path.stem}-2" instead.'
         )
 

@@ -134,7 +134,7 @@ def test_a_finished_state_has_nothing_left_to_do(trained, tmp_path: Path):
     trained(output_name="first", max_train_steps=4, save_state_on_train_end=True)
     again = trained(output_name="second", max_train_steps=4, resume=str(tmp_path / "out" / "first-state"))
     assert again.last.how == "failed"
-    assert "has 4 steps behind it" in again.problem.what
+    assert "is already at step 4" in again.problem.what
     assert again.problem.option == "resume"
 
 
@@ -277,7 +277,7 @@ def test_a_state_of_another_network_is_refused_in_words(trained, tmp_path: Path)
     state = str(tmp_path / "out" / "first-state")
     again = trained(output_name="second", max_train_steps=4, resume=state, network_dim=2)
     assert again.problem.option == "resume"
-    assert "of another network" in again.problem.what
+    assert "belongs to a different network" in again.problem.what
 
 
 class TestStateFolder:
@@ -323,5 +323,5 @@ class TestStateFolder:
             load_state(tmp_path / "state")
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "train_state.json").write_text("{}")
-        with pytest.raises(Failure, match="another program's"):
+        with pytest.raises(Failure, match="comes from another program"):
             load_state(tmp_path / "other")

@@ -97,7 +97,7 @@ def test_a_class_of_torch_by_its_name():
     ],
 )
 def test_a_schedule_that_cannot_be_made_is_said_in_words(changes: dict[str, str]):
-    with pytest.raises(Failure, match="cannot be made") as caught:
+    with pytest.raises(Failure, match="cannot be used") as caught:
         rates(**changes)
     assert caught.value.option == "lr_scheduler_args"
 

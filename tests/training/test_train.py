@@ -212,7 +212,7 @@ def test_training_that_breaks_down_says_so(trained, tmp_path: Path):
     kept.append(history.run.state_folder / "weights.safetensors")
     assert len(kept) > 2
     assert all(weights.isfinite().all() for file in kept for weights in load_file(file).values())
-    assert "no longer a number (NaN)" in history.problem.what
+    assert "became NaN (not a number)" in history.problem.what
     assert history.problem.option == "learning_rate"
 
 

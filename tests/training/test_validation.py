@@ -144,7 +144,7 @@ def test_pictures_held_out_that_cannot_be_read_are_named_and_the_run_goes_on(set
         item.picture.write_bytes(item.picture.read_bytes()[:-60])
     history = trained(settings, max_train_steps=1, **OFTEN)
     assert history.validated == []
-    assert any("None of the pictures that are held out can be read" in text for text in history.warnings)
+    assert any("None of the held-out pictures can be read" in text for text in history.warnings)
 
 
 def test_pictures_held_out_that_go_in_the_middle_do_not_end_the_run(settings: TrainingSettings):
@@ -164,7 +164,7 @@ def test_pictures_held_out_that_go_in_the_middle_do_not_end_the_run(settings: Tr
     assert [found.step for found in history.validated] == [0, 2]
     told = [text for text in history.warnings if "can no longer be read" in text]
     assert len(told) == 2  # each once
-    assert all("from step 4 on the validation loss is not measured, for none is left" in text for text in told)
+    assert all("from step 4 on, the validation loss is not measured, because none is left" in text for text in told)
 
 
 def test_a_picture_held_out_that_goes_is_left_out_and_no_other_stands_in_its_place(settings: TrainingSettings):
@@ -195,7 +195,7 @@ def test_a_picture_held_out_that_goes_is_left_out_and_no_other_stands_in_its_pla
     assert 3 * before.loss == pytest.approx(one.loss + 2 * two.loss, rel=1e-5)
     told = [text for text in lacking_one.warnings if "can no longer be read" in text]
     assert len(told) == 1
-    assert "from step 1 on the validation loss is that of the others: its curve has a break" in told[0]
+    assert "from step 1 on, the validation loss is measured on the others, so its curve has a break" in told[0]
 
 
 class StoppingMeanwhile(Report):

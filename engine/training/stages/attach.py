@@ -1,4 +1,4 @@
-"""Fourth stage: what is trained, attached to the model or set free in it."""
+"""Fourth stage: what is trained: attached to the model, or unfrozen in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def attach(
     total_steps: int,
     goes_on: Mapping[str, Tensor] | None = None,
 ) -> Attached:
-    """goes_on: the weights of the state that the run goes on from.  Raises Failure."""
+    """goes_on: the weights of the state that the run resumes from.  Raises Failure."""
     family, parts = loaded.family, loaded.parts
     method = method_of(
         family, parts, settings, total_steps=total_steps, dtype=precision.learned, goes_on=goes_on

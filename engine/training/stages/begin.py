@@ -1,4 +1,4 @@
-"""First stage: the device, and where the run goes on from."""
+"""First stage: the device, and where the run resumes from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.training.state import SavedState, load_state
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """seed: of all that is drawn at random.  start: steps that are done already."""
+    """seed: of everything random.  start: steps that are already done."""
 
     settings: TrainingSettings
     run: RunFolder
@@ -37,9 +37,9 @@ class Begun:
 
 
 def begin(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[Begun, SavedState | None]:
-    """The state comes by itself, to be let go of once it is restored: a whole model's has gigabytes.
+    """The state is returned separately, to be freed once it is restored: a whole model's is gigabytes.
 
-    Raises Failure where the state cannot be read.
+    Raises Failure if the state cannot be read.
     """
     for folder in (Path(settings.folders.output_dir), Path(settings.folders.output_dir) / SAMPLES) * report.is_first:
         remove_leftovers(folder)
@@ -61,7 +61,7 @@ def begin(settings: TrainingSettings, run: RunFolder, report: Report) -> tuple[B
 
 
 def _saved_state(settings: TrainingSettings, run: RunFolder) -> SavedState | None:
-    """The run's own latest state, else the one that the settings name."""
+    """The run's own latest state, otherwise the one that the settings name."""
     if find_state(run.state_folder):
         return load_state(run.state_folder)
     if settings.saving.resume:

@@ -21,7 +21,7 @@ from engine.training.stages.read import Data
 
 @dataclass(frozen=True)
 class Encoded:
-    """held_out: of the pictures that are held out, None for none."""
+    """held_out: of the held-out pictures, None if there are none."""
 
     conditioning: CaptionConditioning
     held_out: CaptionConditioning | None
@@ -30,7 +30,7 @@ class Encoded:
 
 
 def encode(begun: Begun, data: Data, encoder: CaptionEncoder) -> Encoded:
-    """Encode once what can be, and bring to the device what the steps ask.  Raises Failure, Stopped."""
+    """Encode once what can be, and move to the device what the steps need.  Raises Failure, Stopped."""
     settings, device = begun.settings, begun.device
     _warn_of_cut_captions(begun, data, encoder)
     kept = _kept(begun, data, encoder)
@@ -53,7 +53,7 @@ def encode(begun: Begun, data: Data, encoder: CaptionEncoder) -> Encoded:
         progress=progress,
     )
     of_held_out = held_out.conditioning(device, progress) if held_out else None
-    # Before the denoiser comes: of a large model, text encoders and denoiser would not fit side by side.
+    # Before the denoiser is moved: the text encoders and denoiser of a large model would not fit together.
     if all(each.is_encoded for each in (conditioning, of_held_out) if each):
         placement.text_encoders_away()
     placement.denoiser()
@@ -67,7 +67,7 @@ def _warn_of_cut_captions(begun: Begun, data: Data, encoder: CaptionEncoder) -> 
 
 
 def _kept(begun: Begun, data: Data, encoder: CaptionEncoder) -> KeptCaptions | None:
-    """Captions that are kept in files, where that is asked for."""
+    """Captions cached in files, if the settings ask for that."""
     kept = kept_captions(
         encoder,
         begun.settings,
@@ -79,8 +79,8 @@ def _kept(begun: Begun, data: Data, encoder: CaptionEncoder) -> KeptCaptions | N
     )
     if kept and kept.foreign:
         begun.report.warn(
-            f"{kept.foreign} encoded captions come from files of another program, which do not say of which caption "
-            "and text encoders. Delete the files if it was others."
+            f"{kept.foreign} encoded captions come from another program's files, which do not say which captions and "
+            "text encoders they belong to. Delete the files if these were different."
         )
     return kept
 
@@ -88,7 +88,7 @@ def _kept(begun: Begun, data: Data, encoder: CaptionEncoder) -> KeptCaptions | N
 def _remember_t5(
     begun: Begun, data: Data, encoder: CaptionEncoder, *, held_out: HeldOutCaptions | None, progress: CaptionProgress
 ) -> None:
-    """Where every wording is known before the first step."""
+    """If every wording is known before the first step."""
     variations = _variations(data)
     if vary(data.captions, variations):
         return

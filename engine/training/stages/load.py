@@ -33,7 +33,7 @@ def load(begun: Begun) -> Loaded:
 
 
 def load_model(settings: TrainingSettings, precision: Precision) -> Loaded:
-    """What is trained begins from all digits that the files have; the rest may lose some at once.  Raises Failure."""
+    """Trained weights start at the full precision of the files; the rest may be converted at once.  Raises Failure."""
     family, whole = family_of(settings), settings.trains_whole_model
     parts = family.load(settings, precision.learned if whole else precision.frozen)
     if whole and not settings.sdxl.sdxl_no_half_vae:
@@ -42,7 +42,7 @@ def load_model(settings: TrainingSettings, precision: Precision) -> Loaded:
 
 
 def _downloading(report: Report, run: RunFolder, done: int, total: int) -> None:
-    """A model that is all here has still to be loaded, which is no download."""
+    """A model that is already here still has to be loaded, which is not a download."""
     report.stage("loading", *((0, 0) if done == total else (done, total)))
     if run.stop_requested():
         raise Stopped

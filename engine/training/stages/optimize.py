@@ -1,4 +1,4 @@
-"""Sixth stage: how gradients become new weights, and what of it a state restores."""
+"""Sixth stage: how gradients become new weights, and restoring that from a state."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class Optimized:
     scaler: Any
 
     def learning_rates(self) -> dict[str, float]:
-        """Of every group in the step that is about to be made."""
+        """Of every group, for the next step."""
         return dict(zip(self.names, learning_rates(self.optimizer, self.schedule), strict=True))
 
     @property
     def resting(self) -> Callable[[], AbstractContextManager[None]]:
-        """Within its block the weights are those to be used and saved."""
+        """Within its block the weights are the ones to use and save."""
         return partial(resting_weights, self.optimizer)
 
     def state_dict(self) -> dict[str, Any]:
-        """What optimizer, schedule and scaler know of the steps behind them."""
+        """The state of the optimizer, schedule and scaler."""
         return {name: owner.state_dict() for name, owner in self._owners.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises KeyError, RuntimeError or ValueError where it is of other ones."""
+        """Raises KeyError, RuntimeError or ValueError if it belongs to different ones."""
         for name, owner in self._owners.items():
             if name == "schedule" and name in state:
                 restore(owner, state[name])
@@ -61,7 +61,7 @@ class Optimized:
 
 
 def optimize(begun: Begun, method: Method, *, total_steps: int, saved: SavedState | None) -> Optimized:
-    """Make them, and have them and the method go on from a state.  Raises Failure."""
+    """Create them, and restore them and the method from a state.  Raises Failure."""
     settings, accelerator = begun.settings.optimizer, begun.accelerator
     prepared = accelerator.prepare(make_optimizer(method.parameter_groups(), settings))
     optimizer = prepared.optimizer
@@ -81,9 +81,7 @@ def optimize(begun: Begun, method: Method, *, total_steps: int, saved: SavedStat
         begun.report.resume(saved.progress.smoothed_loss)
         wanted = [group["lr"] for group in method.parameter_groups()]
         if has_given_rates(optimizer) and schedule.base_lrs != wanted:
-            begun.report.warn(
-                "The learning rates go on as they were in the saved state; those in the settings are not used."
-            )
+            begun.report.warn("The learning rates continue from the saved state; those in the settings are not used.")
     return optimized
 
 
@@ -93,7 +91,7 @@ def _restore(saved: SavedState, method: Method, optimized: Optimized) -> None:
         optimized.load_state_dict(saved.optimizer)
     except (KeyError, RuntimeError, ValueError) as error:
         raise Failure(
-            "The training state is of another network or optimizer, so this run cannot go on from it.",
-            "Set rank, optimizer and learning rates as they were in the run that saved it, or empty Resume.",
+            "The training state belongs to a different network or optimizer, so this run cannot resume from it.",
+            "Set rank, optimizer and learning rates as in the run that saved it, or clear Resume.",
             "resume",
         ) from error

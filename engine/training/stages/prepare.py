@@ -26,7 +26,7 @@ from engine.training.validation import ValidationLoss
 
 @dataclass(frozen=True)
 class Prepared:
-    """ahead: gives what was read of the batches, in their order."""
+    """ahead: yields what was read of the batches, in order."""
 
     batches: Batches
     ahead: Ahead[Read]
@@ -97,7 +97,7 @@ def _model(begun: Begun, loaded: Loaded, encoded: Encoded) -> Model:
 
 def _metadata(begun: Begun, loaded: Loaded, data: Data, method: Method, *, optimized: Optimized) -> RunMetadata:
     facts = loaded.family.facts(begun.settings, loaded.parts)
-    if method.adapter:  # what is saved is no whole model
+    if method.adapter:  # what is saved is not a whole model
         facts = facts | {"modelspec.architecture": f"{facts['modelspec.architecture']}/{method.adapter}"}
     held_out = data.pictures.held_out.items if data.pictures.held_out else []
     return RunMetadata(

@@ -16,7 +16,7 @@ from engine.training.training_pictures import TrainingPictures, training_picture
 
 @dataclass(frozen=True)
 class Data:
-    """captions: of the pictures that are learned from, by index."""
+    """captions: of the training pictures, by index."""
 
     pictures: TrainingPictures
     captions: list[str]
@@ -24,7 +24,7 @@ class Data:
 
 
 def read(begun: Begun, loaded: Loaded) -> Data:
-    """Find and encode the pictures, and tell the plan.  Raises Failure, also where the run is over already; Stopped."""
+    """Find and encode the pictures, and report the plan.  Raises Failure, also if the run is already over; Stopped."""
     pictures = training_pictures(
         begun.settings,
         loaded.family,
@@ -38,8 +38,8 @@ def read(begun: Begun, loaded: Loaded) -> Data:
     begun.report.mean_over(plan.steps_per_epoch)
     if begun.start >= plan.steps:
         raise Failure(
-            f"The state to resume from has {begun.start} steps behind it, and this run has only {plan.steps}.",
-            "Raise Epoch or Max train steps to train on.",
+            f"The state to resume from is already at step {begun.start}, and this run only has {plan.steps} steps.",
+            "Raise Epoch or Max train steps to train further.",
             "resume",
         )
     begun.report.event(
