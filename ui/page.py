@@ -22,7 +22,7 @@ FOR_PROGRAMS = ("api_info", "api_info_as_input", "api_info_as_output", "example_
 
 MASTHEAD = f"""<header class="masthead"><h1>Darkroom</h1><span>train diffusion models, and watch them learn</span>
 {search.BOX}
-<select id="theme" aria-label="Theme"><option value="">As the system</option><option value="light">Light</option>
+<select id="theme" aria-label="Theme"><option value="">System theme</option><option value="light">Light</option>
 <option value="dark">Dark</option></select></header>"""
 
 OF_NO_EVENT_HERE = ("batch", "max_batch_size", "scroll_to_output", "stream_every")

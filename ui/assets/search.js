@@ -99,7 +99,7 @@
     const found = find(input().value);
     const more = found.length - MOST_HITS;
     list().replaceChildren(...found.slice(0, MOST_HITS).map(drawn));
-    if (more > 0) list().append(note(`and ${more} more; add a word`));
+    if (more > 0) list().append(note(`and ${more} more; add a word to narrow the list`));
     if (!found.length) list().append(note("No option has these words in its label, key or help."));
     open(input().value.trim() !== "");
     mark(0);
