@@ -91,7 +91,7 @@ def test_rank_and_alpha_come_from_the_file_to_begin_from(settings: TrainingSetti
         ({"a": torch.ones(2)}, "is not a LoRA file"),
         (
             {f"lora_unet_double_blocks_0.lora_{side}.weight": torch.ones(4, 4) for side in ("up", "down")},
-            "another family",
+            "another model family",
         ),
     ):
         save_lora(content, {}, other, torch.float32)
