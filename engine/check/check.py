@@ -11,6 +11,7 @@ from engine.check.captions import check_captions
 from engine.check.choices import check_choices
 from engine.check.memory import check_memory
 from engine.check.model import check_model
+from engine.check.network import check_network
 from engine.check.network_weights import check_network_weights
 from engine.check.numbers import check_numbers, check_resume, check_sizes
 from engine.check.objective import check_objective
@@ -63,6 +64,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *check_arguments(settings),
         *check_numbers(settings),
         *check_objective(settings),
+        *check_network(settings),
         *([] if resumed and resumed.has_state else check_network_weights(settings)),
         *check_memory(settings),
         *check_sizes(found.items if found else [], settings),

@@ -15,6 +15,7 @@ from engine.networks.dialects import NetworkFile, Place, dialect_of
 from engine.networks.refusals import ENDINGS, Refusal
 from engine.networks.trained_names import OWN_BLOCKS, families_of, has_parts_apart, has_shapes_of, trains
 from engine.settings.families import TITLES, FamilyName
+from engine.settings.network import is_of_two_matrices
 from engine.settings.training import TrainingSettings
 
 OPTION = "network_weights"
@@ -24,7 +25,7 @@ TAKE_RANK = "Take rank and alpha from the file"
 
 def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
     given = settings.network.network_weights
-    if settings.method != "lora" or not given:
+    if settings.method != "lora" or not given or not is_of_two_matrices(settings.network.lora_type):
         return
     file = Path(given)
     if not file.is_file():

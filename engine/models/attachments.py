@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from torch import nn
 
 from engine.models.layouts.entry import Entry
-from engine.models.targets import Attachment
+from engine.models.targets import Attachment, Reach
+
+ATTENTION = re.compile(r"(^|[._])(attn|attention)\d*\.")
+"""In the names of originals: what belongs to attention."""
 
 
-def linears_within(module: nn.Module, classes: tuple[str, ...]) -> Iterator[str]:
-    """Paths of every Linear and 1×1 convolution below a module of one of the classes."""
+def layers_within(module: nn.Module, classes: tuple[str, ...]) -> Iterator[str]:
+    """Paths of every Linear and convolution below a module of one of the classes, each once."""
+    found: dict[str, None] = {}
     for path, outer in module.named_modules():
         if type(outer).__name__ in classes:
             for name, inner in outer.named_modules():
-                pointwise = isinstance(inner, nn.Conv2d) and inner.kernel_size == (1, 1)
-                if isinstance(inner, nn.Linear) or pointwise:
-                    yield f"{path}.{name}"
+                if isinstance(inner, (nn.Linear, nn.Conv2d)):
+                    found[f"{path}.{name}"] = None
+    yield from found
+
+
+def unet_paths(unet: nn.Module, reach: Reach) -> list[str]:
+    """What of diffusers' UNet a network of this reach is put on."""
+    transformers = ("Attention",) if reach.attention_only else ("Transformer2DModel",)
+    classes = transformers * reach.transformers + ("ResnetBlock2D", "Downsample2D", "Upsample2D") * reach.resnets
+    paths = [*layers_within(unet, classes), *reach.edges]
+    return [path for path in paths if reach.takes(path)]
 
 
 def each_alone(
@@ -33,14 +46,26 @@ def each_alone(
     )
 
 
-def clip_attachments(encoder: nn.Module, prefix: str) -> tuple[Attachment, ...]:
+def clip_attachments(encoder: nn.Module, prefix: str, reach: Reach) -> tuple[Attachment, ...]:
     """sd-scripts' modules of a CLIP text encoder; older transformers keep the layers below a text_model."""
     wrapped = hasattr(encoder, "text_model")
     whole_prefix = prefix if wrapped else f"{prefix}_text_model"
-    return each_alone(linears_within(encoder, ("CLIPAttention", "CLIPMLP")), whole_prefix)
+    return encoder_attachments(encoder, whole_prefix, reach, ("CLIPAttention", "CLIPMLP"))
 
 
-def by_layout(module: nn.Module, entries: Iterable[Entry], blocks: tuple[str, ...]) -> tuple[Attachment, ...]:
+def encoder_attachments(
+    encoder: nn.Module, prefix: str, reach: Reach, classes: tuple[str, ...]
+) -> tuple[Attachment, ...]:
+    """classes: of the encoder's attention, then of its feed forward layers."""
+    if not reach.text_encoders:
+        return ()
+    paths = layers_within(encoder, classes[:1] if reach.attention_only else classes)
+    return each_alone(filter(reach.takes, paths), prefix)
+
+
+def by_layout(
+    module: nn.Module, entries: Iterable[Entry], blocks: tuple[str, ...], reach: Reach
+) -> tuple[Attachment, ...]:
     """An attachment for each matrix of the original file within its `blocks`, named as it is there."""
     linears = {path for path, inner in module.named_modules() if isinstance(inner, nn.Linear)}
     return tuple(
@@ -50,5 +75,9 @@ def by_layout(module: nn.Module, entries: Iterable[Entry], blocks: tuple[str, ..
             swapped=entry.change == "swapped",
         )
         for entry in entries
-        if entry.original.startswith(blocks) and all(name.removesuffix(".weight") in linears for name in entry.names)
+        if reach.transformers
+        and entry.original.startswith(blocks)
+        and all(name.removesuffix(".weight") in linears for name in entry.names)
+        and (not reach.attention_only or ATTENTION.search(entry.original))
+        and reach.takes(entry.original.removesuffix(".weight"))
     )

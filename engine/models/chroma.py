@@ -37,7 +37,7 @@ from engine.models.layouts.flux import flux_entries
 from engine.models.parts import Parts
 from engine.models.single_file import Weights
 from engine.models.t5 import t5_states
-from engine.models.targets import Target
+from engine.models.targets import STANDARD, Reach, Target
 from engine.settings.training import TrainingSettings
 
 GUIDANCE = 3.0
@@ -139,10 +139,10 @@ class Chroma(Flux):
         ).images
         return unpacked(patches, 2 * (sample.height // 16), 2 * (sample.width // 16))
 
-    def lora_targets(self, parts: Parts) -> list[Target]:
+    def lora_targets(self, parts: Parts, reach: Reach = STANDARD) -> list[Target]:
         """sd-scripts names the modules as FLUX.1's; the modulations, which no block has its own of, are left out."""
         transformer, blocks = parts.denoiser, BLOCKS[self._settings.train_blocks]
-        return [Target(transformer, "unet", by_layout(transformer, flux_entries(transformer), blocks))]
+        return [Target(transformer, "unet", by_layout(transformer, flux_entries(transformer), blocks, reach))]
 
 
 def _scheduler() -> Any:

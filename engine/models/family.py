@@ -12,7 +12,7 @@ from engine.data.latent_files import LatentFormat
 from engine.models.conditioning import CaptionLimit, Conditioning, Reading
 from engine.models.drawing import Drawing
 from engine.models.parts import Parts
-from engine.models.targets import Target
+from engine.models.targets import STANDARD, Reach, Target
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
 
@@ -87,5 +87,5 @@ class Family(Protocol):
         alike.  scheduler: None for a flow, which has its own.
         """
 
-    def lora_targets(self, parts: Parts) -> list[Target]:
+    def lora_targets(self, parts: Parts, reach: Reach = STANDARD) -> list[Target]:
         """What a LoRA attaches to, in the order of kohya's files."""

@@ -23,7 +23,7 @@ from engine.models.layouts.flux import flux_entries
 from engine.models.parts import Parts
 from engine.models.single_file import Weights, config_from, module_from
 from engine.models.t5 import t5_states
-from engine.models.targets import Target
+from engine.models.targets import STANDARD, Reach, Target
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
@@ -205,13 +205,13 @@ class Flux:
         ).images
         return unpacked(patches, 2 * (sample.height // 16), 2 * (sample.width // 16))
 
-    def lora_targets(self, parts: Parts) -> list[Target]:
+    def lora_targets(self, parts: Parts, reach: Reach = STANDARD) -> list[Target]:
         """sd-scripts names the transformer's modules as the original file does; T5 is not trained."""
         clip, transformer = parts.text_encoders[0], parts.denoiser
         blocks = BLOCKS[self._settings.train_blocks]
         return [
-            Target(clip, "text_encoder", clip_attachments(clip, "lora_te1")),
-            Target(transformer, "unet", by_layout(transformer, flux_entries(transformer), blocks)),
+            Target(clip, "text_encoder", clip_attachments(clip, "lora_te1", reach)),
+            Target(transformer, "unet", by_layout(transformer, flux_entries(transformer), blocks, reach)),
         ]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, encoders
-from engine.models.attachments import by_layout, each_alone, linears_within
+from engine.models.attachments import by_layout, encoder_attachments
 from engine.models.conditioning import CaptionLimit, Conditioning, Reading
 from engine.models.drawing import Drawing
 from engine.models.flux import TRANSFORMER, Flux, vae_from, vae_place
@@ -25,7 +25,7 @@ from engine.models.layouts.entry import to_original
 from engine.models.layouts.lumina import lumina_entries
 from engine.models.parts import Parts
 from engine.models.single_file import Weights, config_from, module_from
-from engine.models.targets import Target
+from engine.models.targets import STANDARD, Reach, Target
 from engine.objective import flow
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
@@ -204,16 +204,18 @@ class LuminaImage2:
         ).images
         return latents
 
-    def lora_targets(self, parts: Parts) -> list[Target]:
+    def lora_targets(self, parts: Parts, reach: Reach = STANDARD) -> list[Target]:
         """sd-scripts' 362 modules: 182 of Gemma 2, named as transformers does, and 180 of the transformer, named as the
         original file does.
         """
         gemma, transformer = parts.text_encoders[0], parts.denoiser
         return [
             Target(
-                gemma, "text_encoder", each_alone(linears_within(gemma, ("Gemma2Attention", "Gemma2MLP")), "lora_te")
+                gemma,
+                "text_encoder",
+                encoder_attachments(gemma, "lora_te", reach, ("Gemma2Attention", "Gemma2MLP")),
             ),
-            Target(transformer, "unet", by_layout(transformer, lumina_entries(transformer), TRAINED)),
+            Target(transformer, "unet", by_layout(transformer, lumina_entries(transformer), TRAINED, reach)),
         ]
 
 

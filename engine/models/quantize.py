@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -49,6 +50,12 @@ class QuantizedLinear(nn.Module):
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
         self.bias = layer.bias if layer.bias is None else nn.Parameter(layer.bias.detach().to(device), False)
+
+    def widened(self, dtype: torch.dtype) -> Callable[[], Tensor]:
+        """Makes the weight of now wide when it is called, wherever its module has gone then."""
+        stored: Any = self.weight
+        scale: Any = self.scale
+        return partial(_wide, stored, scale, self._form, self._shape, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):

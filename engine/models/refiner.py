@@ -22,7 +22,7 @@ from engine.models.parts import Parts
 from engine.models.sd import GUIDANCE
 from engine.models.sdxl import StableDiffusionXL, encoded_by
 from engine.models.single_file import Piece, Weights, weights_from
-from engine.models.targets import Target
+from engine.models.targets import STANDARD, Reach, Target
 from engine.models.vae import to_latents
 from engine.settings.training import TrainingSettings
 
@@ -122,8 +122,8 @@ class StableDiffusionXLRefiner(StableDiffusionXL):
         ).images
         return latents
 
-    def lora_targets(self, parts: Parts) -> list[Target]:
+    def lora_targets(self, parts: Parts, reach: Reach = STANDARD) -> list[Target]:
         """sd-scripts has none for it; the names are those by which ComfyUI looks for its LoRAs."""
         encoder = parts.text_encoders[0]
-        attachments = clip_attachments(encoder, "lora_te")
-        return [Target(encoder, "text_encoder", attachments), self.unet_target(parts.denoiser)]
+        attachments = clip_attachments(encoder, "lora_te", reach)
+        return [Target(encoder, "text_encoder", attachments), self.unet_target(parts.denoiser, reach)]

@@ -14,7 +14,7 @@ from transformers import CLIPTextModel
 from engine.data.caption_files import CaptionFormat
 from engine.data.latent_files import LatentFormat
 from engine.models import checkpoint, makers, noise_schedule, vae_files
-from engine.models.attachments import clip_attachments, each_alone, linears_within
+from engine.models.attachments import clip_attachments, each_alone, unet_paths
 from engine.models.clip import emphasised, hidden_states, joined, last_norm, read
 from engine.models.conditioning import CaptionLimit, Conditioning, Reading
 from engine.models.depth import depth_beside, depth_of
@@ -27,7 +27,7 @@ from engine.models.layouts.vae import PREFIX as VAE
 from engine.models.layouts.vae import vae_entries
 from engine.models.parts import Parts
 from engine.models.single_file import Piece, Weights, modules_from, unread_by, weights_from
-from engine.models.targets import Target
+from engine.models.targets import STANDARD, Reach, Target
 from engine.objective.noise_prediction import NoisePrediction
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
@@ -208,18 +208,16 @@ class StableDiffusion:
             ).images
         return latents
 
-    def lora_targets(self, parts: Parts) -> list[Target]:
+    def lora_targets(self, parts: Parts, reach: Reach = STANDARD) -> list[Target]:
         """sd-scripts' 264 modules at SD 1.5's size: 192 of the UNet, 72 of the text encoder."""
         encoder, unet = parts.text_encoders[0], parts.denoiser
         return [
-            Target(encoder, "text_encoder", clip_attachments(encoder, "lora_te")),
+            Target(encoder, "text_encoder", clip_attachments(encoder, "lora_te", reach)),
             Target(
                 unet,
                 "unet",
                 # sd-scripts names them as diffusers does, ComfyUI as the original file.
-                each_alone(
-                    linears_within(unet, ("Transformer2DModel",)), "lora_unet", also=partial(original_name, unet)
-                ),
+                each_alone(unet_paths(unet, reach), "lora_unet", also=partial(original_name, unet)),
             ),
         ]
 

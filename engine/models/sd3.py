@@ -35,7 +35,7 @@ from engine.models.sd import GUIDANCE
 from engine.models.sdxl import LAYER
 from engine.models.single_file import Weights, config_from, module_from
 from engine.models.t5 import t5_states
-from engine.models.targets import Target
+from engine.models.targets import STANDARD, Reach, Target
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
 from engine.settings.training import TrainingSettings
@@ -246,14 +246,16 @@ class StableDiffusion3:
         ).images
         return latents
 
-    def lora_targets(self, parts: Parts) -> list[Target]:
+    def lora_targets(self, parts: Parts, reach: Reach = STANDARD) -> list[Target]:
         """sd-scripts names the transformer's modules as the original file does; T5 is not trained."""
         first, second = parts.text_encoders[:2]
         transformer = parts.denoiser
         return [
-            Target(first, "text_encoder", clip_attachments(first, "lora_te1")),
-            Target(second, "text_encoder", clip_attachments(second, "lora_te2")),
-            Target(transformer, "unet", by_layout(transformer, mmdit_entries(transformer, ""), ("joint_blocks.",))),
+            Target(first, "text_encoder", clip_attachments(first, "lora_te1", reach)),
+            Target(second, "text_encoder", clip_attachments(second, "lora_te2", reach)),
+            Target(
+                transformer, "unet", by_layout(transformer, mmdit_entries(transformer, ""), ("joint_blocks.",), reach)
+            ),
         ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from engine.models import checkpoint, makers, noise_schedule, vae_files
-from engine.models.attachments import clip_attachments, each_alone, linears_within
+from engine.models.attachments import clip_attachments, each_alone, unet_paths
 from engine.models.clip import emphasised, hidden_states, joined, read
 from engine.models.conditioning import Conditioning, Reading
 from engine.models.drawing import Drawing
@@ -23,7 +24,7 @@ from engine.models.layouts.vae import vae_entries
 from engine.models.parts import Parts
 from engine.models.sd import GUIDANCE, StableDiffusion, of_open_clip
 from engine.models.single_file import Piece, Weights, modules_from, unread_by, weights_from
-from engine.models.targets import Target
+from engine.models.targets import STANDARD, Reach, Target
 from engine.models.told import NO_TRACE, VELOCITY
 from engine.settings.training import TrainingSettings
 
@@ -198,15 +199,17 @@ class StableDiffusionXL:
             ).images
         return latents
 
-    def lora_targets(self, parts: Parts) -> list[Target]:
+    def lora_targets(self, parts: Parts, reach: Reach = STANDARD) -> list[Target]:
         """sd-scripts names the UNet's modules as the original file does."""
         first, second = parts.text_encoders
         return [
-            Target(first, "text_encoder", clip_attachments(first, "lora_te1")),
-            Target(second, "text_encoder", clip_attachments(second, "lora_te2")),
-            self.unet_target(parts.denoiser),
+            Target(first, "text_encoder", clip_attachments(first, "lora_te1", reach)),
+            Target(second, "text_encoder", clip_attachments(second, "lora_te2", reach)),
+            self.unet_target(parts.denoiser, reach),
         ]
 
-    def unet_target(self, unet: nn.Module) -> Target:
-        paths = linears_within(unet, ("Transformer2DModel",))
+    def unet_target(self, unet: nn.Module, reach: Reach) -> Target:
+        # By the original's names, time_embed.0 and time_embed.2, LyCORIS's presets do not find its time embedding.
+        reach = replace(reach, edges=tuple(edge for edge in reach.edges if edge.startswith("conv_")))
+        paths = unet_paths(unet, reach)
         return Target(unet, "unet", each_alone(paths, "lora_unet", lambda path: original_name(unet, path)))

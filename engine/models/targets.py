@@ -24,6 +24,30 @@ class Attachment:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """Which of a model's layers a network is put on.
+
+    The standard one: the linear layers and 1×1 convolutions of transformer blocks, and the text encoders' layers.
+    transformers: the former; of transformers that are no UNet, all of its blocks.  attention_only: of both, no feed
+    forward layers.  resnets: a UNet's other blocks, with those that change the size.  edges: which of its first and
+    last layers and of its time embedding.  text_encoders: theirs.  ends: what paths end with, if not all.
+    """
+
+    transformers: bool = True
+    attention_only: bool = False
+    resnets: bool = False
+    edges: tuple[str, ...] = ()
+    text_encoders: bool = True
+    ends: tuple[str, ...] = ()
+
+    def takes(self, path: str) -> bool:
+        return not self.ends or path.endswith(self.ends)
+
+
+STANDARD = Reach()
+
+
+@dataclass(frozen=True)
 class Target:
     """One module that a network may attach to.
 

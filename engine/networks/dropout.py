@@ -19,11 +19,13 @@ class Dropouts:
     """Probabilities in [0, 1].
 
     network: of each value between down and up.  rank: of each rank, by sample.  module: of the whole module, by step.
+    scales_rank: of a change of weights, what stays is scaled up by what drops.
     """
 
     network: float = 0.0
     rank: float = 0.0
     module: float = 0.0
+    scales_rank: bool = False
 
 
 def attach(layers: Iterable[nn.Module], down: nn.Module, ups: Iterable[nn.Module], dropouts: Dropouts) -> None:
@@ -44,8 +46,8 @@ def attach(layers: Iterable[nn.Module], down: nn.Module, ups: Iterable[nn.Module
             up.register_forward_hook(drawn.whole)
 
 
-class _Drawn:
-    """What is left out in one pass through the modules of one matrix.
+class _Pass:
+    """One pass through the modules of one matrix.
 
     Calling a module again begins the next pass. So a block recomputed for its gradients, with the same random numbers,
     draws the same dropout again.
@@ -55,19 +57,39 @@ class _Drawn:
         self._dropouts = dropouts
         self._called: set[int] = set()
         self._mask: Tensor | None = None
-        self._leaves_out = False
+        self.leaves_out = False
+
+    def enter(self, number: int) -> None:
+        """Called before the module of this number, while it trains."""
+        if not self._called or number in self._called:
+            self._called.clear()
+            self._mask = None
+            self.leaves_out = bool(self._dropouts.module and torch.rand(()) < self._dropouts.module)
+        self._called.add(number)
+
+
+class RowsLeftOut(_Pass):
+    """Of changes of weights: a rank is a row of the change there, as LyCORIS has it, since not all have another."""
+
+    def kept(self, rows: int, like: Tensor) -> Tensor | None:
+        """(rows,), 0 or 1 for each, or more where what stays is scaled up; None where nothing drops."""
+        if not self._dropouts.rank:
+            return None
+        if self._mask is None:
+            mask = (torch.rand(rows) > self._dropouts.rank).float()
+            self._mask = mask / mask.mean().clamp(min=1 / rows) if self._dropouts.scales_rank else mask
+        return self._mask.to(like.device)
+
+
+class _Drawn(_Pass):
+    """What is left out of the ranks between down and up."""
 
     def hook(self, number: int) -> Any:
         """Called before the module of this number."""
 
         def before(module: nn.Module, _: Any) -> None:
-            if not module.training:
-                return
-            if not self._called or number in self._called:
-                self._called.clear()
-                self._mask = None
-                self._leaves_out = bool(self._dropouts.module and torch.rand(()) < self._dropouts.module)
-            self._called.add(number)
+            if module.training:
+                self.enter(number)
 
         return before
 
@@ -79,7 +101,7 @@ class _Drawn:
         return output * self._mask
 
     def whole(self, up: nn.Module, _: Any, output: Tensor) -> Tensor:
-        return output * 0 if up.training and self._leaves_out else output
+        return output * 0 if up.training and self.leaves_out else output
 
 
 def _mask(output: Tensor, dropouts: Dropouts) -> Tensor:

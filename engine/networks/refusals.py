@@ -55,6 +55,13 @@ def not_a_standard_lora(name: str, file: NetworkFile) -> Refusal | None:
     return None
 
 
+def not_continued(kind: str) -> Refusal:
+    return Refusal(
+        f"A network of type {kind} cannot be continued from a file here; only a standard LoRA can.",
+        "Clear the field, or choose LoRA type Standard.",
+    )
+
+
 def another_family(name: str, its: str, this: str) -> Refusal:
     """its, this: the families, for people."""
     return Refusal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import LYCORIS
+from engine.settings.waiting import BYPASS, LYCORIS
 
 BASIC = "Parameters/Basic"
 SECTION = "Parameters/Basic/LyCORIS"
@@ -14,16 +14,21 @@ EVERY_LYCORIS = (
 )  # fmt: skip
 
 
+PRESETS = (
+    "full", "full-lin", "attn-mlp", "attn-only", "unet-only", "unet-transformer-only", "unet-convblock-only", "ia3",
+)  # fmt: skip
+"""LyCORIS's own, which say what a network is attached to."""
+
+
 class Lycoris(Group):
     lycoris_preset: str = option(
         "full",
         label="LyCORIS Preset",
         section=BASIC,
         kohya="LyCORIS_preset",
-        help="Which parts of the model the network is attached to, or the path of a .toml file that lists them.",
+        help="Which parts of the model the network is attached to.",
         applies_when={"lora_type": EVERY_LYCORIS},
-        standing=LYCORIS,
-        suggestions=("attn-mlp", "attn-only", "full", "full-lin", "unet-transformer-only", "unet-convblock-only"),
+        suggestions=PRESETS,
         methods=("lora",),
     )
     lokr_factor: int = option(
@@ -39,7 +44,6 @@ class Lycoris(Group):
         "larger file; -1 picks the size automatically.",
         source="Yeh et al. 2023, arXiv:2309.14859",
         applies_when={"lora_type": ("LyCORIS/LoKr",)},
-        standing=LYCORIS,
         also=("Factor",),
         methods=("lora",),
     )
@@ -49,7 +53,6 @@ class Lycoris(Group):
         section=SECTION,
         help="LoKr also decomposes the smaller of its two matrices into low ranks.",
         applies_when={"lora_type": ("LyCORIS/LoKr",)},
-        standing=LYCORIS,
         methods=("lora",),
     )
     bypass_mode: bool = option(
@@ -59,7 +62,7 @@ class Lycoris(Group):
         help="Compute the network's output alongside the layer instead of adding it to the layer's weights, as 8-bit "
         "base models require.",
         applies_when={"lora_type": EVERY_LYCORIS},
-        standing=LYCORIS,
+        standing=BYPASS,
         methods=("lora",),
     )
     dora_wd: bool = option(
@@ -70,7 +73,6 @@ class Lycoris(Group):
         "closer to full fine-tuning.",
         source="Liu et al. 2024, arXiv:2402.09353",
         applies_when={"lora_type": ("LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr")},
-        standing=LYCORIS,
         also=("DoRA",),
         methods=("lora",),
     )
@@ -80,7 +82,6 @@ class Lycoris(Group):
         section=SECTION,
         help="The older name of Use Tucker decomposition.",
         applies_when={"lora_type": EVERY_LYCORIS},
-        standing=LYCORIS,
         also=("CP decomposition",),
         methods=("lora",),
     )
@@ -91,7 +92,6 @@ class Lycoris(Group):
         help="Decompose convolution kernels into a small core and two matrices, which takes fewer parameters.",
         source="Yeh et al. 2023, arXiv:2309.14859",
         applies_when={"lora_type": EVERY_LYCORIS},
-        standing=LYCORIS,
         methods=("lora",),
     )
     use_scalar: bool = option(
@@ -109,7 +109,6 @@ class Lycoris(Group):
         section=SECTION,
         help="Scale up the ranks that survive rank dropout, so that the average stays the same.",
         applies_when={"lora_type": EVERY_LYCORIS},
-        standing=LYCORIS,
         methods=("lora",),
     )
     oft_constrain: float = option(
@@ -121,7 +120,6 @@ class Lycoris(Group):
         help="How far OFT may rotate the weights from where they started; 0 for no limit.",
         source="Qiu et al. 2023, arXiv:2306.07280",
         applies_when={"lora_type": ("LyCORIS/BOFT", "LyCORIS/Diag-OFT")},
-        standing=LYCORIS,
         also=("Constraint",),
         methods=("lora",),
     )
@@ -132,7 +130,6 @@ class Lycoris(Group):
         kohya="rescaled",
         help="OFT also trains a scale factor for each output.",
         applies_when={"lora_type": ("LyCORIS/BOFT", "LyCORIS/Diag-OFT")},
-        standing=LYCORIS,
         methods=("lora",),
     )
     train_norm: bool = option(
@@ -151,7 +148,6 @@ class Lycoris(Group):
         help="(IA)³ scales a layer's input instead of its output.",
         source="Liu et al. 2022, arXiv:2205.05638",
         applies_when={"lora_type": ("LyCORIS/iA3",)},
-        standing=LYCORIS,
         methods=("lora",),
     )
     dylora_unit: int = option(

@@ -22,7 +22,32 @@ OF_ONE_FAMILY: Mapping[LoraType, tuple[FamilyName, ...]] = {"Flux1": ("flux", "c
 """What kohya_ss calls the standard LoRA of some families, and of which."""
 
 
+def is_of_two_matrices(kind: LoraType) -> bool:
+    """Whether it is a standard LoRA, under whatever name."""
+    return kind == "Standard" or kind in OF_ONE_FAMILY
+
+
 Part = Literal["unet", "text_encoder"]
+ACTING: tuple[LoraType, ...] = (
+    "Standard", "Flux1", "Lumina", "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LyCORIS/iA3", "LyCORIS/BOFT",
+    "LyCORIS/Diag-OFT", "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr", "LyCORIS/Native Fine-Tuning",
+)  # fmt: skip
+"""Those that can be trained."""
+
+WITHOUT_NORM: tuple[LoraType, ...] = ("LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/GLoRA")
+"""Those whose change is no product of what is trained, so that its norm cannot be limited by shortening that."""
+
+WITHOUT_FAST: tuple[LoraType, ...] = (
+    "LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/Native Fine-Tuning",
+)  # fmt: skip
+"""Those for which LoRA+ is not defined."""
+
+WITH_CONVOLUTIONS: tuple[LoraType, ...] = (
+    "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/GLoRA", "LyCORIS/LoCon",
+    "LyCORIS/LoHa", "LyCORIS/LoKr",
+)  # fmt: skip
+"""Those with a rank of their own for convolutions of 3×3 pixels."""
+
 PARTS: tuple[Part, ...] = ("unet", "text_encoder")
 """What a LoRA attaches to, each with a learning rate of its own: the denoiser, and the text encoders together."""
 
@@ -38,7 +63,7 @@ class Network(Group):
         not_yet={
             kind: (LYCORIS if kind.startswith("LyCORIS/") else NETWORKS).why
             for kind in get_args(LoraType)
-            if kind not in ("Standard", *OF_ONE_FAMILY)
+            if kind not in ACTING
         },
         also=("LoRA Type", "Network type"),
         methods=("lora",),
@@ -138,7 +163,7 @@ class Network(Group):
         label="Convolution Rank (Dimension)",
         section=BASIC,
         help="Rank for 3×3 convolutions, which Standard does not train; 0 leaves them untrained.",
-        standing=LYCORIS,
+        applies_when={"lora_type": WITH_CONVOLUTIONS},
         also=("Conv rank", "CONVdim"),
         methods=("lora",),
     )
@@ -151,7 +176,7 @@ class Network(Group):
         label="Convolution Alpha",
         section=BASIC,
         help="Alpha for those convolutions; their strength is alpha ÷ rank.",
-        standing=LYCORIS,
+        applies_when={"lora_type": WITH_CONVOLUTIONS},
         also=("CONValpha",),
         methods=("lora",),
     )

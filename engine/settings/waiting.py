@@ -18,6 +18,7 @@ MMAP = later("reading model files without memory mapping")
 
 TEXTUAL_INVERSION = later("textual inversion")
 NETWORKS = later("other types of LoRA")
+BYPASS = maps("adding to what a layer gives, which is how networks are always computed")
 LYCORIS = later("LyCORIS networks")
 BY_BLOCK = later("ranks and learning rates per block")
 GGPO = later("GGPO")

@@ -16,9 +16,9 @@ from engine.models.parts import Parts
 from engine.models.targets import Target
 from engine.networks import refusals
 from engine.networks.begun_from import Matrices, fitted, read, unplaced, usual
-from engine.networks.dropout import Dropouts
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork, ranks_and_alphas
+from engine.networks.made import dropouts_of, kind_of, network_of, reach_of
 from engine.networks.network import Network
 from engine.networks.refusals import Refusal
 from engine.settings.network import PARTS
@@ -47,7 +47,7 @@ class LoraMethod(Denoising):
         """goes_on: the weights of the state that the run resumes from; it then needs no file."""
         s = settings.network
         unet_lr, text_encoder_lr = settings.optimizer.rates()
-        targets = family.lora_targets(parts)
+        targets = family.lora_targets(parts, reach_of(settings))
         there = {target.group for target in targets}  # of some families no text encoder is trained
         self.rates = {"unet": unet_lr, "text_encoder": text_encoder_lr if "text_encoder" in there else 0.0}
         self._ratios: dict[str, float] = {part: s.loraplus_ratio(part)[1] for part in PARTS}
@@ -55,22 +55,12 @@ class LoraMethod(Denoising):
         self._largest_norm = s.scale_weight_norms
         self._network_args = network_arguments(settings)
         trained = [target for target in targets if self.rates[target.group] > 0]
-        begun = None if goes_on else _begun_from(s, targets, trained, family.name)
-        rank, alpha = s.network_dim, s.network_alpha
-        given: dict[str, tuple[int, float]] = {}
-        if s.dim_from_weights and s.network_weights:
-            if goes_on:
-                given = ranks_and_alphas(goes_on)
-            elif begun:
-                given = {name: (found.rank, found.alpha) for name, found in begun.items()}
-            rank, alpha = usual(given.values()) or (rank, alpha)
-        dropouts = Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout)
-        self.network: Network = LoraNetwork(trained, rank, alpha, dropouts, family.network_module, dtype, given)
-        if begun:
-            try:
-                self.network.begin_from(begun)
-            except RuntimeError as error:
-                raise _of_another_size(Path(s.network_weights), error) from error
+        if (kind := kind_of(settings)) is not None:
+            if s.network_weights and not goes_on:
+                raise _refused(refusals.not_continued(s.lora_type))
+            self.network: Network = network_of(settings, kind, trained, dtype)
+        else:
+            self.network = _lora(settings, family, targets, trained, dtype=dtype, goes_on=goes_on)
         self._dtype = DTYPES[settings.source_model.save_precision]
 
     @property
@@ -119,6 +109,35 @@ class LoraMethod(Denoising):
 
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
         self.network.load_state_dict(weights)
+
+
+def _lora(
+    settings: TrainingSettings,
+    family: Family,
+    targets: list[Target],
+    trained: list[Target],
+    *,
+    dtype: torch.dtype,
+    goes_on: Mapping[str, Tensor] | None,
+) -> LoraNetwork:
+    """A standard LoRA, with what the settings have it begin from.  targets: all that the family has."""
+    s = settings.network
+    begun = None if goes_on else _begun_from(s, targets, trained, family.name)
+    rank, alpha = s.network_dim, s.network_alpha
+    given: dict[str, tuple[int, float]] = {}
+    if s.dim_from_weights and s.network_weights:
+        if goes_on:
+            given = ranks_and_alphas(goes_on)
+        elif begun:
+            given = {name: (found.rank, found.alpha) for name, found in begun.items()}
+        rank, alpha = usual(given.values()) or (rank, alpha)
+    network = LoraNetwork(trained, rank, alpha, dropouts_of(settings), family.network_module, dtype, given)
+    if begun:
+        try:
+            network.begin_from(begun)
+        except RuntimeError as error:
+            raise _of_another_size(Path(s.network_weights), error) from error
+    return network
 
 
 def _begun_from(

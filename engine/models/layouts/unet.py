@@ -43,7 +43,7 @@ def original_name(unet: Any, name: str) -> str:
     attention, and the last of them the change of size.
     """
     if ".resnets." in name:
-        name = rename(name, _RESNET)
+        name = rename(f"{name}.", _RESNET).removesuffix(".")
     parts = name.split(".")
     if parts[0] == "down_blocks":
         return ".".join(_down(unet, int(parts[1]), parts[2:]))

@@ -1,0 +1,72 @@
+"""What a kind of network is: what is trained at one place of the model, and the change of the weight that it makes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.settings.training import TrainingSettings
+
+Original = Callable[[], Tensor]
+"""The frozen weight that is changed, in the shape of its site."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place of kohya's files.
+
+    shape: of the original weight, (out, in), or (out, in, h, w) of a convolution.  rank: the width of what is trained,
+    whatever the kind makes of it.  alpha: as the file says it.
+    """
+
+    shape: tuple[int, ...]
+    rank: int
+    alpha: float
+
+    @property
+    def is_wide(self) -> bool:
+        """A convolution that looks at more than one pixel."""
+        return any(side > 1 for side in self.shape[2:])
+
+
+class Kind(ABC):
+    """To be derived from.  A further kind is a further file in engine/networks/kinds/.
+
+    fast: what LoRA+ lets learn faster: the trained tensors that begin at zero; none where that is not defined.
+    is_product: the change is a product of all trained tensors, so its norm is limited by shortening each of them.
+    """
+
+    fast: Sequence[str] = ()
+    is_product = False
+
+    @abstractmethod
+    def begin(self, site: Site, original: Original) -> dict[str, Tensor]:
+        """What is trained, float32, as it begins: by how its name ends in the file.  Draws from torch's generator."""
+
+    @abstractmethod
+    def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
+        """ΔW, of the shape of the site, with gradients for what is trained.  Draws nothing."""
+
+    def chain(self, trained: Mapping[str, Tensor], site: Site) -> list[Tensor] | None:
+        """Weights that do in turn what ΔW does, at less cost; None of a change that is no such chain.
+
+        One of them at most looks at more than one pixel.
+        """
+        return None
+
+    def fixed(self, site: Site) -> dict[str, Tensor]:
+        """What the file says beside what is trained."""
+        return {"alpha": torch.tensor(float(site.alpha))}
+
+
+def strength(site: Site) -> float:
+    return site.alpha / site.rank
+
+
+def tucker_of(settings: TrainingSettings) -> bool:
+    """Whether wide convolutions are to have a core tensor; CP is LyCORIS's older name for it."""
+    return settings.lycoris.use_tucker or settings.lycoris.use_cp

@@ -1,0 +1,105 @@
+"""LoKr: the change is the Kronecker product of a small matrix and a larger one, which may be of low rank.
+
+Source: Edalati et al. 2022, KronA, arXiv:2212.10650; Yeh et al. 2023, LyCORIS, arXiv:2309.14859.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod, sqrt
+
+import torch
+from torch import Tensor
+from torch.nn import init
+
+from engine.networks.dora import with_dora
+from engine.networks.kind import Kind, Original, Site, strength, tucker_of
+from engine.settings.training import TrainingSettings
+
+WHOLE = 100_000
+"""The rank that LyCORIS's users write for matrices that are not taken apart."""
+
+
+@dataclass(frozen=True)
+class LoKr(Kind):
+    """ΔW = strength · w1 ⊗ w2.
+
+    factor: the sides of w1, at most and as near to it as they divide the weight's; -1 for as near to its root.
+    both: w1 is of low rank as well, where it is large enough.  whole: neither is.  uneven: w1's rows are the larger
+    part of the weight's.  tucker: w2 of a wide convolution has a core tensor.
+    """
+
+    factor: int = -1
+    both: bool = False
+    whole: bool = False
+    uneven: bool = False
+    tucker: bool = False
+
+    is_product = True
+    fast = ("lokr_w2", "lokr_w2_b")
+
+    def begin(self, site: Site, original: Original) -> dict[str, Tensor]:
+        (a, c), (b, d), kernel = self._sides(site)
+        rank = site.rank
+        tensors: dict[str, Tensor] = {}
+        if self.both and not self.whole and rank < max(a, b) / 2:
+            tensors |= {"lokr_w1_a": _drawn(a, rank), "lokr_w1_b": _drawn(rank, b)}
+        else:
+            tensors["lokr_w1"] = _drawn(a, b)
+        if self.whole or rank >= max(c, d) / 2:
+            tensors["lokr_w2"] = torch.zeros(c, d, *kernel)
+        elif self.tucker and site.is_wide:
+            tensors["lokr_t2"] = _drawn(rank, rank, *kernel)
+            tensors |= {"lokr_w2_a": _drawn(rank, c), "lokr_w2_b": torch.zeros(rank, d)}
+        else:
+            tensors |= {"lokr_w2_a": _drawn(c, rank), "lokr_w2_b": torch.zeros(rank, d * prod(kernel))}
+        return tensors
+
+    def fixed(self, site: Site) -> dict[str, Tensor]:
+        return super().fixed(self._told(site))
+
+    def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
+        from lycoris.functional.lokr import kron_weight
+
+        names = ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b")
+        weights = {name: trained.get(f"lokr_{name}") for name in names}
+        core = trained.get("lokr_t2")
+        w2_b, kernel = weights["w2_b"], site.shape[2:]
+        if w2_b is not None and kernel and core is None:
+            weights["w2_b"] = w2_b.view(len(w2_b), -1, *kernel)
+        changed: Tensor = kron_weight(*weights.values(), core, strength(self._told(site)))
+        return changed.reshape(site.shape)
+
+    def _told(self, site: Site) -> Site:
+        """Where nothing is of low rank, no alpha acts: LyCORIS's rule, which readers of the files follow."""
+        (a, c), (b, d), _ = self._sides(site)
+        w1_is_whole = not (self.both and not self.whole and site.rank < max(a, b) / 2)
+        w2_is_whole = self.whole or site.rank >= max(c, d) / 2
+        return Site(site.shape, site.rank, float(site.rank)) if w1_is_whole and w2_is_whole else site
+
+    def _sides(self, site: Site) -> tuple[tuple[int, int], tuple[int, int], list[int]]:
+        """((rows of w1, of w2), (columns of w1, of w2), kernel)."""
+        from lycoris.functional.general import factorization
+
+        out, into, *kernel = site.shape
+        rows, columns = factorization(out, self.factor), factorization(into, self.factor)
+        return rows[::-1] if self.uneven else rows, columns, kernel
+
+
+def _drawn(*shape: int) -> Tensor:
+    return init.kaiming_uniform_(torch.empty(shape), a=sqrt(5))
+
+
+def _of(settings: TrainingSettings) -> Kind:
+    lycoris = settings.lycoris
+    lokr = LoKr(
+        factor=lycoris.lokr_factor,
+        both=lycoris.decompose_both,
+        whole=settings.network.network_dim >= WHOLE,
+        tucker=tucker_of(settings),
+    )
+    return with_dora(lokr, settings)
+
+
+KINDS = {"LyCORIS/LoKr": _of, "Kohya LoKr": _of}

@@ -1,0 +1,81 @@
+"""The network that the settings ask for, on a model's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from engine.models.targets import STANDARD, Reach, Target
+from engine.networks.dropout import Dropouts
+from engine.networks.kind import Kind, Site
+from engine.networks.kinds import kinds
+from engine.networks.network import Network
+from engine.networks.weight_network import WeightNetwork
+from engine.settings.sd_networks import LYCORIS, TYPES
+from engine.settings.training import TrainingSettings
+
+_CONVOLUTIONS = ("conv_in", "conv_out")
+_EDGES = (*_CONVOLUTIONS, "time_embedding.linear_1", "time_embedding.linear_2")
+
+PRESETS: Mapping[str, Reach] = {
+    "full": Reach(resnets=True, edges=_EDGES),
+    "full-lin": Reach(resnets=True, edges=_EDGES),
+    "attn-mlp": STANDARD,
+    "attn-only": Reach(attention_only=True),
+    "unet-only": Reach(resnets=True, edges=_EDGES, text_encoders=False),
+    "unet-transformer-only": Reach(text_encoders=False),
+    "unet-convblock-only": Reach(transformers=False, resnets=True, edges=_CONVOLUTIONS, text_encoders=False),
+    "ia3": Reach(ends=("to_k", "to_v", "ff.net.2", "k_proj", "v_proj", "mlp.fc2")),
+}
+"""LyCORIS's, by name."""
+
+WITHOUT_WIDE = ("full-lin", "attn-mlp", "attn-only", "unet-transformer-only", "ia3")
+"""Those of them that leave out convolutions of more than one pixel."""
+
+
+def reach_of(settings: TrainingSettings) -> Reach:
+    """Which layers the settings' network is put on."""
+    kind = settings.network.lora_type
+    if TYPES[kind][0] == LYCORIS:
+        return PRESETS[settings.lycoris.lycoris_preset]
+    return Reach(resnets=True) if _has_wide(settings) else STANDARD
+
+
+def kind_of(settings: TrainingSettings) -> Kind | None:
+    """None for a LoRA of two matrices, which changes no weight but adds to what a layer gives."""
+    maker = kinds().get(settings.network.lora_type)
+    return maker(settings) if maker else None
+
+
+def dropouts_of(settings: TrainingSettings) -> Dropouts:
+    s = settings.network
+    return Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout, settings.lycoris.rank_dropout_scale)
+
+
+def network_of(settings: TrainingSettings, kind: Kind, targets: list[Target], dtype: torch.dtype) -> Network:
+    """Of a kind that changes weights.  targets: those that are trained."""
+    s = settings.network
+
+    def site_of(shape: tuple[int, ...]) -> Site | None:
+        site = Site(shape, s.network_dim, s.network_alpha)
+        if not site.is_wide:
+            return site
+        return Site(shape, s.conv_dim, s.conv_alpha or s.conv_dim) if _has_wide(settings) else None
+
+    told = {
+        "ss_network_module": TYPES[s.lora_type][0],
+        "ss_network_dim": s.network_dim,
+        "ss_network_alpha": float(s.network_alpha),
+        "ss_network_dropout": s.network_dropout or None,
+    }
+    return WeightNetwork(targets, kind, site_of, told=told, dropouts=dropouts_of(settings), dtype=dtype)
+
+
+def _has_wide(settings: TrainingSettings) -> bool:
+    """Whether convolutions of more than one pixel are trained."""
+    s = settings.network
+    of_lycoris = TYPES[s.lora_type][0] == LYCORIS
+    if of_lycoris and settings.lycoris.lycoris_preset in WITHOUT_WIDE:
+        return False
+    return s.conv_dim > 0 and (of_lycoris or s.lora_type.startswith("Kohya "))

@@ -1,0 +1,221 @@
+"""A network of any kind that changes weights: for each site W, W + ΔW, where the kind makes ΔW of what is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from engine.models.quantize import QuantizedLinear
+from engine.models.targets import Attachment, Target
+from engine.networks.begun_from import Matrices
+from engine.networks.dropout import Dropouts, RowsLeftOut
+from engine.networks.kind import Kind, Original, Site
+
+SiteOf = Callable[[tuple[int, ...]], Site | None]
+"""The site of a weight of this shape; None where nothing is trained on such."""
+
+
+class ChangedLayer(nn.Module):
+    """A Linear or a convolution whose weight is changed.  Its own forward stays in use, for it may be quantized."""
+
+    def __init__(self, base_layer: nn.Module) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self._steps: dict[str, Any] = (
+            {"stride": base_layer.stride, "padding": base_layer.padding, "dilation": base_layer.dilation}
+            if isinstance(base_layer, nn.Conv2d)
+            else {}
+        )
+        self.place: Any = None  # set by Place; its tensors are a child of the first layer of each
+
+    @property
+    def weight(self) -> Any:
+        return self.base_layer.weight
+
+    @property
+    def bias(self) -> Any:
+        return self.base_layer.bias
+
+    def original(self) -> Original:
+        """Gives the weight of now, at full width, also once the layer's block has left the device."""
+        if isinstance(self.base_layer, QuantizedLinear):
+            return self.base_layer.widened(torch.float32)
+        weight = self.weight.detach()
+        return lambda: weight
+
+    def with_weights(self, x: Tensor, weights: list[Tensor]) -> Tensor:
+        """What the layer does, without its bias, with other weights in turn: a convolution's steps are the widest's."""
+        widest = max(range(len(weights)), key=lambda number: weights[number].shape[2:].numel())
+        for number, weight in enumerate(weights):
+            if weight.dim() == 2:
+                x = F.linear(x, weight.to(x.dtype))
+            elif number == widest:
+                x = F.conv2d(x, weight.to(x.dtype), **self._steps)
+            else:
+                x = F.conv2d(x, weight.to(x.dtype))
+        return x
+
+    def forward(self, x: Tensor, *rest: Any, **named: Any) -> Tensor:
+        y: Tensor = self.base_layer(x, *rest, **named)
+        return self.place.add(y, x, self)
+
+
+class Place:
+    """What is trained at one place of kohya's files, for the layers that are one matrix there."""
+
+    def __init__(
+        self, attachment: Attachment, layers: list[ChangedLayer], kind: Kind, site: Site, dropouts: Dropouts
+    ) -> None:
+        self.kind, self.site, self.dropouts = kind, site, dropouts
+        self._swapped, self._layers = attachment.swapped, layers
+        self._rows = [layer.weight.shape[0] for layer in layers]
+        self._left_out = RowsLeftOut(dropouts)
+        for layer in layers:
+            layer.place = self
+
+    def begin(self, dtype: torch.dtype) -> None:
+        begun = self.kind.begin(self.site, self.original())
+        self._names = list(begun)
+        # With the layer, so that it goes where that goes.
+        self._layers[0].trained = nn.ParameterDict(
+            {name.replace(".", "_"): tensor.to(dtype) for name, tensor in begun.items()}
+        )
+
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """By how the names end in the file."""
+        tensors: Any = self._layers[0].trained
+        return {name: tensors[name.replace(".", "_")] for name in self._names}
+
+    def original(self) -> Original:
+        """Stacked as in the file."""
+        originals = [layer.original() for layer in self._layers]
+        return lambda: self._turned(torch.cat([of_layer() for of_layer in originals]))
+
+    def change(self) -> Tensor:
+        return self.kind.change(self.trained, self.site, self.original())
+
+    def add(self, y: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor:
+        """y: of the layer alone."""
+        number, kept = self._layers.index(layer), None
+        if layer.training:
+            self._left_out.enter(number)
+            if self._left_out.leaves_out:
+                return y
+            kept = self._left_out.kept(self.site.shape[0], x)
+        if (chain := self.kind.chain(self.trained, self.site)) is not None:
+            *before, last = chain
+            weights = [*before, self._rows_of(last, number, kept)]
+            return y + F.dropout(layer.with_weights(x, weights), self.dropouts.network, layer.training)
+        original, trained = self.original(), self.trained
+
+        def added(x: Tensor, *tensors: Tensor) -> Tensor:
+            change = self.kind.change(dict(zip(trained, tensors, strict=True)), self.site, original)
+            return layer.with_weights(x, [self._rows_of(change, number, kept)])
+
+        if torch.is_grad_enabled():
+            # Only x is kept for the backward pass: the changes of all sites together are as large as the model.
+            delta: Any = checkpoint(
+                added,
+                x,
+                *self.trained.values(),
+                use_reentrant=False,
+                preserve_rng_state=False,
+                determinism_check="none",
+            )
+        else:
+            delta = added(x, *self.trained.values())
+        return y + F.dropout(delta, self.dropouts.network, layer.training)
+
+    def _rows_of(self, weight: Tensor, number: int, kept: Tensor | None) -> Tensor:
+        """Those of the layer of this number.  kept: how much each of all rows counts."""
+        if kept is not None:
+            weight = weight * kept.view(-1, *[1] * (weight.dim() - 1)).to(weight.dtype)
+        return self._turned(weight).split(self._rows)[number]
+
+    def _turned(self, weight: Tensor) -> Tensor:
+        """Between the file's order of rows and the layers'."""
+        return torch.cat(weight.chunk(2)[::-1]) if self._swapped else weight
+
+
+class WeightNetwork:
+    """Attached on construction.  site_of: what is trained on weights of which shape.  dtype: of what is trained.
+
+    told: what the file says of the network as a whole.
+    """
+
+    def __init__(
+        self,
+        targets: list[Target],
+        kind: Kind,
+        site_of: SiteOf,
+        *,
+        told: Mapping[str, Any],
+        dropouts: Dropouts | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._kind, self._told = kind, told
+        self._places: dict[str, dict[str, Place]] = {}
+        for target in targets:
+            places = self._places.setdefault(target.group, {})
+            for attachment in target.attachments:
+                bases: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
+                shape = (sum(base.weight.shape[0] for base in bases), *bases[0].weight.shape[1:])
+                if (site := site_of(shape)) is None:
+                    continue
+                layers = [ChangedLayer(base) for base in bases]
+                for path, layer in zip(attachment.paths, layers, strict=True):
+                    target.module.set_submodule(path, layer)
+                place = Place(attachment, layers, kind, site, dropouts or Dropouts())
+                place.begin(dtype)
+                places[attachment.name] = place
+
+    def parameters(self, group: str) -> list[nn.Parameter]:
+        return [tensor for place in self._places.get(group, {}).values() for tensor in place.trained.values()]
+
+    def fast_parameters(self, group: str) -> list[nn.Parameter]:
+        places = self._places.get(group, {}).values()
+        return [place.trained[name] for place in places for name in self._kind.fast if name in place.trained]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {
+            f"{name}.{end}": tensor.detach()
+            for name, place in self._all()
+            for end, tensor in {**place.trained, **self._kind.fixed(place.site)}.items()
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, weights: dict[str, Tensor]) -> None:
+        for name, place in self._all():
+            for end, tensor in place.trained.items():
+                found = weights[f"{name}.{end}"]
+                if found.shape != tensor.shape:
+                    raise RuntimeError(f"{name}.{end} is of shape {tuple(found.shape)}, not {tuple(tensor.shape)}")
+                tensor.copy_(found)
+
+    def begin_from(self, matrices: Mapping[str, Matrices]) -> None:
+        raise RuntimeError("files of this kind cannot be begun from")
+
+    @torch.no_grad()
+    def limit_norms(self, most: float) -> None:
+        for _, place in self._all():
+            norm = place.change().norm().clamp(min=most / 2)
+            # The change is a product of all that is trained: each factor takes its share of the shortening.
+            shortening = (most / norm).clamp(max=1) ** (1 / len(place.trained))
+            for tensor in place.trained.values():
+                tensor.mul_(shortening)
+
+    def metadata(self) -> dict[str, Any]:
+        return dict(self._told)
+
+    def changes(self) -> Iterator[tuple[str, Tensor]]:
+        """ΔW of each site in the file's shape, by its name there."""
+        return ((name, place.change().detach()) for name, place in self._all())
+
+    def _all(self) -> Iterator[tuple[str, Place]]:
+        return ((name, place) for places in self._places.values() for name, place in places.items())

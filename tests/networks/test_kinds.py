@@ -1,0 +1,265 @@
+"""Every kind of network, by its formula, in another program, and through a state."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.models.conditioning import Reading
+from engine.models.family import Family
+from engine.models.parts import Parts
+from engine.models.targets import Target
+from engine.networks.dropout import Dropouts, RowsLeftOut
+from engine.networks.kinds import kinds
+from engine.networks.kohya_format import save_lora
+from engine.networks.made import PRESETS, kind_of, network_of, reach_of
+from engine.networks.weight_network import WeightNetwork
+from engine.settings.lycoris import PRESETS as NAMES
+from engine.settings.network import ACTING, OF_ONE_FAMILY, WITHOUT_FAST, WITHOUT_NORM
+from engine.settings.training import TrainingSettings
+from tests.models.loading import loaded
+from tests.models.small import pipeline as small
+from tests.networks.formulas import change
+
+WIDE = {"network_dim": 48, "conv_dim": 48}
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "Kohya LoCon": {"lora_type": "Kohya LoCon"},
+    "Kohya LoHa": {"lora_type": "Kohya LoHa"},
+    "Kohya LoKr": {"lora_type": "Kohya LoKr"},
+    "LoCon": {"lora_type": "LyCORIS/LoCon"},
+    "LoCon, Tucker": {"lora_type": "LyCORIS/LoCon", "use_tucker": True},
+    "LoCon, DoRA": {"lora_type": "LyCORIS/LoCon", "dora_wd": True},
+    "LoHa": {"lora_type": "LyCORIS/LoHa"},
+    "LoHa, CP": {"lora_type": "LyCORIS/LoHa", "use_cp": True},
+    "LoHa, DoRA": {"lora_type": "LyCORIS/LoHa", "dora_wd": True},
+    "LoKr": {"lora_type": "LyCORIS/LoKr", "network_dim": 1, "conv_dim": 1},
+    "LoKr, factor 4, both": {"lora_type": "LyCORIS/LoKr", "lokr_factor": 4, "decompose_both": True, "network_dim": 1},
+    "LoKr, Tucker": {"lora_type": "LyCORIS/LoKr", "use_tucker": True, "conv_dim": 1},
+    "LoKr, whole": {"lora_type": "LyCORIS/LoKr", "network_dim": 100_000, "conv_dim": 100_000},
+    "LoKr, DoRA": {"lora_type": "LyCORIS/LoKr", "dora_wd": True},
+    "(IA)3": {"lora_type": "LyCORIS/iA3"},
+    "(IA)3, on output": {"lora_type": "LyCORIS/iA3", "train_on_input": False},
+    "Diag-OFT": {"lora_type": "LyCORIS/Diag-OFT"},
+    "Diag-OFT, constrained": {"lora_type": "LyCORIS/Diag-OFT", "oft_constrain": 0.01, "oft_rescaled": True},
+    "BOFT": {"lora_type": "LyCORIS/BOFT", **WIDE},
+    "BOFT, rescaled": {"lora_type": "LyCORIS/BOFT", "oft_rescaled": True, **WIDE},
+    "GLoRA": {"lora_type": "LyCORIS/GLoRA"},
+    "Native": {"lora_type": "LyCORIS/Native Fine-Tuning"},
+}
+
+USUAL = {"network_dim": 4, "network_alpha": 2, "conv_dim": 2, "conv_alpha": 3}
+
+
+def settings_for(variant: str) -> TrainingSettings:
+    return TrainingSettings().with_values(USUAL | VARIANTS[variant])
+
+
+def attached(variant: str, family: Family, parts: Parts) -> tuple[WeightNetwork, list[Target]]:
+    """A network that has learned something, and what it is on."""
+    settings = settings_for(variant)
+    kind = kind_of(settings)
+    assert kind is not None
+    targets = family.lora_targets(parts, reach_of(settings))
+    network = network_of(settings, kind, targets, torch.float32)
+    assert isinstance(network, WeightNetwork)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for group in ("unet", "text_encoder"):
+            for parameter in network.parameters(group):
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    return network, targets
+
+
+def by_place(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    places: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in weights.items():
+        place, _, end = name.partition(".")
+        places.setdefault(place, {})[end] = tensor
+    return places
+
+
+@torch.no_grad()
+def merge(weights: Mapping[str, Tensor], targets: list[Target]) -> None:
+    """Into models without a network, by the formulas."""
+    places = by_place(weights)
+    for target in targets:
+        for attachment in target.attachments:
+            if attachment.name not in places:
+                continue
+            layers: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
+            turned = turn if attachment.swapped else lambda weight: weight
+            weight = turned(torch.cat([layer.weight for layer in layers]))
+            merged = turned((weight + change(places.pop(attachment.name), weight)).float())
+            for layer, rows in zip(layers, merged.split([len(layer.weight) for layer in layers]), strict=True):
+                layer.weight.copy_(rows)
+    assert not places
+
+
+def turn(weight: Tensor) -> Tensor:
+    return torch.cat(weight.chunk(2)[::-1])
+
+
+@torch.no_grad()
+def prediction(family: Family, parts: Parts, read_by: Parts | None = None) -> Tensor:
+    """read_by: whose text encoders read the caption, where those are not its own."""
+    torch.manual_seed(2)
+    noisy, sizes = torch.randn(1, parts.channels, 8, 8), torch.tensor([[64, 64, 0, 0, 64, 64]])
+    encoded = family.encode_text(read_by or parts, ["a red circle"], Reading())
+    return family.predict(parts, noisy, torch.tensor([500]), encoded, sizes)
+
+
+def test_there_is_a_variant_of_every_kind_and_every_kind_can_be_chosen():
+    assert {values["lora_type"] for values in VARIANTS.values()} == set(kinds())
+    assert set(kinds()) | {"Standard", *OF_ONE_FAMILY} == set(ACTING)
+    assert set(PRESETS) == set(NAMES)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_form_knows_what_a_kind_cannot_do(variant: str):
+    settings = settings_for(variant)
+    kind, lora_type = kind_of(settings), settings.network.lora_type
+    assert kind is not None
+    assert kind.is_product == (lora_type not in WITHOUT_NORM and not settings.lycoris.dora_wd)
+    assert bool(kind.fast) == (lora_type not in WITHOUT_FAST)
+
+
+Loaded = tuple[Family, Parts]
+
+OTHERS = ("sdxl", "sd3", "flux", "chroma", "lumina")
+TELLING = ("LoCon", "LoHa, DoRA", "LoKr, factor 4, both", "Diag-OFT, constrained")
+CASES = [("sd2", variant) for variant in VARIANTS] + [(family, variant) for family in OTHERS for variant in TELLING]
+"""How a kind meets a family hangs on the family's layers alone, whose matrices are one here or several."""
+
+
+@pytest.fixture(scope="module")
+def pocket() -> Loaded:
+    return loaded()
+
+
+def fresh(once: Loaded) -> Loaded:
+    """Loaded once, and copied for each test: what a network is put on stays changed."""
+    return once[0], copy.deepcopy(once[1])
+
+
+@pytest.fixture(scope="module")
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    folder = tmp_path_factory.mktemp("model") / request.param
+    small(request.param).save_pretrained(folder)
+    return loaded(folder)
+
+
+@pytest.mark.shows(
+    "conv_dim", "conv_alpha", "lokr_factor", "decompose_both", "dora_wd", "use_tucker", "use_cp", "oft_constrain",
+    "oft_rescaled", "train_on_input",
+)  # fmt: skip
+@pytest.mark.parametrize(("model", "variant"), CASES, indirect=["model"])
+def test_the_network_predicts_what_its_file_s_formula_does_in_the_weights(model: Loaded, variant: str):
+    family, parts = fresh(model)
+    plain = copy.deepcopy(parts)
+    before = prediction(family, parts)
+    network, _ = attached(variant, family, parts)
+    merge(network.state_dict(), family.lora_targets(plain, reach_of(settings_for(variant))))
+    ours = prediction(family, parts)
+    torch.testing.assert_close(ours, prediction(family, plain), atol=1e-4, rtol=1e-4)
+    assert (ours - before).abs().max() > 1e-3
+
+
+DIFFERS: dict[str, dict[str, Any]] = {
+    "conv_dim": {"conv_dim": 3}, "lokr_factor": {"lokr_factor": 2}, "decompose_both": {"decompose_both": True},
+    "dora_wd": {"dora_wd": True}, "use_tucker": {"use_tucker": True}, "use_cp": {"use_cp": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", DIFFERS)
+def test_an_option_changes_what_is_in_the_file(pocket: Loaded, option: str):
+    def shapes(**changes: Any) -> dict[str, torch.Size]:
+        family, parts = fresh(pocket)
+        few = {"lora_type": "LyCORIS/LoKr", "network_dim": 1, "conv_dim": 1, "lycoris_preset": "unet-convblock-only"}
+        settings = TrainingSettings().with_values(USUAL | few | changes)
+        kind = kind_of(settings)
+        assert kind is not None
+        network = network_of(settings, kind, family.lora_targets(parts, reach_of(settings)), torch.float32)
+        return {name: tensor.shape for name, tensor in network.state_dict().items()}
+
+    assert shapes() != shapes(**DIFFERS[option])
+
+
+@pytest.mark.shows("rank_dropout_scale")
+def test_rows_drop_out_in_training_alone_and_what_stays_may_make_up_for_it():
+    like = torch.zeros(1)
+    torch.manual_seed(0)
+    plain, scaled = (RowsLeftOut(Dropouts(rank=0.25, scales_rank=scales)) for scales in (False, True))
+    for left_out in (plain, scaled):
+        left_out.enter(0)
+    kept = plain.kept(1000, like)
+    assert kept is not None
+    assert set(kept.tolist()) == {0.0, 1.0}
+    assert 0.7 < kept.mean() < 0.8
+    assert torch.equal(plain.kept(1000, like), kept)  # the same in one pass, for layers that are one matrix
+    plain.enter(0)
+    assert not torch.equal(plain.kept(1000, like), kept)
+    torch.testing.assert_close(scaled.kept(1000, like).mean(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_state_gives_back_what_was_trained(pocket: Loaded, variant: str):
+    family, parts = fresh(pocket)
+    again = copy.deepcopy(parts)
+    network, _ = attached(variant, family, parts)
+    settings = settings_for(variant)
+    kind = kind_of(settings)
+    assert kind is not None
+    other = network_of(settings, kind, family.lora_targets(again, reach_of(settings)), torch.float32)
+    other.load_state_dict(network.state_dict())
+    weights, others = network.state_dict(), other.state_dict()
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(tensor, others[name]) for name, tensor in weights.items())
+    assert torch.equal(prediction(family, parts), prediction(family, again))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_it_begins_as_the_model_is_and_gradients_reach_all_of_it(pocket: Loaded, variant: str):
+    family, parts = fresh(pocket)
+    before = prediction(family, parts)
+    settings = settings_for(variant)
+    kind = kind_of(settings)
+    assert kind is not None
+    network = network_of(settings, kind, family.lora_targets(parts, reach_of(settings)), torch.float32)
+    torch.testing.assert_close(prediction(family, parts), before, atol=2e-5, rtol=2e-5)
+    with torch.no_grad():
+        for parameter in network.parameters("unet"):
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    noisy = torch.randn(1, parts.channels, 8, 8)
+    encoded = family.encode_text(parts, ["a red circle"], Reading())
+    family.predict(parts, noisy, torch.tensor([500]), encoded, torch.zeros(1, 6)).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters("unet"))
+    assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters("unet"))
+
+
+# Of its own files it cannot read (IA)³, for whose modules it has no maker that takes what it looks up, and LoKr with a
+# core tensor, of which it takes another side for the rank.
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name[:5] != "(IA)3" and name != "LoKr, Tucker"])
+def test_lycoris_s_own_reader_gives_the_same_prediction(pocket: Loaded, variant: str, tmp_path: Path):
+    from lycoris.kohya import LycorisNetworkKohya, create_network_from_weights
+
+    # Its own targets meet twice in diffusers' UNet; which there are, the file says.
+    LycorisNetworkKohya.apply_preset({"unet_target_module": ["Transformer2DModel"], "unet_target_name": []})
+    family, parts = fresh(pocket)
+    plain = copy.deepcopy(parts)
+    before = prediction(family, plain)
+    network, _ = attached(variant, family, parts)
+    save_lora(network.state_dict(), {}, tmp_path / "network.safetensors", torch.float32)
+    theirs, _ = create_network_from_weights(
+        1.0, str(tmp_path / "network.safetensors"), None, None, plain.denoiser
+    )  # without the text encoder, whose layers transformers 5 calls otherwise than the files do
+    theirs.apply_to(None, plain.denoiser, apply_text_encoder=False, apply_unet=True)
+    ours = prediction(family, parts, read_by=plain)
+    torch.testing.assert_close(ours, prediction(family, plain), atol=1e-4, rtol=1e-4)
+    assert (ours - before).abs().max() > 1e-3

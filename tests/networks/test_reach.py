@@ -1,0 +1,40 @@
+"""How many layers LyCORIS's presets reach, at the models' full sizes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from engine.models.sd import StableDiffusion
+from engine.models.sdxl import StableDiffusionXL
+from engine.networks.made import PRESETS
+from tests.networks.test_lora import sd15_on_meta
+from tests.networks.test_lora_families import sdxl_on_meta
+
+SD15 = {
+    "attn-mlp": (192, 72), "full": (282, 72), "full-lin": (282, 72), "attn-only": (128, 48), "unet-only": (282, 0),
+    "unet-transformer-only": (192, 0), "unet-convblock-only": (88, 0), "ia3": (80, 36),
+}  # fmt: skip
+"""(of the UNet, of the text encoder).  In the UNet are 16 transformers of 12 layers, 22 blocks of 3 convolutions and
+layers, 14 of them with a further one, 3 changes down, 3 up, and 4 at the edges, of which 2 are convolutions."""
+
+
+@pytest.mark.shows("lycoris_preset")
+@pytest.mark.parametrize("preset", PRESETS)
+def test_each_preset_reaches_what_lycoris_does_in_sd15(preset: str):
+    targets = StableDiffusion().lora_targets(sd15_on_meta(), PRESETS[preset])
+    counted = Counter({target.group: len(target.attachments) for target in targets})
+    assert (counted["unet"], counted["text_encoder"]) == SD15[preset]
+
+
+def test_in_sdxl_convolutions_have_the_original_s_names():
+    unet = StableDiffusionXL().lora_targets(sdxl_on_meta(), PRESETS["full"])[-1]
+    names = {attachment.name for attachment in unet.attachments}
+    assert len(names) == len(unet.attachments)
+    assert {
+        "lora_unet_input_blocks_0_0", "lora_unet_input_blocks_1_0_in_layers_2", "lora_unet_out_2",
+        "lora_unet_input_blocks_1_0_emb_layers_1", "lora_unet_input_blocks_3_0_op",
+        "lora_unet_input_blocks_4_0_skip_connection", "lora_unet_middle_block_2_out_layers_3",
+        "lora_unet_output_blocks_2_2_conv",
+    } <= names  # fmt: skip

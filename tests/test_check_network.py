@@ -1,0 +1,37 @@
+"""What a type of network cannot do is said before the start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.check.check import check
+from engine.settings.training import TrainingSettings
+
+
+@pytest.mark.parametrize(
+    ("changes", "option", "what"),
+    [
+        ({"lora_type": "LyCORIS/LoHa", "network_weights": "x.safetensors"}, "network_weights",
+         "A network of type LyCORIS/LoHa cannot be continued from a file here; only a standard LoRA can."),
+        ({"lora_type": "LyCORIS/LoKr", "lycoris_preset": "attention"}, "lycoris_preset",
+         'There is no LyCORIS preset "attention".'),
+        ({"lora_type": "LyCORIS/iA3", "scale_weight_norms": 1}, "scale_weight_norms",
+         "The norm of a layer's change cannot be limited with LyCORIS/iA3."),
+        ({"lora_type": "LyCORIS/LoCon", "dora_wd": True, "scale_weight_norms": 1}, "scale_weight_norms",
+         "The norm of a layer's change cannot be limited with DoRA."),
+        ({"lora_type": "LyCORIS/BOFT", "loraplus_lr_ratio": 4}, "loraplus_lr_ratio",
+         "LyCORIS/BOFT has no up matrices, which LoRA+ trains faster."),
+    ],
+)  # fmt: skip
+def test_a_type_says_what_it_cannot_do(settings: TrainingSettings, changes: dict[str, Any], option: str, what: str):
+    problems = {problem.option: problem for problem in check(settings.with_values(changes)).problems}
+    assert problems[option].what == what
+    assert problems[option].blocking
+
+
+@pytest.mark.parametrize("changes", [{"lora_type": "LyCORIS/LoHa", "scale_weight_norms": 1, "loraplus_lr_ratio": 4},
+                                     {"lora_type": "Standard", "lycoris_preset": "attention"}])  # fmt: skip
+def test_what_it_can_do_is_let_through(settings: TrainingSettings, changes: dict[str, Any]):
+    assert check(settings.with_values(changes)).can_start

@@ -1,0 +1,39 @@
+"""A network of another kind is trained, saved under its type, and gone on with to the same bits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+KINDS: dict[str, dict[str, Any]] = {
+    "lokr": {"lora_type": "LyCORIS/LoKr", "lokr_factor": 4, "rank_dropout": 0.2},
+    "loha": {"lora_type": "LyCORIS/LoHa", "dora_wd": True, "module_dropout": 0.2},
+    "diag-oft": {"lora_type": "LyCORIS/Diag-OFT", "oft_rescaled": True, "network_dropout": 0.2},
+    "locon": {"lora_type": "LyCORIS/LoCon", "scale_weight_norms": 1, "loraplus_lr_ratio": 4},
+}
+SHORT = {"lr_scheduler": "constant", "save_precision": "float", "conv_dim": 2, "save_state_on_train_end": True,
+         "gradient_checkpointing": True, "mixed_precision": "bf16"}  # fmt: skip
+
+
+@pytest.mark.parametrize("algo", KINDS)
+def test_a_kind_learns_says_what_it_is_and_goes_on_to_the_same_bits(trained, tmp_path: Path, algo: str):
+    given = SHORT | KINDS[algo]
+    whole = trained(output_name="whole", max_train_steps=6, **given)
+    trained(output_name="first", max_train_steps=3, **given)
+    state = str(tmp_path / "out" / "first-state")
+    trained(output_name="second", max_train_steps=6, resume=state, **given)
+    assert whole.last.how == "done"
+    ours, again, half = (load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("whole", "second", "first"))
+    assert ours.keys() == again.keys()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in ours.items())
+    assert any(not torch.equal(tensor, half[name]) for name, tensor in ours.items())
+    with safe_open(tmp_path / "out" / "whole.safetensors", "pt") as file:
+        told = file.metadata()
+    assert told["ss_network_module"] == "lycoris.kohya"
+    assert json.loads(told["ss_network_args"])["algo"] == algo
