@@ -59,6 +59,12 @@ class LoraMethod(Denoising):
             if s.network_weights and not goes_on:
                 raise _refused(refusals.not_continued(s.lora_type))
             self.network: Network = network_of(settings, kind, trained, dtype)
+            if not any(self.network.parameters(group) for group in there):
+                raise Failure(
+                    f"LyCORIS Preset {settings.lycoris.lycoris_preset} reaches no layer of this model that is trained.",
+                    "Choose another preset, or set a learning rate for the part that it reaches.",
+                    "lycoris_preset",
+                )
         else:
             self.network = _lora(settings, family, targets, trained, dtype=dtype, goes_on=goes_on)
         self._dtype = DTYPES[settings.source_model.save_precision]

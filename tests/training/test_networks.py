@@ -21,6 +21,13 @@ SHORT = {"lr_scheduler": "constant", "save_precision": "float", "conv_dim": 2, "
          "gradient_checkpointing": True, "mixed_precision": "bf16"}  # fmt: skip
 
 
+def test_a_network_that_reaches_nothing_is_refused_in_a_sentence(trained):
+    history = trained(lora_type="LyCORIS/LoKr", lycoris_preset="unet-only", unet_lr=0, learning_rate=0)
+    assert history.last.how == "failed"
+    assert history.problem.option == "lycoris_preset"
+    assert history.problem.what == "LyCORIS Preset unet-only reaches no layer of this model that is trained."
+
+
 @pytest.mark.parametrize("algo", KINDS)
 def test_a_kind_learns_says_what_it_is_and_goes_on_to_the_same_bits(trained, tmp_path: Path, algo: str):
     given = SHORT | KINDS[algo]
