@@ -138,7 +138,8 @@ def _beating(run: RunFolder) -> Iterator[None]:
             try:
                 run.beat()
             except OSError:
-                return  # the run's folder was deleted: nobody is watching
+                if run.is_gone:
+                    return  # nobody is watching
             over.wait(1.0)
 
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()

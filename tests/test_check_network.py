@@ -23,6 +23,8 @@ from engine.settings.training import TrainingSettings
          "The norm of a layer's change cannot be limited with DoRA."),
         ({"lora_type": "LyCORIS/BOFT", "loraplus_lr_ratio": 4}, "loraplus_lr_ratio",
          "LyCORIS/BOFT has no up matrices, which LoRA+ trains faster."),
+        ({"lora_type": "LyCORIS/Diag-OFT", "conv_dim": 1}, "conv_dim",
+         "LyCORIS/Diag-OFT turns blocks of this many outputs; blocks of 1 learn nothing."),
     ],
 )  # fmt: skip
 def test_a_type_says_what_it_cannot_do(settings: TrainingSettings, changes: dict[str, Any], option: str, what: str):
@@ -31,7 +33,13 @@ def test_a_type_says_what_it_cannot_do(settings: TrainingSettings, changes: dict
     assert problems[option].blocking
 
 
-@pytest.mark.parametrize("changes", [{"lora_type": "LyCORIS/LoHa", "scale_weight_norms": 1, "loraplus_lr_ratio": 4},
-                                     {"lora_type": "Standard", "lycoris_preset": "attention"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora_type": "LyCORIS/LoHa", "scale_weight_norms": 1, "loraplus_lr_ratio": 4},
+        {"lora_type": "Standard", "lycoris_preset": "attention"},
+        {"lora_type": "Kohya LoCon", "dora_wd": True, "scale_weight_norms": 1},
+    ],
+)
 def test_what_it_can_do_is_let_through(settings: TrainingSettings, changes: dict[str, Any]):
     assert check(settings.with_values(changes)).can_start

@@ -23,13 +23,27 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
         yield Problem(
             "lycoris_preset", f'There is no LyCORIS preset "{preset}".', f"Choose one of {', '.join(PRESETS)}."
         )
-    if s.scale_weight_norms and (s.lora_type in WITHOUT_NORM or settings.lycoris.dora_wd):
+    if s.scale_weight_norms and (s.lora_type in WITHOUT_NORM or settings.applied("dora_wd")):
         kind = s.lora_type if s.lora_type in WITHOUT_NORM else "DoRA"
         yield Problem(
             "scale_weight_norms", f"The norm of a layer's change cannot be limited with {kind}.", "Set it to 0."
         )
+    yield from _blocks(settings)
     for part in PARTS if s.lora_type in WITHOUT_FAST else ():
         option, ratio = s.loraplus_ratio(part)
         if ratio != 1:
             yield Problem(option, f"{s.lora_type} has no up matrices, which LoRA+ trains faster.", "Set it to 0.")
             return
+
+
+def _blocks(settings: TrainingSettings) -> Iterator[Problem]:
+    """OFT turns blocks of as many outputs as the rank; one output alone cannot be turned."""
+    s = settings.network
+    if s.lora_type not in ("LyCORIS/Diag-OFT", "LyCORIS/BOFT"):
+        return
+    for option, rank, mend in (
+        ("network_dim", s.network_dim, "Set it to 2 or more."),
+        ("conv_dim", s.conv_dim, "Set it to 2 or more, or to 0 to leave these convolutions untrained."),
+    ):
+        if rank == 1:
+            yield Problem(option, f"{s.lora_type} turns blocks of this many outputs; blocks of 1 learn nothing.", mend)

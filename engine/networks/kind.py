@@ -37,10 +37,12 @@ class Kind(ABC):
     """To be derived from.  A further kind is a further file in engine/networks/kinds/.
 
     fast: what LoRA+ lets learn faster: the trained tensors that begin at zero; none where that is not defined.
+    exact: what stays float32 where the rest is trained in few digits.
     is_product: the change is a product of all trained tensors, so its norm is limited by shortening each of them.
     """
 
     fast: Sequence[str] = ()
+    exact: Sequence[str] = ()
     is_product = False
 
     @abstractmethod
@@ -69,4 +71,4 @@ def strength(site: Site) -> float:
 
 def tucker_of(settings: TrainingSettings) -> bool:
     """Whether wide convolutions are to have a core tensor; CP is LyCORIS's older name for it."""
-    return settings.lycoris.use_tucker or settings.lycoris.use_cp
+    return bool(settings.applied("use_tucker") or settings.applied("use_cp"))

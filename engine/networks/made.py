@@ -38,8 +38,8 @@ def reach_of(settings: TrainingSettings) -> Reach:
     """Which layers the settings' network is put on."""
     kind = settings.network.lora_type
     if TYPES[kind][0] == LYCORIS:
-        return PRESETS[settings.lycoris.lycoris_preset]
-    return Reach(resnets=True) if _has_wide(settings) else STANDARD
+        return PRESETS[settings.lycoris.lycoris_preset]  # that there is such a one is checked before a start
+    return Reach(resnets=True) if has_wide(settings) else STANDARD
 
 
 def kind_of(settings: TrainingSettings) -> Kind | None:
@@ -50,7 +50,7 @@ def kind_of(settings: TrainingSettings) -> Kind | None:
 
 def dropouts_of(settings: TrainingSettings) -> Dropouts:
     s = settings.network
-    return Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout, settings.lycoris.rank_dropout_scale)
+    return Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout, settings.applied("rank_dropout_scale"))
 
 
 def network_of(settings: TrainingSettings, kind: Kind, targets: list[Target], dtype: torch.dtype) -> Network:
@@ -61,7 +61,7 @@ def network_of(settings: TrainingSettings, kind: Kind, targets: list[Target], dt
         site = Site(shape, s.network_dim, s.network_alpha)
         if not site.is_wide:
             return site
-        return Site(shape, s.conv_dim, s.conv_alpha or s.conv_dim) if _has_wide(settings) else None
+        return Site(shape, *of_convolutions(settings)) if has_wide(settings) else None
 
     told = {
         "ss_network_module": TYPES[s.lora_type][0],
@@ -72,7 +72,13 @@ def network_of(settings: TrainingSettings, kind: Kind, targets: list[Target], dt
     return WeightNetwork(targets, kind, site_of, told=told, dropouts=dropouts_of(settings), dtype=dtype)
 
 
-def _has_wide(settings: TrainingSettings) -> bool:
+def of_convolutions(settings: TrainingSettings) -> tuple[int, float]:
+    """Rank and alpha of what is on convolutions of more than one pixel; an alpha of 0 means the rank."""
+    s = settings.network
+    return s.conv_dim, s.conv_alpha or float(s.conv_dim)
+
+
+def has_wide(settings: TrainingSettings) -> bool:
     """Whether convolutions of more than one pixel are trained."""
     s = settings.network
     of_lycoris = TYPES[s.lora_type][0] == LYCORIS

@@ -83,7 +83,10 @@ class Place:
         self._names = list(begun)
         # With the layer, so that it goes where that goes.
         self._layers[0].trained = nn.ParameterDict(
-            {name.replace(".", "_"): tensor.to(dtype) for name, tensor in begun.items()}
+            {
+                name.replace(".", "_"): tensor if name in self.kind.exact else tensor.to(dtype)
+                for name, tensor in begun.items()
+            }
         )
 
     @property
@@ -115,7 +118,9 @@ class Place:
         original, trained = self.original(), self.trained
 
         def added(x: Tensor, *tensors: Tensor) -> Tensor:
-            change = self.kind.change(dict(zip(trained, tensors, strict=True)), self.site, original)
+            # A change is small beside the weight, and lost where both are in few digits.
+            with torch.autocast(x.device.type, enabled=False):
+                change = self.kind.change(dict(zip(trained, tensors, strict=True)), self.site, original)
             return layer.with_weights(x, [self._rows_of(change, number, kept)])
 
         if torch.is_grad_enabled():
@@ -212,10 +217,6 @@ class WeightNetwork:
 
     def metadata(self) -> dict[str, Any]:
         return dict(self._told)
-
-    def changes(self) -> Iterator[tuple[str, Tensor]]:
-        """ΔW of each site in the file's shape, by its name there."""
-        return ((name, place.change().detach()) for name, place in self._all())
 
     def _all(self) -> Iterator[tuple[str, Place]]:
         return ((name, place) for places in self._places.values() for name, place in places.items())

@@ -24,10 +24,15 @@ def delete(run: RunFolder) -> list[str]:
         for name in PARTS:
             if name != "lock":
                 _remove(run.path / name)
-    _remove(run.path / "lock")
-    others = sorted(path.name for path in run.path.iterdir())
-    if not others:
-        run.path.rmdir()
+    try:
+        _remove(run.path / "lock")
+        others = sorted(path.name for path in run.path.iterdir())
+        if not others and run.path.is_symlink():
+            run.path.unlink()
+        elif not others:
+            run.path.rmdir()
+    except FileNotFoundError:  # a second click was quicker
+        return []
     return others
 
 

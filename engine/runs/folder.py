@@ -19,6 +19,7 @@ runs/2026-11-20_14-03-59_cat/
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -95,6 +96,8 @@ class RunFolder:
 
     def rename(self, title: str) -> None:
         """Call the run something; its own name again where that says nothing.  Raises OSError."""
+        if self.is_gone:  # or a folder with nothing but a name would come back
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
         words = " ".join("".join(letter if letter.isprintable() else " " for letter in title).split())
         if words and words != self.name:
             write_text_whole(self.path / "name.json", json.dumps({"name": words[:LONGEST_TITLE]}))

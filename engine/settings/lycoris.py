@@ -43,7 +43,7 @@ class Lycoris(Group):
         help="LoKr factors each matrix into a small one of about this size and a larger one. Smaller values make a "
         "larger file; -1 picks the size automatically.",
         source="Yeh et al. 2023, arXiv:2309.14859",
-        applies_when={"lora_type": ("LyCORIS/LoKr",)},
+        applies_when={"lora_type": ("LyCORIS/LoKr", "Kohya LoKr")},
         also=("Factor",),
         methods=("lora",),
     )
@@ -91,7 +91,7 @@ class Lycoris(Group):
         section=SECTION,
         help="Decompose convolution kernels into a small core and two matrices, which takes fewer parameters.",
         source="Yeh et al. 2023, arXiv:2309.14859",
-        applies_when={"lora_type": EVERY_LYCORIS},
+        applies_when={"lora_type": (*EVERY_LYCORIS, "Kohya LoHa", "Kohya LoKr")},
         methods=("lora",),
     )
     use_scalar: bool = option(

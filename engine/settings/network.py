@@ -23,8 +23,8 @@ OF_ONE_FAMILY: Mapping[LoraType, tuple[FamilyName, ...]] = {"Flux1": ("flux", "c
 
 
 def is_of_two_matrices(kind: LoraType) -> bool:
-    """Whether it is a standard LoRA, under whatever name."""
-    return kind == "Standard" or kind in OF_ONE_FAMILY
+    """Whether it is a standard LoRA, under whatever name, or one with convolutions."""
+    return kind in ("Standard", "Kohya LoCon") or kind in OF_ONE_FAMILY
 
 
 Part = Literal["unet", "text_encoder"]

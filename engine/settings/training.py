@@ -110,6 +110,11 @@ class TrainingSettings(JobSettings):
         said = self.families.said()
         return "chroma" if said == "flux" and self.flux.flux_model_type == "chroma" else said
 
+    def applied(self, name: str) -> Any:
+        """An option's value, or its default where it means nothing beside the others, which hide it on the page."""
+        item = next(item for item in self.options() if item.name == name)
+        return item.value_in(self) if item.applies(self.values() | {"method": self.method}) else item.default
+
     def loose_repeats(self) -> int | None:
         """How often an epoch shows pictures that lie directly in the image folder; None where it does not use them."""
         return self.whole_model.dataset_repeats if self.method == "finetune" else None

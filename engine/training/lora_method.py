@@ -18,7 +18,7 @@ from engine.networks import refusals
 from engine.networks.begun_from import Matrices, fitted, read, unplaced, usual
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork, ranks_and_alphas
-from engine.networks.made import dropouts_of, kind_of, network_of, reach_of
+from engine.networks.made import dropouts_of, kind_of, network_of, of_convolutions, reach_of
 from engine.networks.network import Network
 from engine.networks.refusals import Refusal
 from engine.settings.network import PARTS
@@ -48,7 +48,7 @@ class LoraMethod(Denoising):
         s = settings.network
         unet_lr, text_encoder_lr = settings.optimizer.rates()
         targets = family.lora_targets(parts, reach_of(settings))
-        there = {target.group for target in targets}  # of some families no text encoder is trained
+        there = {target.group for target in targets if target.attachments}  # some families' text encoders have none
         self.rates = {"unet": unet_lr, "text_encoder": text_encoder_lr if "text_encoder" in there else 0.0}
         self._ratios: dict[str, float] = {part: s.loraplus_ratio(part)[1] for part in PARTS}
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
@@ -130,13 +130,15 @@ def _lora(
     s = settings.network
     begun = None if goes_on else _begun_from(s, targets, trained, family.name)
     rank, alpha = s.network_dim, s.network_alpha
-    given: dict[str, tuple[int, float]] = {}
+    given: dict[str, tuple[int, float]] = dict.fromkeys(_convolutions(trained), of_convolutions(settings))
     if s.dim_from_weights and s.network_weights:
-        if goes_on:
-            given = ranks_and_alphas(goes_on)
-        elif begun:
-            given = {name: (found.rank, found.alpha) for name, found in begun.items()}
-        rank, alpha = usual(given.values()) or (rank, alpha)
+        found = (
+            ranks_and_alphas(goes_on)
+            if goes_on
+            else {name: (matrices.rank, matrices.alpha) for name, matrices in (begun or {}).items()}
+        )
+        given |= found
+        rank, alpha = usual(found.values()) or (rank, alpha)
     network = LoraNetwork(trained, rank, alpha, dropouts_of(settings), family.network_module, dtype, given)
     if begun:
         try:
@@ -144,6 +146,16 @@ def _lora(
         except RuntimeError as error:
             raise _of_another_size(Path(s.network_weights), error) from error
     return network
+
+
+def _convolutions(targets: list[Target]) -> list[str]:
+    """The names of what is on convolutions of more than one pixel."""
+    layers: list[tuple[str, Any]] = [
+        (attachment.name, target.module.get_submodule(attachment.paths[0]))
+        for target in targets
+        for attachment in target.attachments
+    ]
+    return [name for name, layer in layers if layer.weight.shape[2:].numel() > 1]
 
 
 def _begun_from(

@@ -19,10 +19,11 @@ from engine.networks.dropout import Dropouts, RowsLeftOut
 from engine.networks.kinds import kinds
 from engine.networks.kohya_format import save_lora
 from engine.networks.made import PRESETS, kind_of, network_of, reach_of
-from engine.networks.weight_network import WeightNetwork
+from engine.networks.weight_network import ChangedLayer, WeightNetwork
 from engine.settings.lycoris import PRESETS as NAMES
 from engine.settings.network import ACTING, OF_ONE_FAMILY, WITHOUT_FAST, WITHOUT_NORM
 from engine.settings.training import TrainingSettings
+from engine.training.lora_method import LoraMethod
 from tests.models.loading import loaded
 from tests.models.small import pipeline as small
 from tests.networks.formulas import change
@@ -30,7 +31,6 @@ from tests.networks.formulas import change
 WIDE = {"network_dim": 48, "conv_dim": 48}
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "Kohya LoCon": {"lora_type": "Kohya LoCon"},
     "Kohya LoHa": {"lora_type": "Kohya LoHa"},
     "Kohya LoKr": {"lora_type": "Kohya LoKr"},
     "LoCon": {"lora_type": "LyCORIS/LoCon"},
@@ -61,8 +61,8 @@ def settings_for(variant: str) -> TrainingSettings:
     return TrainingSettings().with_values(USUAL | VARIANTS[variant])
 
 
-def attached(variant: str, family: Family, parts: Parts) -> tuple[WeightNetwork, list[Target]]:
-    """A network that has learned something, and what it is on."""
+def attached(variant: str, family: Family, parts: Parts, by: float = 0.1) -> tuple[WeightNetwork, list[Target]]:
+    """A network that has learned something, and what it is on.  by: how far its numbers have moved, about."""
     settings = settings_for(variant)
     kind = kind_of(settings)
     assert kind is not None
@@ -73,7 +73,7 @@ def attached(variant: str, family: Family, parts: Parts) -> tuple[WeightNetwork,
     with torch.no_grad():
         for group in ("unet", "text_encoder"):
             for parameter in network.parameters(group):
-                parameter.add_(torch.randn_like(parameter) * 0.1)
+                parameter.add_(torch.randn_like(parameter) * by)
     return network, targets
 
 
@@ -117,7 +117,7 @@ def prediction(family: Family, parts: Parts, read_by: Parts | None = None) -> Te
 
 def test_there_is_a_variant_of_every_kind_and_every_kind_can_be_chosen():
     assert {values["lora_type"] for values in VARIANTS.values()} == set(kinds())
-    assert set(kinds()) | {"Standard", *OF_ONE_FAMILY} == set(ACTING)
+    assert set(kinds()) | {"Standard", "Kohya LoCon", *OF_ONE_FAMILY} == set(ACTING)
     assert set(PRESETS) == set(NAMES)
 
 
@@ -263,3 +263,41 @@ def test_lycoris_s_own_reader_gives_the_same_prediction(pocket: Loaded, variant:
     ours = prediction(family, parts, read_by=plain)
     torch.testing.assert_close(ours, prediction(family, plain), atol=1e-4, rtol=1e-4)
     assert (ours - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "Native"])
+def test_in_few_digits_the_change_is_the_one_that_the_file_makes(pocket: Loaded, variant: str):
+    """Under autocast the small change of a weight is computed apart from the weight, which has few digits then."""
+    family, parts = fresh(pocket)
+    attached(variant, family, parts, by=1e-3)
+
+    def change(autocast: bool) -> Tensor:
+        """Of what the first layer gives."""
+        layer: Any = next(module for module in parts.denoiser.modules() if isinstance(module, ChangedLayer))
+        torch.manual_seed(1)
+        x = torch.randn(2, layer.weight.shape[1], *[8] * (layer.weight.dim() - 2))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            return layer.place.add(torch.zeros(()), x, layer).float()
+
+    exact = change(autocast=False)
+    assert (change(autocast=True) - exact).norm() < 0.02 * exact.norm()
+
+
+@pytest.mark.parametrize("conv_dim", [3, 0])
+def test_kohyas_locon_is_a_standard_lora_with_convolutions(pocket: Loaded, conv_dim: int):
+    family, parts = fresh(pocket)
+    plain = copy.deepcopy(parts)
+    settings = TrainingSettings().with_values(USUAL | {"lora_type": "Kohya LoCon", "conv_dim": conv_dim})
+    method = LoraMethod(family, parts, settings, total_steps=1, dtype=torch.float32)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for group in ("unet", "text_encoder"):
+            for parameter in method.network.parameters(group):
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    weights = method.state_dict()
+    downs = [tensor for name, tensor in weights.items() if name.endswith("down.weight")]
+    ranks = {len(down) for down in downs if down.shape[2:].numel() > 1}
+    assert ranks == ({conv_dim} if conv_dim else set())
+    merge(weights, family.lora_targets(plain, reach_of(settings)))
+    torch.testing.assert_close(prediction(family, parts), prediction(family, plain), atol=1e-4, rtol=1e-4)
+    assert method.metadata()["ss_network_module"] == "networks.lora"

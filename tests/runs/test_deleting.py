@@ -99,3 +99,20 @@ class TestNames:
     def test_a_damaged_name_is_none(self, run: RunFolder, damage: str):
         (run.path / "name.json").write_text(damage, encoding="latin-1")
         assert run.title == run.name
+
+
+def test_a_run_whose_folder_is_a_link_goes_with_the_link(runs: Path, tmp_path: Path):
+    elsewhere = RunFolder.create("train", "{}", "shapes", root=tmp_path / "elsewhere")
+    runs.mkdir(exist_ok=True)
+    link = runs / elsewhere.name
+    link.symlink_to(elsewhere.path, target_is_directory=True)
+    assert delete(RunFolder(link)) == []
+    assert not link.is_symlink()
+
+
+def test_a_run_that_is_gone_does_not_come_back_with_a_name(runs: Path):
+    run = RunFolder.create("train", "{}", "shapes")
+    delete(run)
+    with pytest.raises(FileNotFoundError):
+        run.rename("another")
+    assert not run.path.exists()

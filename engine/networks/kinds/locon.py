@@ -60,4 +60,4 @@ def _of(settings: TrainingSettings) -> Kind:
     return with_dora(LoCon(tucker_of(settings)), settings)
 
 
-KINDS = {"LyCORIS/LoCon": _of, "Kohya LoCon": lambda settings: LoCon()}
+KINDS = {"LyCORIS/LoCon": _of}

@@ -44,7 +44,7 @@ class LoHa(Kind):
         from lycoris.functional import loha
 
         weights = [trained.get(f"hada_{name}") for name in ("w1_b", "w1_a", "w2_b", "w2_a", "t1", "t2")]
-        changed: Tensor = loha.diff_weight(*weights, gamma=torch.tensor(1.0))
+        changed: Tensor = loha.diff_weight(*weights, gamma=torch.tensor(1.0), backend="torch")
         return changed.reshape(site.shape) * strength(site)
 
 

@@ -17,23 +17,18 @@ from engine.networks.dora import with_dora
 from engine.networks.kind import Kind, Original, Site, strength, tucker_of
 from engine.settings.training import TrainingSettings
 
-WHOLE = 100_000
-"""The rank that LyCORIS's users write for matrices that are not taken apart."""
-
 
 @dataclass(frozen=True)
 class LoKr(Kind):
     """ΔW = strength · w1 ⊗ w2.
 
     factor: the sides of w1, at most and as near to it as they divide the weight's; -1 for as near to its root.
-    both: w1 is of low rank as well, where it is large enough.  whole: neither is.  uneven: w1's rows are the larger
-    part of the weight's.  tucker: w2 of a wide convolution has a core tensor.
+    both: w1 is of low rank as well, where it is large enough.  tucker: w2 of a wide convolution has a core tensor.
+    With a rank of half its sides or more neither matrix is taken apart, as with the 100000 of LyCORIS's users.
     """
 
     factor: int = -1
     both: bool = False
-    whole: bool = False
-    uneven: bool = False
     tucker: bool = False
 
     is_product = True
@@ -43,11 +38,11 @@ class LoKr(Kind):
         (a, c), (b, d), kernel = self._sides(site)
         rank = site.rank
         tensors: dict[str, Tensor] = {}
-        if self.both and not self.whole and rank < max(a, b) / 2:
+        if self.both and rank < max(a, b) / 2:
             tensors |= {"lokr_w1_a": _drawn(a, rank), "lokr_w1_b": _drawn(rank, b)}
         else:
             tensors["lokr_w1"] = _drawn(a, b)
-        if self.whole or rank >= max(c, d) / 2:
+        if rank >= max(c, d) / 2:
             tensors["lokr_w2"] = torch.zeros(c, d, *kernel)
         elif self.tucker and site.is_wide:
             tensors["lokr_t2"] = _drawn(rank, rank, *kernel)
@@ -68,14 +63,14 @@ class LoKr(Kind):
         w2_b, kernel = weights["w2_b"], site.shape[2:]
         if w2_b is not None and kernel and core is None:
             weights["w2_b"] = w2_b.view(len(w2_b), -1, *kernel)
-        changed: Tensor = kron_weight(*weights.values(), core, strength(self._told(site)))
+        changed: Tensor = kron_weight(*weights.values(), core, strength(self._told(site)), backend="torch")
         return changed.reshape(site.shape)
 
     def _told(self, site: Site) -> Site:
         """Where nothing is of low rank, no alpha acts: LyCORIS's rule, which readers of the files follow."""
         (a, c), (b, d), _ = self._sides(site)
-        w1_is_whole = not (self.both and not self.whole and site.rank < max(a, b) / 2)
-        w2_is_whole = self.whole or site.rank >= max(c, d) / 2
+        w1_is_whole = not (self.both and site.rank < max(a, b) / 2)
+        w2_is_whole = site.rank >= max(c, d) / 2
         return Site(site.shape, site.rank, float(site.rank)) if w1_is_whole and w2_is_whole else site
 
     def _sides(self, site: Site) -> tuple[tuple[int, int], tuple[int, int], list[int]]:
@@ -83,8 +78,7 @@ class LoKr(Kind):
         from lycoris.functional.general import factorization
 
         out, into, *kernel = site.shape
-        rows, columns = factorization(out, self.factor), factorization(into, self.factor)
-        return rows[::-1] if self.uneven else rows, columns, kernel
+        return factorization(out, self.factor), factorization(into, self.factor), kernel
 
 
 def _drawn(*shape: int) -> Tensor:
@@ -92,13 +86,7 @@ def _drawn(*shape: int) -> Tensor:
 
 
 def _of(settings: TrainingSettings) -> Kind:
-    lycoris = settings.lycoris
-    lokr = LoKr(
-        factor=lycoris.lokr_factor,
-        both=lycoris.decompose_both,
-        whole=settings.network.network_dim >= WHOLE,
-        tucker=tucker_of(settings),
-    )
+    lokr = LoKr(settings.applied("lokr_factor"), settings.applied("decompose_both"), tucker_of(settings))
     return with_dora(lokr, settings)
 
 

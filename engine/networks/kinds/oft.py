@@ -39,7 +39,7 @@ class OFT(Kind):
     def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
         blocks, rescale = trained["oft_blocks"].float(), trained.get("rescale")
         changed: Tensor = self._maths.diff_weight(
-            original().float(), blocks, rescale, constraint=self.constraint * site.shape[0]
+            original().float(), blocks, rescale, constraint=self.constraint * site.shape[0], backend="torch"
         )
         return changed
 
