@@ -69,7 +69,7 @@ def test_a_run_on_a_dataset_config_is_as_long_as_it_says_and_its_file_tells_of_i
     (tmp_path / "d.toml").write_text(CONFIG)
     history = trained(settings.with_values({"dataset_config": str(tmp_path / "d.toml"), "train_data_dir": ""}))
     assert (history.planned.total_steps, history.planned.steps_per_epoch) == (7, 7)
-    assert any("1 of 7 captions is longer than the 75 tokens" in text for text in history.warnings)
+    assert any("1 of 7 captions is longer than the limit of 75 tokens" in text for text in history.warnings)
     assert "d.toml: cache_info has no effect." in history.warnings
     said = metadata_of(tmp_path / "out" / "shapes.safetensors")
     first, second = json.loads(said["ss_datasets"])
