@@ -35,10 +35,15 @@ def care(history: History, status: Status) -> str:
     return f'{_train_on(history, status)}<div class="folds">{earlier_files(history)}{_more(history)}</div>'
 
 
+def named_by(event: gr.EventData) -> str | None:
+    """The name of a run that an event of the page tells, which may send anything."""
+    named = event._data.get("run") if isinstance(event._data, dict) else None
+    return named if isinstance(named, str) else None
+
+
 def made_by(event: gr.EventData) -> dict[str, str]:
     """The values that have training learn from what the run of an event made.  Raises Failure where it is gone."""
-    named = event._data.get("run") if isinstance(event._data, dict) else None
-    run = run_named(named) if isinstance(named, str) else None
+    run = run_named(named_by(event))
     try:
         values = settings_of(run).to_train_on() if run else {}
     except CannotResume as error:

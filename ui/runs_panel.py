@@ -183,7 +183,7 @@ class RunsPanel:
         return gr.update(choices=self.choices())
 
     def _rename(self, event: gr.EventData) -> Any:
-        if run := _run_of(event):
+        if run := _run(run_care.named_by(event)):
             try:
                 run.rename(str(event._data.get("title", "")))
             except OSError as error:
@@ -192,7 +192,7 @@ class RunsPanel:
 
     def _delete(self, event: gr.EventData) -> Any:
         """Show the newest of those that are left."""
-        if run := _run_of(event):
+        if run := _run(run_care.named_by(event)):
             title = run.title
             try:
                 if others := delete(run):
@@ -243,12 +243,6 @@ def _run(name: str | None) -> RunFolder | None:
     if run is None and name:
         gr.Warning(escape(run_view.GONE.format(name)))
     return run
-
-
-def _run_of(event: gr.EventData) -> RunFolder | None:
-    """The run that an event of the page names, which may send anything."""
-    named = event._data.get("run") if isinstance(event._data, dict) else None
-    return _run(named) if isinstance(named, str) else None
 
 
 def _asking(request: Any) -> Any:

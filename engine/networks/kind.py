@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from torch import Tensor
+from torch.nn import init
 
 from engine.settings.training import TrainingSettings
 
@@ -63,6 +65,11 @@ class Kind(ABC):
     def fixed(self, site: Site) -> dict[str, Tensor]:
         """What the file says beside what is trained."""
         return {"alpha": torch.tensor(float(site.alpha))}
+
+
+def drawn(*shape: int) -> Tensor:
+    """How matrices begin that do not begin at zero: Kaiming-uniform (a = √5), as torch's own layers do."""
+    return init.kaiming_uniform_(torch.empty(shape), a=sqrt(5))
 
 
 def strength(site: Site) -> float:

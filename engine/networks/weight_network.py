@@ -111,11 +111,12 @@ class Place:
             if self._left_out.leaves_out:
                 return y
             kept = self._left_out.kept(self.site.shape[0], x)
-        if (chain := self.kind.chain(self.trained, self.site)) is not None:
+        trained = self.trained
+        if (chain := self.kind.chain(trained, self.site)) is not None:
             *before, last = chain
             weights = [*before, self._rows_of(last, number, kept)]
             return y + F.dropout(layer.with_weights(x, weights), self.dropouts.network, layer.training)
-        original, trained = self.original(), self.trained
+        original = self.original()
 
         def added(x: Tensor, *tensors: Tensor) -> Tensor:
             # A change is small beside the weight, and lost where both are in few digits.
@@ -128,13 +129,13 @@ class Place:
             delta: Any = checkpoint(
                 added,
                 x,
-                *self.trained.values(),
+                *trained.values(),
                 use_reentrant=False,
                 preserve_rng_state=False,
                 determinism_check="none",
             )
         else:
-            delta = added(x, *self.trained.values())
+            delta = added(x, *trained.values())
         return y + F.dropout(delta, self.dropouts.network, layer.training)
 
     def _rows_of(self, weight: Tensor, number: int, kept: Tensor | None) -> Tensor:
@@ -209,10 +210,10 @@ class WeightNetwork:
     @torch.no_grad()
     def limit_norms(self, most: float) -> None:
         for _, place in self._all():
-            norm = place.change().norm().clamp(min=most / 2)
+            norm, trained = place.change().norm().clamp(min=most / 2), place.trained.values()
             # The change is a product of all that is trained: each factor takes its share of the shortening.
-            shortening = (most / norm).clamp(max=1) ** (1 / len(place.trained))
-            for tensor in place.trained.values():
+            shortening = (most / norm).clamp(max=1) ** (1 / len(trained))
+            for tensor in trained:
                 tensor.mul_(shortening)
 
     def metadata(self) -> dict[str, Any]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
 
 import torch
 from torch import Tensor
-from torch.nn import init
 
-from engine.networks.kind import Kind, Original, Site, strength
+from engine.networks.kind import Kind, Original, Site, drawn, strength
 
 
 @dataclass(frozen=True)
@@ -23,9 +21,9 @@ class GLoRA(Kind):
         out, into, *kernel = site.shape
         point = [1] * len(kernel)
         return {
-            "a1.weight": init.kaiming_uniform_(torch.empty(into, site.rank, *point), a=sqrt(5)),
+            "a1.weight": drawn(into, site.rank, *point),
             "a2.weight": torch.zeros(site.rank, into, *point),
-            "b1.weight": init.kaiming_uniform_(torch.empty(out, site.rank, *point), a=sqrt(5)),
+            "b1.weight": drawn(out, site.rank, *point),
             "b2.weight": torch.zeros(site.rank, into, *kernel),
         }
 

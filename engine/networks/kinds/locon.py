@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
 
 import torch
 from torch import Tensor
-from torch.nn import init
 
 from engine.networks.dora import with_dora
-from engine.networks.kind import Kind, Original, Site, strength, tucker_of
+from engine.networks.kind import Kind, Original, Site, drawn, strength, tucker_of
 from engine.settings.training import TrainingSettings
 
 
@@ -29,11 +27,11 @@ class LoCon(Kind):
         point = [1] * len(kernel)
         core = self.tucker and site.is_wide
         tensors = {
-            "lora_down.weight": _drawn(site.rank, into, *(point if core else kernel)),
+            "lora_down.weight": drawn(site.rank, into, *(point if core else kernel)),
             "lora_up.weight": torch.zeros(out, site.rank, *point),
         }
         if core:
-            tensors["lora_mid.weight"] = _drawn(site.rank, site.rank, *kernel)
+            tensors["lora_mid.weight"] = drawn(site.rank, site.rank, *kernel)
         return tensors
 
     def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
@@ -50,10 +48,6 @@ class LoCon(Kind):
         weights = [trained.get(f"lora_{name}.weight") for name in ("down", "mid", "up")]
         *before, up = [weight for weight in weights if weight is not None]
         return [*before, up * strength(site)]
-
-
-def _drawn(*shape: int) -> Tensor:
-    return init.kaiming_uniform_(torch.empty(shape), a=sqrt(5))
 
 
 def _of(settings: TrainingSettings) -> Kind:

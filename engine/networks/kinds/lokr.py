@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import prod
 
 import torch
 from torch import Tensor
-from torch.nn import init
 
 from engine.networks.dora import with_dora
-from engine.networks.kind import Kind, Original, Site, strength, tucker_of
+from engine.networks.kind import Kind, Original, Site, drawn, strength, tucker_of
 from engine.settings.training import TrainingSettings
 
 
@@ -39,16 +38,16 @@ class LoKr(Kind):
         rank = site.rank
         tensors: dict[str, Tensor] = {}
         if self.both and rank < max(a, b) / 2:
-            tensors |= {"lokr_w1_a": _drawn(a, rank), "lokr_w1_b": _drawn(rank, b)}
+            tensors |= {"lokr_w1_a": drawn(a, rank), "lokr_w1_b": drawn(rank, b)}
         else:
-            tensors["lokr_w1"] = _drawn(a, b)
+            tensors["lokr_w1"] = drawn(a, b)
         if rank >= max(c, d) / 2:
             tensors["lokr_w2"] = torch.zeros(c, d, *kernel)
         elif self.tucker and site.is_wide:
-            tensors["lokr_t2"] = _drawn(rank, rank, *kernel)
-            tensors |= {"lokr_w2_a": _drawn(rank, c), "lokr_w2_b": torch.zeros(rank, d)}
+            tensors["lokr_t2"] = drawn(rank, rank, *kernel)
+            tensors |= {"lokr_w2_a": drawn(rank, c), "lokr_w2_b": torch.zeros(rank, d)}
         else:
-            tensors |= {"lokr_w2_a": _drawn(c, rank), "lokr_w2_b": torch.zeros(rank, d * prod(kernel))}
+            tensors |= {"lokr_w2_a": drawn(c, rank), "lokr_w2_b": torch.zeros(rank, d * prod(kernel))}
         return tensors
 
     def fixed(self, site: Site) -> dict[str, Tensor]:
@@ -79,10 +78,6 @@ class LoKr(Kind):
 
         out, into, *kernel = site.shape
         return factorization(out, self.factor), factorization(into, self.factor), kernel
-
-
-def _drawn(*shape: int) -> Tensor:
-    return init.kaiming_uniform_(torch.empty(shape), a=sqrt(5))
 
 
 def _of(settings: TrainingSettings) -> Kind:
