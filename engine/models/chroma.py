@@ -22,7 +22,6 @@ from engine.models.attachments import by_layout
 from engine.models.conditioning import CaptionLimit, Conditioning, Reading
 from engine.models.drawing import Drawing
 from engine.models.flux import (
-    BLOCKS,
     Flux,
     blocks_of,
     packed,
@@ -141,8 +140,8 @@ class Chroma(Flux):
 
     def lora_targets(self, parts: Parts, reach: Reach = STANDARD) -> list[Target]:
         """sd-scripts names the modules as FLUX.1's; the modulations, which no block has its own of, are left out."""
-        transformer, blocks = parts.denoiser, BLOCKS[self._settings.train_blocks]
-        return [Target(transformer, "unet", by_layout(transformer, flux_entries(transformer), blocks, reach))]
+        transformer = parts.denoiser
+        return [Target(transformer, "unet", by_layout(transformer, flux_entries(transformer), self._trained, reach))]
 
 
 def _scheduler() -> Any:

@@ -26,6 +26,7 @@ from engine.models.t5 import t5_states
 from engine.models.targets import STANDARD, Reach, Target
 from engine.objective.flow_matching import FlowMatching, FlowRecipe
 from engine.objective.objective import TrainingObjective
+from engine.settings.flux_ranks import INPUTS
 from engine.settings.training import TrainingSettings
 
 CONFIGS = makers.CONFIGS / "flux"
@@ -39,6 +40,14 @@ BLOCKS = {
     "single": ("single_blocks.",),
 }
 
+
+def trained_layers(settings: TrainingSettings) -> tuple[str, ...]:
+    """What the names of the transformer's layers begin with that get a network."""
+    blocks = "single" if settings.flux.split_mode else settings.flux.train_blocks
+    inputs = tuple(f"{name}." for name in INPUTS) if settings.flux_ranks.in_dims.strip() else ()
+    return BLOCKS[blocks] + inputs
+
+
 TOLD_GUIDANCE = 3.5
 """FLUX.1-dev's default guidance for samples."""
 
@@ -51,6 +60,7 @@ class Flux:
 
     def __init__(self, settings: TrainingSettings) -> None:
         self._settings = settings.flux
+        self._trained = trained_layers(settings)
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         s, recipe = settings.flux, FlowRecipe()
@@ -208,10 +218,9 @@ class Flux:
     def lora_targets(self, parts: Parts, reach: Reach = STANDARD) -> list[Target]:
         """sd-scripts names the transformer's modules as the original file does; T5 is not trained."""
         clip, transformer = parts.text_encoders[0], parts.denoiser
-        blocks = BLOCKS[self._settings.train_blocks]
         return [
             Target(clip, "text_encoder", clip_attachments(clip, "lora_te1", reach)),
-            Target(transformer, "unet", by_layout(transformer, flux_entries(transformer), blocks, reach)),
+            Target(transformer, "unet", by_layout(transformer, flux_entries(transformer), self._trained, reach)),
         ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -57,3 +57,9 @@ class Target:
     module: nn.Module
     group: Literal["unet", "text_encoder"]
     attachments: tuple[Attachment, ...] = field(repr=False)
+
+
+def shape_of(target: Target, attachment: Attachment) -> tuple[int, ...]:
+    """Of its weight in the file: (out, in), or (out, in, h, w) of a convolution."""
+    weights: list[Any] = [target.module.get_submodule(path).weight for path in attachment.paths]
+    return (sum(len(weight) for weight in weights), *weights[0].shape[1:])

@@ -100,7 +100,10 @@ class LoraNetwork:
                 pairs[attachment.name] = pair
 
     def parameters(self, group: str) -> list[nn.Parameter]:
-        return [parameter for pair in self._pairs.get(group, {}).values() for parameter in pair.parameters()]
+        return [parameter for pair in self.by_place(group).values() for parameter in pair]
+
+    def by_place(self, group: str) -> dict[str, list[nn.Parameter]]:
+        return {name: pair.parameters() for name, pair in self._pairs.get(group, {}).items()}
 
     def fast_parameters(self, group: str) -> list[nn.Parameter]:
         return [up.weight for pair in self._pairs.get(group, {}).values() for up in pair.ups]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
-from engine.models.targets import STANDARD, Reach, Target
+from engine.models.targets import STANDARD, Reach, Target, shape_of
 from engine.networks.dropout import Dropouts
-from engine.networks.kind import Kind, Site
+from engine.networks.kind import Kind
 from engine.networks.kinds import kinds
 from engine.networks.network import Network
+from engine.networks.shares import Share, Shares
 from engine.networks.weight_network import WeightNetwork
 from engine.settings.sd_networks import LYCORIS, TYPES
 from engine.settings.training import TrainingSettings
@@ -53,23 +55,35 @@ def dropouts_of(settings: TrainingSettings) -> Dropouts:
     return Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout, settings.applied("rank_dropout_scale"))
 
 
-def network_of(settings: TrainingSettings, kind: Kind, targets: list[Target], dtype: torch.dtype) -> Network:
-    """Of a kind that changes weights.  targets: those that are trained."""
+def shares_of(settings: TrainingSettings) -> Shares:
+    """Raises Failure where an option that gives layers ranks or rates of their own cannot be read."""
+    return Shares(settings, of_convolutions(settings) if settings.network.conv_dim and has_wide(settings) else None)
+
+
+def trained_layers(targets: list[Target], shares: Shares) -> tuple[list[Target], dict[str, Share]]:
+    """The targets with only those layers that are trained, and the share of each by its name."""
+    kept, found = [], {}
+    for target in targets:
+        for attachment in target.attachments:
+            if (share := shares.at(attachment.name, shape_of(target, attachment))) is not None:
+                found[attachment.name] = share
+        kept.append(replace(target, attachments=tuple(one for one in target.attachments if one.name in found)))
+    return kept, found
+
+
+def network_of(
+    settings: TrainingSettings, kind: Kind, targets: list[Target], shares: Mapping[str, Share], dtype: torch.dtype
+) -> Network:
+    """Of a kind that changes weights.  targets, shares: from trained_layers()."""
     s = settings.network
-
-    def site_of(shape: tuple[int, ...]) -> Site | None:
-        site = Site(shape, s.network_dim, s.network_alpha)
-        if not site.is_wide:
-            return site
-        return Site(shape, *of_convolutions(settings)) if has_wide(settings) else None
-
     told = {
         "ss_network_module": TYPES[s.lora_type][0],
         "ss_network_dim": s.network_dim,
         "ss_network_alpha": float(s.network_alpha),
         "ss_network_dropout": s.network_dropout or None,
     }
-    return WeightNetwork(targets, kind, site_of, told=told, dropouts=dropouts_of(settings), dtype=dtype)
+    given = {name: (share.rank, share.alpha) for name, share in shares.items()}
+    return WeightNetwork(targets, kind, given, told=told, dropouts=dropouts_of(settings), dtype=dtype)
 
 
 def of_convolutions(settings: TrainingSettings) -> tuple[int, float]:
@@ -84,4 +98,5 @@ def has_wide(settings: TrainingSettings) -> bool:
     of_lycoris = TYPES[s.lora_type][0] == LYCORIS
     if of_lycoris and settings.lycoris.lycoris_preset in WITHOUT_WIDE:
         return False
-    return s.conv_dim > 0 and (of_lycoris or s.lora_type.startswith("Kohya "))
+    by_block = bool(settings.blocks.conv_block_dims.strip())
+    return by_block or (s.conv_dim > 0 and (of_lycoris or s.lora_type.startswith("Kohya ")))

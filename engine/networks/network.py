@@ -14,6 +14,9 @@ class Network(Protocol):
     def parameters(self, group: str) -> list[nn.Parameter]:
         """The trainable parameters on a group ("unet" or "text_encoder"), in a fixed order."""
 
+    def by_place(self, group: str) -> dict[str, list[nn.Parameter]]:
+        """The same by attachment name."""
+
     def fast_parameters(self, group: str) -> list[nn.Parameter]:
         """Those that LoRA+ trains with a higher rate: the up matrices, which start as zeros."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,13 +11,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from engine.models.quantize import QuantizedLinear
-from engine.models.targets import Attachment, Target
+from engine.models.targets import Attachment, Target, shape_of
 from engine.networks.begun_from import Matrices
 from engine.networks.dropout import Dropouts, RowsLeftOut
 from engine.networks.kind import Kind, Original, Site
-
-SiteOf = Callable[[tuple[int, ...]], Site | None]
-"""The site of a weight of this shape; None where nothing is trained on such."""
 
 
 class ChangedLayer(nn.Module):
@@ -150,7 +147,7 @@ class Place:
 
 
 class WeightNetwork:
-    """Attached on construction.  site_of: what is trained on weights of which shape.  dtype: of what is trained.
+    """Attached on construction.  given: rank and alpha by attachment name.  dtype: of what is trained.
 
     told: what the file says of the network as a whole.
     """
@@ -159,7 +156,7 @@ class WeightNetwork:
         self,
         targets: list[Target],
         kind: Kind,
-        site_of: SiteOf,
+        given: Mapping[str, tuple[int, float]],
         *,
         told: Mapping[str, Any],
         dropouts: Dropouts | None = None,
@@ -170,11 +167,8 @@ class WeightNetwork:
         for target in targets:
             places = self._places.setdefault(target.group, {})
             for attachment in target.attachments:
-                bases: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
-                shape = (sum(base.weight.shape[0] for base in bases), *bases[0].weight.shape[1:])
-                if (site := site_of(shape)) is None:
-                    continue
-                layers = [ChangedLayer(base) for base in bases]
+                site = Site(shape_of(target, attachment), *given[attachment.name])
+                layers = [ChangedLayer(target.module.get_submodule(path)) for path in attachment.paths]
                 for path, layer in zip(attachment.paths, layers, strict=True):
                     target.module.set_submodule(path, layer)
                 place = Place(attachment, layers, kind, site, dropouts or Dropouts())
@@ -182,7 +176,10 @@ class WeightNetwork:
                 places[attachment.name] = place
 
     def parameters(self, group: str) -> list[nn.Parameter]:
-        return [tensor for place in self._places.get(group, {}).values() for tensor in place.trained.values()]
+        return [parameter for place in self.by_place(group).values() for parameter in place]
+
+    def by_place(self, group: str) -> dict[str, list[nn.Parameter]]:
+        return {name: list(place.trained.values()) for name, place in self._places.get(group, {}).items()}
 
     def fast_parameters(self, group: str) -> list[nn.Parameter]:
         places = self._places.get(group, {}).values()

@@ -140,9 +140,9 @@ class Flux(Group):
         False,
         label="Split Mode",
         section=SECTION,
-        help="Train the double and the single blocks in turn; an older way to save memory.",
+        help="Only the single blocks get a network, whatever Train Blocks says: an older way to save memory. Blocks to "
+        "swap does that without leaving any out.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=NETWORKS,
         methods=("dreambooth", "lora", "finetune"),
     )
     split_qkv: bool = option(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import BY_BLOCK
 
 RANK_FOR_LAYERS = "Parameters/Basic/FLUX.1/Rank for layers"
 BLOCKS_TO_TRAIN = "Parameters/Basic/FLUX.1/Blocks to train"
+
+INPUTS = ("img_in", "time_in", "vector_in", "guidance_in", "txt_in")
+"""FLUX.1's layers before its blocks, in the order of in_dims."""
 
 
 class FluxRanks(Group):
@@ -16,7 +18,6 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank of the image attention in the double blocks; if empty, Network Rank; 0 leaves it untrained.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=BY_BLOCK,
         methods=("lora",),
     )
     txt_attn_dim: str = option(
@@ -25,7 +26,6 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank of the text attention in the double blocks; if empty, Network Rank; 0 leaves it untrained.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=BY_BLOCK,
         methods=("lora",),
     )
     img_mlp_dim: str = option(
@@ -35,7 +35,6 @@ class FluxRanks(Group):
         help="Rank of the image feed-forward layers in the double blocks; if empty, Network Rank; 0 leaves them "
         "untrained.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=BY_BLOCK,
         methods=("lora",),
     )
     txt_mlp_dim: str = option(
@@ -45,7 +44,6 @@ class FluxRanks(Group):
         help="Rank of the text feed-forward layers in the double blocks; if empty, Network Rank; 0 leaves them "
         "untrained.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=BY_BLOCK,
         methods=("lora",),
     )
     img_mod_dim: str = option(
@@ -54,7 +52,6 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank of the image modulation in the double blocks; if empty, Network Rank; 0 leaves it untrained.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=BY_BLOCK,
         methods=("lora",),
     )
     txt_mod_dim: str = option(
@@ -63,7 +60,6 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank of the text modulation in the double blocks; if empty, Network Rank; 0 leaves it untrained.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=BY_BLOCK,
         methods=("lora",),
     )
     single_dim: str = option(
@@ -72,7 +68,6 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank of the layers in the single blocks; if empty, Network Rank; 0 leaves them untrained.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=BY_BLOCK,
         methods=("lora",),
     )
     single_mod_dim: str = option(
@@ -81,7 +76,6 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Rank of the modulation in the single blocks; if empty, Network Rank; 0 leaves it untrained.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=BY_BLOCK,
         methods=("lora",),
     )
     in_dims: str = option(
@@ -90,7 +84,6 @@ class FluxRanks(Group):
         section=RANK_FOR_LAYERS,
         help="Ranks of the five input layers, separated by commas. Leave empty not to train them.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=BY_BLOCK,
         methods=("lora",),
     )
     train_double_block_indices: str = option(
@@ -99,7 +92,6 @@ class FluxRanks(Group):
         section=BLOCKS_TO_TRAIN,
         help="Which of the 19 double blocks the network is attached to: all, none, or numbers such as 0,1,5-8.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=BY_BLOCK,
         methods=("lora",),
     )
     train_single_block_indices: str = option(
@@ -108,6 +100,5 @@ class FluxRanks(Group):
         section=BLOCKS_TO_TRAIN,
         help="Which of the 38 single blocks the network is attached to: all, none, or numbers such as 0,1,5-8.",
         applies_when={"flux1_checkbox": (True,)},
-        standing=BY_BLOCK,
         methods=("lora",),
     )

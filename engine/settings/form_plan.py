@@ -126,6 +126,7 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "Parameters/Advanced/Blocks": (("", "block_dims block_alphas"),),
     "Parameters/Advanced/Conv": (("", "conv_block_dims conv_block_alphas"),),
+    "Parameters/Advanced/Layers": (("", "exclude_patterns include_patterns network_reg_dims network_reg_lrs"),),
     "Parameters/Advanced/Captions": (
         ("", """caption_prefix caption_suffix enable_wildcard caption_separator keep_tokens_separator
             secondary_separator caption_tag_dropout_rate token_warmup_min token_warmup_step"""),

@@ -52,16 +52,14 @@ FAMILY_OF_MODULE: Mapping[str, str] = {
     "networks.lora_lumina": "lumina",
 }
 
-_BLOCKS = ("blocks",)
+_BLOCKS = ("blocks", "flux_ranks")
 _TAKES: Mapping[str, tuple[str, ...]] = {
     # Options, and groups of options, that a LoRA type's network has a use for; the LyCORIS ones say so themselves.
-    "Standard": _BLOCKS,
-    "LoRA-FA": _BLOCKS,
-    "Kohya LoCon": ("conv_dim", "conv_alpha", *_BLOCKS),
-    "Kohya DyLoRA": ("conv_dim", "conv_alpha", "dylora_unit", *_BLOCKS),
+    "Kohya LoCon": ("conv_dim", "conv_alpha"),
+    "Kohya DyLoRA": ("conv_dim", "conv_alpha", "dylora_unit"),
     "Kohya LoHa": ("conv_dim", "conv_alpha", "use_tucker"),
     "Kohya LoKr": ("conv_dim", "conv_alpha", "use_tucker", "lokr_factor"),
-    "Flux1": ("flux_ranks", "train_blocks", "split_qkv", "train_t5xxl", "ggpo_sigma", "ggpo_beta"),
+    "Flux1": ("train_blocks", "split_qkv", "train_t5xxl", "ggpo_sigma", "ggpo_beta"),
     "Flux1 OFT": ("enable_all_linear",),
 }
 _ALL_TAKE = (
@@ -80,6 +78,8 @@ def takes(item: Option, values: Mapping[str, Any]) -> bool:
     kind = values["lora_type"]
     if item.name in _ALL_TAKE:
         return True
+    if item.path[0] in _BLOCKS:  # sd-scripts' LyCORIS knows none of them, but files say what they were trained with
+        return item.applies(values)
     if TYPES[kind][0] == LYCORIS:
         conv = item.name in ("conv_dim", "conv_alpha") and kind != "LyCORIS/Native Fine-Tuning"
         return conv or (item.path[0] == "lycoris" and item.applies(values))

@@ -62,6 +62,7 @@ ELSEWHERE: Mapping[str, Place] = {
             "conv_dim", "conv_alpha", "rank_dropout", "module_dropout",
             "down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_lr_zero_threshold",
             "block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas",
+            "exclude_patterns", "include_patterns", "network_reg_dims", "network_reg_lrs",
             "loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio",
             "ggpo_sigma", "ggpo_beta", "train_blocks", "split_qkv", "train_t5xxl", "enable_all_linear",
             "img_attn_dim", "txt_attn_dim", "img_mlp_dim", "txt_mlp_dim", "img_mod_dim", "txt_mod_dim",

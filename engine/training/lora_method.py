@@ -18,12 +18,13 @@ from engine.networks import refusals
 from engine.networks.begun_from import Matrices, fitted, read, unplaced, usual
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork, ranks_and_alphas
-from engine.networks.made import dropouts_of, kind_of, network_of, of_convolutions, reach_of
+from engine.networks.made import dropouts_of, kind_of, network_of, reach_of, shares_of, trained_layers
 from engine.networks.network import Network
 from engine.networks.refusals import Refusal
+from engine.networks.shares import Share
 from engine.settings.network import PARTS
 from engine.settings.network import Network as NetworkSettings
-from engine.settings.sd_networks import network_arguments
+from engine.settings.sd_networks import LYCORIS, TYPES, network_arguments
 from engine.settings.training import TrainingSettings
 from engine.training.denoising import Denoising
 from engine.training.metadata import DTYPES
@@ -54,19 +55,17 @@ class LoraMethod(Denoising):
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
         self._largest_norm = s.scale_weight_norms
         self._network_args = network_arguments(settings)
-        trained = [target for target in targets if self.rates[target.group] > 0]
+        trained, self._shares = trained_layers(
+            [target for target in targets if self.rates[target.group] > 0], shares_of(settings)
+        )
+        if not self._shares:
+            raise _nothing_trained(settings)
         if (kind := kind_of(settings)) is not None:
             if s.network_weights and not goes_on:
                 raise _refused(refusals.not_continued(s.lora_type))
-            self.network: Network = network_of(settings, kind, trained, dtype)
-            if not any(self.network.parameters(group) for group in there):
-                raise Failure(
-                    f"LyCORIS Preset {settings.lycoris.lycoris_preset} reaches no layer of this model that is trained.",
-                    "Choose another preset, or set a learning rate for the part that it reaches.",
-                    "lycoris_preset",
-                )
+            self.network: Network = network_of(settings, kind, trained, self._shares, dtype)
         else:
-            self.network = _lora(settings, family, targets, trained, dtype=dtype, goes_on=goes_on)
+            self.network = _lora(settings, family, targets, trained, self._shares, dtype=dtype, goes_on=goes_on)
         self._dtype = DTYPES[settings.source_model.save_precision]
 
     @property
@@ -74,19 +73,22 @@ class LoraMethod(Denoising):
         return self.rates["text_encoder"] > 0
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Optimizer groups, each with its name and learning rate."""
-        groups = []
-        for name, rate in self.rates.items():
-            if rate == 0:
-                continue
-            parameters, ratio = self.network.parameters(name), self._ratios[name]
-            if ratio != 1:
-                fast = self.network.fast_parameters(name)
-                groups.append({"name": f"{name}_up", "params": fast, "lr": rate * ratio})
-                chosen = {id(parameter) for parameter in fast}
-                parameters = [parameter for parameter in parameters if id(parameter) not in chosen]
-            groups.append({"name": name, "params": parameters, "lr": rate})
-        return groups
+        """Optimizer groups, each with its name and learning rate: one for all layers of a part with the same rate, and
+        before it one for those of their tensors that learn faster.
+        """
+        groups: dict[str, dict[str, Any]] = {}
+        for part, of_part in self.rates.items():
+            ratio = self._ratios[part]
+            fast = {id(parameter) for parameter in self.network.fast_parameters(part)} if ratio != 1 else set()
+            for place, parameters in self.network.by_place(part).items():
+                rate = self._shares[place].learning_rate(of_part)
+                name = part if rate == of_part else f"{part} at {rate:g}"
+                if fast:
+                    up = groups.setdefault(f"{name}_up", {"name": f"{name}_up", "params": [], "lr": rate * ratio})
+                    up["params"] += [parameter for parameter in parameters if id(parameter) in fast]
+                group = groups.setdefault(name, {"name": name, "params": [], "lr": rate})
+                group["params"] += [parameter for parameter in parameters if id(parameter) not in fast]
+        return [group for group in groups.values() if group["params"]]
 
     def before_step(self, step: int) -> None:
         """Called before every step, counted from 1; a resumed run starts at a later one."""
@@ -122,15 +124,16 @@ def _lora(
     family: Family,
     targets: list[Target],
     trained: list[Target],
+    shares: Mapping[str, Share],
     *,
     dtype: torch.dtype,
     goes_on: Mapping[str, Tensor] | None,
 ) -> LoraNetwork:
     """A standard LoRA, with what the settings have it begin from.  targets: all that the family has."""
     s = settings.network
-    begun = None if goes_on else _begun_from(s, targets, trained, family.name)
+    begun = None if goes_on else _begun_from(s, targets, trained, shares, family.name)
     rank, alpha = s.network_dim, s.network_alpha
-    given: dict[str, tuple[int, float]] = dict.fromkeys(_convolutions(trained), of_convolutions(settings))
+    given = {name: (share.rank, share.alpha) for name, share in shares.items()}
     if s.dim_from_weights and s.network_weights:
         found = (
             ranks_and_alphas(goes_on)
@@ -148,18 +151,23 @@ def _lora(
     return network
 
 
-def _convolutions(targets: list[Target]) -> list[str]:
-    """The names of what is on convolutions of more than one pixel."""
-    layers: list[tuple[str, Any]] = [
-        (attachment.name, target.module.get_submodule(attachment.paths[0]))
-        for target in targets
-        for attachment in target.attachments
-    ]
-    return [name for name, layer in layers if layer.weight.shape[2:].numel() > 1]
+def _nothing_trained(settings: TrainingSettings) -> Failure:
+    if TYPES[settings.network.lora_type][0] == LYCORIS:
+        preset = settings.lycoris.lycoris_preset
+        return Failure(
+            f"LyCORIS Preset {preset} reaches no layer of this model that is trained.",
+            "Choose another preset, or set a learning rate for the part that it reaches.",
+            "lycoris_preset",
+        )
+    return Failure(
+        "The ranks, learning rates and patterns for blocks and layers leave no layer to train.",
+        "Clear them under Advanced, or give some layers a rank and a learning rate above 0.",
+        "block_dims",
+    )
 
 
 def _begun_from(
-    settings: NetworkSettings, targets: list[Target], trained: list[Target], family: str
+    settings: NetworkSettings, targets: list[Target], trained: list[Target], shares: Mapping[str, Share], family: str
 ) -> dict[str, Matrices] | None:
     """The matrices of the file to continue from, for the trained targets.  targets: all that the family has.
 
@@ -190,7 +198,7 @@ def _begun_from(
     except RuntimeError as error:
         raise _of_another_size(file, error) from error
     ranks = {matrices.rank for matrices in begun.values()}
-    if not settings.dim_from_weights and ranks != {settings.network_dim}:
+    if not settings.dim_from_weights and any(one.rank != shares[name].rank for name, one in begun.items()):
         raise _refused(refusals.another_rank(file.name, ranks, settings.network_dim))
     return begun
 

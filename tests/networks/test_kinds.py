@@ -16,9 +16,11 @@ from engine.models.family import Family
 from engine.models.parts import Parts
 from engine.models.targets import Target
 from engine.networks.dropout import Dropouts, RowsLeftOut
+from engine.networks.kind import Kind
 from engine.networks.kinds import kinds
 from engine.networks.kohya_format import save_lora
-from engine.networks.made import PRESETS, kind_of, network_of, reach_of
+from engine.networks.made import PRESETS, kind_of, network_of, reach_of, shares_of, trained_layers
+from engine.networks.network import Network
 from engine.networks.weight_network import ChangedLayer, WeightNetwork
 from engine.settings.lycoris import PRESETS as NAMES
 from engine.settings.network import ACTING, OF_ONE_FAMILY, WITHOUT_FAST, WITHOUT_NORM
@@ -61,13 +63,18 @@ def settings_for(variant: str) -> TrainingSettings:
     return TrainingSettings().with_values(USUAL | VARIANTS[variant])
 
 
+def made(settings: TrainingSettings, kind: Kind, targets: list[Target]) -> Network:
+    trained, shares = trained_layers(targets, shares_of(settings))
+    return network_of(settings, kind, trained, shares, torch.float32)
+
+
 def attached(variant: str, family: Family, parts: Parts, by: float = 0.1) -> tuple[WeightNetwork, list[Target]]:
     """A network that has learned something, and what it is on.  by: how far its numbers have moved, about."""
     settings = settings_for(variant)
     kind = kind_of(settings)
     assert kind is not None
     targets = family.lora_targets(parts, reach_of(settings))
-    network = network_of(settings, kind, targets, torch.float32)
+    network = made(settings, kind, targets)
     assert isinstance(network, WeightNetwork)
     torch.manual_seed(3)
     with torch.no_grad():
@@ -185,7 +192,7 @@ def test_an_option_changes_what_is_in_the_file(pocket: Loaded, option: str):
         settings = TrainingSettings().with_values(USUAL | few | changes)
         kind = kind_of(settings)
         assert kind is not None
-        network = network_of(settings, kind, family.lora_targets(parts, reach_of(settings)), torch.float32)
+        network = made(settings, kind, family.lora_targets(parts, reach_of(settings)))
         return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
     assert shapes() != shapes(**DIFFERS[option])
@@ -216,7 +223,7 @@ def test_a_state_gives_back_what_was_trained(pocket: Loaded, variant: str):
     settings = settings_for(variant)
     kind = kind_of(settings)
     assert kind is not None
-    other = network_of(settings, kind, family.lora_targets(again, reach_of(settings)), torch.float32)
+    other = made(settings, kind, family.lora_targets(again, reach_of(settings)))
     other.load_state_dict(network.state_dict())
     weights, others = network.state_dict(), other.state_dict()
     assert weights.keys() == others.keys()
@@ -231,7 +238,7 @@ def test_it_begins_as_the_model_is_and_gradients_reach_all_of_it(pocket: Loaded,
     settings = settings_for(variant)
     kind = kind_of(settings)
     assert kind is not None
-    network = network_of(settings, kind, family.lora_targets(parts, reach_of(settings)), torch.float32)
+    network = made(settings, kind, family.lora_targets(parts, reach_of(settings)))
     torch.testing.assert_close(prediction(family, parts), before, atol=2e-5, rtol=2e-5)
     with torch.no_grad():
         for parameter in network.parameters("unet"):
