@@ -1,19 +1,37 @@
-"""Can a network of this type do what is asked of it?"""
+"""Can a network of this type do what is asked of it, and do its ranks and rates make sense?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from engine.check.problem import Problem
+from engine.check.problem import Problem, as_problem
+from engine.failure import Failure
 from engine.networks import refusals
+from engine.networks.shares import Shares
+from engine.settings.families import TITLES, TRANSFORMERS, FamilyName
 from engine.settings.lycoris import EVERY_LYCORIS, PRESETS
-from engine.settings.network import PARTS, WITHOUT_FAST, WITHOUT_NORM, is_of_two_matrices
+from engine.settings.network import PARTS, RANKED_BY_MATRIX, WITHOUT_FAST, WITHOUT_NORM, is_of_two_matrices
 from engine.settings.training import TrainingSettings
+
+WIDTHS: Mapping[FamilyName, tuple[int, int]] = {
+    "sd1": (320, 1280),
+    "sd2": (320, 1280),
+    "sdxl": (640, 1280),
+    "sd3": (1536, 2432),
+    "flux": (3072, 3072),
+    "chroma": (3072, 3072),
+    "lumina": (2304, 2304),
+}
+"""Of the narrowest and the widest layers of the denoiser's blocks."""
 
 
 def check_network(settings: TrainingSettings) -> Iterator[Problem]:
     s = settings.network
-    if settings.method != "lora" or is_of_two_matrices(s.lora_type):
+    if settings.method != "lora":
+        yield from as_problem("block_lr", settings.rates_by_block)
+        return
+    yield from _shares(settings)
+    if is_of_two_matrices(s.lora_type):
         return
     if s.network_weights:
         refusal = refusals.not_continued(s.lora_type)
@@ -34,6 +52,48 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
         if ratio != 1:
             yield Problem(option, f"{s.lora_type} has no up matrices, which LoRA+ trains faster.", "Set it to 0.")
             return
+
+
+def _shares(settings: TrainingSettings) -> Iterator[Problem]:
+    """Of blocks, parts and layers; the widths are those of the family's published models."""
+    try:
+        shares = Shares(settings)
+    except Failure as failure:
+        yield Problem(failure.option, failure.what, failure.mend)
+        return
+    for option, note in shares.notes:
+        yield Problem(option, note, blocking=False)
+    if option := shares.untrained():
+        yield Problem(
+            option,
+            f"No block of the {'transformer' if settings.family() in TRANSFORMERS else 'UNet'} is trained: each has a "
+            "rank or a learning rate of 0.",
+            "Give some a value above 0, or clear the list.",
+            blocking=not settings.optimizer.rates()[1],
+        )
+    yield from _sizes(settings)
+
+
+def _sizes(settings: TrainingSettings) -> Iterator[Problem]:
+    s, family = settings.network, settings.family()
+    narrow, wide = WIDTHS.get(family, (1, 1_000_000))
+    if s.lora_type in RANKED_BY_MATRIX and s.network_dim > wide:
+        yield Problem(
+            "network_dim",
+            f"Network Rank {s.network_dim} is above the size of every matrix of {TITLES[family]}, which have {wide} "
+            "rows or columns at most.",
+            "8 to 128 is usual.",
+        )
+    factor = settings.applied("lokr_factor")
+    if factor > 1 and narrow % factor:
+        used = max(number for number in range(1, factor + 1) if narrow % number == 0)
+        yield Problem(
+            "lokr_factor",
+            f"LoKr factor {factor} does not divide {narrow}, the width of layers of {TITLES[family]}; there {used} is "
+            "used.",
+            "Choose 4, 8 or 16, or -1.",
+            blocking=False,
+        )
 
 
 def _blocks(settings: TrainingSettings) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from engine.networks.dropout import Dropouts
 from engine.networks.kind import Kind
 from engine.networks.kinds import kinds
 from engine.networks.network import Network
-from engine.networks.shares import Share, Shares
+from engine.networks.shares import Share, Shares, has_wide
 from engine.networks.weight_network import WeightNetwork
 from engine.settings.sd_networks import LYCORIS, TYPES
 from engine.settings.training import TrainingSettings
@@ -32,9 +32,6 @@ PRESETS: Mapping[str, Reach] = {
 }
 """LyCORIS's, by name."""
 
-WITHOUT_WIDE = ("full-lin", "attn-mlp", "attn-only", "unet-transformer-only", "ia3")
-"""Those of them that leave out convolutions of more than one pixel."""
-
 
 def reach_of(settings: TrainingSettings) -> Reach:
     """Which layers the settings' network is put on."""
@@ -53,11 +50,6 @@ def kind_of(settings: TrainingSettings) -> Kind | None:
 def dropouts_of(settings: TrainingSettings) -> Dropouts:
     s = settings.network
     return Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout, settings.applied("rank_dropout_scale"))
-
-
-def shares_of(settings: TrainingSettings) -> Shares:
-    """Raises Failure where an option that gives layers ranks or rates of their own cannot be read."""
-    return Shares(settings, of_convolutions(settings) if settings.network.conv_dim and has_wide(settings) else None)
 
 
 def trained_layers(targets: list[Target], shares: Shares) -> tuple[list[Target], dict[str, Share]]:
@@ -84,19 +76,3 @@ def network_of(
     }
     given = {name: (share.rank, share.alpha) for name, share in shares.items()}
     return WeightNetwork(targets, kind, given, told=told, dropouts=dropouts_of(settings), dtype=dtype)
-
-
-def of_convolutions(settings: TrainingSettings) -> tuple[int, float]:
-    """Rank and alpha of what is on convolutions of more than one pixel; an alpha of 0 means the rank."""
-    s = settings.network
-    return s.conv_dim, s.conv_alpha or float(s.conv_dim)
-
-
-def has_wide(settings: TrainingSettings) -> bool:
-    """Whether convolutions of more than one pixel are trained."""
-    s = settings.network
-    of_lycoris = TYPES[s.lora_type][0] == LYCORIS
-    if of_lycoris and settings.lycoris.lycoris_preset in WITHOUT_WIDE:
-        return False
-    by_block = bool(settings.blocks.conv_block_dims.strip())
-    return by_block or (s.conv_dim > 0 and (of_lycoris or s.lora_type.startswith("Kohya ")))

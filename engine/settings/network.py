@@ -42,6 +42,12 @@ WITHOUT_FAST: tuple[LoraType, ...] = (
 )  # fmt: skip
 """Those for which LoRA+ is not defined."""
 
+RANKED_BY_MATRIX: tuple[LoraType, ...] = (
+    "Standard", "Flux1", "Lumina", "Kohya LoCon", "Kohya LoHa", "Kohya DyLoRA", "LoRA-FA", "LyCORIS/DyLoRA",
+    "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa",
+)  # fmt: skip
+"""Those with matrices of the rank and the layer's width, which says nothing more where it is larger than that."""
+
 WITH_CONVOLUTIONS: tuple[LoraType, ...] = (
     "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/GLoRA", "LyCORIS/LoCon",
     "LyCORIS/LoHa", "LyCORIS/LoKr",

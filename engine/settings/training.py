@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from engine.settings.anima import Anima
+from engine.settings.block_lists import Block, by_block
 from engine.settings.blocks import Blocks
 from engine.settings.captions import Captions
 from engine.settings.dataset import Dataset
@@ -153,6 +154,14 @@ class TrainingSettings(JobSettings):
             name: by_method[method] for name, by_method in usual.items() if own[name] == by_method.get(self.method)
         }
         return self.with_values(moved).model_copy(update={"method": method})
+
+    def rates_by_block(self) -> dict[Block, float]:
+        """Learning rates of SDXL's blocks where the whole model is trained; empty where they have none of their own.
+
+        Raises ValueError, a sentence, where the list of them cannot be read.
+        """
+        text = self.applied("block_lr").strip()
+        return by_block("Block LR (SDXL)", text, "sdxl") if text else {}
 
     def whole_model_rates(self, text_encoders: int) -> dict[str, float]:
         """Learning rates by part where the whole model is trained: "unet", then each text encoder; 0 for not at all.

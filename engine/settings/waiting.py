@@ -20,7 +20,6 @@ TEXTUAL_INVERSION = later("textual inversion")
 NETWORKS = later("other types of LoRA")
 BYPASS = maps("adding to what a layer gives, which is how networks are always computed")
 LYCORIS = later("LyCORIS networks")
-BY_BLOCK = later("ranks and learning rates per block")
 GGPO = later("GGPO")
 
 SHOWN_TIMESTEPS = later("a preview of the timesteps")

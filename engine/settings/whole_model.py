@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, maps, option
-from engine.settings.waiting import BY_BLOCK
 
 BASIC = "Parameters/Basic"
 FOLDERS = "Folders"
@@ -67,8 +66,9 @@ class WholeModel(Group):
         "",
         label="Block LR (SDXL)",
         section="Parameters/Advanced",
-        help="Learning rates for the 23 blocks of SDXL's UNet in fine-tuning, separated by commas.",
-        standing=BY_BLOCK,
+        help="Learning rates for the 23 blocks of SDXL's UNet, separated by commas, in place of Learning rate; 0 "
+        "leaves a block as it is. Leave empty to use Learning rate everywhere.",
+        applies_when={"sdxl": (True,)},
         methods=("finetune",),
     )
     image_folder: str = option(

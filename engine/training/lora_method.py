@@ -18,10 +18,10 @@ from engine.networks import refusals
 from engine.networks.begun_from import Matrices, fitted, read, unplaced, usual
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork, ranks_and_alphas
-from engine.networks.made import dropouts_of, kind_of, network_of, reach_of, shares_of, trained_layers
+from engine.networks.made import dropouts_of, kind_of, network_of, reach_of, trained_layers
 from engine.networks.network import Network
 from engine.networks.refusals import Refusal
-from engine.networks.shares import Share
+from engine.networks.shares import Share, Shares
 from engine.settings.network import PARTS
 from engine.settings.network import Network as NetworkSettings
 from engine.settings.sd_networks import LYCORIS, TYPES, network_arguments
@@ -56,7 +56,7 @@ class LoraMethod(Denoising):
         self._largest_norm = s.scale_weight_norms
         self._network_args = network_arguments(settings)
         trained, self._shares = trained_layers(
-            [target for target in targets if self.rates[target.group] > 0], shares_of(settings)
+            [target for target in targets if self.rates[target.group] > 0], Shares(settings)
         )
         if not self._shares:
             raise _nothing_trained(settings)

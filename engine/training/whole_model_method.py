@@ -13,8 +13,10 @@ from engine.disk import folder_written_whole
 from engine.failure import Failure
 from engine.models.diffusers_folder import converted, folder_bytes, save_folder
 from engine.models.family import Family
+from engine.models.layouts.unet import original_name
 from engine.models.parts import Parts
 from engine.models.weights_file import write_weights
+from engine.settings.block_lists import block_of
 from engine.settings.training import TrainingSettings
 from engine.training.denoising import Denoising
 from engine.training.metadata import DTYPES
@@ -30,6 +32,12 @@ class WholeModelMethod(Denoising):
     ) -> None:
         self._family, self._parts = family, parts
         rates = settings.whole_model_rates(len(parts.text_encoders) if family.trains_text_encoders else 0)
+        try:
+            self._rates_by_block = settings.rates_by_block()
+        except ValueError as error:
+            raise Failure(str(error), option="block_lr") from error
+        if self._rates_by_block:
+            rates["unet"] = max(self._rates_by_block.values())
         modules = [parts.denoiser, *parts.text_encoders]
         self._trained: dict[str, tuple[nn.Module, float]] = {
             name: (module, rate) for (name, rate), module in zip(rates.items(), modules, strict=False) if rate > 0
@@ -42,6 +50,9 @@ class WholeModelMethod(Denoising):
             )
         for module, _ in self._trained.values():
             module.to(dtype).requires_grad_(True)
+        for group in self._groups_of_unet():
+            for parameter in group["params"]:
+                parameter.requires_grad_(group["lr"] > 0)
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
         self._dtype = DTYPES[settings.source_model.save_precision]
         self._saved_as, self._is_folder = saved_as(settings), is_folder(settings)
@@ -51,10 +62,23 @@ class WholeModelMethod(Denoising):
         return any(name != "unet" for name in self._trained)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return [
-            {"name": name, "params": list(module.parameters()), "lr": rate}
-            for name, (module, rate) in self._trained.items()
-        ]
+        groups: list[dict[str, Any]] = []
+        for name, (module, rate) in self._trained.items():
+            if name == "unet" and self._rates_by_block:
+                groups += [group for group in self._groups_of_unet() if group["lr"] > 0]
+            else:
+                groups.append({"name": name, "params": list(module.parameters()), "lr": rate})
+        return groups
+
+    def _groups_of_unet(self) -> list[dict[str, Any]]:
+        """One for all blocks with the same rate; none where the blocks have none of their own."""
+        groups: dict[float, dict[str, Any]] = {}
+        for name, parameter in self._parts.denoiser.named_parameters() if self._rates_by_block else ():
+            block = block_of(original_name(self._parts.denoiser, name).replace(".", "_"))
+            rate = self._rates_by_block[block] if block else 0.0
+            group = groups.setdefault(rate, {"name": f"unet at {rate:g}", "params": [], "lr": rate})
+            group["params"].append(parameter)
+        return list(groups.values())
 
     def before_step(self, step: int) -> None:
         if step > self._text_encoder_stops:

@@ -19,8 +19,9 @@ from engine.networks.dropout import Dropouts, RowsLeftOut
 from engine.networks.kind import Kind
 from engine.networks.kinds import kinds
 from engine.networks.kohya_format import save_lora
-from engine.networks.made import PRESETS, kind_of, network_of, reach_of, shares_of, trained_layers
+from engine.networks.made import PRESETS, kind_of, network_of, reach_of, trained_layers
 from engine.networks.network import Network
+from engine.networks.shares import Shares
 from engine.networks.weight_network import ChangedLayer, WeightNetwork
 from engine.settings.lycoris import PRESETS as NAMES
 from engine.settings.network import ACTING, OF_ONE_FAMILY, WITHOUT_FAST, WITHOUT_NORM
@@ -64,7 +65,7 @@ def settings_for(variant: str) -> TrainingSettings:
 
 
 def made(settings: TrainingSettings, kind: Kind, targets: list[Target]) -> Network:
-    trained, shares = trained_layers(targets, shares_of(settings))
+    trained, shares = trained_layers(targets, Shares(settings))
     return network_of(settings, kind, trained, shares, torch.float32)
 
 

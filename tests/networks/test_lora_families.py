@@ -86,11 +86,15 @@ def test_at_sdxls_size_there_are_sd_scripts_722_and_264_modules():
     } <= names
 
 
-def flux_of_full_width(doubles: int, singles: int) -> list[Target]:
+def flux_on_meta(doubles: int = 19, singles: int = 38) -> Parts:
     with init_empty_weights():
         transformer = FluxTransformer2DModel(num_layers=doubles, num_single_layers=singles, guidance_embeds=True)
         clip = CLIPTextModel(CLIPTextConfig(hidden_size=768, num_hidden_layers=12, num_attention_heads=12))
-    return Flux(TrainingSettings()).lora_targets(Parts(transformer, nn.Identity(), [clip], [None]))
+    return Parts(transformer, nn.Identity(), [clip], [None])
+
+
+def flux_of_full_width(doubles: int, singles: int) -> list[Target]:
+    return Flux(TrainingSettings()).lora_targets(flux_on_meta(doubles, singles))
 
 
 def test_at_fluxs_size_there_are_sd_scripts_304_and_72_modules():
