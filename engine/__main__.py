@@ -75,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_training_options(estimating)
     estimating.set_defaults(command=_estimate)
 
+    counting = commands.add_parser(
+        "count", help="count a network's layers and numbers: settings as JSON, a line each, from standard input"
+    )
+    counting.set_defaults(command=_count)
+
     demo = commands.add_parser("demo", help="train the built-in model on the built-in pictures")
     demo.add_argument("folder", nargs="?", type=Path, default=Path("demo"), help="where to write them (demo)")
     _add_training_options(demo)
@@ -253,6 +258,14 @@ def _estimate(given: argparse.Namespace) -> int:
     print(f"  {now.program / GIB:6.2f} GiB program")
     for way in ways_down(settings, now, here.device):
         print(f"{way.words}: {way.saves / GIB:.1f} GiB less", flush=True)
+    return 0
+
+
+def _count(given: argparse.Namespace) -> int:
+    with kept_for_good():
+        from engine.training.counting import count_each
+
+    count_each(sys.stdin, sys.stdout)
     return 0
 
 

@@ -37,6 +37,7 @@ from ui.form import SILENT, Form, Told
 from ui.form_view import METHODS, methods_html
 from ui.kept import Kept, written
 from ui.memory_panel import MemoryPanel
+from ui.network_line import NetworkLine
 from ui.presets_panel import PresetsPanel, preview
 from ui.remembered import Remembered
 from ui.runs_panel import RunsPanel
@@ -80,6 +81,7 @@ class TrainingTab:
         self.dataset = DatasetTab(self.form)
         self.utilities = UtilityTab(self.form)
         self.memory = MemoryPanel(self.form)
+        self.network = NetworkLine(self.form)
         self._start_file = start_file
 
     def draw(self) -> None:
@@ -137,6 +139,7 @@ class TrainingTab:
 
         model_switches.connect(self.form, self.said)
         self.memory.connect()
+        self.network.connect()
         self.check.click(self._check, [form], findings, **SILENT).then(None, [self.problems], None, js=SHOW_PROBLEMS)
         started = self.start.click(self._start, [form], [*findings, panel.chosen], **SILENT)
         started.then(None, [self.problems], None, js=SHOW_PROBLEMS).then(
@@ -193,6 +196,7 @@ class TrainingTab:
                 "Start training", variant="primary", elem_id="start", elem_classes="takes-form", min_width=130
             )
         self.steps = gr.HTML(elem_id="steps")
+        self.network.draw()
         self.findings = gr.HTML(elem_id="findings")
         self.fix = gr.Button("", visible=False, elem_id="fix", elem_classes="fills-form", variant="secondary")
 
