@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from ui import picker, search
+from ui import blocks, picker, search
 from ui.training_tab import TrainingTab
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("stream.js", "page.js", "form.js", "search.js", "drop.js", "large.js", "picker.js")
+SCRIPTS = ("stream.js", "page.js", "form.js", "blocks.js", "search.js", "drop.js", "large.js", "picker.js")
 SYSTEM_FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 
 
@@ -80,5 +80,5 @@ def looks() -> dict[str, Any]:
     return {
         "theme": theme,
         "css": (ASSETS / "page.css").read_text(encoding="utf-8"),
-        "head": search.embedded() + scripts,
+        "head": search.embedded() + blocks.embedded() + scripts,
     }

@@ -80,8 +80,9 @@ def test_a_line_of_settings_is_answered_by_a_line_whatever_is_wrong_with_it():
 def test_a_model_that_is_not_here_counts_as_the_published_one(
     model: str, switches: dict[str, object], layers: int, monkeypatch: pytest.MonkeyPatch
 ):
-    """The counts are those of tests/networks/test_lora_families.py, which are sd-scripts'; of SD 3's blocks the last one's
-    text is not worked on: 3 layers less.
+    """The counts are those of tests/networks/test_lora_families.py, which are sd-scripts'.
+
+    The last of SD 3's blocks works no further on the text: 3 layers less.
     """
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     settings = TrainingSettings().with_values({"pretrained_model_name_or_path": model} | switches)

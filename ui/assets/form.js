@@ -116,7 +116,9 @@
     showMeaningful() {
       for (const field of this.fields.values()) field.box.hidden = !this.applies(field);
       for (const { box, fields } of this.groups) box.hidden = fields.every((field) => field.box.hidden);
-      if (this.name === "option") darkroom.methodIs(this.method);
+      if (this.name !== "option") return;
+      darkroom.methodIs(this.method);
+      if (darkroom.forms.option === this) darkroom.blocksChanged();
     }
 
     applies({ when, methods }) {
@@ -177,7 +179,9 @@
   darkroom.forms = {};
   darkroom.drawForm = (name, given) => {
     darkroom.forms[name] = new Form(name, given);
-    if (name === "option") darkroom.dressFields();
+    if (name !== "option") return;
+    darkroom.dressFields();
+    darkroom.blocksChanged();
   };
 
   // ── tabs, and keys ──
