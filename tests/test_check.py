@@ -117,7 +117,7 @@ def test_a_choice_that_cannot_be_followed_starts_no_run(settings: TrainingSettin
 
 
 def test_a_choice_for_another_method_does_not_block_this_one(settings: TrainingSettings):
-    other = settings.with_values({"lora_type": "LyCORIS/DyLoRA"})
+    other = settings.with_values({"lora_type": "HunyuanImage-2.1"})
     assert problems(other)["lora_type"].blocking
     assert "lora_type" not in problems(other.for_method("dreambooth"))
 

@@ -47,6 +47,7 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
             "scale_weight_norms", f"The norm of a layer's change cannot be limited with {kind}.", "Set it to 0."
         )
     yield from _blocks(settings)
+    yield from _units(settings)
     for part in PARTS if s.lora_type in WITHOUT_FAST else ():
         option, ratio = s.loraplus_ratio(part)
         if ratio != 1:
@@ -107,3 +108,18 @@ def _blocks(settings: TrainingSettings) -> Iterator[Problem]:
     ):
         if rank == 1:
             yield Problem(option, f"{s.lora_type} turns blocks of this many outputs; blocks of 1 learn nothing.", mend)
+
+
+def _units(settings: TrainingSettings) -> Iterator[Problem]:
+    """DyLoRA divides the ranks into units of the same size."""
+    s, unit = settings.network, settings.applied("dylora_unit")
+    for option, rank, also in (
+        ("network_dim", s.network_dim, "set DyLoRA Unit to a number that divides it."),
+        ("conv_dim", s.conv_dim, "to 0 to leave these convolutions untrained."),
+    ):
+        if rank % unit:
+            yield Problem(
+                option,
+                f"DyLoRA trains ranks in groups of {unit}, and {rank} cannot be divided into such groups.",
+                f"Set it to {rank + -rank % unit}, or {also}",
+            )

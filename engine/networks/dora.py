@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +31,12 @@ class DoRA(Kind):
 
     def begin(self, site: Site, original: Original) -> dict[str, Tensor]:
         return {**self.inner.begin(site, original), "dora_scale": _norm(original().float())}
+
+    def draw(self, site: Site) -> Any:
+        return self.inner.draw(site)
+
+    def acting(self, trained: Mapping[str, Tensor], site: Site, draw: Any) -> Mapping[str, Tensor]:
+        return self.inner.acting(trained, site, draw)
 
     def fixed(self, site: Site) -> dict[str, Tensor]:
         return self.inner.fixed(site)

@@ -5,7 +5,7 @@ peft's own lora_dropout acts on the input of the down projection, which is somet
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,10 @@ class _Pass:
     draws the same dropout again.
     """
 
-    def __init__(self, dropouts: Dropouts) -> None:
-        self._dropouts = dropouts
+    def __init__(self, dropouts: Dropouts, draw: Callable[[], Any] = lambda: None) -> None:
+        """draw: gives what else is left to chance in a pass; `drawn` in the pass."""
+        self._dropouts, self._draw = dropouts, draw
+        self.drawn: Any = None
         self._called: set[int] = set()
         self._mask: Tensor | None = None
         self.leaves_out = False
@@ -65,6 +67,7 @@ class _Pass:
             self._called.clear()
             self._mask = None
             self.leaves_out = bool(self._dropouts.module and torch.rand(()) < self._dropouts.module)
+            self.drawn = self._draw()
         self._called.add(number)
 
 

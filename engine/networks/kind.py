@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,6 +62,17 @@ class Kind(ABC):
         One of them at most looks at more than one pixel.
         """
         return None
+
+    def draw(self, site: Site) -> Any:
+        """What is left to chance in a pass through the model in training; None of a kind that leaves nothing to it.
+
+        Drawn once for layers that are one matrix.
+        """
+        return None
+
+    def acting(self, trained: Mapping[str, Tensor], site: Site, draw: Any) -> Mapping[str, Tensor]:
+        """What takes the place of all that is trained in a pass for which draw() gave this."""
+        return trained
 
     def fixed(self, site: Site) -> dict[str, Tensor]:
         """What the file says beside what is trained."""

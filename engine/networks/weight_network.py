@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ class ChangedLayer(nn.Module):
             if isinstance(base_layer, nn.Conv2d)
             else {}
         )
+        self.train(base_layer.training)
         self.place: Any = None  # set by Place; its tensors are a child of the first layer of each
 
     @property
@@ -71,7 +73,7 @@ class Place:
         self.kind, self.site, self.dropouts = kind, site, dropouts
         self._swapped, self._layers = attachment.swapped, layers
         self._rows = [layer.weight.shape[0] for layer in layers]
-        self._left_out = RowsLeftOut(dropouts)
+        self._left_out = RowsLeftOut(dropouts, partial(kind.draw, site))
         for layer in layers:
             layer.place = self
 
@@ -103,12 +105,14 @@ class Place:
     def add(self, y: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor:
         """y: of the layer alone."""
         number, kept = self._layers.index(layer), None
+        trained: Mapping[str, Tensor] = self.trained
         if layer.training:
             self._left_out.enter(number)
             if self._left_out.leaves_out:
                 return y
             kept = self._left_out.kept(self.site.shape[0], x)
-        trained = self.trained
+            if self._left_out.drawn is not None:
+                trained = self.kind.acting(trained, self.site, self._left_out.drawn)
         if (chain := self.kind.chain(trained, self.site)) is not None:
             *before, last = chain
             weights = [*before, self._rows_of(last, number, kept)]

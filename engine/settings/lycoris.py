@@ -162,7 +162,6 @@ class Lycoris(Group):
         help="DyLoRA trains ranks in groups of this size; the file can later be cut down to any multiple of it.",
         source="Valipour et al. 2022, arXiv:2210.07558",
         applies_when={"lora_type": ("LyCORIS/DyLoRA", "Kohya DyLoRA")},
-        standing=LYCORIS,
         also=("Block size",),
         methods=("lora",),
     )

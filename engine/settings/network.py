@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 from engine.settings.families import FamilyName
-from engine.settings.option import Group, option
-from engine.settings.waiting import GGPO, LYCORIS, NETWORKS
+from engine.settings.option import Group, Standing, option
+from engine.settings.waiting import ANIMA, GGPO, HUNYUAN, NETWORKS
 
 BASIC = "Parameters/Basic"
 
@@ -29,10 +29,14 @@ def is_of_two_matrices(kind: LoraType) -> bool:
 
 Part = Literal["unet", "text_encoder"]
 ACTING: tuple[LoraType, ...] = (
-    "Standard", "Flux1", "Lumina", "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LyCORIS/iA3", "LyCORIS/BOFT",
-    "LyCORIS/Diag-OFT", "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr", "LyCORIS/Native Fine-Tuning",
+    "Standard", "Flux1", "Lumina", "Kohya DyLoRA", "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LyCORIS/iA3",
+    "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/DyLoRA", "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa",
+    "LyCORIS/LoKr", "LyCORIS/Native Fine-Tuning",
 )  # fmt: skip
 """Those that can be trained."""
+
+_WAITING: Mapping[str, Standing] = {"Anima": ANIMA, "HunyuanImage-2.1": HUNYUAN}
+"""What others wait for, besides their own type."""
 
 WITHOUT_NORM: tuple[LoraType, ...] = ("LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/GLoRA")
 """Those whose change is no product of what is trained, so that its norm cannot be limited by shortening that."""
@@ -49,8 +53,8 @@ RANKED_BY_MATRIX: tuple[LoraType, ...] = (
 """Those with matrices of the rank and the layer's width, which says nothing more where it is larger than that."""
 
 WITH_CONVOLUTIONS: tuple[LoraType, ...] = (
-    "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/GLoRA", "LyCORIS/LoCon",
-    "LyCORIS/LoHa", "LyCORIS/LoKr",
+    "Kohya DyLoRA", "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/DyLoRA",
+    "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr",
 )  # fmt: skip
 """Those with a rank of their own for convolutions of 3×3 pixels."""
 
@@ -66,11 +70,7 @@ class Network(Group):
         kohya="LoRA_type",
         help="Standard is what most people use, and every program can load it; Flux1 and Lumina are the same thing "
         "for those models.",
-        not_yet={
-            kind: (LYCORIS if kind.startswith("LyCORIS/") else NETWORKS).why
-            for kind in get_args(LoraType)
-            if kind not in ACTING
-        },
+        not_yet={kind: _WAITING.get(kind, NETWORKS).why for kind in get_args(LoraType) if kind not in ACTING},
         also=("LoRA Type", "Network type"),
         methods=("lora",),
     )

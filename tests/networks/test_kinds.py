@@ -47,6 +47,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "LoKr, Tucker": {"lora_type": "LyCORIS/LoKr", "use_tucker": True, "conv_dim": 1},
     "LoKr, whole": {"lora_type": "LyCORIS/LoKr", "network_dim": 100_000, "conv_dim": 100_000},
     "LoKr, DoRA": {"lora_type": "LyCORIS/LoKr", "dora_wd": True},
+    "DyLoRA": {"lora_type": "LyCORIS/DyLoRA", "dylora_unit": 2},
+    "Kohya DyLoRA": {"lora_type": "Kohya DyLoRA", "dylora_unit": 2},
     "(IA)3": {"lora_type": "LyCORIS/iA3"},
     "(IA)3, on output": {"lora_type": "LyCORIS/iA3", "train_on_input": False},
     "Diag-OFT": {"lora_type": "LyCORIS/Diag-OFT"},

@@ -135,7 +135,7 @@ def test_sections_stand_in_order_with_those_within_them_behind():
 def test_a_single_choice_may_wait_while_the_others_act():
     lora_type = next(item for item in training_options() if item.name == "lora_type")
     assert lora_type.standing_of("Standard").kind == "acts"
-    assert lora_type.standing_of("LyCORIS/DyLoRA").text() == "not supported yet (LyCORIS networks)"
+    assert lora_type.standing_of("HunyuanImage-2.1").text() == "not supported yet (HunyuanImage-2.1 models)"
 
 
 def test_every_option_that_acts_has_a_test_that_shows_it():

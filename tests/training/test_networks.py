@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 KINDS: dict[str, dict[str, Any]] = {
     "lokr": {"lora_type": "LyCORIS/LoKr", "lokr_factor": 4, "rank_dropout": 0.2, "scale_weight_norms": 1},
     "loha": {"lora_type": "LyCORIS/LoHa", "dora_wd": True, "module_dropout": 0.2, "loraplus_lr_ratio": 4},
+    "dylora": {"lora_type": "LyCORIS/DyLoRA", "dylora_unit": 2, "module_dropout": 0.2},
 }
-"""One without and one with what hangs on the original weight; all of them: tests/networks/test_kinds.py."""
+"""Without and with what hangs on the original weight, and one that draws in each pass; all: networks/test_kinds.py."""
 
 SHORT = {"lr_scheduler": "constant", "save_precision": "float", "conv_dim": 2, "save_state_on_train_end": True,
          "gradient_checkpointing": True, "mixed_precision": "bf16"}  # fmt: skip

@@ -50,7 +50,7 @@ def test_tabs_stand_in_kohyas_order():
 def test_a_choice_that_cannot_be_followed_yet_is_shown_and_says_so(drawn: Drawn):
     choices = drawn.choices["lora_type"]
     assert choices["Standard"] == "Standard"
-    assert choices["LyCORIS/DyLoRA"] == "LyCORIS/DyLoRA (not yet)"
+    assert choices["HunyuanImage-2.1"] == "HunyuanImage-2.1 (not yet)"
 
 
 class Some(JobSettings):
