@@ -23,6 +23,8 @@ from engine.settings.training import TrainingSettings
          "The norm of a layer's change cannot be limited with DoRA."),
         ({"lora_type": "LyCORIS/BOFT", "loraplus_lr_ratio": 4}, "loraplus_lr_ratio",
          "LyCORIS/BOFT has no up matrices, which LoRA+ trains faster."),
+        ({"lora_type": "LoRA-FA", "loraplus_unet_lr_ratio": 4}, "loraplus_unet_lr_ratio",
+         "LoRA-FA trains up matrices alone, so there is nothing that LoRA+ could train more slowly."),
         ({"lora_type": "Kohya DyLoRA", "dylora_unit": 3, "conv_dim": 3}, "network_dim",
          "DyLoRA trains ranks in groups of 3, and 4 cannot be divided into such groups."),
         ({"lora_type": "LyCORIS/DyLoRA", "dylora_unit": 4}, "conv_dim",

@@ -10,7 +10,14 @@ from engine.networks import refusals
 from engine.networks.shares import Shares
 from engine.settings.families import TITLES, TRANSFORMERS, FamilyName
 from engine.settings.lycoris import EVERY_LYCORIS, PRESETS
-from engine.settings.network import PARTS, RANKED_BY_MATRIX, WITHOUT_FAST, WITHOUT_NORM, is_of_two_matrices
+from engine.settings.network import (
+    PARTS,
+    RANKED_BY_MATRIX,
+    WITH_FROZEN_DOWN,
+    WITHOUT_FAST,
+    WITHOUT_NORM,
+    is_of_two_matrices,
+)
 from engine.settings.training import TrainingSettings
 
 WIDTHS: Mapping[FamilyName, tuple[int, int]] = {
@@ -31,6 +38,7 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
         yield from as_problem("block_lr", settings.rates_by_block)
         return
     yield from _shares(settings)
+    yield from _faster(settings)
     if is_of_two_matrices(s.lora_type):
         return
     if s.network_weights:
@@ -48,10 +56,24 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
         )
     yield from _blocks(settings)
     yield from _units(settings)
-    for part in PARTS if s.lora_type in WITHOUT_FAST else ():
+
+
+def _faster(settings: TrainingSettings) -> Iterator[Problem]:
+    """LoRA+ trains the up matrices faster than the down ones."""
+    s = settings.network
+    for part in PARTS:
         option, ratio = s.loraplus_ratio(part)
-        if ratio != 1:
+        if ratio == 1:
+            continue
+        if s.lora_type in WITHOUT_FAST:
             yield Problem(option, f"{s.lora_type} has no up matrices, which LoRA+ trains faster.", "Set it to 0.")
+            return
+        if s.lora_type in WITH_FROZEN_DOWN:
+            yield Problem(
+                option,
+                f"{s.lora_type} trains up matrices alone, so there is nothing that LoRA+ could train more slowly.",
+                "Set it to 0, and raise the learning rate instead.",
+            )
             return
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import sqrt
 from typing import Any
 
 import torch
@@ -25,17 +26,24 @@ class Pair:
     If one matrix of the original model is several modules here, they share down, and each has its rows of up.
     """
 
-    def __init__(self, attachment: Attachment, layers: list[LoraLayer], dtype: torch.dtype) -> None:
-        self._swapped = attachment.swapped
+    def __init__(
+        self, attachment: Attachment, layers: list[LoraLayer], dtype: torch.dtype, frozen_down: bool = False
+    ) -> None:
+        self._swapped, self.frozen_down = attachment.swapped, frozen_down
         self._rows = [layer.lora_B[ADAPTER].weight.shape[0] for layer in layers]
         self.alpha, self.scale = float(layers[0].lora_alpha[ADAPTER]), float(layers[0].scaling[ADAPTER])
         self.down = layers[0].lora_A[ADAPTER].to(dtype)
         self.ups = [layer.lora_B[ADAPTER].to(dtype) for layer in layers]
         for layer in layers[1:]:
             layer.lora_A[ADAPTER] = self.down
+        if frozen_down:
+            rank, into = self.down.weight.shape[:2]
+            nn.init.normal_(self.down.weight, std=sqrt(2 / (into + rank))).requires_grad_(False)
 
     def parameters(self) -> list[nn.Parameter]:
-        return [self.down.weight, *(up.weight for up in self.ups)]
+        """Those that are trained."""
+        ups = [up.weight for up in self.ups]
+        return ups if self.frozen_down else [self.down.weight, *ups]
 
     def up(self) -> Tensor:
         """As in the file."""
@@ -59,7 +67,8 @@ class LoraNetwork:
 
     dtype: of both; the base may be in half precision, trained weights preferably not.
     rank: the width of down and up.  alpha: strength times rank.  given: both, by attachment name, where
-    they differ.  module: sd-scripts' name for the kind of network.
+    they differ.  module: sd-scripts' name for the kind of network.  frozen_down: down stays as drawn, from a normal
+    distribution (LoRA-FA, Zhang et al. 2023, arXiv:2308.03303).
     """
 
     def __init__(
@@ -71,6 +80,8 @@ class LoraNetwork:
         module: str = "networks.lora",
         dtype: torch.dtype = torch.float32,
         given: Mapping[str, tuple[int, float]] | None = None,
+        *,
+        frozen_down: bool = False,
     ) -> None:
         self.rank, self.alpha, self.dropouts, self._module = rank, alpha, dropouts or Dropouts(), module
         self._pairs: dict[str, dict[str, Pair]] = {}
@@ -95,7 +106,7 @@ class LoraNetwork:
             pairs = self._pairs.setdefault(target.group, {})
             for attachment in target.attachments:
                 layers: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
-                pair = Pair(attachment, layers, dtype)
+                pair = Pair(attachment, layers, dtype, frozen_down)
                 dropout.attach(layers, pair.down, pair.ups, self.dropouts)
                 pairs[attachment.name] = pair
 
@@ -135,8 +146,8 @@ class LoraNetwork:
     def limit_norms(self, most: float) -> None:
         for pair in self._all_pairs().values():
             norm = (pair.scale * pair.up().flatten(1) @ pair.down.weight.flatten(1)).norm().clamp(min=most / 2)
-            # Both factors share the scaling, hence the root; 1 if the norm is small enough.
-            shortening = (most / norm).clamp(max=1).sqrt()
+            # Both factors share the scaling, hence the root, if both are trained; 1 if the norm is small enough.
+            shortening = (most / norm).clamp(max=1) ** (1 if pair.frozen_down else 1 / 2)
             for weight in pair.parameters():
                 weight.mul_(shortening)
 

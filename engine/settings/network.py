@@ -24,14 +24,18 @@ OF_ONE_FAMILY: Mapping[LoraType, tuple[FamilyName, ...]] = {"Flux1": ("flux", "c
 
 def is_of_two_matrices(kind: LoraType) -> bool:
     """Whether it is a standard LoRA, under whatever name, or one with convolutions."""
-    return kind in ("Standard", "Kohya LoCon") or kind in OF_ONE_FAMILY
+    return kind in ("Standard", "Kohya LoCon", *WITH_FROZEN_DOWN) or kind in OF_ONE_FAMILY
+
+
+WITH_FROZEN_DOWN: tuple[LoraType, ...] = ("LoRA-FA",)
+"""Standard LoRAs whose down matrices stay as they were drawn."""
 
 
 Part = Literal["unet", "text_encoder"]
 ACTING: tuple[LoraType, ...] = (
-    "Standard", "Flux1", "Lumina", "Kohya DyLoRA", "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LyCORIS/iA3",
-    "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/DyLoRA", "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa",
-    "LyCORIS/LoKr", "LyCORIS/Native Fine-Tuning",
+    "Standard", "Flux1", "Lumina", "Kohya DyLoRA", "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LoRA-FA",
+    "LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/DyLoRA", "LyCORIS/GLoRA", "LyCORIS/LoCon",
+    "LyCORIS/LoHa", "LyCORIS/LoKr", "LyCORIS/Native Fine-Tuning",
 )  # fmt: skip
 """Those that can be trained."""
 

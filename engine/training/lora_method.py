@@ -22,7 +22,7 @@ from engine.networks.made import dropouts_of, kind_of, network_of, reach_of, tra
 from engine.networks.network import Network
 from engine.networks.refusals import Refusal
 from engine.networks.shares import Share, Shares
-from engine.settings.network import PARTS
+from engine.settings.network import PARTS, WITH_FROZEN_DOWN
 from engine.settings.network import Network as NetworkSettings
 from engine.settings.sd_networks import LYCORIS, TYPES, network_arguments
 from engine.settings.training import TrainingSettings
@@ -142,7 +142,10 @@ def _lora(
         )
         given |= found
         rank, alpha = usual(found.values()) or (rank, alpha)
-    network = LoraNetwork(trained, rank, alpha, dropouts_of(settings), family.network_module, dtype, given)
+    module, frozen_down = family.network_module, s.lora_type in WITH_FROZEN_DOWN
+    if frozen_down:
+        module = TYPES[s.lora_type][0]
+    network = LoraNetwork(trained, rank, alpha, dropouts_of(settings), module, dtype, given, frozen_down=frozen_down)
     if begun:
         try:
             network.begin_from(begun)

@@ -24,7 +24,7 @@ from engine.networks.network import Network
 from engine.networks.shares import Shares
 from engine.networks.weight_network import ChangedLayer, WeightNetwork
 from engine.settings.lycoris import PRESETS as NAMES
-from engine.settings.network import ACTING, OF_ONE_FAMILY, WITHOUT_FAST, WITHOUT_NORM
+from engine.settings.network import ACTING, OF_ONE_FAMILY, WITH_FROZEN_DOWN, WITHOUT_FAST, WITHOUT_NORM
 from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
 from tests.models.loading import loaded
@@ -127,7 +127,7 @@ def prediction(family: Family, parts: Parts, read_by: Parts | None = None) -> Te
 
 def test_there_is_a_variant_of_every_kind_and_every_kind_can_be_chosen():
     assert {values["lora_type"] for values in VARIANTS.values()} == set(kinds())
-    assert set(kinds()) | {"Standard", "Kohya LoCon", *OF_ONE_FAMILY} == set(ACTING)
+    assert set(kinds()) | {"Standard", "Kohya LoCon", *WITH_FROZEN_DOWN, *OF_ONE_FAMILY} == set(ACTING)
     assert set(PRESETS) == set(NAMES)
 
 
