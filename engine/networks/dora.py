@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.networks.kind import Kind, Original, Site
+from engine.networks.scalar import with_scalar
 from engine.settings.training import TrainingSettings
 
 
@@ -38,6 +39,9 @@ class DoRA(Kind):
     def acting(self, trained: Mapping[str, Tensor], site: Site, draw: Any) -> Mapping[str, Tensor]:
         return self.inner.acting(trained, site, draw)
 
+    def in_file(self, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return self.inner.in_file(trained)
+
     def fixed(self, site: Site) -> dict[str, Tensor]:
         return self.inner.fixed(site)
 
@@ -53,5 +57,6 @@ def _norm(weight: Tensor) -> Tensor:
 
 
 def with_dora(kind: Kind, settings: TrainingSettings) -> Kind:
-    """The kind, or DoRA around it where the settings say so."""
+    """The kind, with a trained number before it and DoRA around it where the settings say so."""
+    kind = with_scalar(kind, settings)
     return DoRA(kind) if settings.applied("dora_wd") else kind

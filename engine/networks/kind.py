@@ -40,11 +40,13 @@ class Kind(ABC):
     """To be derived from.  A further kind is a further file in engine/networks/kinds/.
 
     fast: what LoRA+ lets learn faster: the trained tensors that begin at zero; none where that is not defined.
+    linear: trained tensors in which the change is linear, taken together.
     exact: what stays float32 where the rest is trained in few digits.
     is_product: the change is a product of all trained tensors, so its norm is limited by shortening each of them.
     """
 
     fast: Sequence[str] = ()
+    linear: Sequence[str] = ()
     exact: Sequence[str] = ()
     is_product = False
 
@@ -73,6 +75,14 @@ class Kind(ABC):
     def acting(self, trained: Mapping[str, Tensor], site: Site, draw: Any) -> Mapping[str, Tensor]:
         """What takes the place of all that is trained in a pass for which draw() gave this."""
         return trained
+
+    def in_file(self, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """How the file says what is trained."""
+        return trained
+
+    def drawn(self, *shape: int) -> Tensor:
+        """How tensors begin that would begin at zero, if they shall not."""
+        return drawn(*shape)
 
     def fixed(self, site: Site) -> dict[str, Tensor]:
         """What the file says beside what is trained."""

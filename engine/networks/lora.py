@@ -127,6 +127,9 @@ class LoraNetwork:
             weights[f"{name}.alpha"] = torch.tensor(pair.alpha)
         return weights
 
+    def file_weights(self) -> dict[str, Tensor]:
+        return self.state_dict()
+
     @torch.no_grad()
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
         for name, pair in self._all_pairs().items():

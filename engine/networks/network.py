@@ -21,7 +21,10 @@ class Network(Protocol):
         """Those that LoRA+ trains with a higher rate: the up matrices, which start as zeros."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All weights under the names of kohya's files."""
+        """All that is trained, by names like those of kohya's files, for a state to resume from."""
+
+    def file_weights(self) -> dict[str, Tensor]:
+        """All weights as kohya's files have them."""
 
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
         """Restore the result of state_dict(), exactly.  Raises KeyError or RuntimeError if it is another network's."""

@@ -191,9 +191,14 @@ class WeightNetwork:
 
     def state_dict(self) -> dict[str, Tensor]:
         return {
+            f"{name}.{end}": tensor.detach() for name, place in self._all() for end, tensor in place.trained.items()
+        }
+
+    def file_weights(self) -> dict[str, Tensor]:
+        return {
             f"{name}.{end}": tensor.detach()
             for name, place in self._all()
-            for end, tensor in {**place.trained, **self._kind.fixed(place.site)}.items()
+            for end, tensor in {**self._kind.in_file(place.trained), **self._kind.fixed(place.site)}.items()
         }
 
     @torch.no_grad()

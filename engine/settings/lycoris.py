@@ -99,8 +99,7 @@ class Lycoris(Group):
         label="Use Scalar",
         section=SECTION,
         help="Train a scale factor that starts at 0, instead of matrices that start at 0.",
-        applies_when={"lora_type": EVERY_LYCORIS},
-        standing=LYCORIS,
+        applies_when={"lora_type": ("LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr")},
         methods=("lora",),
     )
     rank_dropout_scale: bool = option(

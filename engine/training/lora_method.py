@@ -110,7 +110,7 @@ class LoraMethod(Denoising):
         return {**said, "ss_scale_weight_norms": self._largest_norm or None}
 
     def save(self, file: Path, metadata: dict[str, str]) -> None:
-        save_lora(self.network.state_dict(), metadata, file, self._dtype)
+        save_lora(self.network.file_weights(), metadata, file, self._dtype)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.network.state_dict()

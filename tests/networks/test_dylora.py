@@ -75,7 +75,7 @@ def test_in_use_all_ranks_act_as_the_file_says(lora_type: str):
     torch.testing.assert_close(model.eval()[0](x) - plain(x), expected(network, x, lora_type, RANK), atol=1e-5, rtol=0)
     assert torch.equal(torch.get_rng_state(), before)
     assert strength(lora_type, RANK) == ALPHA / RANK
-    assert float(network.state_dict()["lora_unet_layer.alpha"]) == ALPHA
+    assert float(network.file_weights()["lora_unet_layer.alpha"]) == ALPHA
 
 
 def test_layers_that_are_one_matrix_train_the_same_block_also_when_they_are_computed_again():

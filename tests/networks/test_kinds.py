@@ -39,6 +39,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "LoCon": {"lora_type": "LyCORIS/LoCon"},
     "LoCon, Tucker": {"lora_type": "LyCORIS/LoCon", "use_tucker": True},
     "LoCon, DoRA": {"lora_type": "LyCORIS/LoCon", "dora_wd": True},
+    "LoCon, scalar": {"lora_type": "LyCORIS/LoCon", "use_scalar": True},
+    "LoHa, scalar": {"lora_type": "LyCORIS/LoHa", "use_scalar": True},
+    "LoKr, scalar, DoRA": {"lora_type": "LyCORIS/LoKr", "use_scalar": True, "dora_wd": True},
+    "GLoRA, scalar": {"lora_type": "LyCORIS/GLoRA", "use_scalar": True},
     "LoHa": {"lora_type": "LyCORIS/LoHa"},
     "LoHa, CP": {"lora_type": "LyCORIS/LoHa", "use_cp": True},
     "LoHa, DoRA": {"lora_type": "LyCORIS/LoHa", "dora_wd": True},
@@ -175,7 +179,7 @@ def test_the_network_predicts_what_its_file_s_formula_does_in_the_weights(model:
     plain = copy.deepcopy(parts)
     before = prediction(family, parts)
     network, _ = attached(variant, family, parts)
-    merge(network.state_dict(), family.lora_targets(plain, reach_of(settings_for(variant))))
+    merge(network.file_weights(), family.lora_targets(plain, reach_of(settings_for(variant))))
     ours = prediction(family, parts)
     torch.testing.assert_close(ours, prediction(family, plain), atol=1e-4, rtol=1e-4)
     assert (ours - before).abs().max() > 1e-3
@@ -196,9 +200,29 @@ def test_an_option_changes_what_is_in_the_file(pocket: Loaded, option: str):
         kind = kind_of(settings)
         assert kind is not None
         network = made(settings, kind, family.lora_targets(parts, reach_of(settings)))
-        return {name: tensor.shape for name, tensor in network.state_dict().items()}
+        return {name: tensor.shape for name, tensor in network.file_weights().items()}
 
     assert shapes() != shapes(**DIFFERS[option])
+
+
+@pytest.mark.shows("use_scalar")
+@pytest.mark.parametrize("variant", [name for name, values in VARIANTS.items() if "use_scalar" in values])
+def test_a_number_is_trained_from_0_in_place_of_matrices_and_files_have_it_in_one(pocket: Loaded, variant: str):
+    family, parts = fresh(pocket)
+    network, _ = attached(variant, family, parts, by=0)
+    begun = by_place(network.state_dict()).values()
+    for place in begun:
+        assert float(place.pop("scalar")) == 0
+        assert all(tensor.any() for tensor in place.values())
+    with torch.no_grad():
+        for number in (tensor for name, tensor in network.state_dict().items() if name.endswith(".scalar")):
+            number.fill_(2)
+    held = by_place(network.file_weights())
+    assert not any("scalar" in place for place in held.values())
+    for before, after in zip(begun, held.values(), strict=True):
+        doubled = {name for name, tensor in before.items() if torch.equal(tensor * 2, after[name])}
+        assert doubled in ({"lora_up.weight"}, {"hada_w1_a"}, {"lokr_w1"}, {"a2.weight", "b2.weight"})
+        assert all(torch.equal(tensor, after[name]) for name, tensor in before.items() if name not in doubled)
 
 
 @pytest.mark.shows("rank_dropout_scale")
@@ -228,9 +252,12 @@ def test_a_state_gives_back_what_was_trained(pocket: Loaded, variant: str):
     assert kind is not None
     other = made(settings, kind, family.lora_targets(again, reach_of(settings)))
     other.load_state_dict(network.state_dict())
-    weights, others = network.state_dict(), other.state_dict()
-    assert weights.keys() == others.keys()
-    assert all(torch.equal(tensor, others[name]) for name, tensor in weights.items())
+    for weights, others in (
+        (network.state_dict(), other.state_dict()),
+        (network.file_weights(), other.file_weights()),
+    ):
+        assert weights.keys() == others.keys()
+        assert all(torch.equal(tensor, others[name]) for name, tensor in weights.items())
     assert torch.equal(prediction(family, parts), prediction(family, again))
 
 
@@ -265,7 +292,7 @@ def test_lycoris_s_own_reader_gives_the_same_prediction(pocket: Loaded, variant:
     plain = copy.deepcopy(parts)
     before = prediction(family, plain)
     network, _ = attached(variant, family, parts)
-    save_lora(network.state_dict(), {}, tmp_path / "network.safetensors", torch.float32)
+    save_lora(network.file_weights(), {}, tmp_path / "network.safetensors", torch.float32)
     theirs, _ = create_network_from_weights(
         1.0, str(tmp_path / "network.safetensors"), None, None, plain.denoiser
     )  # without the text encoder, whose layers transformers 5 calls otherwise than the files do

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.networks.kind import Kind, Original, Site, drawn, strength
+from engine.networks.scalar import with_scalar
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class GLoRA(Kind):
     """ΔW = strength · (W · a1 · a2 + b1 · b2)."""
 
     fast = ("a2.weight", "b2.weight")
+    linear = ("a2.weight", "b2.weight")
 
     def begin(self, site: Site, original: Original) -> dict[str, Tensor]:
         out, into, *kernel = site.shape
@@ -33,4 +35,4 @@ class GLoRA(Kind):
         return (turned + (b1 @ b2).view(site.shape)) * strength(site)
 
 
-KINDS = {"LyCORIS/GLoRA": lambda settings: GLoRA()}
+KINDS = {"LyCORIS/GLoRA": lambda settings: with_scalar(GLoRA(), settings)}

@@ -20,6 +20,7 @@ class LoCon(Kind):
     tucker: bool = False
 
     fast = ("lora_up.weight",)
+    linear = ("lora_up.weight",)
     is_product = True
 
     def begin(self, site: Site, original: Original) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ class LoHa(Kind):
     tucker: bool = False
 
     fast = ("hada_w2_a",)
+    linear = ("hada_w1_a",)
     is_product = True
 
     def begin(self, site: Site, original: Original) -> dict[str, Tensor]:
@@ -39,6 +40,9 @@ class LoHa(Kind):
         for name in ("hada_t1", "hada_t2") if core else ():
             tensors[name] = init.normal_(torch.empty(core), std=0.1)
         return tensors
+
+    def drawn(self, *shape: int) -> Tensor:
+        return init.normal_(torch.empty(shape), std=0.1)
 
     def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
         from lycoris.functional import loha

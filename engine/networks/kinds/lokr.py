@@ -32,6 +32,7 @@ class LoKr(Kind):
 
     is_product = True
     fast = ("lokr_w2", "lokr_w2_b")
+    linear = ("lokr_w1", "lokr_w1_a")
 
     def begin(self, site: Site, original: Original) -> dict[str, Tensor]:
         (a, c), (b, d), kernel = self._sides(site)
