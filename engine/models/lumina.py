@@ -215,7 +215,9 @@ class LuminaImage2:
                 "text_encoder",
                 encoder_attachments(gemma, "lora_te", reach, ("Gemma2Attention", "Gemma2MLP")),
             ),
-            Target(transformer, "unet", by_layout(transformer, lumina_entries(transformer), TRAINED, reach)),
+            Target(
+                transformer, "unet", by_layout(transformer, lumina_entries(transformer), TRAINED, reach, ("RMSNorm",))
+            ),
         ]
 
 

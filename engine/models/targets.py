@@ -30,7 +30,8 @@ class Reach:
     The standard one: the linear layers and 1×1 convolutions of transformer blocks, and the text encoders' layers.
     transformers: the former; of transformers that are no UNet, all of its blocks.  attention_only: of both, no feed
     forward layers.  resnets: a UNet's other blocks, with those that change the size.  edges: which of its first and
-    last layers and of its time embedding.  text_encoders: theirs.  ends: what paths end with, if not all.
+    last layers and of its time embedding.  text_encoders: theirs.  norms: the
+    normalisation layers of all these too.  ends: what paths end with, if not all.
     """
 
     transformers: bool = True
@@ -38,6 +39,7 @@ class Reach:
     resnets: bool = False
     edges: tuple[str, ...] = ()
     text_encoders: bool = True
+    norms: bool = False
     ends: tuple[str, ...] = ()
 
     def takes(self, path: str) -> bool:

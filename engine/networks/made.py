@@ -37,7 +37,8 @@ def reach_of(settings: TrainingSettings) -> Reach:
     """Which layers the settings' network is put on."""
     kind = settings.network.lora_type
     if TYPES[kind][0] == LYCORIS:
-        return PRESETS[settings.lycoris.lycoris_preset]  # that there is such a one is checked before a start
+        reach = PRESETS[settings.lycoris.lycoris_preset]  # that there is such a one is checked before a start
+        return replace(reach, norms=settings.lycoris.train_norm)
     return Reach(resnets=True) if has_wide(settings) else STANDARD
 
 

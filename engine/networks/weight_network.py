@@ -16,6 +16,7 @@ from engine.models.targets import Attachment, Target, shape_of
 from engine.networks.begun_from import Matrices
 from engine.networks.dropout import Dropouts, RowsLeftOut
 from engine.networks.kind import Kind, Original, Site
+from engine.networks.norms import ChangedNorm, is_norm
 
 
 class ChangedLayer(nn.Module):
@@ -102,6 +103,21 @@ class Place:
     def change(self) -> Tensor:
         return self.kind.change(self.trained, self.site, self.original())
 
+    def fast_parameters(self) -> list[nn.Parameter]:
+        trained = self.trained
+        return [trained[name] for name in self.kind.fast if name in trained]
+
+    def file_weights(self) -> dict[str, Tensor]:
+        """By how the names end in the file."""
+        return {**self.kind.in_file(self.trained), **self.kind.fixed(self.site)}
+
+    def limit_norm(self, most: float) -> None:
+        norm, trained = self.change().norm().clamp(min=most / 2), self.trained.values()
+        # The change is a product of all that is trained: each factor takes its share of the shortening.
+        shortening = (most / norm).clamp(max=1) ** (1 / len(trained))
+        for tensor in trained:
+            tensor.mul_(shortening)
+
     def add(self, y: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor:
         """y: of the layer alone."""
         number, kept = self._layers.index(layer), None
@@ -167,12 +183,18 @@ class WeightNetwork:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self._kind, self._told = kind, told
-        self._places: dict[str, dict[str, Place]] = {}
+        self._places: dict[str, dict[str, Place | ChangedNorm]] = {}
         for target in targets:
             places = self._places.setdefault(target.group, {})
             for attachment in target.attachments:
+                bases = [target.module.get_submodule(path) for path in attachment.paths]
+                if is_norm(bases[0]):
+                    norm = ChangedNorm(bases[0], dropouts or Dropouts(), dtype)
+                    target.module.set_submodule(attachment.paths[0], norm)
+                    places[attachment.name] = norm
+                    continue
                 site = Site(shape_of(target, attachment), *given[attachment.name])
-                layers = [ChangedLayer(target.module.get_submodule(path)) for path in attachment.paths]
+                layers = [ChangedLayer(base) for base in bases]
                 for path, layer in zip(attachment.paths, layers, strict=True):
                     target.module.set_submodule(path, layer)
                 place = Place(attachment, layers, kind, site, dropouts or Dropouts())
@@ -186,8 +208,7 @@ class WeightNetwork:
         return {name: list(place.trained.values()) for name, place in self._places.get(group, {}).items()}
 
     def fast_parameters(self, group: str) -> list[nn.Parameter]:
-        places = self._places.get(group, {}).values()
-        return [place.trained[name] for place in places for name in self._kind.fast if name in place.trained]
+        return [tensor for place in self._places.get(group, {}).values() for tensor in place.fast_parameters()]
 
     def state_dict(self) -> dict[str, Tensor]:
         return {
@@ -198,7 +219,7 @@ class WeightNetwork:
         return {
             f"{name}.{end}": tensor.detach()
             for name, place in self._all()
-            for end, tensor in {**self._kind.in_file(place.trained), **self._kind.fixed(place.site)}.items()
+            for end, tensor in place.file_weights().items()
         }
 
     @torch.no_grad()
@@ -216,14 +237,10 @@ class WeightNetwork:
     @torch.no_grad()
     def limit_norms(self, most: float) -> None:
         for _, place in self._all():
-            norm, trained = place.change().norm().clamp(min=most / 2), place.trained.values()
-            # The change is a product of all that is trained: each factor takes its share of the shortening.
-            shortening = (most / norm).clamp(max=1) ** (1 / len(trained))
-            for tensor in trained:
-                tensor.mul_(shortening)
+            place.limit_norm(most)
 
     def metadata(self) -> dict[str, Any]:
         return dict(self._told)
 
-    def _all(self) -> Iterator[tuple[str, Place]]:
+    def _all(self) -> Iterator[tuple[str, Place | ChangedNorm]]:
         return ((name, place) for places in self._places.values() for name, place in places.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.settings.option import Group, option
-from engine.settings.waiting import BYPASS, LYCORIS
+from engine.settings.waiting import BYPASS
 
 BASIC = "Parameters/Basic"
 SECTION = "Parameters/Basic/LyCORIS"
@@ -135,9 +135,9 @@ class Lycoris(Group):
         False,
         label="Train Norm",
         section=SECTION,
-        help="Train the normalisation layers too.",
+        help="Train the normalisation layers too, in a UNet and in Lumina; FLUX.1 and Stable Diffusion 3 have none "
+        "that files of this kind can hold.",
         applies_when={"lora_type": EVERY_LYCORIS},
-        standing=LYCORIS,
         methods=("lora",),
     )
     train_on_input: bool = option(

@@ -43,6 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "LoHa, scalar": {"lora_type": "LyCORIS/LoHa", "use_scalar": True},
     "LoKr, scalar, DoRA": {"lora_type": "LyCORIS/LoKr", "use_scalar": True, "dora_wd": True},
     "GLoRA, scalar": {"lora_type": "LyCORIS/GLoRA", "use_scalar": True},
+    "LoCon, norms": {"lora_type": "LyCORIS/LoCon", "train_norm": True},
     "LoHa": {"lora_type": "LyCORIS/LoHa"},
     "LoHa, CP": {"lora_type": "LyCORIS/LoHa", "use_cp": True},
     "LoHa, DoRA": {"lora_type": "LyCORIS/LoHa", "dora_wd": True},
@@ -107,10 +108,16 @@ def merge(weights: Mapping[str, Tensor], targets: list[Target]) -> None:
         for attachment in target.attachments:
             if attachment.name not in places:
                 continue
+            held = places.pop(attachment.name)
             layers: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
+            if "w_norm" in held:
+                layers[0].weight.add_(held["w_norm"])
+                if "b_norm" in held:
+                    layers[0].bias.add_(held["b_norm"])
+                continue
             turned = turn if attachment.swapped else lambda weight: weight
             weight = turned(torch.cat([layer.weight for layer in layers]))
-            merged = turned((weight + change(places.pop(attachment.name), weight)).float())
+            merged = turned((weight + change(held, weight)).float())
             for layer, rows in zip(layers, merged.split([len(layer.weight) for layer in layers]), strict=True):
                 layer.weight.copy_(rows)
     assert not places
@@ -147,7 +154,7 @@ def test_the_form_knows_what_a_kind_cannot_do(variant: str):
 Loaded = tuple[Family, Parts]
 
 OTHERS = ("sdxl", "sd3", "flux", "chroma", "lumina")
-TELLING = ("LoCon", "LoHa, DoRA", "LoKr, factor 4, both", "Diag-OFT, constrained")
+TELLING = ("LoCon, norms", "LoHa, DoRA", "LoKr, factor 4, both", "Diag-OFT, constrained")
 CASES = [("sd2", variant) for variant in VARIANTS] + [(family, variant) for family in OTHERS for variant in TELLING]
 """How a kind meets a family hangs on the family's layers alone, whose matrices are one here or several."""
 
@@ -171,7 +178,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.shows(
     "conv_dim", "conv_alpha", "lokr_factor", "decompose_both", "dora_wd", "use_tucker", "use_cp", "oft_constrain",
-    "oft_rescaled", "train_on_input",
+    "oft_rescaled", "train_on_input", "train_norm",
 )  # fmt: skip
 @pytest.mark.parametrize(("model", "variant"), CASES, indirect=["model"])
 def test_the_network_predicts_what_its_file_s_formula_does_in_the_weights(model: Loaded, variant: str):
@@ -188,6 +195,7 @@ def test_the_network_predicts_what_its_file_s_formula_does_in_the_weights(model:
 DIFFERS: dict[str, dict[str, Any]] = {
     "conv_dim": {"conv_dim": 3}, "lokr_factor": {"lokr_factor": 2}, "decompose_both": {"decompose_both": True},
     "dora_wd": {"dora_wd": True}, "use_tucker": {"use_tucker": True}, "use_cp": {"use_cp": True},
+    "train_norm": {"train_norm": True},
 }  # fmt: skip
 
 

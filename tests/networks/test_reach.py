@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -38,3 +39,22 @@ def test_in_sdxl_convolutions_have_the_original_s_names():
         "lora_unet_input_blocks_4_0_skip_connection", "lora_unet_middle_block_2_out_layers_3",
         "lora_unet_output_blocks_2_2_conv",
     } <= names  # fmt: skip
+
+
+def test_lycoris_trains_norms_of_a_unet_s_blocks_and_of_no_text_encoder():
+    """In each of 16 transformers one and three of its block, in each of 22 blocks two; none at the edges."""
+    family, parts = StableDiffusion(), sd15_on_meta()
+    for preset, norms in {"full": 16 * 4 + 22 * 2, "attn-mlp": 16 * 4, "unet-convblock-only": 22 * 2, "ia3": 0}.items():
+        counted = [
+            Counter({target.group: len(target.attachments) for target in family.lora_targets(parts, reach)})
+            for reach in (PRESETS[preset], replace(PRESETS[preset], norms=True))
+        ]
+        assert counted[1] - counted[0] == Counter({"unet": norms} if norms else {})
+
+
+def test_norms_have_the_original_s_names_in_sdxl():
+    unet = StableDiffusionXL().lora_targets(sdxl_on_meta(), replace(PRESETS["full"], norms=True))[-1]
+    assert {
+        "lora_unet_input_blocks_1_0_in_layers_0", "lora_unet_input_blocks_1_0_out_layers_0",
+        "lora_unet_input_blocks_4_1_norm", "lora_unet_input_blocks_4_1_transformer_blocks_0_norm1",
+    } <= {attachment.name for attachment in unet.attachments}  # fmt: skip
