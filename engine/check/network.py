@@ -56,6 +56,7 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
         )
     yield from _blocks(settings)
     yield from _units(settings)
+    yield from _parts(settings)
 
 
 def _faster(settings: TrainingSettings) -> Iterator[Problem]:
@@ -145,3 +146,28 @@ def _units(settings: TrainingSettings) -> Iterator[Problem]:
                 f"DyLoRA trains ranks in groups of {unit}, and {rank} cannot be divided into such groups.",
                 f"Set it to {rank + -rank % unit}, or {also}",
             )
+
+
+FLUXS_WIDTH = 3072
+"""Outputs of FLUX.1's and Chroma's smallest layers, of which the others have multiples."""
+
+
+def _parts(settings: TrainingSettings) -> Iterator[Problem]:
+    """sd-scripts' OFT takes the rank for the number of blocks, and alpha for the constraint."""
+    s = settings.network
+    if s.lora_type != "Flux1 OFT":
+        return
+    if FLUXS_WIDTH % s.network_dim:
+        yield Problem(
+            "network_dim",
+            f"Flux1 OFT divides the {FLUXS_WIDTH} outputs of a layer into as many blocks as the rank, and "
+            f"{s.network_dim} does not divide them.",
+            "Choose 4, 8, 16, 32 or another divisor.",
+        )
+    if s.network_alpha >= 1:
+        yield Problem(
+            "network_alpha",
+            f"Flux1 OFT takes Network Alpha as its constraint, and {s.network_alpha:g} hardly limits anything.",
+            "0.001 is usual.",
+            blocking=False,
+        )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import init
 
+from engine.models.targets import Reach
 from engine.settings.training import TrainingSettings
 
 Original = Callable[[], Tensor]
@@ -23,12 +24,13 @@ class Site:
     """One place of kohya's files.
 
     shape: of the original weight, (out, in), or (out, in, h, w) of a convolution.  rank: the width of what is trained,
-    whatever the kind makes of it.  alpha: as the file says it.
+    whatever the kind makes of it.  alpha: as the file says it.  rows: of each of the layers that are one matrix there.
     """
 
     shape: tuple[int, ...]
     rank: int
     alpha: float
+    rows: tuple[int, ...] = ()
 
     @property
     def is_wide(self) -> bool:
@@ -42,12 +44,16 @@ class Kind(ABC):
     fast: what LoRA+ lets learn faster: the trained tensors that begin at zero; none where that is not defined.
     linear: trained tensors in which the change is linear, taken together.
     exact: what stays float32 where the rest is trained in few digits.
+    prefix: what stands for the lora that names in files begin with.
+    reach: which layers it is put on, where the settings of its kind say that alone.
     is_product: the change is a product of all trained tensors, so its norm is limited by shortening each of them.
     """
 
     fast: Sequence[str] = ()
     linear: Sequence[str] = ()
     exact: Sequence[str] = ()
+    prefix = "lora"
+    reach: Reach | None = None
     is_product = False
 
     @abstractmethod

@@ -35,8 +35,10 @@ PRESETS: Mapping[str, Reach] = {
 
 def reach_of(settings: TrainingSettings) -> Reach:
     """Which layers the settings' network is put on."""
-    kind = settings.network.lora_type
-    if TYPES[kind][0] == LYCORIS:
+    kind = kind_of(settings)
+    if kind is not None and kind.reach is not None:
+        return kind.reach
+    if TYPES[settings.network.lora_type][0] == LYCORIS:
         reach = PRESETS[settings.lycoris.lycoris_preset]  # that there is such a one is checked before a start
         return replace(reach, norms=settings.lycoris.train_norm)
     return Reach(resnets=True) if has_wide(settings) else STANDARD

@@ -187,13 +187,14 @@ class WeightNetwork:
         for target in targets:
             places = self._places.setdefault(target.group, {})
             for attachment in target.attachments:
-                bases = [target.module.get_submodule(path) for path in attachment.paths]
+                bases: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
                 if is_norm(bases[0]):
                     norm = ChangedNorm(bases[0], dropouts or Dropouts(), dtype)
                     target.module.set_submodule(attachment.paths[0], norm)
                     places[attachment.name] = norm
                     continue
-                site = Site(shape_of(target, attachment), *given[attachment.name])
+                rows = tuple(base.weight.shape[0] for base in bases)
+                site = Site(shape_of(target, attachment), *given[attachment.name], rows)
                 layers = [ChangedLayer(base) for base in bases]
                 for path, layer in zip(attachment.paths, layers, strict=True):
                     target.module.set_submodule(path, layer)
@@ -243,4 +244,7 @@ class WeightNetwork:
         return dict(self._told)
 
     def _all(self) -> Iterator[tuple[str, Place | ChangedNorm]]:
-        return ((name, place) for places in self._places.values() for name, place in places.items())
+        """By their names in files."""
+        for places in self._places.values():
+            for name, place in places.items():
+                yield self._kind.prefix + name.removeprefix("lora"), place

@@ -168,8 +168,7 @@ class Flux(Group):
         label="Enable All Linear",
         section=SECTION,
         help="Attach OFT to every linear layer, not only to attention.",
-        applies_when={"flux1_checkbox": (True,)},
-        standing=NETWORKS,
+        applies_when={"flux1_checkbox": (True,), "lora_type": ("Flux1 OFT",)},
         methods=("lora",),
     )
     cpu_offload_checkpointing: bool = option(

@@ -18,13 +18,20 @@ LoraType = Literal[
 ]  # fmt: skip
 
 
-OF_ONE_FAMILY: Mapping[LoraType, tuple[FamilyName, ...]] = {"Flux1": ("flux", "chroma"), "Lumina": ("lumina",)}
-"""What kohya_ss calls the standard LoRA of some families, and of which."""
+OF_ONE_FAMILY: Mapping[LoraType, tuple[FamilyName, ...]] = {
+    "Flux1": ("flux", "chroma"),
+    "Flux1 OFT": ("flux", "chroma"),
+    "Lumina": ("lumina",),
+}
+"""Those for some families alone, and for which."""
+
+OTHER_NAMES: tuple[LoraType, ...] = ("Flux1", "Lumina")
+"""What kohya_ss calls the standard LoRA of some families."""
 
 
 def is_of_two_matrices(kind: LoraType) -> bool:
     """Whether it is a standard LoRA, under whatever name, or one with convolutions."""
-    return kind in ("Standard", "Kohya LoCon", *WITH_FROZEN_DOWN) or kind in OF_ONE_FAMILY
+    return kind in ("Standard", "Kohya LoCon", *OTHER_NAMES, *WITH_FROZEN_DOWN)
 
 
 WITH_FROZEN_DOWN: tuple[LoraType, ...] = ("LoRA-FA",)
@@ -33,7 +40,7 @@ WITH_FROZEN_DOWN: tuple[LoraType, ...] = ("LoRA-FA",)
 
 Part = Literal["unet", "text_encoder"]
 ACTING: tuple[LoraType, ...] = (
-    "Standard", "Flux1", "Lumina", "Kohya DyLoRA", "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LoRA-FA",
+    "Standard", "Flux1", "Flux1 OFT", "Lumina", "Kohya DyLoRA", "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LoRA-FA",
     "LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/DyLoRA", "LyCORIS/GLoRA", "LyCORIS/LoCon",
     "LyCORIS/LoHa", "LyCORIS/LoKr", "LyCORIS/Native Fine-Tuning",
 )  # fmt: skip
@@ -42,11 +49,13 @@ ACTING: tuple[LoraType, ...] = (
 _WAITING: Mapping[str, Standing] = {"Anima": ANIMA, "HunyuanImage-2.1": HUNYUAN}
 """What others wait for, besides their own type."""
 
-WITHOUT_NORM: tuple[LoraType, ...] = ("LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/GLoRA")
+WITHOUT_NORM: tuple[LoraType, ...] = (
+    "Flux1 OFT", "LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/GLoRA",
+)  # fmt: skip
 """Those whose change is no product of what is trained, so that its norm cannot be limited by shortening that."""
 
 WITHOUT_FAST: tuple[LoraType, ...] = (
-    "LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/Native Fine-Tuning",
+    "Flux1 OFT", "LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/Native Fine-Tuning",
 )  # fmt: skip
 """Those for which LoRA+ is not defined."""
 

@@ -162,6 +162,12 @@ def _nothing_trained(settings: TrainingSettings) -> Failure:
             "Choose another preset, or set a learning rate for the part that it reaches.",
             "lycoris_preset",
         )
+    if (kind := kind_of(settings)) and kind.reach and not settings.optimizer.rates()[0]:
+        return Failure(
+            f"LoRA type {settings.network.lora_type} reaches no layer of this model that is trained.",
+            "Set a learning rate for the UNet.",
+            "unet_lr",
+        )
     return Failure(
         "The ranks, learning rates and patterns for blocks and layers leave no layer to train.",
         "Clear them under Advanced, or give some layers a rank and a learning rate above 0.",

@@ -28,6 +28,8 @@ def _plain(held: Mapping[str, Tensor], weight: Tensor) -> Tensor:
         shape = [1] * weight.dim()
         shape[1 if held["on_input"] else 0] = -1
         return weight * held["weight"].reshape(shape)
+    if "oft_blocks.0" in held:
+        return _turned_in_parts(held, weight) - weight
     if "oft_blocks" in held:
         return _turned(held, weight) - weight
     if "hada_w1_a" in held:
@@ -94,3 +96,17 @@ def _turned(held: Mapping[str, Tensor], weight: Tensor) -> Tensor:
     if "rescale" in held:
         turned = turned * held["rescale"].flatten(1)
     return turned.reshape(weight.shape)
+
+
+def _turned_in_parts(held: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+    """sd-scripts' OFT of FLUX.1: queries, keys and values of one matrix are turned apart."""
+    all_blocks = [held[f"oft_blocks.{part}"] for part in range(len(held) - 1)]
+    rows = [blocks.shape[0] * blocks.shape[1] for blocks in all_blocks]
+    turned = []
+    for blocks, part in zip(all_blocks, weight.split(rows), strict=True):
+        skew = blocks - blocks.mT
+        skew = skew * min(1.0, float(held["alpha"] * len(part) / skew.norm()))
+        one = torch.eye(blocks.shape[1], dtype=skew.dtype)
+        rotations = (one + skew) @ torch.linalg.inv(one - skew)
+        turned += [r.mT @ few for r, few in zip(rotations, part.split(blocks.shape[1]), strict=True)]
+    return torch.cat(turned)

@@ -24,7 +24,7 @@ from engine.networks.network import Network
 from engine.networks.shares import Shares
 from engine.networks.weight_network import ChangedLayer, WeightNetwork
 from engine.settings.lycoris import PRESETS as NAMES
-from engine.settings.network import ACTING, OF_ONE_FAMILY, WITH_FROZEN_DOWN, WITHOUT_FAST, WITHOUT_NORM
+from engine.settings.network import ACTING, OTHER_NAMES, WITH_FROZEN_DOWN, WITHOUT_FAST, WITHOUT_NORM
 from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
 from tests.models.loading import loaded
@@ -64,11 +64,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "Native": {"lora_type": "LyCORIS/Native Fine-Tuning"},
 }
 
+FLUXS: dict[str, dict[str, Any]] = {
+    "Flux1 OFT": {"lora_type": "Flux1 OFT", "flux1_checkbox": True},
+    "Flux1 OFT, constrained, everywhere": {
+        "lora_type": "Flux1 OFT", "flux1_checkbox": True, "network_alpha": 0.001, "enable_all_linear": True,
+    },
+}  # fmt: skip
+"""For FLUX.1 alone."""
+
 USUAL = {"network_dim": 4, "network_alpha": 2, "conv_dim": 2, "conv_alpha": 3}
 
 
 def settings_for(variant: str) -> TrainingSettings:
-    return TrainingSettings().with_values(USUAL | VARIANTS[variant])
+    return TrainingSettings().with_values(USUAL | (VARIANTS | FLUXS)[variant])
 
 
 def made(settings: TrainingSettings, kind: Kind, targets: list[Target]) -> Network:
@@ -106,9 +114,9 @@ def merge(weights: Mapping[str, Tensor], targets: list[Target]) -> None:
     places = by_place(weights)
     for target in targets:
         for attachment in target.attachments:
-            if attachment.name not in places:
+            held = places.pop(attachment.name, None) or places.pop(attachment.name.replace("lora", "oft", 1), None)
+            if held is None:
                 continue
-            held = places.pop(attachment.name)
             layers: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
             if "w_norm" in held:
                 layers[0].weight.add_(held["w_norm"])
@@ -137,12 +145,12 @@ def prediction(family: Family, parts: Parts, read_by: Parts | None = None) -> Te
 
 
 def test_there_is_a_variant_of_every_kind_and_every_kind_can_be_chosen():
-    assert {values["lora_type"] for values in VARIANTS.values()} == set(kinds())
-    assert set(kinds()) | {"Standard", "Kohya LoCon", *WITH_FROZEN_DOWN, *OF_ONE_FAMILY} == set(ACTING)
+    assert {values["lora_type"] for values in (VARIANTS | FLUXS).values()} == set(kinds())
+    assert set(kinds()) | {"Standard", "Kohya LoCon", *WITH_FROZEN_DOWN, *OTHER_NAMES} == set(ACTING)
     assert set(PRESETS) == set(NAMES)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", VARIANTS | FLUXS)
 def test_the_form_knows_what_a_kind_cannot_do(variant: str):
     settings = settings_for(variant)
     kind, lora_type = kind_of(settings), settings.network.lora_type
@@ -155,7 +163,11 @@ Loaded = tuple[Family, Parts]
 
 OTHERS = ("sdxl", "sd3", "flux", "chroma", "lumina")
 TELLING = ("LoCon, norms", "LoHa, DoRA", "LoKr, factor 4, both", "Diag-OFT, constrained")
-CASES = [("sd2", variant) for variant in VARIANTS] + [(family, variant) for family in OTHERS for variant in TELLING]
+CASES = [
+    *(("sd2", variant) for variant in VARIANTS),
+    *((family, variant) for family in OTHERS for variant in TELLING),
+    *((family, variant) for family in ("flux", "chroma") for variant in FLUXS),
+]
 """How a kind meets a family hangs on the family's layers alone, whose matrices are one here or several."""
 
 
@@ -178,7 +190,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.shows(
     "conv_dim", "conv_alpha", "lokr_factor", "decompose_both", "dora_wd", "use_tucker", "use_cp", "oft_constrain",
-    "oft_rescaled", "train_on_input", "train_norm",
+    "oft_rescaled", "train_on_input", "train_norm", "enable_all_linear",
 )  # fmt: skip
 @pytest.mark.parametrize(("model", "variant"), CASES, indirect=["model"])
 def test_the_network_predicts_what_its_file_s_formula_does_in_the_weights(model: Loaded, variant: str):

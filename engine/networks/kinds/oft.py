@@ -37,8 +37,11 @@ class OFT(Kind):
         return {"alpha": torch.tensor(float(self.constraint))}
 
     def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
+        from lycoris.functional import boft, diag_oft
+
         blocks, rescale = trained["oft_blocks"].float(), trained.get("rescale")
-        changed: Tensor = self._maths.diff_weight(
+        maths: Any = boft if self.butterfly else diag_oft
+        changed: Tensor = maths.diff_weight(
             original().float(), blocks, rescale, constraint=self.constraint * site.shape[0], backend="torch"
         )
         return changed
@@ -53,12 +56,6 @@ class OFT(Kind):
         _refuse_unequal(site)
         side, count = power2factorization(site.shape[0], site.rank)
         return count.bit_length(), count, side, side
-
-    @property
-    def _maths(self) -> Any:
-        from lycoris.functional import boft, diag_oft
-
-        return boft if self.butterfly else diag_oft
 
 
 def _refuse_unequal(site: Site) -> None:
