@@ -28,14 +28,14 @@ class Dropouts:
     scales_rank: bool = False
 
 
-def attach(layers: Iterable[nn.Module], down: nn.Module, ups: Iterable[nn.Module], dropouts: Dropouts) -> None:
-    """Apply dropout to the projections while they are in training mode.
+def attach(layers: Iterable[nn.Module], down: nn.Module, ups: Iterable[nn.Module], dropouts: Dropouts) -> _Pass | None:
+    """Apply dropout to the projections while they are in training mode.  Returns what tells of each pass, if any.
 
     layers: the modules that down and ups belong to.  Several of them are one matrix of the original model, so dropout
     is drawn once for all of them.
     """
     if not (dropouts.network or dropouts.rank or dropouts.module):
-        return
+        return None
     drawn = _Drawn(dropouts)
     for number, layer in enumerate(layers):
         layer.register_forward_pre_hook(drawn.hook(number))
@@ -44,6 +44,7 @@ def attach(layers: Iterable[nn.Module], down: nn.Module, ups: Iterable[nn.Module
     if dropouts.module:
         for up in ups:
             up.register_forward_hook(drawn.whole)
+    return drawn
 
 
 class _Pass:

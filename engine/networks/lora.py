@@ -16,6 +16,7 @@ from engine.models.targets import Attachment, Target
 from engine.networks import dropout
 from engine.networks.begun_from import Matrices
 from engine.networks.dropout import Dropouts
+from engine.networks.ggpo import GGPO, Perturbation
 
 ADAPTER = "default"
 
@@ -68,7 +69,7 @@ class LoraNetwork:
     dtype: of both; the base may be in half precision, trained weights preferably not.
     rank: the width of down and up.  alpha: strength times rank.  given: both, by attachment name, where
     they differ.  module: sd-scripts' name for the kind of network.  frozen_down: down stays as drawn, from a normal
-    distribution (LoRA-FA, Zhang et al. 2023, arXiv:2308.03303).
+    distribution (LoRA-FA, Zhang et al. 2023, arXiv:2308.03303).  ggpo: how it is perturbed in training, if it is.
     """
 
     def __init__(
@@ -82,9 +83,11 @@ class LoraNetwork:
         given: Mapping[str, tuple[int, float]] | None = None,
         *,
         frozen_down: bool = False,
+        ggpo: GGPO | None = None,
     ) -> None:
         self.rank, self.alpha, self.dropouts, self._module = rank, alpha, dropouts or Dropouts(), module
         self._pairs: dict[str, dict[str, Pair]] = {}
+        self._perturbations: dict[str, Perturbation] = {}
         for target in targets:
             paths = tuple(path for attachment in target.attachments for path in attachment.paths)
             others = {
@@ -107,7 +110,11 @@ class LoraNetwork:
             for attachment in target.attachments:
                 layers: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
                 pair = Pair(attachment, layers, dtype, frozen_down)
-                dropout.attach(layers, pair.down, pair.ups, self.dropouts)
+                chance = dropout.attach(layers, pair.down, pair.ups, self.dropouts)
+                if ggpo:
+                    self._perturbations[attachment.name] = Perturbation(
+                        ggpo, layers, pair.down, pair.ups, pair.scale, chance
+                    )
                 pairs[attachment.name] = pair
 
     def parameters(self, group: str) -> list[nn.Parameter]:
@@ -119,7 +126,19 @@ class LoraNetwork:
     def fast_parameters(self, group: str) -> list[nn.Parameter]:
         return [up.weight for pair in self._pairs.get(group, {}).values() for up in pair.ups]
 
+    def before_update(self) -> None:
+        for perturbation in self._perturbations.values():
+            perturbation.learn()
+
     def state_dict(self) -> dict[str, Tensor]:
+        norms = {
+            f"{name}.{end}": tensor
+            for name, perturbation in self._perturbations.items()
+            for end, tensor in perturbation.state_dict().items()
+        }
+        return self.file_weights() | norms
+
+    def file_weights(self) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = {}
         for name, pair in self._all_pairs().items():
             weights[f"{name}.lora_down.weight"] = pair.down.weight.detach()
@@ -127,13 +146,13 @@ class LoraNetwork:
             weights[f"{name}.alpha"] = torch.tensor(pair.alpha)
         return weights
 
-    def file_weights(self) -> dict[str, Tensor]:
-        return self.state_dict()
-
     @torch.no_grad()
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
         for name, pair in self._all_pairs().items():
             pair.fill(name, weights[f"{name}.lora_down.weight"], weights[f"{name}.lora_up.weight"])
+        for name, perturbation in self._perturbations.items():
+            norms = {end: weights.get(f"{name}.{end}") for end in ("ggpo_weights", "ggpo_gradients")}
+            perturbation.load_state_dict({end: found for end, found in norms.items() if found is not None})
 
     @torch.no_grad()
     def begin_from(self, matrices: Mapping[str, Matrices]) -> None:

@@ -29,6 +29,9 @@ class Network(Protocol):
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
         """Restore the result of state_dict(), exactly.  Raises KeyError or RuntimeError if it is another network's."""
 
+    def before_update(self) -> None:
+        """Called when a step's gradients are there, before the weights move."""
+
     def begin_from(self, matrices: Mapping[str, Matrices]) -> None:
         """Load a trained file's matrices, by attachment name; the others start fresh.
 

@@ -232,6 +232,8 @@ class WeightNetwork:
                     raise RuntimeError(f"{name}.{end} is of shape {tuple(found.shape)}, not {tuple(tensor.shape)}")
                 tensor.copy_(found)
 
+    def before_update(self) -> None: ...
+
     def begin_from(self, matrices: Mapping[str, Matrices]) -> None:
         raise RuntimeError("files of this kind cannot be begun from")
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from engine.settings.families import FamilyName
 from engine.settings.option import Group, Standing, option
-from engine.settings.waiting import ANIMA, GGPO, HUNYUAN, NETWORKS
+from engine.settings.waiting import ANIMA, HUNYUAN, NETWORKS
 
 BASIC = "Parameters/Basic"
 
@@ -70,6 +70,9 @@ WITH_CONVOLUTIONS: tuple[LoraType, ...] = (
     "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr",
 )  # fmt: skip
 """Those with a rank of their own for convolutions of 3×3 pixels."""
+
+WITH_GGPO: tuple[LoraType, ...] = ("Standard", "Flux1", "Lumina", "Kohya LoCon")
+"""Those whose weights can be perturbed while they are trained."""
 
 PARTS: tuple[Part, ...] = ("unet", "text_encoder")
 """What a LoRA attaches to, each with a learning rate of its own: the denoiser, and the text encoders together."""
@@ -234,7 +237,8 @@ class Network(Group):
         section=BASIC,
         help="Perturb the weights slightly in each step, guided by their gradients, to find flatter solutions that "
         "generalize better.",
-        standing=GGPO,
+        source="Chang et al. 2025, arXiv:2502.14538v1",
+        applies_when={"lora_type": WITH_GGPO},
         methods=("lora",),
     )
     ggpo_sigma: float = option(
@@ -243,8 +247,7 @@ class Network(Group):
         label="GGPO sigma",
         section=BASIC,
         help="How strongly the size of the weights affects the perturbation.",
-        applies_when={"train_lora_ggpo": (True,)},
-        standing=GGPO,
+        applies_when={"train_lora_ggpo": (True,), "lora_type": WITH_GGPO},
         methods=("lora",),
     )
     ggpo_beta: float = option(
@@ -253,8 +256,7 @@ class Network(Group):
         label="GGPO beta",
         section=BASIC,
         help="How strongly the size of the gradients affects it.",
-        applies_when={"train_lora_ggpo": (True,)},
-        standing=GGPO,
+        applies_when={"train_lora_ggpo": (True,), "lora_type": WITH_GGPO},
         methods=("lora",),
     )
 

@@ -19,7 +19,6 @@ MMAP = later("reading model files without memory mapping")
 TEXTUAL_INVERSION = later("textual inversion")
 NETWORKS = later("other types of LoRA")
 BYPASS = maps("adding to what a layer gives, which is how networks are always computed")
-GGPO = later("GGPO")
 
 SHOWN_TIMESTEPS = later("a preview of the timesteps")
 

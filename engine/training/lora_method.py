@@ -16,6 +16,7 @@ from engine.models.parts import Parts
 from engine.models.targets import Target
 from engine.networks import refusals
 from engine.networks.begun_from import Matrices, fitted, read, unplaced, usual
+from engine.networks.ggpo import GGPO
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork, ranks_and_alphas
 from engine.networks.made import dropouts_of, kind_of, network_of, reach_of, trained_layers
@@ -96,6 +97,9 @@ class LoraMethod(Denoising):
             for parameter in self.network.parameters("text_encoder"):
                 parameter.requires_grad_(False)
 
+    def before_update(self) -> None:
+        self.network.before_update()
+
     def after_step(self) -> None:
         """Called after every step of the optimizer."""
         if self._largest_norm:
@@ -143,9 +147,20 @@ def _lora(
         given |= found
         rank, alpha = usual(found.values()) or (rank, alpha)
     module, frozen_down = family.network_module, s.lora_type in WITH_FROZEN_DOWN
+    ggpo = GGPO(s.ggpo_sigma, s.ggpo_beta) if settings.applied("train_lora_ggpo") else None
     if frozen_down:
         module = TYPES[s.lora_type][0]
-    network = LoraNetwork(trained, rank, alpha, dropouts_of(settings), module, dtype, given, frozen_down=frozen_down)
+    network = LoraNetwork(
+        trained,
+        rank,
+        alpha,
+        dropouts_of(settings),
+        module,
+        dtype,
+        given,
+        frozen_down=frozen_down,
+        ggpo=ggpo,
+    )
     if begun:
         try:
             network.begin_from(begun)

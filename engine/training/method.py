@@ -36,6 +36,9 @@ class Method(Protocol):
         validation only what `corrupt` draws is the same for a picture whatever stands in the batch beside it.
         """
 
+    def before_update(self) -> None:
+        """Called when all gradients of a step are there, clipped; never if each weight is updated at once."""
+
     def after_step(self) -> None:
         """Called after every step of the optimizer."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,17 +23,23 @@ class Updates(Protocol):
 
 
 class AllAtOnce:
-    """largest_norm: all gradients together are clipped to it; 0 for no clipping."""
+    """largest_norm: all gradients together are clipped to it; 0 for no clipping.  ready: called then."""
 
     def __init__(
-        self, optimizer: Any, learned: list[nn.Parameter], largest_norm: float, accelerator: Accelerator
+        self,
+        optimizer: Any,
+        learned: list[nn.Parameter],
+        largest_norm: float,
+        accelerator: Accelerator,
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._optimizer, self._learned, self._accelerator = optimizer, learned, accelerator
-        self._largest_norm = largest_norm or math.inf
+        self._largest_norm, self._ready = largest_norm or math.inf, ready
 
     def finish(self) -> Tensor:
         average_gradients(self._learned, self._accelerator)
         norm: Tensor = self._accelerator.clip_grad_norm_(self._learned, self._largest_norm)
+        self._ready()
         self._optimizer.step()
         self._optimizer.zero_grad()
         return norm

@@ -90,7 +90,6 @@ BESIDE_OTHERS = {"LR number of cycles", "LR power", "Multires noise iterations",
 
 WITHOUT_A_FIELD = {
     "Show timesteps": "not supported yet (a preview of the timesteps)",
-    "Train LoRA GGPO": "not supported yet (GGPO)",
     "CrossAttention": "covered by PyTorch's own attention",
     "Memory efficient attention": "covered by PyTorch's own attention",
 }

@@ -40,10 +40,12 @@ def test_numbers_are_read_as_they_are_typed(form: Form):
 
 
 def test_options_and_keys_without_a_field_ride_along(form: Form):
-    base = from_kohya({"unit": 5, "LoRA_type": "LyCORIS/LoKr", "epoch": 3, "a_key_of_tomorrow": 1}).settings
-    assert "dylora_unit" not in form.options
+    base = from_kohya(
+        {"double_blocks_to_swap": 5, "LoRA_type": "LyCORIS/LoKr", "epoch": 3, "a_key_of_tomorrow": 1}
+    ).settings
+    assert "double_blocks_to_swap" not in form.options
     said = form.settings(told_by(form, base, epoch="7", lora_type="Standard"))
-    assert said.lycoris.dylora_unit == 5
+    assert said.flux.double_blocks_to_swap == 5
     assert said.kohya_extra == {"a_key_of_tomorrow": 1}
     assert (said.optimizer.epoch, said.network.lora_type) == (7, "Standard")
 
@@ -61,11 +63,11 @@ def test_gradio_takes_nothing_in_a_forms_value_for_a_file(form: Form):
 
 
 def test_what_a_field_shows_is_saved_and_not_what_a_file_said_wrongly(form: Form):
-    base = from_kohya({"network_dim": "wide", "unit": "many", "a_key_of_tomorrow": 1}).settings
+    base = from_kohya({"network_dim": "wide", "double_blocks_to_swap": "many", "a_key_of_tomorrow": 1}).settings
     for said in (form.settings(told_by(form, base)), form.readable(told_by(form, base, epoch="0"))):
         written = to_kohya(said)
         assert written["network_dim"] == 8
-        assert (written["unit"], written["a_key_of_tomorrow"]) == ("many", 1)  # no field
+        assert (written["double_blocks_to_swap"], written["a_key_of_tomorrow"]) == ("many", 1)  # no field
 
 
 def test_an_emptied_number_field_is_told_unless_0_is_its_default(form: Form):
@@ -96,18 +98,18 @@ def test_a_wrong_value_is_one_sentence_by_its_label(form: Form, name: str, value
 
 
 def test_what_can_be_read_has_wrong_values_at_their_defaults(form: Form):
-    base = from_kohya({"unit": 5, "a_key_of_tomorrow": 1}).settings
+    base = from_kohya({"double_blocks_to_swap": 5, "a_key_of_tomorrow": 1}).settings
     kept = to_kohya(form.readable(told_by(form, base, train_batch_size="1000", epoch="7")))
     assert kept["train_batch_size"] == TrainingSettings().optimizer.train_batch_size
-    assert (kept["epoch"], kept["unit"], kept["a_key_of_tomorrow"]) == (7, 5, 1)
+    assert (kept["epoch"], kept["double_blocks_to_swap"], kept["a_key_of_tomorrow"]) == (7, 5, 1)
 
 
 def test_single_options_are_set_and_all_else_stays_as_it_is_typed(form: Form):
     base = from_kohya({"a_key_of_tomorrow": 1}).settings
-    told = form.set(told_by(form, base, epoch="many", learning_rate="1e-5"), {"sdxl": True, "dylora_unit": 5})
+    told = form.set(told_by(form, base, epoch="many", learning_rate="1e-5"), {"sdxl": True, "double_blocks_to_swap": 5})
     assert told["values"]["epoch"] == "many"
     said = form.settings(told | {"values": told["values"] | {"epoch": "2"}})
-    assert (said.families.sdxl, said.lycoris.dylora_unit) == (True, 5)
+    assert (said.families.sdxl, said.flux.double_blocks_to_swap) == (True, 5)
     assert (said.optimizer.learning_rate, said.kohya_extra) == (1e-5, {"a_key_of_tomorrow": 1})
 
 
@@ -146,7 +148,10 @@ def test_a_value_of_a_kind_that_no_field_has_is_told_by_its_label(form: Form, va
 
 
 def test_names_that_are_no_options_are_passed_over(form: Form):
-    assert form.settings({"values": {"__class__": "x", "dylora_unit": 9, "kohya_extra": {}}}) == TrainingSettings()
+    assert (
+        form.settings({"values": {"__class__": "x", "double_blocks_to_swap": 9, "kohya_extra": {}}})
+        == TrainingSettings()
+    )
 
 
 def test_the_form_is_one_component():
