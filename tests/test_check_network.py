@@ -46,6 +46,7 @@ def test_a_type_says_what_it_cannot_do(settings: TrainingSettings, changes: dict
     [
         {"lora_type": "LyCORIS/LoHa", "scale_weight_norms": 1, "loraplus_lr_ratio": 4},
         {"lora_type": "Standard", "lycoris_preset": "attention"},
+        {"lora_type": "LyCORIS/DyLoRA", "dylora_unit": 2, "lycoris_preset": "attn-mlp"},  # without convolutions
         {"lora_type": "Kohya LoCon", "dora_wd": True, "scale_weight_norms": 1},
     ],
 )

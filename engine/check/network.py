@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from engine.check.problem import Problem, as_problem
 from engine.failure import Failure
 from engine.networks import refusals
-from engine.networks.shares import Shares
+from engine.networks.shares import Shares, has_wide
 from engine.settings.families import TITLES, TRANSFORMERS, FamilyName
 from engine.settings.lycoris import EVERY_LYCORIS, PRESETS
 from engine.settings.network import (
@@ -136,9 +136,10 @@ def _blocks(settings: TrainingSettings) -> Iterator[Problem]:
 def _units(settings: TrainingSettings) -> Iterator[Problem]:
     """DyLoRA divides the ranks into units of the same size."""
     s, unit = settings.network, settings.applied("dylora_unit")
+    conv_dim = s.conv_dim if has_wide(settings) else 0
     for option, rank, also in (
         ("network_dim", s.network_dim, "set DyLoRA Unit to a number that divides it."),
-        ("conv_dim", s.conv_dim, "to 0 to leave these convolutions untrained."),
+        ("conv_dim", conv_dim, "to 0 to leave these convolutions untrained."),
     ):
         if rank % unit:
             yield Problem(

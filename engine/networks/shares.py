@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import sqrt
 from typing import Any
 
 from engine.failure import Failure
@@ -46,7 +47,7 @@ class Shares:
     """
 
     def __init__(self, settings: TrainingSettings) -> None:
-        self._family, self._applied = settings.family(), _applied(settings)
+        self._settings, self._family, self._applied = settings, settings.family(), _applied(settings)
         network = settings.network
         self.notes: list[tuple[str, str]] = []
         self._usual = (network.network_dim, network.network_alpha)
@@ -69,6 +70,7 @@ class Shares:
             return None
         block = block_of(name) if name.startswith("lora_unet_") else None
         rank, alpha = self._rank(name, block, wide=any(side > 1 for side in shape[2:]))
+        alpha = alpha_for(self._settings, rank, alpha)
         share = Share(rank, alpha, self._rates.get(block, 1.0) if block else 1.0, _value(self._own_rates, name))
         return share if rank and share.learning_rate(1.0) else None
 
@@ -181,6 +183,14 @@ def of_convolutions(settings: TrainingSettings) -> tuple[int, float]:
     """Rank and alpha of what is on convolutions of more than one pixel; an alpha of 0 means the rank."""
     s = settings.network
     return s.conv_dim, s.conv_alpha or float(s.conv_dim)
+
+
+def alpha_for(settings: TrainingSettings, rank: int, alpha: float) -> float:
+    """As files are to say it, whose readers all apply a network with strength alpha ÷ rank.
+
+    Stabilised by rank it is alpha ÷ √rank.  Source: Kalajdzievski 2023, arXiv:2312.03732, equation 5.
+    """
+    return alpha * sqrt(rank) if settings.applied("rs_lora") else alpha
 
 
 def has_wide(settings: TrainingSettings) -> bool:

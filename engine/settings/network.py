@@ -74,6 +74,12 @@ WITH_CONVOLUTIONS: tuple[LoraType, ...] = (
 WITH_GGPO: tuple[LoraType, ...] = ("Standard", "Flux1", "Lumina", "Kohya LoCon")
 """Those whose weights can be perturbed while they are trained."""
 
+WITH_RS_LORA: tuple[LoraType, ...] = (
+    "Standard", "Flux1", "Lumina", "LoRA-FA", "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LyCORIS/LoCon",
+    "LyCORIS/LoHa", "LyCORIS/LoKr",
+)  # fmt: skip
+"""Those that may be applied with a strength of alpha ÷ √rank."""
+
 PARTS: tuple[Part, ...] = ("unet", "text_encoder")
 """What a LoRA attaches to, each with a learning rate of its own: the denoiser, and the text encoders together."""
 
@@ -112,6 +118,18 @@ class Network(Group):
         "means full strength.",
         also=("LoRA network alpha", "alpha", "权重缩放"),
         methods=("lora",),
+    )
+    rs_lora: bool = option(
+        False,
+        label="Rank-stabilised LoRA",
+        section=BASIC,
+        help="Apply the LoRA with strength alpha ÷ √rank instead of alpha ÷ rank, so that high ranks do not learn more "
+        "slowly than low ones. The file carries this in its alpha, so every program loads it at the right strength.",
+        source="Kalajdzievski 2023, arXiv:2312.03732",
+        applies_when={"lora_type": WITH_RS_LORA},
+        also=("rsLoRA", "rs_lora"),
+        methods=("lora",),
+        ours=True,
     )
     network_weights: str = option(
         "",

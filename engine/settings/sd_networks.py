@@ -82,7 +82,7 @@ def takes(item: Option, values: Mapping[str, Any]) -> bool:
         return item.applies(values)
     if TYPES[kind][0] == LYCORIS:
         conv = item.name in ("conv_dim", "conv_alpha") and kind != "LyCORIS/Native Fine-Tuning"
-        return conv or (item.path[0] == "lycoris" and item.applies(values))
+        return conv or ((item.path[0] == "lycoris" or item.name == "rs_lora") and item.applies(values))
     ours = _TAKES.get(kind, ())
     return (item.name in ours or item.path[0] in ours) and not (
         item.name.startswith("ggpo") and not values["train_lora_ggpo"]

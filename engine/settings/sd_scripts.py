@@ -58,7 +58,7 @@ ELSEWHERE: Mapping[str, Place] = {
     **dict.fromkeys(
         (
             "lokr_factor", "decompose_both", "bypass_mode", "dora_wd", "use_cp", "use_tucker", "use_scalar",
-            "rank_dropout_scale", "oft_rescaled", "train_norm", "train_on_input", "dylora_unit",
+            "rank_dropout_scale", "oft_rescaled", "train_norm", "train_on_input", "dylora_unit", "rs_lora",
             "conv_dim", "conv_alpha", "rank_dropout", "module_dropout",
             "down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_lr_zero_threshold",
             "block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas",

@@ -22,7 +22,7 @@ from engine.networks.lora import LoraNetwork, ranks_and_alphas
 from engine.networks.made import dropouts_of, kind_of, network_of, reach_of, trained_layers
 from engine.networks.network import Network
 from engine.networks.refusals import Refusal
-from engine.networks.shares import Share, Shares
+from engine.networks.shares import Share, Shares, alpha_for
 from engine.settings.network import PARTS, WITH_FROZEN_DOWN
 from engine.settings.network import Network as NetworkSettings
 from engine.settings.sd_networks import LYCORIS, TYPES, network_arguments
@@ -136,7 +136,7 @@ def _lora(
     """A standard LoRA, with what the settings have it begin from.  targets: all that the family has."""
     s = settings.network
     begun = None if goes_on else _begun_from(s, targets, trained, shares, family.name)
-    rank, alpha = s.network_dim, s.network_alpha
+    rank, alpha = s.network_dim, alpha_for(settings, s.network_dim, s.network_alpha)
     given = {name: (share.rank, share.alpha) for name, share in shares.items()}
     if s.dim_from_weights and s.network_weights:
         found = (

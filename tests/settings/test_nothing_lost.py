@@ -112,11 +112,13 @@ def test_an_option_that_has_an_argument_comes_back_and_is_not_merely_named():
         and "lora" in item.kohya.methods
         and convert(plain.with_values({item.name: value}), "sd-scripts-command").notes
     }
-    # The scripts for Stable Diffusion, the family that nothing else is said of here, know no blocks to swap, nor GGPO.
+    # The scripts for Stable Diffusion, the family that nothing else is said of here, know no blocks to swap,
+    # and a standard LoRA no other strength.
     assert named == {
         "Sample prompts",
         "Overwrite files of the same name",
         "Stop TE (% of total steps)",
         "Blocks to swap",
         "Train LoRA GGPO",
+        "Rank-stabilised LoRA",
     }
