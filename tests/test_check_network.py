@@ -29,6 +29,8 @@ from engine.settings.training import TrainingSettings
          "DyLoRA trains ranks in groups of 3, and 4 cannot be divided into such groups."),
         ({"lora_type": "LyCORIS/DyLoRA", "dylora_unit": 4}, "conv_dim",
          "DyLoRA trains ranks in groups of 4, and 1 cannot be divided into such groups."),
+        ({"lora_type": "T-LoRA", "tlora_least_rank": 9}, "tlora_least_rank",
+         "T-LoRA least rank is 9, above Network Rank 4, so all ranks would always be trained."),
         ({"lora_type": "Flux1 OFT", "flux1_checkbox": True, "network_dim": 5}, "network_dim",
          "Flux1 OFT divides the 3072 outputs of a layer into as many blocks as the rank, and 5 does not divide them."),
         ({"lora_type": "LyCORIS/Diag-OFT", "conv_dim": 1}, "conv_dim",

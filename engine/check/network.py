@@ -57,6 +57,13 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
     yield from _blocks(settings)
     yield from _units(settings)
     yield from _parts(settings)
+    least = settings.applied("tlora_least_rank")
+    if least > s.network_dim:
+        yield Problem(
+            "tlora_least_rank",
+            f"T-LoRA least rank is {least}, above Network Rank {s.network_dim}, so all ranks would always be trained.",
+            "Lower it, or choose LoRA type Standard.",
+        )
 
 
 def _faster(settings: TrainingSettings) -> Iterator[Problem]:

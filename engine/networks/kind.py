@@ -82,6 +82,13 @@ class Kind(ABC):
         """What takes the place of all that is trained in a pass for which draw() gave this."""
         return trained
 
+    def between(self, site: Site, timesteps: Tensor) -> Tensor | None:
+        """(B, rank): how much each rank counts, in training, of pictures at timesteps (B,) in [0, 1000].
+
+        Of a kind with a chain; None of one that is the same at all timesteps.
+        """
+        return None
+
     def in_file(self, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """How the file says what is trained."""
         return trained

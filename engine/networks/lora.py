@@ -126,6 +126,8 @@ class LoraNetwork:
     def fast_parameters(self, group: str) -> list[nn.Parameter]:
         return [up.weight for pair in self._pairs.get(group, {}).values() for up in pair.ups]
 
+    def see(self, timesteps: Tensor) -> None: ...
+
     def before_update(self) -> None:
         for perturbation in self._perturbations.values():
             perturbation.learn()

@@ -29,6 +29,9 @@ class Network(Protocol):
     def load_state_dict(self, weights: dict[str, Tensor]) -> None:
         """Restore the result of state_dict(), exactly.  Raises KeyError or RuntimeError if it is another network's."""
 
+    def see(self, timesteps: Tensor) -> None:
+        """Called before each prediction, with the pictures' timesteps, (B,) in [0, 1000]."""
+
     def before_update(self) -> None:
         """Called when a step's gradients are there, before the weights move."""
 

@@ -48,8 +48,11 @@ class ChangedLayer(nn.Module):
         weight = self.weight.detach()
         return lambda: weight
 
-    def with_weights(self, x: Tensor, weights: list[Tensor]) -> Tensor:
-        """What the layer does, without its bias, with other weights in turn: a convolution's steps are the widest's."""
+    def with_weights(self, x: Tensor, weights: list[Tensor], counts: Tensor | None = None) -> Tensor:
+        """What the layer does, without its bias, with other weights in turn: a convolution's steps are the widest's.
+
+        counts: (B, rank), how much what the first gives counts, by sample.
+        """
         widest = max(range(len(weights)), key=lambda number: weights[number].shape[2:].numel())
         for number, weight in enumerate(weights):
             if weight.dim() == 2:
@@ -58,6 +61,10 @@ class ChangedLayer(nn.Module):
                 x = F.conv2d(x, weight.to(x.dtype), **self._steps)
             else:
                 x = F.conv2d(x, weight.to(x.dtype))
+            if number == 0 and counts is not None:
+                rank_first = x.dim() == 4 and weight.dim() == 4
+                shape = (*counts.shape, 1, 1) if rank_first else (len(counts), *[1] * (x.dim() - 2), counts.shape[1])
+                x = x * counts.view(shape).to(x)
         return x
 
     def forward(self, x: Tensor, *rest: Any, **named: Any) -> Tensor:
@@ -75,6 +82,7 @@ class Place:
         self._swapped, self._layers = attachment.swapped, layers
         self._rows = [layer.weight.shape[0] for layer in layers]
         self._left_out = RowsLeftOut(dropouts, partial(kind.draw, site))
+        self.counts: Tensor | None = None  # see Kind.between(); of the batch that is trained on
         for layer in layers:
             layer.place = self
 
@@ -120,19 +128,20 @@ class Place:
 
     def add(self, y: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor:
         """y: of the layer alone."""
-        number, kept = self._layers.index(layer), None
+        number, kept, counts = self._layers.index(layer), None, None
         trained: Mapping[str, Tensor] = self.trained
         if layer.training:
             self._left_out.enter(number)
             if self._left_out.leaves_out:
                 return y
+            counts = self.counts
             kept = self._left_out.kept(self.site.shape[0], x)
             if self._left_out.drawn is not None:
                 trained = self.kind.acting(trained, self.site, self._left_out.drawn)
         if (chain := self.kind.chain(trained, self.site)) is not None:
             *before, last = chain
             weights = [*before, self._rows_of(last, number, kept)]
-            return y + F.dropout(layer.with_weights(x, weights), self.dropouts.network, layer.training)
+            return y + F.dropout(layer.with_weights(x, weights, counts), self.dropouts.network, layer.training)
         original = self.original()
 
         def added(x: Tensor, *tensors: Tensor) -> Tensor:
@@ -231,6 +240,14 @@ class WeightNetwork:
                 if found.shape != tensor.shape:
                     raise RuntimeError(f"{name}.{end} is of shape {tuple(found.shape)}, not {tuple(tensor.shape)}")
                 tensor.copy_(found)
+
+    def see(self, timesteps: Tensor) -> None:
+        counts: dict[Site, Tensor | None] = {}
+        for place in self._places.get("unet", {}).values():
+            if isinstance(place, Place):
+                if place.site not in counts:
+                    counts[place.site] = self._kind.between(place.site, timesteps)
+                place.counts = counts[place.site]
 
     def before_update(self) -> None: ...
 

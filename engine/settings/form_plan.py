@@ -37,7 +37,7 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
         ("What to train", "dataset_repeats train_text_encoder train_inpainting"),
         ("LoRA learning rates", """text_encoder_lr t5xxl_lr unet_lr
             loraplus_lr_ratio loraplus_unet_lr_ratio loraplus_text_encoder_lr_ratio"""),
-        ("LoRA network", """network_dim network_alpha rs_lora conv_dim conv_alpha
+        ("LoRA network", """network_dim network_alpha rs_lora tlora_least_rank tlora_exponent conv_dim conv_alpha
             scale_weight_norms network_dropout rank_dropout module_dropout dylora_unit
             train_lora_ggpo ggpo_sigma ggpo_beta"""),
     ),

@@ -14,7 +14,7 @@ BASIC = "Parameters/Basic"
 LoraType = Literal[
     "Standard", "Anima", "Flux1", "Flux1 OFT", "HunyuanImage-2.1", "Kohya DyLoRA", "Kohya LoCon", "Kohya LoHa",
     "Kohya LoKr", "LoRA-FA", "Lumina", "LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/DyLoRA",
-    "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr", "LyCORIS/Native Fine-Tuning",
+    "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr", "LyCORIS/Native Fine-Tuning", "T-LoRA",
 ]  # fmt: skip
 
 
@@ -42,7 +42,7 @@ Part = Literal["unet", "text_encoder"]
 ACTING: tuple[LoraType, ...] = (
     "Standard", "Flux1", "Flux1 OFT", "Lumina", "Kohya DyLoRA", "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LoRA-FA",
     "LyCORIS/iA3", "LyCORIS/BOFT", "LyCORIS/Diag-OFT", "LyCORIS/DyLoRA", "LyCORIS/GLoRA", "LyCORIS/LoCon",
-    "LyCORIS/LoHa", "LyCORIS/LoKr", "LyCORIS/Native Fine-Tuning",
+    "LyCORIS/LoHa", "LyCORIS/LoKr", "LyCORIS/Native Fine-Tuning", "T-LoRA",
 )  # fmt: skip
 """Those that can be trained."""
 
@@ -61,7 +61,7 @@ WITHOUT_FAST: tuple[LoraType, ...] = (
 
 RANKED_BY_MATRIX: tuple[LoraType, ...] = (
     "Standard", "Flux1", "Lumina", "Kohya LoCon", "Kohya LoHa", "Kohya DyLoRA", "LoRA-FA", "LyCORIS/DyLoRA",
-    "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa",
+    "LyCORIS/GLoRA", "LyCORIS/LoCon", "LyCORIS/LoHa", "T-LoRA",
 )  # fmt: skip
 """Those with matrices of the rank and the layer's width, which says nothing more where it is larger than that."""
 
@@ -76,7 +76,7 @@ WITH_GGPO: tuple[LoraType, ...] = ("Standard", "Flux1", "Lumina", "Kohya LoCon")
 
 WITH_RS_LORA: tuple[LoraType, ...] = (
     "Standard", "Flux1", "Lumina", "LoRA-FA", "Kohya LoCon", "Kohya LoHa", "Kohya LoKr", "LyCORIS/LoCon",
-    "LyCORIS/LoHa", "LyCORIS/LoKr",
+    "LyCORIS/LoHa", "LyCORIS/LoKr", "T-LoRA",
 )  # fmt: skip
 """Those that may be applied with a strength of alpha ÷ √rank."""
 
@@ -128,6 +128,33 @@ class Network(Group):
         source="Kalajdzievski 2023, arXiv:2312.03732",
         applies_when={"lora_type": WITH_RS_LORA},
         also=("rsLoRA", "rs_lora"),
+        methods=("lora",),
+        ours=True,
+    )
+    tlora_least_rank: int = option(
+        1,
+        ge=1,
+        le=100_000,
+        label="T-LoRA least rank",
+        section=BASIC,
+        help="How many ranks are trained on pure noise; the less noise, the more ranks, up to Network Rank. Few ranks "
+        "at much noise keep a small set of pictures from being learned by heart. Other programs apply the saved file "
+        "with all its ranks at every step, as samples here do, so layout and background may show it more strongly than "
+        "they were trained to.",
+        source="Soboleva et al. 2025, arXiv:2507.05964",
+        applies_when={"lora_type": ("T-LoRA",)},
+        methods=("lora",),
+        ours=True,
+    )
+    tlora_exponent: float = option(
+        1.0,
+        ge=0,
+        le=16,
+        label="T-LoRA exponent",
+        section=BASIC,
+        help="How fast the ranks come in as the noise fades: 1 evenly, more than 1 later, less than 1 earlier.",
+        source="Soboleva et al. 2025, arXiv:2507.05964",
+        applies_when={"lora_type": ("T-LoRA",)},
         methods=("lora",),
         ours=True,
     )

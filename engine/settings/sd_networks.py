@@ -33,6 +33,7 @@ TYPES: Mapping[str, tuple[str, str]] = {
     "LyCORIS/LoHa": (LYCORIS, "loha"),
     "LyCORIS/LoKr": (LYCORIS, "lokr"),
     "LyCORIS/Native Fine-Tuning": (LYCORIS, "full"),
+    "T-LoRA": ("networks.lora", ""),  # whose files are ordinary ones; sd-scripts cannot train it
 }
 
 OTHER_NAMES: Mapping[tuple[str, str], str] = {

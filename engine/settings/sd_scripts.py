@@ -84,7 +84,8 @@ ELSEWHERE: Mapping[str, Place] = {
         (
             "overwrite", "model_list", "lowvram", "mask_dir", "mem_eff_save", "single_blocks_to_swap",
             "double_blocks_to_swap", "stop_text_encoder_training", "stop_text_encoder_training_pct",
-            "train_dir", "preparation_batch_size", "generate_caption_database", "generate_image_buckets",
+            "tlora_least_rank", "tlora_exponent", "train_dir", "preparation_batch_size", "generate_caption_database",
+            "generate_image_buckets",
             "use_latent_files", "caption_metadata_filename", "latent_metadata_filename", "metadata_full_path",
         ),
         NOWHERE,

@@ -23,12 +23,14 @@ from engine.networks.made import dropouts_of, kind_of, network_of, reach_of, tra
 from engine.networks.network import Network
 from engine.networks.refusals import Refusal
 from engine.networks.shares import Share, Shares, alpha_for
+from engine.objective.objective import Corrupted
 from engine.settings.network import PARTS, WITH_FROZEN_DOWN
 from engine.settings.network import Network as NetworkSettings
 from engine.settings.sd_networks import LYCORIS, TYPES, network_arguments
 from engine.settings.training import TrainingSettings
 from engine.training.denoising import Denoising
 from engine.training.metadata import DTYPES
+from engine.training.model import Examples, Model
 
 OPTION = "network_weights"
 
@@ -54,6 +56,8 @@ class LoraMethod(Denoising):
         self.rates = {"unet": unet_lr, "text_encoder": text_encoder_lr if "text_encoder" in there else 0.0}
         self._ratios: dict[str, float] = {part: s.loraplus_ratio(part)[1] for part in PARTS}
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
+        module = TYPES[s.lora_type][0]
+        self._module = family.network_module if module == TYPES["Standard"][0] else module
         self._largest_norm = s.scale_weight_norms
         self._network_args = network_arguments(settings)
         trained, self._shares = trained_layers(
@@ -105,8 +109,12 @@ class LoraMethod(Denoising):
         if self._largest_norm:
             self.network.limit_norms(self._largest_norm)
 
+    def predict(self, model: Model, examples: Examples, corrupted: Corrupted) -> Tensor:
+        self.network.see(corrupted.timesteps)
+        return super().predict(model, examples, corrupted)
+
     def metadata(self) -> dict[str, Any]:
-        said = self.network.metadata()
+        said = self.network.metadata() | {"ss_network_module": self._module}
         if self._network_args:
             # sd-scripts tells the network its dropout among them, as a number.
             arguments = self._network_args | {"dropout": said["ss_network_dropout"]}
@@ -146,19 +154,16 @@ def _lora(
         )
         given |= found
         rank, alpha = usual(found.values()) or (rank, alpha)
-    module, frozen_down = family.network_module, s.lora_type in WITH_FROZEN_DOWN
     ggpo = GGPO(s.ggpo_sigma, s.ggpo_beta) if settings.applied("train_lora_ggpo") else None
-    if frozen_down:
-        module = TYPES[s.lora_type][0]
     network = LoraNetwork(
         trained,
         rank,
         alpha,
         dropouts_of(settings),
-        module,
+        family.network_module,
         dtype,
         given,
-        frozen_down=frozen_down,
+        frozen_down=s.lora_type in WITH_FROZEN_DOWN,
         ggpo=ggpo,
     )
     if begun:

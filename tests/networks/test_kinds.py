@@ -61,6 +61,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "BOFT": {"lora_type": "LyCORIS/BOFT", **WIDE},
     "BOFT, rescaled": {"lora_type": "LyCORIS/BOFT", "oft_rescaled": True, **WIDE},
     "GLoRA": {"lora_type": "LyCORIS/GLoRA"},
+    "T-LoRA": {"lora_type": "T-LoRA", "tlora_least_rank": 2},
     "Native": {"lora_type": "LyCORIS/Native Fine-Tuning"},
 }
 

@@ -255,7 +255,13 @@ def test_of_a_script_that_trains_no_lora_only_what_suits_one_is_taken(script: st
     assert ("m.json were not read" in " ".join(loaded.report())) == ("in_json" in script)
 
 
-@pytest.mark.parametrize("kind", TYPES)
+def test_a_lora_type_that_sd_scripts_does_not_have_is_named():
+    written = convert(TrainingSettings().with_values({"lora_type": "T-LoRA"}), "sd-scripts-command")
+    assert "sd-scripts has no argument for: LoRA type (T-LoRA)." in written.notes
+    assert read(written.text).network.lora_type == "Standard"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TYPES if kind != "T-LoRA"])
 def test_every_lora_type_comes_back(kind: str):
     assert (
         kind
