@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 
 from engine.models.targets import Target, shape_of
 from engine.networks.kind import Kind, Site
 from engine.networks.made import kind_of, trained_layers
-from engine.networks.shares import Share, Shares
+from engine.networks.norms import is_norm
+from engine.networks.shares import Shares
+from engine.settings.network import WITH_FROZEN_DOWN
 from engine.settings.training import TrainingSettings
 
 PER_TENSOR = 110
@@ -41,28 +44,37 @@ def count(settings: TrainingSettings, targets: Iterable[Target]) -> Count:
     rates = {"unet": unet_rate, "text_encoder": text_encoder_rate}
     trained = [target for target in targets if rates[target.group] > 0]
     kept, shares = trained_layers(trained, Shares(settings))
-    kind = kind_of(settings)
-    known: dict[tuple[tuple[int, ...], int], list[int]] = {}
+    kind, frozen_down = kind_of(settings), settings.network.lora_type in WITH_FROZEN_DOWN
+    known: dict[tuple[Site, bool], tuple[list[int], list[int]]] = {}
     tensors, parameters, stored, narrow = 0, 0, 0, 0
     for target in kept:
         for attachment in target.attachments:
-            shape, share = shape_of(target, attachment), shares[attachment.name]
-            if (shape, share.rank) not in known:  # most layers are like others
-                known[shape, share.rank] = _sizes(kind, shape, share)
-            sizes = known[shape, share.rank]
-            fixed = len(kind.fixed(Site(shape, share.rank, share.alpha))) if kind else 1
-            tensors, stored = tensors + len(sizes) + fixed, stored + sum(sizes) + fixed
-            parameters += sum(sizes)
-            narrow += share.rank > min(shape[0], prod(shape[1:]))
+            layers: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
+            share = shares[attachment.name]
+            rows = tuple(len(layer.weight) for layer in layers)
+            site = Site(shape_of(target, attachment), share.rank, share.alpha, rows)
+            biased = getattr(layers[0], "bias", None) is not None
+            if (site, biased) not in known:  # most layers are like others
+                known[site, biased] = _of_norm(site, biased) if is_norm(layers[0]) else _of(kind, site, frozen_down)
+            learned, written = known[site, biased]
+            tensors, stored, parameters = tensors + len(written), stored + sum(written), parameters + sum(learned)
+            narrow += not is_norm(layers[0]) and share.rank > min(site.shape[0], prod(site.shape[1:]))
     each = 4 if settings.source_model.save_precision == "float" else 2
     size = stored * each + tensors * PER_TENSOR + WORDS
     return Count(len(shares), sum(len(target.attachments) for target in trained), parameters, size, narrow)
 
 
-def _sizes(kind: Kind | None, shape: tuple[int, ...], share: Share) -> list[int]:
-    """How many numbers each trained tensor has of a layer with a weight of this shape."""
+def _of(kind: Kind | None, site: Site, frozen_down: bool) -> tuple[list[int], list[int]]:
+    """How many numbers each tensor has: of those that are trained, and of those in the file."""
     if kind is None:
-        return [share.rank * prod(shape[1:]), shape[0] * share.rank]
-    site = Site(shape, share.rank, share.alpha)
+        down, up = site.rank * prod(site.shape[1:]), site.shape[0] * site.rank
+        return ([up] if frozen_down else [down, up]), [down, up, 1]
     with torch.device("meta"):
-        return [tensor.numel() for tensor in kind.begin(site, lambda: torch.empty(shape)).values()]
+        begun = kind.begin(site, lambda: torch.empty(site.shape))
+        written = [*kind.in_file(begun).values(), *kind.fixed(site).values()]
+    return [tensor.numel() for tensor in begun.values()], [tensor.numel() for tensor in written]
+
+
+def _of_norm(site: Site, biased: bool) -> tuple[list[int], list[int]]:
+    sizes = [site.shape[0]] * (1 + biased)
+    return sizes, sizes

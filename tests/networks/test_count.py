@@ -23,16 +23,16 @@ from tests.networks.test_kinds import USUAL, VARIANTS
 MODEL = {"pretrained_model_name_or_path": str(MODEL_FOLDER)}
 
 
-@pytest.mark.parametrize("variant", ["Standard", *VARIANTS])
+@pytest.mark.parametrize("variant", ["Standard", "LoRA-FA", *VARIANTS])
 def test_the_count_is_that_of_the_network_and_its_file(variant: str, tmp_path: Path):
-    given = VARIANTS.get(variant, {"block_dims": ",".join(map(str, range(25)))})
+    given = VARIANTS.get(variant, {"lora_type": variant, "block_dims": ",".join(map(str, range(25)))})
     settings = TrainingSettings().with_values(USUAL | given | MODEL)
     family, parts = loaded()
     said = count(settings, family.lora_targets(parts, reach_of(settings)))
     method = LoraMethod(family, parts, settings, total_steps=1, dtype=torch.float32)
     parameters = [parameter for group in method.parameter_groups() for parameter in group["params"]]
     assert said.parameters == sum(parameter.numel() for parameter in parameters)
-    save_lora(method.state_dict(), {"ss_words": "w" * 2500}, tmp_path / "file.safetensors", torch.float16)
+    save_lora(method.network.file_weights(), {"ss_words": "w" * 2500}, tmp_path / "file.safetensors", torch.float16)
     assert said.layers == len({name.split(".")[0] for name in load_file(tmp_path / "file.safetensors")})
     assert said.file == pytest.approx((tmp_path / "file.safetensors").stat().st_size, rel=0.1)
 
@@ -80,11 +80,20 @@ def test_a_line_of_settings_is_answered_by_a_line_whatever_is_wrong_with_it():
 def test_a_model_that_is_not_here_counts_as_the_published_one(
     model: str, switches: dict[str, object], layers: int, monkeypatch: pytest.MonkeyPatch
 ):
-    """The counts are those of tests/networks/test_lora_families.py, which are sd-scripts'.
-
-    The last of SD 3's blocks works no further on the text: 3 layers less.
+    """The counts are those of tests/networks/test_lora_families.py, which are sd-scripts'; of SD 3's blocks the last
+    one's text is not worked on: 3 layers less.
     """
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     settings = TrainingSettings().with_values({"pretrained_model_name_or_path": model} | switches)
     answer = Counter().answer(settings)
     assert (answer["layers"], answer["usual"]) == (layers, True)
+
+
+def test_oft_of_flux_counts_the_blocks_of_each_part(monkeypatch: pytest.MonkeyPatch):
+    """Four layers of each of 19 double blocks: queries, keys, values and projection, of 3072 outputs, in 4 blocks."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    flux = {"pretrained_model_name_or_path": "black-forest-labs/FLUX.1-dev", "flux1_checkbox": True}
+    settings = TrainingSettings().with_values(flux | {"lora_type": "Flux1 OFT", "network_dim": 4})
+    answer = Counter().answer(settings)
+    assert answer["layers"] == 19 * 4
+    assert answer["parameters"] == 19 * 2 * (3 + 1) * 4 * 768**2
