@@ -17,8 +17,8 @@ from engine.settings.training import TrainingSettings
          "A network of type LyCORIS/LoHa cannot be continued from a file here; only a standard LoRA can."),
         ({"lora_type": "LyCORIS/LoKr", "lycoris_preset": "attention"}, "lycoris_preset",
          'There is no LyCORIS preset "attention".'),
-        ({"lora_type": "LyCORIS/iA3", "scale_weight_norms": 1}, "scale_weight_norms",
-         "The norm of a layer's change cannot be limited with LyCORIS/iA3."),
+        ({"lora_type": "Flux1 OFT", "flux1_checkbox": True, "scale_weight_norms": 1}, "scale_weight_norms",
+         "The norm of a layer's change cannot be limited with Flux1 OFT."),
         ({"lora_type": "LyCORIS/LoCon", "dora_wd": True, "scale_weight_norms": 1}, "scale_weight_norms",
          "The norm of a layer's change cannot be limited with DoRA."),
         ({"lora_type": "LyCORIS/BOFT", "loraplus_lr_ratio": 4}, "loraplus_lr_ratio",
@@ -54,3 +54,13 @@ def test_a_type_says_what_it_cannot_do(settings: TrainingSettings, changes: dict
 )
 def test_what_it_can_do_is_let_through(settings: TrainingSettings, changes: dict[str, Any]):
     assert check(settings.with_values(changes)).can_start
+
+
+def test_what_lycoris_leaves_out_is_said_and_blocks_nothing(settings: TrainingSettings):
+    """A preset of kohya_ss's limits the norm of (IA)³, where LyCORIS has no such thing."""
+    checked = check(settings.with_values({"lora_type": "LyCORIS/iA3", "scale_weight_norms": 1}))
+    assert checked.can_start
+    told = {problem.option: problem.what for problem in checked.problems}
+    assert told["scale_weight_norms"] == (
+        "The norm of a layer's change cannot be limited with LyCORIS/iA3, so this does nothing, as in LyCORIS."
+    )

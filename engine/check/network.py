@@ -50,9 +50,13 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
             "lycoris_preset", f'There is no LyCORIS preset "{preset}".', f"Choose one of {', '.join(PRESETS)}."
         )
     if s.scale_weight_norms and (s.lora_type in WITHOUT_NORM or settings.applied("dora_wd")):
-        kind = s.lora_type if s.lora_type in WITHOUT_NORM else "DoRA"
+        without, left_out = s.lora_type in WITHOUT_NORM, s.lora_type in EVERY_LYCORIS
         yield Problem(
-            "scale_weight_norms", f"The norm of a layer's change cannot be limited with {kind}.", "Set it to 0."
+            "scale_weight_norms",
+            f"The norm of a layer's change cannot be limited with {s.lora_type if without else 'DoRA'}"
+            + (", so this does nothing, as in LyCORIS." if without and left_out else "."),
+            "Set it to 0.",
+            blocking=not (without and left_out),
         )
     yield from _blocks(settings)
     yield from _units(settings)

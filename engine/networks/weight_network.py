@@ -256,7 +256,7 @@ class WeightNetwork:
 
     @torch.no_grad()
     def limit_norms(self, most: float) -> None:
-        for _, place in self._all():
+        for _, place in self._all() if self._kind.is_product else ():
             place.limit_norm(most)
 
     def metadata(self) -> dict[str, Any]:

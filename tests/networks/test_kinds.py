@@ -263,6 +263,15 @@ def test_rows_drop_out_in_training_alone_and_what_stays_may_make_up_for_it():
     torch.testing.assert_close(scaled.kept(1000, like).mean(), torch.tensor(1.0))
 
 
+@pytest.mark.parametrize("variant", ["(IA)3", "Diag-OFT", "LoCon"])
+def test_a_norm_is_limited_where_the_change_is_a_product_and_else_nothing_moves(pocket: Loaded, variant: str):
+    network, _ = attached(variant, *fresh(pocket))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.limit_norms(1e-3)
+    same = [torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items()]
+    assert not any(same) if variant == "LoCon" else all(same)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_state_gives_back_what_was_trained(pocket: Loaded, variant: str):
     family, parts = fresh(pocket)
