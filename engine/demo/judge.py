@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from engine.demo.shapes import COLORS, NEW_SHAPE, SHAPES, SIZE, draw_shape
+from engine.demo.shapes import COLORS, NEW_SHAPE, SHAPES, SIZE, Scene, draw_shape, random_scene
 
 _GRID = 48
 _LEAST_OVERLAP = 0.60
@@ -49,6 +52,36 @@ def judge(picture: Image.Image) -> Verdict:
 
     shape, overlap = max(((name, _overlap(figure, name)) for name in (*SHAPES, NEW_SHAPE)), key=lambda pair: pair[1])
     return Verdict(shape if overlap >= _LEAST_OVERLAP else None, color, ground, overlap)
+
+
+def scenes_of(shapes: tuple[str, ...], count: int) -> list[Scene]:
+    """The same ones each time."""
+    rng = random.Random(2)
+    return [random_scene(rng, shapes) for _ in range(count)]
+
+
+def share_right(pipeline: Any, scenes: Sequence[Scene], *, color_too: bool) -> float:
+    """Share of pictures that show what their prompts say, drawn at guidance 4 with 10 steps, half of what runs draw
+    with: that is harder, and takes half the time.
+
+    pipeline: diffusers' for Stable Diffusion.
+    """
+    import torch
+
+    pictures = pipeline(
+        [scene.caption() for scene in scenes],
+        num_inference_steps=10,
+        guidance_scale=4.0,
+        height=SIZE,
+        width=SIZE,
+        generator=torch.Generator().manual_seed(11),
+    ).images
+    verdicts = [judge(picture) for picture in pictures]
+    right = [
+        verdict.shape == scene.shape and (verdict.color == scene.color or not color_too)
+        for verdict, scene in zip(verdicts, scenes, strict=True)
+    ]
+    return sum(right) / len(right)
 
 
 def _nearest_color(pixel: np.ndarray) -> str:

@@ -209,7 +209,6 @@ class StableDiffusionXL:
         ]
 
     def unet_target(self, unet: nn.Module, reach: Reach) -> Target:
-        # By the original's names, time_embed.0 and time_embed.2, LyCORIS's presets do not find its time embedding.
-        reach = replace(reach, edges=tuple(edge for edge in reach.edges if edge.startswith("conv_")))
-        paths = unet_paths(unet, reach)
+        # Under the original's names (input_blocks.0.0, time_embed.0, out.2) LyCORIS's presets find none of the edges.
+        paths = unet_paths(unet, replace(reach, edges=()))
         return Target(unet, "unet", each_alone(paths, "lora_unet", lambda path: original_name(unet, path)))

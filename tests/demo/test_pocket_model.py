@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from engine.demo.demo import MODEL_FOLDER, demo_settings, write_demo
-from engine.demo.judge import judge
-from engine.demo.shapes import COLORS, NEW_SHAPE, SHAPES, Scene, draw, random_scene
+from engine.demo.judge import judge, scenes_of, share_right
+from engine.demo.shapes import COLORS, NEW_SHAPE, SHAPES, draw
 from engine.runs.folder import RunFolder
 from engine.runs.history import History
 from tests.here import work_here
@@ -19,36 +18,11 @@ from tests.here import work_here
 MOST_BYTES = 16 * 2**20
 
 
-def share_right(pipeline: StableDiffusionPipeline, scenes: list[Scene], color_too: bool) -> float:
-    """Share of pictures that show what their prompts say, drawn at guidance 4 with 10 steps, half of what runs draw
-    with: that is harder, and takes half the time.
-    """
-    pictures = pipeline(
-        [scene.caption() for scene in scenes],
-        num_inference_steps=10,
-        guidance_scale=4.0,
-        height=64,
-        width=64,
-        generator=torch.Generator().manual_seed(11),
-    ).images
-    verdicts = [judge(picture) for picture in pictures]
-    right = [
-        verdict.shape == scene.shape and (verdict.color == scene.color or not color_too)
-        for verdict, scene in zip(verdicts, scenes, strict=True)
-    ]
-    return sum(right) / len(right)
-
-
 @pytest.fixture
 def pipeline() -> StableDiffusionPipeline:
     pipeline = StableDiffusionPipeline.from_pretrained(MODEL_FOLDER, torch_dtype=torch.float32, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def scenes_of(shapes: tuple[str, ...], count: int) -> list[Scene]:
-    rng = random.Random(2)
-    return [random_scene(rng, shapes) for _ in range(count)]
 
 
 def test_the_judge_knows_what_was_drawn():

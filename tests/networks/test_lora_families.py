@@ -89,7 +89,8 @@ def test_at_sdxls_size_there_are_sd_scripts_722_and_264_modules():
 def flux_on_meta(doubles: int = 19, singles: int = 38) -> Parts:
     with init_empty_weights():
         transformer = FluxTransformer2DModel(num_layers=doubles, num_single_layers=singles, guidance_embeds=True)
-        clip = CLIPTextModel(CLIPTextConfig(hidden_size=768, num_hidden_layers=12, num_attention_heads=12))
+        sizes = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+        clip = CLIPTextModel(CLIPTextConfig(**sizes))
     return Parts(transformer, nn.Identity(), [clip], [None])
 
 

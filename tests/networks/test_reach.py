@@ -29,15 +29,14 @@ def test_each_preset_reaches_what_lycoris_does_in_sd15(preset: str):
     assert (counted["unet"], counted["text_encoder"]) == SD15[preset]
 
 
-def test_in_sdxl_convolutions_have_the_original_s_names():
+def test_in_sdxl_the_full_preset_reaches_lycoris_s_788_and_convolutions_have_the_original_s_names():
     unet = StableDiffusionXL().lora_targets(sdxl_on_meta(), PRESETS["full"])[-1]
     names = {attachment.name for attachment in unet.attachments}
-    assert len(names) == len(unet.attachments)
+    assert len(names) == len(unet.attachments) == 722 + 17 * 3 + 11 + 2 + 2
     assert {
-        "lora_unet_input_blocks_0_0", "lora_unet_input_blocks_1_0_in_layers_2", "lora_unet_out_2",
-        "lora_unet_input_blocks_1_0_emb_layers_1", "lora_unet_input_blocks_3_0_op",
-        "lora_unet_input_blocks_4_0_skip_connection", "lora_unet_middle_block_2_out_layers_3",
-        "lora_unet_output_blocks_2_2_conv",
+        "lora_unet_input_blocks_1_0_in_layers_2", "lora_unet_input_blocks_1_0_emb_layers_1",
+        "lora_unet_input_blocks_3_0_op", "lora_unet_input_blocks_4_0_skip_connection",
+        "lora_unet_middle_block_2_out_layers_3", "lora_unet_output_blocks_2_2_conv",
     } <= names  # fmt: skip
 
 
