@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from engine.models.quantize import QuantizedLinear
 from engine.models.targets import Attachment, Target, shape_of
@@ -17,6 +16,7 @@ from engine.networks.begun_from import Matrices
 from engine.networks.dropout import Dropouts, RowsLeftOut
 from engine.networks.kind import Kind, Original, Site
 from engine.networks.norms import ChangedNorm, is_norm
+from engine.networks.recomputed import through, with_made_weight
 
 
 class ChangedLayer(nn.Module):
@@ -25,7 +25,7 @@ class ChangedLayer(nn.Module):
     def __init__(self, base_layer: nn.Module) -> None:
         super().__init__()
         self.base_layer = base_layer
-        self._steps: dict[str, Any] = (
+        self.steps: dict[str, Any] = (
             {"stride": base_layer.stride, "padding": base_layer.padding, "dilation": base_layer.dilation}
             if isinstance(base_layer, nn.Conv2d)
             else {}
@@ -55,12 +55,7 @@ class ChangedLayer(nn.Module):
         """
         widest = max(range(len(weights)), key=lambda number: weights[number].shape[2:].numel())
         for number, weight in enumerate(weights):
-            if weight.dim() == 2:
-                x = F.linear(x, weight.to(x.dtype))
-            elif number == widest:
-                x = F.conv2d(x, weight.to(x.dtype), **self._steps)
-            else:
-                x = F.conv2d(x, weight.to(x.dtype))
+            x = through(x, weight, self.steps if number == widest else {})
             if number == 0 and counts is not None:
                 rank_first = x.dim() == 4 and weight.dim() == 4
                 shape = (*counts.shape, 1, 1) if rank_first else (len(counts), *[1] * (x.dim() - 2), counts.shape[1])
@@ -144,24 +139,13 @@ class Place:
             return y + F.dropout(layer.with_weights(x, weights, counts), self.dropouts.network, layer.training)
         original = self.original()
 
-        def added(x: Tensor, *tensors: Tensor) -> Tensor:
+        def made(*tensors: Tensor) -> Tensor:
             # A change is small beside the weight, and lost where both are in few digits.
             with torch.autocast(x.device.type, enabled=False):
                 change = self.kind.change(dict(zip(trained, tensors, strict=True)), self.site, original)
-            return layer.with_weights(x, [self._rows_of(change, number, kept)])
+            return self._rows_of(change, number, kept)
 
-        if torch.is_grad_enabled():
-            # Only x is kept for the backward pass: the changes of all sites together are as large as the model.
-            delta: Any = checkpoint(
-                added,
-                x,
-                *trained.values(),
-                use_reentrant=False,
-                preserve_rng_state=False,
-                determinism_check="none",
-            )
-        else:
-            delta = added(x, *trained.values())
+        delta = with_made_weight(x, made, list(trained.values()), layer.steps)
         return y + F.dropout(delta, self.dropouts.network, layer.training)
 
     def _rows_of(self, weight: Tensor, number: int, kept: Tensor | None) -> Tensor:
