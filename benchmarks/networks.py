@@ -94,17 +94,14 @@ def ours(unet: Any, latents: int, given: Mapping[str, Any]) -> Side:
 
     from engine.models.parts import Parts
     from engine.models.sd import StableDiffusion
-    from engine.networks.lora import LoraNetwork
-    from engine.networks.made import kind_of, network_of, reach_of
     from engine.settings.training import TrainingSettings
+    from engine.training.lora_method import LoraMethod
 
     values = {"network_dim": RANK, "network_alpha": RANK, "conv_dim": RANK, "conv_alpha": RANK, **given}
     settings = TrainingSettings().with_values(values)
     parts = Parts(unet, nn.Identity(), [nn.Identity()], [None])
-    targets = [target for target in StableDiffusion().lora_targets(parts, reach_of(settings)) if target.group == "unet"]
-    kind, rank = kind_of(settings), settings.network.network_dim
-    network = network_of(settings, kind, targets, torch.float32) if kind else LoraNetwork(targets, rank, rank)
-    return side(unet, network.parameters("unet"), latents)
+    method = LoraMethod(StableDiffusion(), parts, settings, total_steps=1, dtype=torch.float32)
+    return side(unet, method.network.parameters("unet"), latents)
 
 
 def theirs(unet: Any, latents: int, told: Mapping[str, Any]) -> Side:

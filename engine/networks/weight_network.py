@@ -101,6 +101,8 @@ class Place:
     def original(self) -> Original:
         """Stacked as in the file."""
         originals = [layer.original() for layer in self._layers]
+        if len(originals) == 1:  # torch.cat would copy it
+            return lambda: self._turned(originals[0]())
         return lambda: self._turned(torch.cat([of_layer() for of_layer in originals]))
 
     def change(self) -> Tensor:

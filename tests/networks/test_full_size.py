@@ -22,9 +22,8 @@ from engine.models.flux import Flux
 from engine.models.parts import Parts
 from engine.models.sd import StableDiffusion
 from engine.models.sdxl import StableDiffusionXL
-from engine.networks.lora import LoraNetwork
-from engine.networks.made import kind_of, network_of, reach_of
 from engine.settings.training import TrainingSettings
+from engine.training.lora_method import LoraMethod
 from tests.networks.test_lora import sd15_on_meta
 from tests.networks.test_lora_families import flux_on_meta, sdxl_on_meta
 
@@ -216,11 +215,10 @@ def nothing_drawn() -> Iterator[None]:
 
 def ours(model: FullSize, **given: Any) -> Shapes:
     settings = TrainingSettings().with_values(RANKS | given)
-    kind = kind_of(settings)
-    targets = model.family.lora_targets(copy.deepcopy(model.parts), reach_of(settings))
+    parts = copy.deepcopy(model.parts)
     with torch.device("meta"), nothing_drawn():
-        network = network_of(settings, kind, targets, torch.float32) if kind else LoraNetwork(targets, 8, 4)
-        return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        method = LoraMethod(model.family, parts, settings, total_steps=1, dtype=torch.float32)
+        return {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
 
 
 def theirs(model: FullSize, **told: Any) -> Shapes:

@@ -45,11 +45,15 @@ class LoHa(Kind):
         return init.normal_(torch.empty(shape), std=0.1)
 
     def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
-        from lycoris.functional import loha
+        # The strength is cheapest on the smallest matrix.
+        first = self._factor(trained, 1, by=strength(site))
+        return (first * self._factor(trained, 2)).reshape(site.shape)
 
-        weights = [trained.get(f"hada_{name}") for name in ("w1_b", "w1_a", "w2_b", "w2_a", "t1", "t2")]
-        changed: Tensor = loha.diff_weight(*weights, gamma=torch.tensor(1.0), backend="torch")
-        return changed.reshape(site.shape) * strength(site)
+    def _factor(self, trained: Mapping[str, Tensor], number: int, by: float = 1.0) -> Tensor:
+        a, b, core = (trained.get(f"hada_{name}") for name in (f"w{number}_a", f"w{number}_b", f"t{number}"))
+        assert a is not None
+        assert b is not None
+        return a * by @ b if core is None else torch.einsum("rs...,ro,si->oi...", core, a * by, b)
 
 
 def _of(settings: TrainingSettings) -> Kind:
