@@ -218,7 +218,7 @@ def ours(model: FullSize, **given: Any) -> Shapes:
     parts = copy.deepcopy(model.parts)
     with torch.device("meta"), nothing_drawn():
         method = LoraMethod(model.family, parts, settings, total_steps=1, dtype=torch.float32)
-        return {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
+        return {name: tuple(tensor.shape) for name, tensor in method.network.file_weights().items()}
 
 
 def theirs(model: FullSize, **told: Any) -> Shapes:
