@@ -23,7 +23,7 @@ def quantize(module: nn.Module, form: BaseFormat, device: torch.device) -> None:
     """Move the module to the device, converting the frozen matrices of its blocks to this format one by one.
 
     So the device never holds all of it in full precision.  Layers outside the blocks (embeddings, the last layer),
-    norms, biases and convolutions stay as they are.
+    norms, biases and convolutions stay as they are, and what is marked stays_exact.
     fp8: e4m3.  int8: integers up to ±127; both with one scale per row.  nf4: the quantiles of a normal distribution,
     with a 16-bit scale per 64 weights (Dettmers et al. 2023, QLoRA, arXiv:2305.14314, section 3, without its second
     quantisation).
@@ -32,7 +32,8 @@ def quantize(module: nn.Module, form: BaseFormat, device: torch.device) -> None:
     within = [parent for blocks in module.modules() if isinstance(blocks, nn.ModuleList) for parent in blocks.modules()]
     for parent in within:
         for name, layer in list(parent.named_children()):
-            if type(layer) is nn.Linear and not layer.weight.requires_grad and name not in kept:
+            exact = name in kept or getattr(layer, "stays_exact", False)
+            if type(layer) is nn.Linear and not layer.weight.requires_grad and not exact:
                 setattr(parent, name, QuantizedLinear(layer, form, device))
     module.to(device)
 

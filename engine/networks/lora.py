@@ -38,6 +38,8 @@ class Pair:
         for layer in layers[1:]:
             layer.lora_A[ADAPTER] = self.down
         if frozen_down:
+            down: Any = self.down
+            down.stays_exact = True  # it is small, and the file holds it
             rank, into = self.down.weight.shape[:2]
             nn.init.normal_(self.down.weight, std=sqrt(2 / (into + rank))).requires_grad_(False)
 

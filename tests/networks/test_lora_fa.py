@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from engine.models.quantize import QuantizedLinear, quantize
 from engine.networks.kohya_format import save_lora
 from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
 from tests.models.loading import loaded
+from tests.models.small import SETTINGS
+from tests.models.small import pipeline as small
 
 GIVEN = {"lora_type": "LoRA-FA", "network_dim": 4, "network_alpha": 2}
 SHORT = {"lr_scheduler": "constant", "save_precision": "float", "save_state_on_train_end": True}
@@ -76,3 +80,20 @@ def test_a_run_moves_up_alone_and_goes_on_to_the_same_bits(trained, tmp_path: Pa
     assert moved == {"lora_up.weight"}
     with safe_open(tmp_path / "out" / "whole.safetensors", "pt") as file:
         assert file.metadata()["ss_network_module"] == "networks.lora_fa"
+
+
+@pytest.mark.parametrize("form", ["int8", "nf4"])
+def test_on_narrowed_weights_what_is_frozen_of_the_network_stays_exact(tmp_path: Path, form: Any):
+    small("flux").save_pretrained(tmp_path)
+    family, parts = loaded(tmp_path, **SETTINGS["flux"])
+    settings = TrainingSettings().with_values(GIVEN | {"flux1_checkbox": True})
+    method = LoraMethod(family, parts, settings, total_steps=1, dtype=torch.float32)
+    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    quantize(parts.denoiser, form, torch.device("cpu"))
+    layers = [layer for layer in parts.denoiser.modules() if isinstance(layer, QuantizedLinear)]
+    assert layers
+    after = method.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    downs = [module for name, module in parts.denoiser.named_modules() if name.endswith("lora_A.default")]
+    assert downs
+    assert not any(isinstance(module, QuantizedLinear) for module in downs)
