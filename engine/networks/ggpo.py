@@ -48,10 +48,12 @@ class Perturbation:
             for up in self._ups
         ]
         if down_grad is not None and all(up.weight.grad is not None for up in self._ups):
-            self.gradients = [
+            norms = [
                 (_flat(up.weight) @ _flat(down_grad) + _flat(up.weight.grad) @ down).norm(dim=1) * self._scale
                 for up in self._ups
             ]
+            # Gradients that overflow under fp16 skip their step; noise of that size would make all later ones overflow.
+            self.gradients = [norm.nan_to_num(0.0, 0.0, 0.0) for norm in norms]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Empty before the first step."""

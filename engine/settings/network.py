@@ -91,7 +91,8 @@ class Network(Group):
         section=BASIC,
         kohya="LoRA_type",
         help="Standard is what most people use, and every program can load it; Flux1 and Lumina are the same thing "
-        "for those models.",
+        "for those models. LoHa and LoKr make small files; a DyLoRA can be cut down to fewer ranks later; LoRA-FA "
+        "needs less memory; T-LoRA keeps a few pictures from being learned by heart.",
         not_yet={kind: _WAITING.get(kind, NETWORKS).why for kind in get_args(LoraType) if kind not in ACTING},
         also=("LoRA Type", "Network type"),
         methods=("lora",),
@@ -103,7 +104,8 @@ class Network(Group):
         label="Network Rank (Dimension)",
         section=BASIC,
         help="Size of the trained matrices. A higher rank captures more detail, but makes a larger file and overfits "
-        "sooner. 8 to 32 is usual. For LyCORIS/LoKr, 100000 means the full matrix.",
+        "sooner. 8 to 32 is usual. For LyCORIS/LoKr, 100000 means the full matrix. Flux1 OFT takes it as the number of "
+        "blocks.",
         source="Hu et al. 2021, arXiv:2106.09685",
         also=("Network Rank", "LoRA network rank", "Dim", "rank", "学习精度"),
         methods=("lora",),
@@ -115,7 +117,7 @@ class Network(Group):
         label="Network Alpha",
         section=BASIC,
         help="The LoRA is applied with strength alpha ÷ rank. A smaller alpha learns more slowly; alpha equal to rank "
-        "means full strength.",
+        "means full strength. Flux1 OFT takes it as its constraint, for which 0.001 is usual.",
         also=("LoRA network alpha", "alpha", "权重缩放"),
         methods=("lora",),
     )

@@ -104,6 +104,16 @@ def test_the_norms_belong_to_the_state_and_not_to_the_file():
     assert not any("ggpo" in name for name in network.file_weights())
 
 
+def test_gradients_that_overflow_perturb_nothing():
+    model, network = perturbed()
+    passed(model, torch.randn(3, 5)).square().sum().backward()
+    for parameter in network.parameters("unet"):
+        assert parameter.grad is not None
+        parameter.grad.fill_(float("inf"))
+    network.before_update()
+    assert passed(model, torch.randn(3, 5)).isfinite().all()
+
+
 GIVEN = {"train_lora_ggpo": True, "ggpo_sigma": 0.1, "module_dropout": 0.2, "max_grad_norm": 1,
          "gradient_checkpointing": True, "lr_scheduler": "constant", "save_precision": "float",
          "save_state_on_train_end": True}  # fmt: skip
