@@ -13,8 +13,6 @@ from engine.settings.training import TrainingSettings
 @pytest.mark.parametrize(
     ("changes", "option", "what"),
     [
-        ({"lora_type": "LyCORIS/LoHa", "network_weights": "x.safetensors"}, "network_weights",
-         "A network of type LyCORIS/LoHa cannot be continued from a file here; only a standard LoRA can."),
         ({"lora_type": "LyCORIS/LoKr", "lycoris_preset": "attention"}, "lycoris_preset",
          'There is no LyCORIS preset "attention".'),
         ({"lora_type": "Flux1 OFT", "flux1_checkbox": True, "scale_weight_norms": 1}, "scale_weight_norms",

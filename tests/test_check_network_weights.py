@@ -106,30 +106,61 @@ def test_a_standard_lora_is_taken_whoever_wrote_it(name: str, tmp_path: Path):
     assert problems(tmp_path, shapes, file, **FAMILIES[family]) == []
 
 
-KINDS: dict[str, dict[str, tuple[int, ...]]] = {
-    "LoCon, with 2 convolutions": {**lora(UNET), **pair(RESNET, kernel=3), **pair(f"{RESNET[:-1]}2", kernel=3)},
-    "LoCon with Tucker decomposition": {**lora(UNET), f"{RESNET}.lora_mid.weight": (8, 8, 3, 3)},
-    "DoRA": {**lora(UNET), f"{UNET}.dora_scale": (320, 1)},
-    "DoRA ": {**pair("unet.x", down="lora_A", up="lora_B"), "unet.x.lora_magnitude_vector": (320,)},
-    "LoHa": {f"{UNET}.hada_w{n}_{side}": (8, 8) for n in (1, 2) for side in "ab"},
-    "LoHa ": {f"{UNET}.hada_t1": (8, 8, 3, 3), f"{UNET}.alpha": ()},
-    "LoKr": {
-        f"{UNET}.lokr_w1": (4, 4),
-        f"{UNET}.lokr_w2_a": (80, 8),
-        f"{UNET}.lokr_w2_b": (8, 80),
-        f"{UNET}.alpha": (),
-    },
-    "GLoRA": {f"{UNET}.{one}.weight": (8, 320) for one in ("a1", "a2", "b1", "b2")} | {f"{UNET}.alpha": ()},
-    "(IA)³": {f"{UNET}.weight": (320, 1), f"{UNET}.on_input": ()},
-    "(IA)³ ": {"base_model.model.down.0.to_k.ia3_l": (320, 1)},
-    "OFT": {f"{UNET}.oft_blocks": (4, 80, 80), f"{UNET}.alpha": ()},
-    "OFT ": {"base_model.model.down.0.to_k.oft_R.default.weight": (4, 80)},
-    "OFT  ": {f"{UNET}.oft_diag": (4, 80, 80)},
-    "BOFT": {f"{UNET}.oft_blocks": (3, 4, 80, 80)},
-    "BOFT ": {"base_model.model.down.0.to_k.boft_R": (4, 80, 80)},
+KINDS: dict[str, tuple[str, dict[str, tuple[int, ...]]]] = {
+    "Kohya LoCon or LyCORIS/LoCon": (
+        "a LoCon, with 2 convolutions of 3×3 pixels",
+        {**lora(UNET), **pair(RESNET, kernel=3), **pair(f"{RESNET[:-1]}2", kernel=3)},
+    ),
+    "LyCORIS/LoCon": (
+        "a LoCon, with 1 convolution of 3×3 pixels",
+        {**lora(UNET), **pair(RESNET), f"{RESNET}.lora_mid.weight": (8, 8, 3, 3)},
+    ),
+    "Kohya LoHa or LyCORIS/LoHa": ("a LoHa", {f"{UNET}.hada_w{n}_{side}": (8, 8) for n in (1, 2) for side in "ab"}),
+    "LyCORIS/LoHa": (
+        "a LoHa with DoRA",
+        {f"{UNET}.hada_w{n}_{side}": (8, 8) for n in (1, 2) for side in "ab"} | {f"{UNET}.dora_scale": (8, 1)},
+    ),
+    "Kohya LoKr or LyCORIS/LoKr": (
+        "a LoKr",
+        {f"{UNET}.lokr_w1": (4, 4), f"{UNET}.lokr_w2_a": (80, 8), f"{UNET}.lokr_w2_b": (8, 80), f"{UNET}.alpha": ()},
+    ),
+    "LyCORIS/LoKr": ("a LoKr", {f"lycoris_{UNET[10:]}.lokr_w1": (4, 4), f"lycoris_{UNET[10:]}.lokr_w2": (80, 80)}),
+    "LyCORIS/GLoRA": ("a GLoRA", {f"{UNET}.{n}.weight": (320, 320) for n in ("a1", "a2", "b1", "b2")}),
+    "LyCORIS/iA3": ("an (IA)³ network", {f"{UNET}.weight": (320,), f"{UNET}.on_input": ()}),
+    "LyCORIS/Diag-OFT": ("a Diag-OFT network", {f"{UNET}.oft_blocks": (4, 80, 80), f"{UNET}.alpha": ()}),
+    "LyCORIS/BOFT": ("a BOFT network", {f"{UNET}.oft_blocks": (3, 4, 80, 80), f"{UNET}.alpha": ()}),
+    "LyCORIS/Native Fine-Tuning": ("the result of native fine-tuning", {f"{UNET}.diff": (320, 320)}),
+}
+
+
+@pytest.mark.parametrize("types", KINDS)
+@pytest.mark.parametrize("family", ["sd1", "flux"])
+def test_a_file_of_another_kind_is_called_by_its_name_and_the_type_that_begins_from_it_is_named(
+    types: str, family: str, tmp_path: Path
+):
+    called, shapes = KINDS[types]
+    problem = only(problems(tmp_path, shapes, **FAMILIES[family]))
+    assert problem.option == "network_weights"
+    assert problem.what == f"old.safetensors is {called}, but LoRA type is Standard."
+    assert types.rpartition(" or ")[2] in problem.mend
+
+
+def test_a_type_that_it_names_takes_the_file(tmp_path: Path):
+    taken = {"lora_type": "LyCORIS/LoKr", "dim_from_weights": True, "conv_dim": 8}
+    for types, (_, shapes) in KINDS.items():
+        magnitudes = any(name.endswith("dora_scale") for name in shapes)
+        changes = taken | {"lora_type": types.rpartition(" or ")[2], "dora_wd": magnitudes}
+        assert problems(tmp_path, shapes, **changes) == [], types
+
+
+FOREIGN: dict[str, dict[str, tuple[int, ...]]] = {
+    "(IA)³": {"base_model.model.down.0.to_k.ia3_l": (320, 1)},
+    "OFT": {"base_model.model.down.0.to_k.oft_R.default.weight": (4, 80)},
+    "OFT ": {f"{UNET}.oft_diag": (4, 80, 80)},
+    "BOFT": {"base_model.model.down.0.to_k.boft_R": (4, 80, 80)},
+    "GLoRA with Tucker decomposition": {f"{RESNET}.bm.weight": (4, 4, 3, 3)},
+    "T-LoRA (LyCORIS)": {f"{UNET}.q_layer.weight": (4, 320), f"{UNET}.lambda_layer": (1, 4)},
     "VeRA": {"base_model.model.down.0.to_k.vera_lambda_b": (320,)},
-    "file of whole weights": {f"{UNET}.diff": (320, 320), f"{UNET}.diff_b": (320,)},
-    "LoRA with trained norms": {**lora(UNET), "lora_unet_down_blocks_0_resnets_0_norm1.w_norm": (320,)},
     "LoRA with biases": {**lora(UNET), f"{UNET}.lora_up.bias": (320,)},
     "LoRA of XLabs": {f"double_blocks.0.processor.qkv_lora1.{side}.weight": (16, 3072) for side in ("down", "up")},
     "LoRA with embeddings": {**lora(UNET), "bundle_emb.cat.clip_l": (1, 768)},
@@ -137,14 +168,88 @@ KINDS: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FOREIGN)
 @pytest.mark.parametrize("family", ["sd1", "flux"])
-def test_every_other_kind_is_called_by_its_name(kind: str, family: str, tmp_path: Path):
-    problem = only(problems(tmp_path, KINDS[kind], **FAMILIES[family]))
+def test_a_kind_that_is_not_trained_here_is_called_by_its_name(kind: str, family: str, tmp_path: Path):
+    problem = only(problems(tmp_path, FOREIGN[kind], **FAMILIES[family]))
     assert problem.option == "network_weights"
     assert f"old.safetensors is of type {kind.strip()}" in problem.what
     assert "would be lost" in problem.what
     assert "merge this file into the base model" in problem.mend
+
+
+MAGNITUDES = {**lora(UNET), f"{UNET}.dora_scale": (320, 1)}
+OF_PEFT = {**pair("unet.mid_block.attentions.0.proj_in", down="lora_A", up="lora_B"),
+           "unet.mid_block.attentions.0.proj_in.lora_magnitude_vector": (320,)}  # fmt: skip
+NORMS = {**lora(UNET), "lora_unet_down_blocks_0_resnets_0_norm1.w_norm": (320,)}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "changes", "what", "mend"),
+    [
+        (MAGNITUDES, {}, "was trained with DoRA", "Choose LoRA type LyCORIS/LoCon, and turn on DoRA"),
+        (OF_PEFT, {}, "was trained with DoRA", "Choose LoRA type LyCORIS/LoCon, and turn on DoRA"),
+        (MAGNITUDES, {"lora_type": "LyCORIS/LoCon"}, "magnitudes would be lost", "Turn on DoRA Weight Decompose."),
+        (lora(UNET), {"lora_type": "LyCORIS/LoCon", "dora_wd": True}, "trained without DoRA.", "Turn off DoRA"),
+        ({**MAGNITUDES, **lora(TEXT)}, {"lora_type": "LyCORIS/LoCon", "dora_wd": True}, "DoRA in 1 of its layers",
+         "Turn off DoRA"),
+        ({f"{UNET}.diff": (320, 320), f"{UNET}.diff_b": (320,)}, {"lora_type": "LyCORIS/Native Fine-Tuning"},
+         "has trained biases, which are not trained here", "another file"),
+        (NORMS, {}, "trained normalisation layers, which would be lost", "Turn on Train Norm"),
+        ({**lora(UNET), **KINDS["Kohya LoKr or LyCORIS/LoKr"][1]}, {}, "tensors of several kinds for 1 of its layers",
+         "another file"),
+        ({**lora(TEXT), f"{TEXT}.diff_b": (320,)}, {}, "tensors of several kinds for 1 of its layers", "another file"),
+        ({**lora(TEXT), **KINDS["Kohya LoKr or LyCORIS/LoKr"][1]}, {}, "layers of several kinds (1 LoRA, 1 LoKr)",
+         "another file"),
+        (KINDS["LyCORIS/LoCon"][1], {"lora_type": "Kohya LoCon", "conv_dim": 8}, "Tucker decomposition, which Kohya",
+         "Choose LoRA type LyCORIS/LoCon, and turn on Use Tucker"),
+    ],
+)  # fmt: skip
+def test_what_is_trained_beside_a_kinds_own_tensors_is_not_lost(
+    shapes: dict[str, tuple[int, ...]], changes: dict[str, Any], what: str, mend: str, tmp_path: Path
+):
+    problem = only(problems(tmp_path, shapes, **changes))
+    assert what in problem.what
+    assert mend in problem.mend
+
+
+LOKR = KINDS["Kohya LoKr or LyCORIS/LoKr"][1]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "changes", "words"),
+    [
+        (LOKR, {"lora_type": "LyCORIS/LoKr"}, r"a first matrix of 4 × 4, not 16 × 16 \(LoKr factor\)"),
+        (LOKR, {"lora_type": "LyCORIS/LoKr", "lokr_factor": 4, "network_dim": 4}, "rank 8, not 4"),
+        (LOKR, {"lora_type": "LyCORIS/LoKr", "lokr_factor": 4, "network_dim": 100}, "a second matrix of rank 8, not"),
+        (KINDS["LyCORIS/LoKr"][1], {"lora_type": "LyCORIS/LoKr", "lokr_factor": 4}, "a whole second matrix, not one"),
+        (LOKR, {"lora_type": "LyCORIS/LoKr", "lokr_factor": 4, "network_dim": 1, "decompose_both": True},
+         "rank 8, not 1"),
+        (KINDS["LyCORIS/Diag-OFT"][1], {"lora_type": "LyCORIS/Diag-OFT"}, "blocks of 80, not 8"),
+        (KINDS["Kohya LoCon or LyCORIS/LoCon"][1], {"lora_type": "Kohya LoCon", "conv_dim": 4},
+         "rank 8 for convolutions, not 4"),
+    ],
+)  # fmt: skip
+def test_other_sizes_are_mended_by_taking_the_files(
+    shapes: dict[str, tuple[int, ...]], changes: dict[str, Any], words: str, tmp_path: Path
+):
+    problem = only(problems(tmp_path, shapes, **changes))
+    assert re.search(words, problem.what), problem.what
+    assert problem.fix == TAKE_RANK
+    assert problems(tmp_path, shapes, dim_from_weights=True, **changes) == []
+
+
+@pytest.mark.parametrize("changes", [{"lokr_factor": 4}, {"lokr_factor": 4, "lora_type": "Kohya LoKr"}])
+def test_the_same_sizes_are_taken(changes: dict[str, Any], tmp_path: Path):
+    assert problems(tmp_path, LOKR, **{"lora_type": "LyCORIS/LoKr"} | changes) == []
+
+
+def test_several_kronecker_products_are_not_one(tmp_path: Path):
+    name = "transformer.transformer_blocks.0.attn.to_"
+    shapes = {f"{name}{which}.{end}": shape for which in "qkv" for end, shape in
+              {"lokr_w1": (4, 4), "lokr_w2": (768, 768)}.items()}  # fmt: skip
+    problem = only(problems(tmp_path, shapes, lora_type="LyCORIS/LoKr", dim_from_weights=True, **FAMILIES["flux"]))
+    assert "stores queries, keys and values separately, as diffusers does" in problem.what
 
 
 @pytest.mark.parametrize(
@@ -181,9 +286,9 @@ def test_a_file_for_another_family_is_told_so(
          {"train_blocks": "double"}, "1 of its 2 layers .* such as single_blocks_0_linear1"),
         ("flux", lora("lora_unet_single_blocks_0_linear1", "lora_te3_encoder_block_0_layer_0_SelfAttention_k"), {},
          "1 of its 2 layers .* such as te3_encoder_block_0"),
-        ("sd1", {**lora(UNET), f"{UNET}.mystery": (3,)}, {}, "1 tensor that a standard LoRA does not .*mystery"),
-        ("sd1", {**lora(UNET), f"{TEXT}.lora_down.weight": (8, 320)}, {}, "only one of the two matrices in 1 of its 2"),
-        ("sd1", {**lora(UNET), f"{TEXT}.alpha": ()}, {}, "1 tensor that a standard LoRA does not have"),
+        ("sd1", {**lora(UNET), f"{UNET}.mystery": (3,)}, {}, "1 tensor that no network .*mystery"),
+        ("sd1", {**lora(UNET), f"{TEXT}.lora_down.weight": (8, 320)}, {}, "lacks a matrix in 1 of its 2"),
+        ("sd1", {**lora(UNET), f"{TEXT}.alpha": ()}, {}, "1 tensor that no network trained here has"),
     ],
 )  # fmt: skip
 def test_what_would_be_lost_is_counted(
@@ -253,9 +358,9 @@ def test_another_kind_of_model(shapes: dict[str, tuple[int, ...]], words: str, t
     ("name", "more", "words"),
     [
         ("old.ckpt", {}, ""),
-        ("OLD.PT", {f"{UNET}.dora_scale": (320, 1)}, "OLD.PT is of type DoRA"),
-        ("old.pth", {f"{UNET}.mystery": (3,)}, "1 tensor that a standard LoRA does not have"),
-        ("old.bin", {"lora_unet_conv_in.lora_down.weight": (4, 8)}, "only one of the two matrices"),
+        ("OLD.PT", {f"{UNET}.dora_scale": (320, 1)}, "OLD.PT was trained with DoRA"),
+        ("old.pth", {f"{UNET}.mystery": (3,)}, "1 tensor that no network trained here has"),
+        ("old.bin", {"lora_unet_conv_in.lora_down.weight": (4, 8)}, "lacks a matrix in"),
     ],
 )
 def test_what_torch_wrote_is_looked_into_as_well(

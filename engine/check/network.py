@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 from engine.check.problem import Problem, as_problem
 from engine.failure import Failure
-from engine.networks import refusals
 from engine.networks.shares import Shares, has_wide
 from engine.settings.families import TITLES, TRANSFORMERS, FamilyName
 from engine.settings.lycoris import EVERY_LYCORIS, PRESETS
@@ -41,9 +40,6 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
     yield from _faster(settings)
     if is_of_two_matrices(s.lora_type):
         return
-    if s.network_weights:
-        refusal = refusals.not_continued(s.lora_type)
-        yield Problem(refusal.option, refusal.what, refusal.mend)
     preset = settings.lycoris.lycoris_preset
     if s.lora_type in EVERY_LYCORIS and preset not in PRESETS:
         yield Problem(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from engine.check.problem import Problem
+from engine.failure import Failure
 from engine.models.file_kind import file_kind
 from engine.models.header import Header, NoModel, read_header
 from engine.models.pickled import Harmful, read_checkpoint
@@ -13,9 +14,12 @@ from engine.models.recognise import by_shapes
 from engine.networks import refusals
 from engine.networks.dialects import NetworkFile, Place, dialect_of
 from engine.networks.refusals import ENDINGS, Refusal
-from engine.networks.trained_names import OWN_BLOCKS, families_of, has_parts_apart, has_shapes_of, trains
+from engine.networks.shares import Share, Shares
+from engine.networks.signs import JOINED, NORM
+from engine.networks.sizes_asked import other_sides
+from engine.networks.trained_names import OWN_BLOCKS, UNETS, families_of, has_parts_apart, has_shapes_of, trains
 from engine.settings.families import TITLES, FamilyName
-from engine.settings.network import is_of_two_matrices
+from engine.settings.network import ACTING, WITH_CONVOLUTIONS
 from engine.settings.training import TrainingSettings
 
 OPTION = "network_weights"
@@ -25,7 +29,7 @@ TAKE_RANK = "Take rank and alpha from the file"
 
 def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
     given = settings.network.network_weights
-    if settings.method != "lora" or not given or not is_of_two_matrices(settings.network.lora_type):
+    if settings.method != "lora" or not given or settings.network.lora_type not in ACTING:
         return
     file = Path(given)
     if not file.is_file():
@@ -48,7 +52,7 @@ def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
         if not found.is_network and known.kind != "unknown":
             yield Problem(OPTION, f"{file.name} is {known.title}, not a LoRA.", "Choose a LoRA, or clear the field.")
         elif refusal := _refusal(file.name, found, known.family, settings):
-            fix = TAKE_RANK if refusal.option == "network_dim" else ""
+            fix = TAKE_RANK if refusal.option in ("network_dim", "conv_dim") else ""
             yield Problem(refusal.option, refusal.what, refusal.mend, fix=fix)
         elif known.family and _is_of_another(found, known.family, settings.family()):
             what = f"{file.name} says it was trained for {TITLES[known.family]}, but this run trains "
@@ -75,7 +79,7 @@ def _header(file: Path) -> Header | None:
 
 def _refusal(name: str, file: NetworkFile, told: FamilyName | None, settings: TrainingSettings) -> Refusal | None:
     """told: the family that the file says it is for."""
-    if refusal := refusals.not_a_standard_lora(name, file):
+    if refusal := refusals.of_another_kind(name, file, settings):
         return refusal
     family, modules = settings.family(), file.modules
     its = families_of(modules)
@@ -86,37 +90,62 @@ def _refusal(name: str, file: NetworkFile, told: FamilyName | None, settings: Tr
     if rateless := _without_rate(modules, settings):
         part = "text encoder" if all(place.part != "unet" for place in rateless) else "UNet"
         return refusals.not_trained(name, rateless, len(modules), part)
-    if lost := [place for place in modules if not _is_trained(place, settings)]:
+    shares = _shares(file, settings)
+    known = file.naming == "kohya"  # by whose names lists and patterns choose layers
+    lost = [
+        place for place in modules if not _is_trained(place, file, settings) or (known and shares.get(place, 0) is None)
+    ]
+    if lost:
         return refusals.not_trained(name, lost, len(modules))
-    network = settings.network
-    if network.dim_from_weights:
+    apart = family not in UNETS and has_parts_apart(modules)
+    if apart and file.kind not in JOINED:
+        return refusals.not_joined(name, file)
+    if settings.network.dim_from_weights:
         return None
-    if family not in ("sd1", "sd2", "sdxl", "sdxl-refiner") and has_parts_apart(modules):
+    if apart and file.ranks():
         return refusals.parts_apart(name, file.naming)
-    ranks = file.ranks()
-    if set(ranks) != {network.network_dim}:
-        return refusals.another_rank(name, [rank for rank, _ in ranks.most_common()], network.network_dim)
-    return None
+    asked = {place: share.rank for place, share in shares.items() if share}
+    ranks = ((modules[place].rank, rank, file.is_wide(place)) for place, rank in asked.items())
+    if refusal := refusals.other_ranks(name, file.kind, ranks):
+        return refusal
+    sides = other_sides(file, settings, asked)
+    return refusals.other_sizes(name, sides) if sides else None
+
+
+def _shares(file: NetworkFile, settings: TrainingSettings) -> dict[Place, Share | None]:
+    """What the settings give the file's modules; nothing where they cannot be read, which is said elsewhere."""
+    try:
+        shares = Shares(settings)
+        return {
+            place: shares.at(f"lora_{place.part}_{place.path}", (1, 1, 3, 3) if file.is_wide(place) else (1, 1))
+            for place in file.modules
+        }
+    except Failure:
+        return {}
 
 
 def _is_of_another(file: NetworkFile, told: FamilyName, family: FamilyName) -> bool:
     """Whether it says that it is another family's, though all that it has fits this one."""
-    fits = has_shapes_of(told, family) and all(trains(family, place) for place in file.modules)
+    fits = has_shapes_of(told, family) and all(trains(family, place, further=True) for place in file.modules)
     return told != family and fits
 
 
-def _is_trained(place: Place, settings: TrainingSettings) -> bool:
+def _is_trained(place: Place, file: NetworkFile, settings: TrainingSettings) -> bool:
+    if file.modules[place].kind == NORM:  # which the run itself compares with the model's
+        return True
     family = settings.family()
     blocks, own = settings.flux.train_blocks, OWN_BLOCKS.match(place.path)
     if family in ("flux", "chroma") and place.part == "unet" and blocks != "all" and own and own.lastgroup != blocks:
         return False
-    return trains(family, place)
+    lora_type, convolutions = settings.network.lora_type, settings.network.conv_dim > 0
+    further = lora_type.startswith("LyCORIS/") or (lora_type in WITH_CONVOLUTIONS and convolutions)
+    return trains(family, place, further)
 
 
 def _without_rate(modules: Iterable[Place], settings: TrainingSettings) -> list[Place]:
     """Places that the family trains, in a part whose learning rate is 0; those of one part."""
     unet, text_encoder = settings.optimizer.rates()
-    places = [place for place in modules if trains(settings.family(), place)]
+    places = [place for place in modules if trains(settings.family(), place, further=True)]
     encoders = [place for place in places if place.part != "unet"]
     if encoders and not text_encoder:
         return encoders

@@ -1,7 +1,7 @@
-"""The matrices of a file that a network continues from, mapped to the network's modules.
+"""What a file holds that a network begins from, mapped to the network's modules.
 
-Nothing in the file is lost: what has no place is listed, and matrices that are separate in the file but one pair in the
-network are combined exactly.
+Nothing in the file is lost: what has no place is listed, and modules that are separate in the file but one in the
+network are combined exactly, or not at all.
 """
 
 from __future__ import annotations
@@ -9,32 +9,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from engine.models.single_file import Weights
 from engine.models.targets import Attachment, Target
-from engine.networks.dialects import NetworkFile, Place, dialect_of, flattened, place_named
+from engine.networks.dialects import Found, NetworkFile, Place, dialect_of, flattened, place_named
+from engine.networks.held import Held, joined, turned
+from engine.networks.signs import TURNING, has_core, rank_of_layer, sizes_of_layer
 from engine.reading import parse_json, small_json
 
 LARGEST_CONFIG = 1_000_000
 """Bytes of an adapter_config.json; usual ones have a thousand."""
-
-
-class Matrices(NamedTuple):
-    """One module's matrices: down (rank, in) and up (out, rank), with up's rows in the file's order.  alpha: strength
-    times rank."""
-
-    down: Tensor
-    up: Tensor
-    alpha: float
-
-    @property
-    def rank(self) -> int:
-        return len(self.down)
 
 
 def usual(pairs: Iterable[tuple[int, float]]) -> tuple[int, float] | None:
@@ -44,8 +33,8 @@ def usual(pairs: Iterable[tuple[int, float]]) -> tuple[int, float] | None:
 
 
 def strengths_told(file: Path, metadata: Mapping[str, str]) -> dict[str, float]:
-    """The alphas that peft's and diffusers' files store outside their tensors, by part, "" for all, as shares of √rank
-    if negative.
+    """The alphas that peft's and diffusers' files store outside their tensors, by part, "" for all, or by part and path
+    as in "unet.mid_block_…"; as shares of √rank if negative.
 
     diffusers stores them in the metadata, under lora_adapter_metadata; peft in adapter_config.json next to the file.
     """
@@ -60,11 +49,16 @@ def strengths_told(file: Path, metadata: Mapping[str, str]) -> dict[str, float]:
         return {}
     parts = {"transformer": "unet", "unet": "unet", "text_encoder": "te1", "text_encoder_2": "te2", "": ""}
     found: dict[str, float] = {}
-    for name, alpha in told.items() if isinstance(told, dict) else ():
+    for name, told_there in told.items() if isinstance(told, dict) else ():
         component, _, key = name.rpartition(".")
-        if key == "lora_alpha" and component in parts and isinstance(alpha, (int, float)) and alpha > 0:
-            by_root = told.get(f"{component}.use_rslora".strip("."), False)
-            found[parts[component]] = -float(alpha) if by_root else float(alpha)
+        if component not in parts or key not in ("lora_alpha", "alpha", "alpha_pattern"):
+            continue
+        by_root = told.get(f"{component}.use_rslora".strip("."), False)
+        of_modules = told_there if isinstance(told_there, dict) else {}
+        for module, alpha in {"": told_there, **of_modules}.items():
+            if isinstance(alpha, (int, float)) and alpha > 0:
+                where = parts[component] + (f".{flattened(module.lstrip('^'))}" if module else "")
+                found[where] = -float(alpha) if by_root else float(alpha)
     return found
 
 
@@ -76,28 +70,68 @@ def unplaced(file: NetworkFile, targets: Iterable[Target]) -> list[Place]:
 
 def fitted(
     weights: Mapping[str, Tensor], file: NetworkFile, targets: Iterable[Target], told: Mapping[str, float]
-) -> dict[str, Matrices]:
-    """The file's matrices for the targets, by attachment name.  told: from strengths_told().
+) -> dict[str, Held]:
+    """What the file holds for the targets, by attachment name.  told: from strengths_told().
 
-    Raises RuntimeError if a module's matrices do not belong together.
+    Raises RuntimeError if a module's tensors do not belong together, or not on the module.
     """
-    whole: dict[str, Matrices] = {}
-    apart: dict[str, dict[int, Matrices]] = {}
+    whole: dict[str, Held] = {}
+    apart: dict[str, dict[int, Held]] = {}
     places = _places(targets)
     for place, found in file.modules.items():
         if (slot := places.get(place)) is None:
             continue
-        down, up = weights[found.down].float().flatten(1), weights[found.up].float().flatten(1)
-        if up.shape[1] != len(down):
-            raise RuntimeError(f"{place.path} has rank {len(down)} on one side and {up.shape[1]} on the other")
-        alpha = float(weights[found.alpha]) if found.alpha else 0.0
-        matrices = Matrices(down, up, alpha or _alpha(told.get(place.part, told.get("", 0.0)), len(down)))
+        held = _held(place, found, weights, told)
         if slot.number is None:
-            whole[slot.attachment.name] = slot.in_files_order(matrices)
+            whole[slot.attachment.name] = turned(held) if slot.by_path and slot.attachment.swapped else held
         else:
-            apart.setdefault(slot.attachment.name, {})[slot.number] = matrices
+            apart.setdefault(slot.attachment.name, {})[slot.number] = held
     slots = {slot.attachment.name: slot for slot in places.values()}
-    return whole | {name: _together(slots[name], parts) for name, parts in apart.items()}
+    for name, parts in apart.items():
+        if name in whole:
+            raise RuntimeError(f"{name} is there as a whole and in parts")
+        whole[name] = joined(parts, slots[name].rows())
+    for name, held in whole.items():
+        slots[name].verify(held)
+    return whole
+
+
+def held_in(state: Mapping[str, Tensor]) -> dict[str, Held]:
+    """What a network's state_dict() holds, by attachment name."""
+    places: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        place, _, end = name.partition(".")
+        places.setdefault("lora" + place.removeprefix("lora").removeprefix("oft"), {})[end] = tensor
+    return {
+        place: Held(tensors, rank_of_layer({end: tuple(one.shape) for end, one in tensors.items()}), alpha)
+        for place, tensors in places.items()
+        for alpha in (float(tensors.pop("alpha", 0.0)),)
+    }
+
+
+_PAIRS = (
+    ("lora_up.weight", "lora_down.weight"), ("hada_w1_a", "hada_w1_b"), ("hada_w2_a", "hada_w2_b"),
+    ("lokr_w1_a", "lokr_w1_b"), ("lokr_w2_a", "lokr_w2_b"), ("a1.weight", "a2.weight"), ("b1.weight", "b2.weight"),
+)  # fmt: skip
+"""What is multiplied, over the ranks that both have."""
+
+
+def _held(place: Place, found: Found, weights: Mapping[str, Tensor], told: Mapping[str, float]) -> Held:
+    """Raises RuntimeError if its tensors do not belong together."""
+    tensors = {end: weights[name].float() for end, name in found.names.items() if end != "alpha"}
+    for left, right in _PAIRS:
+        if left in tensors and right in tensors:
+            turned_around = has_core(found.shapes) and not left.startswith(("lora_", "lokr_w1"))
+            one, other = tensors[left].shape[0 if turned_around else 1], len(tensors[right])
+            if one != other:
+                raise RuntimeError(f"{place.path} has rank {other} on one side and {one} on the other")
+    if "magnitude_vector" in found.names.get("dora_scale", ""):  # peft's has no sides but the outputs
+        tensors["dora_scale"] = tensors["dora_scale"].reshape(-1, 1)
+    alpha = float(weights[found.names["alpha"]]) if "alpha" in found.names else 0.0
+    if not found.rank or found.kind in TURNING:  # no strength: nothing, or a limit
+        return Held(tensors, found.rank, alpha)
+    outside = told.get(f"{place.part}.{place.path}") or told.get(place.part) or told.get("", 0.0)
+    return Held(tensors, found.rank, alpha or _alpha(outside, found.rank))
 
 
 def _alpha(told: float, rank: int) -> float:
@@ -117,15 +151,20 @@ class _Slot:
     number: int | None = None
     by_path: bool = False
 
-    def in_files_order(self, matrices: Matrices) -> Matrices:
-        if not (self.by_path and self.attachment.swapped):
-            return matrices
-        return matrices._replace(up=torch.cat(matrices.up.chunk(2)[::-1]))
-
     def rows(self) -> list[int]:
         """Of each of its modules."""
+        return [shape[0] for shape in self._shapes()]
+
+    def verify(self, held: Held) -> None:
+        """Raises RuntimeError where it changes a weight of another size."""
+        sizes, (rows, columns) = sizes_of_layer(held.shapes), (sum(self.rows()), prod(self._shapes()[0][1:]))
+        for found, real in zip(sizes, (rows, columns), strict=True):
+            if found not in (0, real):
+                raise RuntimeError(f"{self.attachment.name} is for a weight of {sizes}, not of {rows} × {columns}")
+
+    def _shapes(self) -> list[tuple[int, ...]]:
         layers: list[Any] = [self.target.module.get_submodule(path) for path in self.attachment.paths]
-        return [layer.weight.shape[0] for layer in layers]
+        return [tuple(layer.weight.shape) for layer in layers]
 
 
 def _places(targets: Iterable[Target]) -> dict[Place, _Slot]:
@@ -141,32 +180,6 @@ def _places(targets: Iterable[Target]) -> dict[Place, _Slot]:
                 slot = _Slot(target, attachment, number if several else None, by_path=True)
                 places.setdefault(Place(place.part, flattened(path)), slot)
     return places
-
-
-def _together(slot: _Slot, parts: Mapping[int, Matrices]) -> Matrices:
-    """One pair from those of several modules that share `down` in the network, with the same effect.
-
-    If their downs are equal, the pair uses that; otherwise the downs are stacked and the ups form a block diagonal: the
-    rank is the sum.
-    """
-    ordered = [parts[number] for number in sorted(parts)]
-    rows, first = slot.rows(), ordered[0]
-    same = all(part.down.shape == first.down.shape and torch.equal(part.down, first.down) for part in ordered)
-    down = first.down if same else torch.cat([part.down for part in ordered])
-    alpha = first.alpha if same else float(len(down))
-    ups, begin = [], 0
-    for number, count in enumerate(rows):
-        up = first.up.new_zeros(count, len(down))
-        if number in parts:
-            part = parts[number]
-            if len(part.up) != count:
-                raise RuntimeError(f"{slot.attachment.paths[number]} has {len(part.up)} rows, not {count}")
-            # Differences in strength go into `up`.
-            strength = part.alpha / part.rank / (alpha / len(down))
-            up[:, begin : begin + part.rank] = part.up * strength
-            begin += 0 if same else part.rank
-        ups.append(up)
-    return Matrices(down, torch.cat(ups), alpha)
 
 
 def read(file: Path) -> tuple[Weights, NetworkFile, dict[str, float]]:

@@ -1,19 +1,30 @@
 """What a network file contains, from the names and shapes of its tensors alone: its kind, and its naming scheme.
 
-A standard LoRA has the same matrices everywhere and is read under any of these names: kohya's (lora_unet_….lora_down),
-diffusers' and peft's (transformer.….lora_A, unet.….processor.to_q_lora.down), ComfyUI's (diffusion_model.…) and
-OneTrainer's (lora_transformer_…).  A place in the model is its part and its path, with _ for every dot.
+Files are read under any of these names: kohya's (lora_unet_….lora_down), LyCORIS's (lycoris_…), diffusers' and peft's
+(transformer.….lora_A, unet.….processor.to_q_lora.down), ComfyUI's and ai-toolkit's (diffusion_model.…) and OneTrainer's
+(lora_transformer_…).  A place in the model is its part and its path, with _ for every dot.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-Shapes = Mapping[str, tuple[int, ...]]
+from engine.networks.signs import (
+    LOCON,
+    LORA,
+    NORM,
+    Shapes,
+    has_core,
+    is_complete,
+    is_of_several,
+    is_wide,
+    kind_of_layer,
+    rank_of_layer,
+)  # fmt: skip
 
 
 class Place(NamedTuple):
@@ -25,27 +36,36 @@ class Place(NamedTuple):
 
 @dataclass
 class Found:
-    """A file's tensors for one module: their names, and the shapes of the two matrices, () if missing."""
+    """A file's tensors for one module, by how kohya's files end their names: the names here, and the shapes."""
 
-    down: str = ""
-    up: str = ""
-    alpha: str = ""
-    down_shape: tuple[int, ...] = ()
-    up_shape: tuple[int, ...] = ()
-    rank: int = 0
+    names: dict[str, str] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
-    def is_wide(self) -> bool:
-        """Whether it belongs to a convolution larger than 1×1."""
-        return any(side > 1 for side in self.down_shape[2:])
+    def kind(self) -> str:
+        return kind_of_layer(self.shapes)
+
+    @property
+    def has_magnitude(self) -> bool:
+        """DoRA's."""
+        return "dora_scale" in self.shapes
+
+    @property
+    def down_shape(self) -> tuple[int, ...]:
+        """() of kinds without such a matrix."""
+        return self.shapes.get("lora_down.weight", ())
+
+    @property
+    def rank(self) -> int:
+        return rank_of_layer(self.shapes)
 
 
 @dataclass
 class NetworkFile:
-    """modules: those of a standard LoRA.  kinds: other tensors, by the kind they indicate, in words.
+    """modules: those of kinds that can be trained here.  kinds: other tensors, by the kind they indicate, in words.
 
-    unknown: unrecognised names.  doubled: names that duplicate another tensor.  namings: number of tensors per naming
-    scheme.
+    unknown: unrecognised names.  doubled: names that duplicate another tensor.  namings: number of modules' tensors per
+    naming scheme.
     """
 
     modules: dict[Place, Found] = field(default_factory=dict)
@@ -59,12 +79,40 @@ class NetworkFile:
         return bool(self.modules or self.kinds)
 
     @property
+    def foreign(self) -> str:
+        """The kind that most tensors indicate of those that cannot be read here, "" if none."""
+        return self.kinds.most_common(1)[0][0] if self.kinds else ""
+
+    @property
     def kind(self) -> str:
-        """The kind for people: the one that most tensors indicate, if it is not a standard LoRA."""
-        wide = sum(found.is_wide for found in self.modules.values())
-        if self.kinds:
-            return self.kinds.most_common(1)[0][0]
-        return f"LoCon, with {wide} convolution{'s' * (wide > 1)} of 3×3 pixels" if wide else ""
+        """One of signs.py's; of several, the one of most modules; "" if none."""
+        counted = self.kinds_of_modules()
+        if LOCON in counted:
+            counted[LOCON] += counted.pop(LORA, 0)
+        return counted.most_common(1)[0][0] if counted else ""
+
+    def kinds_of_modules(self) -> Counter[str]:
+        """How many modules are of each; norms are trained beside any."""
+        return Counter(found.kind for found in self.modules.values() if found.kind != NORM)
+
+    @property
+    def has_magnitudes(self) -> bool:
+        """DoRA's."""
+        return any(found.has_magnitude for found in self.modules.values())
+
+    @property
+    def has_norms(self) -> bool:
+        return any(found.kind == NORM for found in self.modules.values())
+
+    @property
+    def has_biases(self) -> bool:
+        """Of native fine-tuning."""
+        return any("diff_b" in found.shapes for found in self.modules.values())
+
+    @property
+    def has_cores(self) -> bool:
+        """Of wide convolutions decomposed after Tucker."""
+        return any(has_core(found.shapes) for found in self.modules.values())
 
     @property
     def naming(self) -> str:
@@ -72,34 +120,47 @@ class NetworkFile:
 
     @property
     def halves(self) -> list[Place]:
-        """Modules for which the file has only one of the two matrices."""
-        return [place for place, found in self.modules.items() if not (found.down and found.up)]
+        """Modules for which the file does not have all that their kind needs."""
+        return [place for place, found in self.modules.items() if not is_complete(found.shapes)]
 
-    def ranks(self) -> Counter[int]:
-        return Counter(found.rank for found in self.modules.values() if found.rank)
+    @property
+    def mixed(self) -> list[Place]:
+        """Modules that tensors of several kinds change."""
+        return [place for place, found in self.modules.items() if is_of_several(found.shapes)]
 
+    def ranks(self, wide: bool | None = None) -> Counter[int]:
+        """wide: only of convolutions of more than one pixel, or only of everything else."""
+        return Counter(
+            found.rank
+            for place, found in self.modules.items()
+            if found.rank and (wide is None or wide == self.is_wide(place))
+        )
+
+    def is_wide(self, place: Place) -> bool:
+        """A convolution of more than one pixel: by its shapes, or by its name where its factors are flat."""
+        return is_wide(self.modules[place].shapes) or bool(place.part == "unet" and _WIDE.search(place.path))
+
+
+_WIDE = re.compile(r"(^conv_(in|out)|^(input_blocks_0_0|out_2)|_(conv[12]?|op|in_layers_2|out_layers_3))$")
 
 _KINDS = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
-        (r"\.dora_scale$|\.lora_magnitude_vector\b", "DoRA"),
-        (r"\.hada_", "LoHa"),
-        (r"\.lokr_", "LoKr"),
-        (r"\.oft_(diag|R|r)\b|\.oft_blocks$", "OFT"),
+        (r"\.oft_(diag|R|r)\b", "OFT"),
         (r"\.boft_", "BOFT"),
-        (r"\.[ab][12]\.weight$|\.bm\.weight$", "GLoRA"),
-        (r"\.on_input$|\.ia3_l\b", "(IA)³"),
+        (r"\.bm\.weight$", "GLoRA with Tucker decomposition"),
+        (r"\.ia3_l\b", "(IA)³"),
         (r"\.vera_lambda_", "VeRA"),
-        (r"\.lora_(mid|t[12])\b", "LoCon with Tucker decomposition"),
+        (r"\.(lora_t[12]|lokr_t1)\b", "LoCon with Tucker decomposition"),
+        (r"\.([qp]_layer\.weight|lambda_layer)$", "T-LoRA (LyCORIS)"),
         (r"\.lora_(up|B)(\.[\w-]+)?\.bias$|\.lora_(down|A)(\.[\w-]+)?\.bias$", "LoRA with biases"),
-        (r"\.diff(_b)?$|\.set_weight$", "file of whole weights (LyCORIS/Native Fine-Tuning)"),
-        (r"\.[wb]_norm$", "LoRA with trained norms (LyCORIS, train_norm)"),
+        (r"\.set_weight$", "file of whole weights"),
         (r"^lllite_", "ControlNet-LLLite"),
         (r"^bundle_emb\.", "LoRA with embeddings (OneTrainer)"),
         (r"\.processor\.(qkv|proj)_lora[12]?\.", "LoRA of XLabs"),
     )
 )
-"""Marks that no standard LoRA has."""
+"""Marks that no kind has that is trained here."""
 
 _PARTS = tuple(
     (re.compile(pattern), part, naming)
@@ -107,13 +168,15 @@ _PARTS = tuple(
         (r"lora_unet_", "unet", "kohya"),
         (r"lora_te_", "te1", "kohya"),
         (r"lora_te([123])_", r"te\1", "kohya"),
+        (r"oft_unet_", "unet", "kohya"),
         (r"lora_transformer_", "unet", "OneTrainer"),
+        (r"lycoris_(?=(text_model_)?encoder_layers_\d)", "te1", "LyCORIS"),
         (r"lycoris_", "unet", "LyCORIS"),
         (r"(base_model\.model\.)?(unet|transformer)\.", "unet", "diffusers"),
         (r"(base_model\.model\.)?text_encoder\.", "te1", "diffusers"),
         (r"(base_model\.model\.)?text_encoder_([23])\.", r"te\2", "diffusers"),
         (r"(model\.)?diffusion_model\.", "unet", "ComfyUI"),
-        (r"(text_encoders\.)?clip_l\.(transformer\.)?", "te1", "ComfyUI"),
+        (r"(text_encoders\.)?(clip_[lh]|gemma2_2b)\.(transformer\.)?", "te1", "ComfyUI"),
         (r"(text_encoders\.)?clip_g\.(transformer\.)?", "te2", "ComfyUI"),
         (r"(text_encoders\.)?t5xxl\.(transformer\.)?", "t5", "ComfyUI"),
         (r"base_model\.model\.(?=(encoder|text_model)\.)", "te1", "peft"),
@@ -123,44 +186,54 @@ _PARTS = tuple(
 )
 """Name prefixes, with the model part they mean and who uses them; other names belong to the unet."""
 
-_ROLES = tuple(
-    (re.compile(pattern), role)
-    for pattern, role in (
-        (r"\.lora_(down|A)(\.[\w-]+)?\.weight$", "down"),
-        (r"\.lora_(up|B)(\.[\w-]+)?\.weight$", "up"),
-        (r"(\.lora|_lora|\.lora_linear_layer)\.down\.weight$", "down"),
-        (r"(\.lora|_lora|\.lora_linear_layer)\.up\.weight$", "up"),
-        (r"\.alpha$", "alpha"),
+_ENDS = tuple(
+    (re.compile(pattern), end)
+    for pattern, end in (
+        (r"\.lora_(down|A)(\.[\w-]+)?\.weight$", "lora_down.weight"),
+        (r"\.lora_(up|B)(\.[\w-]+)?\.weight$", "lora_up.weight"),
+        (r"(\.lora|_lora|\.lora_linear_layer)\.down\.weight$", "lora_down.weight"),
+        (r"(\.lora|_lora|\.lora_linear_layer)\.up\.weight$", "lora_up.weight"),
+        (r"\.lora_magnitude_vector(\.[\w-]+)?(\.weight)?$", "dora_scale"),
+        (
+            r"\.(lora_mid\.weight|hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2)|[ab][12]\.weight|on_input|"
+            r"oft_blocks(?:\.\d)?|rescale|diff(?:_b)?|[wb]_norm|dora_scale|alpha)$",
+            "",
+        ),
     )
 )
+"""How names end, and what kohya's files have there, "" for the same."""
+
+_BESIDE = ("alpha", "dora_scale", "rescale", "diff_b")
+"""What no module consists of alone."""
 
 
 def dialect_of(shapes: Shapes) -> NetworkFile:
     """Identify tensors by these names and shapes."""
-    file, alphas = NetworkFile(), {}
+    file = NetworkFile()
+    scaled = {name.removesuffix(".on_input") for name in shapes if name.endswith(".on_input")}
+    beside: list[tuple[Place, str, str]] = []
     for name, shape in shapes.items():
-        kind = next((kind for pattern, kind in _KINDS if pattern.search(name)), None)
-        if kind == "OFT" and len(shape) == 4:
-            kind = "BOFT"
-        if kind:
+        if kind := next((kind for pattern, kind in _KINDS if pattern.search(name)), None):
             file.kinds[kind] += 1
             continue
-        role, place, naming = _read(name)
-        if role == "alpha" and place not in alphas:
-            alphas[place] = name
-        elif role == "alpha" or (place in file.modules and getattr(file.modules[place], role)):
-            file.doubled.append(name)
-        elif role:
-            file.namings[naming] += 1
-            found = file.modules.setdefault(place, Found())
-            setattr(found, role, name)
-            setattr(found, f"{role}_shape", tuple(shape))
-            found.rank = (found.down_shape or (0,))[0]
-        else:
+        # Any layer of any model has a weight; (IA)³'s says by a mark beside it that it is one.
+        end, stem = ("weight", name[:-7]) if name.endswith(".weight") and name[:-7] in scaled else _end_of(name)
+        place, naming = _placed(stem)
+        if not end:
             file.unknown.append(name)
-    for place, name in alphas.items():
-        if place in file.modules:
-            file.modules[place].alpha = name
+        elif end in _BESIDE:
+            beside.append((place, end, name))
+        elif end in (found := file.modules.setdefault(place, Found())).names:
+            file.doubled.append(name)
+        else:
+            file.namings[naming] += 1
+            found.names[end], found.shapes[end] = name, tuple(shape)
+    for place, end, name in beside:
+        owner = file.modules.get(place)
+        if owner and end in owner.names:
+            file.doubled.append(name)
+        elif owner:
+            owner.names[end], owner.shapes[end] = name, tuple(shapes[name])
         elif not file.kinds:
             file.unknown.append(name)
     return file
@@ -175,12 +248,12 @@ def flattened(path: str) -> str:
     return path.replace(".", "_")
 
 
-def _read(name: str) -> tuple[str, Place, str]:
-    for pattern, role in _ROLES:
+def _end_of(name: str) -> tuple[str, str]:
+    """(how it ends in kohya's files, what stands before); ("", name) if that is unknown."""
+    for pattern, end in _ENDS:
         if match := pattern.search(name):
-            place, naming = _placed(name[: match.start()])
-            return role, place, naming
-    return "", Place("", name), ""
+            return end or match[1], name[: match.start()]
+    return "", name
 
 
 def _placed(stem: str) -> tuple[Place, str]:

@@ -42,6 +42,9 @@ class DoRA(Kind):
     def in_file(self, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return self.inner.in_file(trained)
 
+    def from_file(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return self.inner.from_file(tensors)
+
     def fixed(self, site: Site) -> dict[str, Tensor]:
         return self.inner.fixed(site)
 

@@ -93,6 +93,10 @@ class Kind(ABC):
         """How the file says what is trained."""
         return trained
 
+    def from_file(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What is trained that the file says like this."""
+        return tensors
+
     def drawn(self, *shape: int) -> Tensor:
         """How tensors begin that would begin at zero, if they shall not."""
         return drawn(*shape)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from engine.models.targets import Attachment, Target
 from engine.networks import dropout
-from engine.networks.begun_from import Matrices
 from engine.networks.dropout import Dropouts
 from engine.networks.ggpo import GGPO, Perturbation
+from engine.networks.held import Held
 
 ADAPTER = "default"
 
@@ -159,14 +159,13 @@ class LoraNetwork:
             perturbation.load_state_dict({end: found for end, found in norms.items() if found is not None})
 
     @torch.no_grad()
-    def begin_from(self, matrices: Mapping[str, Matrices]) -> None:
+    def begin_from(self, held: Mapping[str, Held]) -> None:
         for name, pair in self._all_pairs().items():
-            if found := matrices.get(name):
+            if found := held.get(name):
                 # If the file's strength differs from this network's, it goes into up: the result stays the same.
                 strength = found.alpha / found.rank / pair.scale
-                pair.fill(
-                    name, _as_wide(found.down, pair.down.weight), _as_wide(found.up * strength, pair.ups[0].weight)
-                )
+                down, up = (found.tensors[f"lora_{side}.weight"].flatten(1) for side in ("down", "up"))
+                pair.fill(name, _as_wide(down, pair.down.weight), _as_wide(up * strength, pair.ups[0].weight))
 
     @torch.no_grad()
     def limit_norms(self, most: float) -> None:
@@ -197,17 +196,8 @@ def _fill(name: str, parameter: nn.Parameter, weights: Tensor) -> None:
 
 
 def _as_wide(matrix: Tensor, like: Tensor) -> Tensor:
-    """A matrix, as a 1×1 convolution where the other is one."""
-    return matrix[:, :, None, None] if like.dim() == 4 else matrix
-
-
-def ranks_and_alphas(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, float]]:
-    """From the result of state_dict(), by attachment name."""
-    return {
-        name.removesuffix(".alpha"): (len(weights[f"{name.removesuffix('.alpha')}.lora_down.weight"]), float(alpha))
-        for name, alpha in weights.items()
-        if name.endswith(".alpha")
-    }
+    """A matrix, as a convolution where the other is one and it has the numbers for that."""
+    return matrix.view(len(matrix), -1, *like.shape[2:]) if matrix[0].numel() == like[0].numel() else matrix
 
 
 def _exactly(paths: tuple[str, ...]) -> str:

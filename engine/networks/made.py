@@ -9,6 +9,7 @@ import torch
 
 from engine.models.targets import STANDARD, Reach, Target, shape_of
 from engine.networks.dropout import Dropouts
+from engine.networks.held import Held
 from engine.networks.kind import Kind
 from engine.networks.kinds import kinds
 from engine.networks.network import Network
@@ -67,9 +68,14 @@ def trained_layers(targets: list[Target], shares: Shares) -> tuple[list[Target],
 
 
 def network_of(
-    settings: TrainingSettings, kind: Kind, targets: list[Target], shares: Mapping[str, Share], dtype: torch.dtype
+    settings: TrainingSettings,
+    kind: Kind,
+    targets: list[Target],
+    shares: Mapping[str, Share],
+    dtype: torch.dtype,
+    sizes: Mapping[str, Held] | None = None,
 ) -> Network:
-    """Of a kind that changes weights.  targets, shares: from trained_layers()."""
+    """Of a kind that changes weights.  targets, shares: from trained_layers().  sizes: a file's, by attachment name."""
     s = settings.network
     told = {
         "ss_network_module": TYPES[s.lora_type][0],
@@ -78,4 +84,4 @@ def network_of(
         "ss_network_dropout": s.network_dropout or None,
     }
     given = {name: (share.rank, share.alpha) for name, share in shares.items()}
-    return WeightNetwork(targets, kind, given, told=told, dropouts=dropouts_of(settings), dtype=dtype)
+    return WeightNetwork(targets, kind, given, told=told, dropouts=dropouts_of(settings), dtype=dtype, sizes=sizes)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from engine.networks.begun_from import Matrices
+from engine.networks.held import Held
 
 
 class Network(Protocol):
@@ -35,8 +35,8 @@ class Network(Protocol):
     def before_update(self) -> None:
         """Called when a step's gradients are there, before the weights move."""
 
-    def begin_from(self, matrices: Mapping[str, Matrices]) -> None:
-        """Load a trained file's matrices, by attachment name; the others start fresh.
+    def begin_from(self, held: Mapping[str, Held]) -> None:
+        """Begin as a trained file acts, by attachment name; the others start fresh.
 
         Raises RuntimeError if a module's rank or size differs.
         """

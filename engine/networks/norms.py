@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.networks.dropout import Dropouts, RowsLeftOut
+from engine.networks.held import Held
 
 
 def is_norm(layer: nn.Module) -> bool:
@@ -46,6 +47,16 @@ class ChangedNorm(nn.Module):
 
     def file_weights(self) -> dict[str, Tensor]:
         return dict(self.trained.items())
+
+    def state(self) -> dict[str, Tensor]:
+        return dict(self.trained.items())
+
+    def begin_from(self, name: str, held: Held) -> None:
+        """Raises RuntimeError where the file's have another size, or there is no bias for one."""
+        for end, tensor in held.tensors.items():
+            if end not in self.trained or self.trained[end].shape != tensor.shape:
+                raise RuntimeError(f"{name}.{end} is of shape {tuple(tensor.shape)}, which the layer does not have")
+            self.trained[end].copy_(tensor)
 
     def limit_norm(self, most: float) -> None:
         """Nothing: what is limited is the norm of matrices."""

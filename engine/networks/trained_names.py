@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from engine.networks.dialects import Found, Place
+from engine.networks.signs import sizes_of_layer
 from engine.settings.families import FamilyName
 
 _CLIP = r"(text_model_)?encoder_layers_\d+_(self_attn_([qkv]|out)_proj|mlp_fc[12])"
@@ -16,6 +17,16 @@ _UNET = (
     rf"(down_blocks_\d+|mid_block|up_blocks_\d+)_attentions_\d+_{_ATTENTION}",
     rf"((input|output)_blocks_\d+|middle_block)_1_{_ATTENTION}",
 )
+_RESNET = r"(conv[12]|time_emb_proj|conv_shortcut|in_layers_2|emb_layers_1|out_layers_3|skip_connection)"
+_BEYOND = (
+    rf"(down_blocks_\d+|mid_block|up_blocks_\d+)_resnets_\d+_{_RESNET}",
+    r"(down_blocks_\d+_down|up_blocks_\d+_up)samplers_0_conv",
+    rf"((input|output)_blocks_\d+_0|middle_block_[02])_{_RESNET}",
+    r"input_blocks_\d+_0_op|output_blocks_\d+_[12]_conv",
+    r"conv_in|conv_out|input_blocks_0_0|out_2|time_embedding_linear_[12]|time_embed_[02]",
+)
+"""Of UNets, what networks with convolutions are put on besides."""
+
 _OF_STREAMS = r"attn_(to_[qkv]|to_out_0|add_[qkv]_proj|to_add_out)|ff(_context)?_net_(0_proj|2)"
 _FLUX = (
     r"double_blocks_\d+_(img|txt)_(attn_(qkv|proj)|mlp_[02])",
@@ -56,6 +67,10 @@ _PATTERNS = {
     for family, parts in _TRAINED.items()
 }
 
+_FURTHER = re.compile("|".join(f"(?:{one})" for one in _BEYOND))
+
+UNETS: tuple[FamilyName, ...] = ("sd1", "sd2", "sdxl", "sdxl-refiner")
+
 OWN_BLOCKS = re.compile(r"(?P<double>double_blocks|transformer_blocks)_|(?P<single>single_)(transformer_)?blocks_")
 """FLUX.1's two kinds of blocks; a run may train only one of them."""
 
@@ -69,20 +84,22 @@ _APART = re.compile(r"(single_)?transformer_blocks_\d+_attn2?_(to_[qkv]|add_[qkv
 """Names for parts of one matrix in the original transformers."""
 
 
-def trains(family: FamilyName, place: Place) -> bool:
-    """Whether a LoRA of this family may have a module there."""
+def trains(family: FamilyName, place: Place, further: bool = False) -> bool:
+    """Whether a LoRA of this family may have a module there.  further: also one with convolutions."""
     pattern = _PATTERNS.get(family, {}).get(place.part)
+    if further and family in UNETS and place.part == "unet" and _FURTHER.fullmatch(place.path):
+        return True
     return bool(pattern and pattern.fullmatch(place.path))
 
 
 def families_of(modules: Mapping[Place, Found]) -> list[FamilyName]:
     """The families that train most of these modules; several if equally likely."""
-    fitting = {family: sum(trains(family, place) for place in modules) for family in _PATTERNS}
+    fitting = {family: sum(trains(family, place, further=True) for place in modules) for family in _PATTERNS}
     most = max(fitting.values(), default=0)
     likely = [family for family, count in fitting.items() if count == most > 0]
     told = next(
-        (found.down_shape[1] for place, found in modules.items()
-         if place.path.endswith("attn2_to_k") and place.part == "unet" and len(found.down_shape) > 1), 0
+        (sizes_of_layer(found.shapes).columns for place, found in modules.items()
+         if place.path.endswith("attn2_to_k") and place.part == "unet"), 0
     )  # fmt: skip
     by_width = [family for family in likely if _CROSS_ATTENTION.get(family) == told]
     return by_width if told in _CROSS_ATTENTION.values() and by_width else likely

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from math import isclose
 from typing import Any
 
 import torch
@@ -12,11 +14,12 @@ from torch import Tensor, nn
 
 from engine.models.quantize import QuantizedLinear
 from engine.models.targets import Attachment, Target, shape_of
-from engine.networks.begun_from import Matrices
 from engine.networks.dropout import Dropouts, RowsLeftOut
+from engine.networks.held import Held, Otherwise
 from engine.networks.kind import Kind, Original, Site
 from engine.networks.norms import ChangedNorm, is_norm
 from engine.networks.recomputed import through, with_made_weight
+from engine.networks.signs import TURNING
 
 
 class ChangedLayer(nn.Module):
@@ -78,11 +81,17 @@ class Place:
         self._rows = [layer.weight.shape[0] for layer in layers]
         self._left_out = RowsLeftOut(dropouts, partial(kind.draw, site))
         self.counts: Tensor | None = None  # see Kind.between(); of the batch that is trained on
+        self._alpha: float | None = None  # a file's
         for layer in layers:
             layer.place = self
 
-    def begin(self, dtype: torch.dtype) -> None:
+    def begin(self, dtype: torch.dtype, held: Held | None = None) -> None:
+        """held: of a file whose sizes are to be this place's."""
         begun = self.kind.begin(self.site, self.original())
+        if held is not None:
+            fixed, self._alpha = self.kind.fixed(self.site), held.alpha
+            sized = held.as_in({name: tuple(tensor.shape) for name, tensor in begun.items()})
+            begun = dict(self.kind.from_file({end: one for end, one in sized.tensors.items() if end not in fixed}))
         self._names = list(begun)
         # With the layer, so that it goes where that goes.
         self._layers[0].trained = nn.ParameterDict(
@@ -97,6 +106,36 @@ class Place:
         """By how the names end in the file."""
         tensors: Any = self._layers[0].trained
         return {name: tensors[name.replace(".", "_")] for name in self._names}
+
+    @property
+    def fixed(self) -> dict[str, Tensor]:
+        """What the file says beside what is trained."""
+        fixed = self.kind.fixed(self.site)
+        if self._alpha is not None and "alpha" in fixed:
+            fixed["alpha"] = torch.tensor(self._alpha)
+        return fixed
+
+    def begin_from(self, name: str, held: Held) -> None:
+        """Raises Otherwise where something of the file would be lost, RuntimeError where it has another size."""
+        fixed, trained = self.kind.fixed(self.site), self.trained
+        if held.kind in TURNING and not isclose(held.alpha, fixed["alpha"], rel_tol=0.01):  # in few digits in the file
+            raise Otherwise(f"{name} may turn by {held.alpha:g}, not {float(fixed['alpha']):g}")
+        shapes = {end: tuple(tensor.shape) for end, tensor in trained.items()}
+        alike = held.as_in(shapes)
+        for end, tensor in alike.tensors.items():
+            if end in fixed and not torch.equal(tensor, fixed[end].float()):
+                raise Otherwise(f"{name}.{end} is {tensor.item():g}, not {fixed[end].item():g}")
+            if end not in fixed and shapes.get(end) != tuple(tensor.shape):
+                raise RuntimeError(f"{name}.{end} is of shape {tuple(tensor.shape)}, not {shapes.get(end, 'there')}")
+        if held.rank and self.kind.fast:
+            # A strength that differs goes into what begins at zero: the change is linear in it.
+            scaled = held.alpha / held.rank / (self.site.alpha / self.site.rank)
+            alike = replace(alike, tensors=alike.scaled(scaled, self.kind.fast))
+        begun = self.kind.from_file(alike.tensors)
+        if lost := [end for end in trained if end not in begun]:
+            raise RuntimeError(f"{name}.{lost[0]} is not there")
+        for end, parameter in trained.items():
+            parameter.copy_(begun[end])
 
     def original(self) -> Original:
         """Stacked as in the file."""
@@ -114,7 +153,11 @@ class Place:
 
     def file_weights(self) -> dict[str, Tensor]:
         """By how the names end in the file."""
-        return {**self.kind.in_file(self.trained), **self.kind.fixed(self.site)}
+        return {**self.kind.in_file(self.trained), **self.fixed}
+
+    def state(self) -> dict[str, Tensor]:
+        """What a run goes on from: what is trained, and the alpha if that is a file's."""
+        return {**self.trained} if self._alpha is None else {**self.trained, "alpha": torch.tensor(self._alpha)}
 
     def limit_norm(self, most: float) -> None:
         norm, trained = self.change().norm().clamp(min=most / 2), self.trained.values()
@@ -164,7 +207,7 @@ class Place:
 class WeightNetwork:
     """Attached on construction.  given: rank and alpha by attachment name.  dtype: of what is trained.
 
-    told: what the file says of the network as a whole.
+    told: what the file says of the network as a whole.  sizes: a file's, by attachment name, which go before `given`.
     """
 
     def __init__(
@@ -176,6 +219,7 @@ class WeightNetwork:
         told: Mapping[str, Any],
         dropouts: Dropouts | None = None,
         dtype: torch.dtype = torch.float32,
+        sizes: Mapping[str, Held] | None = None,
     ) -> None:
         self._kind, self._told = kind, told
         self._places: dict[str, dict[str, Place | ChangedNorm]] = {}
@@ -189,12 +233,14 @@ class WeightNetwork:
                     places[attachment.name] = norm
                     continue
                 rows = tuple(base.weight.shape[0] for base in bases)
-                site = Site(shape_of(target, attachment), *given[attachment.name], rows)
+                held = (sizes or {}).get(attachment.name)
+                rank_and_alpha = (held.rank, held.alpha) if held and held.rank else given[attachment.name]
+                site = Site(shape_of(target, attachment), *rank_and_alpha, rows)
                 layers = [ChangedLayer(base) for base in bases]
                 for path, layer in zip(attachment.paths, layers, strict=True):
                     target.module.set_submodule(path, layer)
                 place = Place(attachment, layers, kind, site, dropouts or Dropouts())
-                place.begin(dtype)
+                place.begin(dtype, held)
                 places[attachment.name] = place
 
     def parameters(self, group: str) -> list[nn.Parameter]:
@@ -208,7 +254,7 @@ class WeightNetwork:
 
     def state_dict(self) -> dict[str, Tensor]:
         return {
-            f"{name}.{end}": tensor.detach() for name, place in self._all() for end, tensor in place.trained.items()
+            f"{name}.{end}": tensor.detach() for name, place in self._all() for end, tensor in place.state().items()
         }
 
     def file_weights(self) -> dict[str, Tensor]:
@@ -237,8 +283,12 @@ class WeightNetwork:
 
     def before_update(self) -> None: ...
 
-    def begin_from(self, matrices: Mapping[str, Matrices]) -> None:
-        raise RuntimeError("files of this kind cannot be begun from")
+    @torch.no_grad()
+    def begin_from(self, held: Mapping[str, Held]) -> None:
+        for places in self._places.values():
+            for name, place in places.items():
+                if found := held.get(name):
+                    place.begin_from(name, found)
 
     @torch.no_grad()
     def limit_norms(self, most: float) -> None:

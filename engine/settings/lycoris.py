@@ -14,6 +14,9 @@ EVERY_LYCORIS = (
 )  # fmt: skip
 
 
+WITH_MAGNITUDES = ("LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr")
+"""Those that DoRA can be around."""
+
 PRESETS = (
     "full", "full-lin", "attn-mlp", "attn-only", "unet-only", "unet-transformer-only", "unet-convblock-only", "ia3",
 )  # fmt: skip
@@ -72,7 +75,7 @@ class Lycoris(Group):
         help="DoRA: train the direction and the magnitude of each weight separately. Somewhat slower, but often "
         "closer to full fine-tuning.",
         source="Liu et al. 2024, arXiv:2402.09353",
-        applies_when={"lora_type": ("LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr")},
+        applies_when={"lora_type": WITH_MAGNITUDES},
         also=("DoRA",),
         methods=("lora",),
     )

@@ -13,12 +13,13 @@ from torch import Tensor
 from engine.failure import Failure
 from engine.models.family import Family
 from engine.models.parts import Parts
-from engine.models.targets import Target
+from engine.models.targets import Target, shape_of
 from engine.networks import refusals
-from engine.networks.begun_from import Matrices, fitted, read, unplaced, usual
+from engine.networks.begun_from import fitted, held_in, read, unplaced, usual
 from engine.networks.ggpo import GGPO
+from engine.networks.held import Apart, Held, Otherwise
 from engine.networks.kohya_format import save_lora
-from engine.networks.lora import LoraNetwork, ranks_and_alphas
+from engine.networks.lora import LoraNetwork
 from engine.networks.made import dropouts_of, kind_of, network_of, reach_of, trained_layers
 from engine.networks.network import Network
 from engine.networks.refusals import Refusal
@@ -60,17 +61,22 @@ class LoraMethod(Denoising):
         self._module = family.network_module if module == TYPES["Standard"][0] else module
         self._largest_norm = s.scale_weight_norms
         self._network_args = network_arguments(settings)
-        trained, self._shares = trained_layers(
-            [target for target in targets if self.rates[target.group] > 0], Shares(settings)
-        )
+        rated = [target for target in targets if self.rates[target.group] > 0]
+        trained, self._shares = trained_layers(rated, Shares(settings))
         if not self._shares:
             raise _nothing_trained(settings)
+        begun = None if goes_on else _begun_from(settings, targets, rated, trained, self._shares, family.name)
+        sizes = _sizes(s, begun, goes_on)
         if (kind := kind_of(settings)) is not None:
-            if s.network_weights and not goes_on:
-                raise _refused(refusals.not_continued(s.lora_type))
-            self.network: Network = network_of(settings, kind, trained, self._shares, dtype)
+            self.network: Network = network_of(settings, kind, trained, self._shares, dtype, sizes)
         else:
-            self.network = _lora(settings, family, targets, trained, self._shares, dtype=dtype, goes_on=goes_on)
+            self.network = _lora(settings, family, trained, self._shares, dtype, sizes)
+        if begun:
+            try:
+                self.network.begin_from(begun)
+            except RuntimeError as error:
+                why = refusals.otherwise if isinstance(error, Otherwise) else refusals.other_sizes
+                raise _refused(why(Path(s.network_weights).name, str(error))) from error
         self._dtype = DTYPES[settings.source_model.save_precision]
 
     @property
@@ -134,28 +140,18 @@ class LoraMethod(Denoising):
 def _lora(
     settings: TrainingSettings,
     family: Family,
-    targets: list[Target],
     trained: list[Target],
     shares: Mapping[str, Share],
-    *,
     dtype: torch.dtype,
-    goes_on: Mapping[str, Tensor] | None,
+    sizes: Mapping[str, Held],
 ) -> LoraNetwork:
-    """A standard LoRA, with what the settings have it begin from.  targets: all that the family has."""
+    """A network of two matrices a layer.  sizes: a file's, which go before the settings'."""
     s = settings.network
-    begun = None if goes_on else _begun_from(s, targets, trained, shares, family.name)
-    rank, alpha = s.network_dim, alpha_for(settings, s.network_dim, s.network_alpha)
-    given = {name: (share.rank, share.alpha) for name, share in shares.items()}
-    if s.dim_from_weights and s.network_weights:
-        found = (
-            ranks_and_alphas(goes_on)
-            if goes_on
-            else {name: (matrices.rank, matrices.alpha) for name, matrices in (begun or {}).items()}
-        )
-        given |= found
-        rank, alpha = usual(found.values()) or (rank, alpha)
+    of_file = {name: (held.rank, held.alpha) for name, held in sizes.items()}
+    given = {name: (share.rank, share.alpha) for name, share in shares.items()} | of_file
+    rank, alpha = usual(of_file.values()) or (s.network_dim, alpha_for(settings, s.network_dim, s.network_alpha))
     ggpo = GGPO(s.ggpo_sigma, s.ggpo_beta) if settings.applied("train_lora_ggpo") else None
-    network = LoraNetwork(
+    return LoraNetwork(
         trained,
         rank,
         alpha,
@@ -166,12 +162,15 @@ def _lora(
         frozen_down=s.lora_type in WITH_FROZEN_DOWN,
         ggpo=ggpo,
     )
-    if begun:
-        try:
-            network.begin_from(begun)
-        except RuntimeError as error:
-            raise _of_another_size(Path(s.network_weights), error) from error
-    return network
+
+
+def _sizes(
+    settings: NetworkSettings, begun: Mapping[str, Held] | None, goes_on: Mapping[str, Tensor] | None
+) -> Mapping[str, Held]:
+    """What has each layer's sizes, if that is to be the file in Network weights; a resumed run's state has them."""
+    if not (settings.dim_from_weights and settings.network_weights):
+        return {}
+    return held_in(goes_on) if goes_on else begun or {}
 
 
 def _nothing_trained(settings: TrainingSettings) -> Failure:
@@ -196,19 +195,26 @@ def _nothing_trained(settings: TrainingSettings) -> Failure:
 
 
 def _begun_from(
-    settings: NetworkSettings, targets: list[Target], trained: list[Target], shares: Mapping[str, Share], family: str
-) -> dict[str, Matrices] | None:
-    """The matrices of the file to continue from, for the trained targets.  targets: all that the family has.
+    settings: TrainingSettings,
+    targets: list[Target],
+    rated: list[Target],
+    trained: list[Target],
+    shares: Mapping[str, Share],
+    family: str,
+) -> dict[str, Held] | None:
+    """What the file to continue from holds for the trained targets.  targets: all that the family has.  rated: those
+    with a learning rate, of which some layers may be left out of `trained`.
 
     Raises Failure if anything in the file would be lost.
     """
-    file = Path(settings.network_weights)
-    if not settings.network_weights:
+    s = settings.network
+    file = Path(s.network_weights)
+    if not s.network_weights:
         return None
     if not file.is_file():
         raise Failure(f'There is no file "{file}".', "Correct the path, or clear the field.", OPTION)
     weights, network_file, told = read(file)
-    if refusal := refusals.not_a_standard_lora(file.name, network_file):
+    if refusal := refusals.of_another_kind(file.name, network_file, settings):
         raise _refused(refusal)
     count, foreign = len(network_file.modules), unplaced(network_file, targets)
     if len(foreign) == count:
@@ -219,17 +225,32 @@ def _begun_from(
         )
     if foreign:
         raise _refused(refusals.not_trained(file.name, foreign, count))
-    if rateless := unplaced(network_file, trained):
+    if rateless := unplaced(network_file, rated):
         part = "UNet" if any(place.part == "unet" for place in rateless) else "text encoder"
         raise _refused(refusals.not_trained(file.name, rateless, count, part))
+    if left_out := unplaced(network_file, trained):
+        raise _refused(refusals.not_trained(file.name, left_out, count))
     try:
         begun = fitted(weights, network_file, trained, told)
+    except Apart as error:
+        raise _refused(refusals.not_joined(file.name, network_file)) from error
     except RuntimeError as error:
         raise _of_another_size(file, error) from error
-    ranks = {matrices.rank for matrices in begun.values()}
-    if not settings.dim_from_weights and any(one.rank != shares[name].rank for name, one in begun.items()):
-        raise _refused(refusals.another_rank(file.name, ranks, settings.network_dim))
+    wide = _wide(trained)
+    asked = ((held.rank, shares[name].rank, name in wide) for name, held in begun.items())
+    if not s.dim_from_weights and (refusal := refusals.other_ranks(file.name, network_file.kind, asked)):
+        raise _refused(refusal)
     return begun
+
+
+def _wide(targets: list[Target]) -> set[str]:
+    """The names of what is on convolutions of more than one pixel."""
+    return {
+        attachment.name
+        for target in targets
+        for attachment in target.attachments
+        if any(side > 1 for side in shape_of(target, attachment)[2:])
+    }
 
 
 def _refused(refusal: Refusal) -> Failure:

@@ -276,20 +276,21 @@ class TestWhatWouldBeLostIsRefused:
     @pytest.mark.parametrize(
         ("more", "words"),
         [
-            ({f"{PLACE}.dora_scale": torch.ones(4)}, "of type DoRA"),
-            ({"lora_unet_x.hada_w1_a": torch.ones(4, 4)}, "of type LoHa"),
+            ({f"{PLACE}.dora_scale": torch.ones(4)}, "was trained with DoRA: its magnitudes would be lost"),
+            ({f"lora_unet_x.hada_w{n}_{side}": torch.ones(4, 4) for n in (1, 2) for side in "ab"},
+             r"has layers of several kinds \(\d+ LoRA, 1 LoHa\)"),
             (
                 {"lora_unet_down_blocks_0_resnets_0_conv1.lora_down.weight": torch.ones(4, 8, 3, 3),
                  "lora_unet_down_blocks_0_resnets_0_conv1.lora_up.weight": torch.ones(8, 4, 1, 1)},
-                "of type LoCon, with 1 convolution of",
+                "is a LoCon, with 1 convolution of 3×3 pixels, but LoRA type is Standard",
             ),
-            ({f"{PLACE}.mystery": torch.ones(1)}, "contains 1 tensor that a standard LoRA does not have"),
+            ({f"{PLACE}.mystery": torch.ones(1)}, "contains 1 tensor that no network trained here has"),
             (
                 {"lora_unet_conv_in.lora_down.weight": torch.ones(4, 8), "lora_unet_conv_in.lora_up.weight":
                  torch.ones(8, 4)},
                 "has 1 of its .* layers where this run trains nothing, such as conv_in",
             ),
-            ({"lora_unet_conv_in.lora_down.weight": torch.ones(4, 8)}, "has only one of the two matrices in 1"),
+            ({"lora_unet_conv_in.lora_down.weight": torch.ones(4, 8)}, "lacks a matrix in 1 of its"),
         ],
     )  # fmt: skip
     def test_kinds_and_places(self, settings: TrainingSettings, tmp_path: Path, more: dict[str, Tensor], words: str):

@@ -49,17 +49,21 @@ def test_check_and_engine_refuse_it_alike(name: str, tmp_path: Path):
     (problem,) = check_network_weights(TrainingSettings().for_method("lora").with_values(told))
     assert problem.blocking
     assert problem.what.startswith("two.safetensors has more than one matrix or alpha for the same layer, such as ")
-    assert refusals.not_a_standard_lora(file.name, read(file)[1]).what == problem.what
+    settings = TrainingSettings().for_method("lora")
+    refusal = refusals.of_another_kind(file.name, read(file)[1], settings)
+    assert refusal is not None
+    assert refusal.what == problem.what
 
 
 def test_the_first_stays_and_the_others_are_listed():
     shapes: Shapes = DOUBLED["two adapters of peft's"]
     file = dialect_of(shapes)
     (found,) = file.modules.values()
-    assert (found.down, found.up) == (f"{PEFT}.lora_A.default.weight", f"{PEFT}.lora_B.default.weight")
+    sides = {"lora_down.weight": f"{PEFT}.lora_A.default.weight", "lora_up.weight": f"{PEFT}.lora_B.default.weight"}
+    assert found.names == sides
     assert file.doubled == [f"{PEFT}.lora_{side}.style.weight" for side in "AB"]
 
 
 def test_one_adapter_with_a_name_is_none_of_several():
     shapes = {key: shape for key, shape in DOUBLED["two adapters of peft's"].items() if "style" in key}
-    assert refusals.not_a_standard_lora("one", dialect_of(shapes)) is None
+    assert refusals.of_another_kind("one", dialect_of(shapes), TrainingSettings().for_method("lora")) is None

@@ -19,7 +19,7 @@ from engine.demo.demo import MODEL_FOLDER
 from engine.models.conditioning import Reading
 from engine.models.parts import Parts
 from engine.models.sd import CONFIGS, StableDiffusion
-from engine.networks.begun_from import Matrices
+from engine.networks.begun_from import held_in
 from engine.networks.dropout import Dropouts
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork
@@ -258,25 +258,13 @@ def test_norms_are_limited_by_shortening_both_factors_alike(parts: Parts):
         torch.testing.assert_close(after[f"{name}.lora_up.weight"], up * factor)
 
 
-def matrices_of(file: dict[str, torch.Tensor]) -> dict[str, Matrices]:
-    names = [name.removesuffix(".alpha") for name in file if name.endswith(".alpha")]
-    return {
-        name: Matrices(
-            file[f"{name}.lora_down.weight"].flatten(1),
-            file[f"{name}.lora_up.weight"].flatten(1),
-            float(file[f"{name}.alpha"]),
-        )
-        for name in names
-    }
-
-
 @pytest.mark.shows("network_weights")
 def test_a_network_that_begins_from_a_file_acts_as_the_file_does_at_another_alpha(parts: Parts):
     family = StableDiffusion()
     trained = copy.deepcopy(parts)
     file = randomised(LoraNetwork(family.lora_targets(trained), rank=4, alpha=4)).state_dict()
     network = LoraNetwork(family.lora_targets(parts), rank=4, alpha=1)
-    network.begin_from(matrices_of(file))
+    network.begin_from(held_in(file))
     inputs = torch.randn(1, 4, 8, 8), torch.tensor([500]), states(torch.randn(1, 77, 64)), NO_SIZES
     with torch.no_grad():
         torch.testing.assert_close(family.predict(parts, *inputs), family.predict(trained, *inputs))
@@ -289,4 +277,4 @@ def test_a_rank_of_1_is_not_stretched_over_all_ranks(parts: Parts, take_over: st
     weights = LoraNetwork(family.lora_targets(narrow), rank=1, alpha=1).state_dict()
     network = LoraNetwork(family.lora_targets(parts), rank=4, alpha=4)
     with pytest.raises(RuntimeError, match="is of shape"):
-        getattr(network, take_over)(matrices_of(weights) if take_over == "begin_from" else weights)
+        getattr(network, take_over)(held_in(weights) if take_over == "begin_from" else weights)

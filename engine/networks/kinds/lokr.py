@@ -63,7 +63,8 @@ class LoKr(Kind):
         w2_b, kernel = weights["w2_b"], site.shape[2:]
         if w2_b is not None and kernel and core is None:
             weights["w2_b"] = w2_b.view(len(w2_b), -1, *kernel)
-        changed: Tensor = kron_weight(*weights.values(), core, strength(self._told(site)), backend="torch")
+        is_low = any(weights[name] is not None for name in ("w1_a", "w2_a"))  # also in a file of another factor
+        changed: Tensor = kron_weight(*weights.values(), core, strength(site) if is_low else 1.0, backend="torch")
         return changed.reshape(site.shape)
 
     def _told(self, site: Site) -> Site:
