@@ -62,3 +62,42 @@ def test_what_lycoris_leaves_out_is_said_and_blocks_nothing(settings: TrainingSe
     assert told["scale_weight_norms"] == (
         "The norm of a layer's change cannot be limited with LyCORIS/iA3, so this does nothing, as in LyCORIS."
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "mend"),
+    [
+        ({"lora_type": "LyCORIS/LoHa", "lora_file_dialect": "diffusers"},
+         "diffusers reads no networks of type LyCORIS/LoHa.", "Set LoRA file dialect to kohya or ComfyUI."),
+        ({"lora_type": "LyCORIS/iA3", "lora_file_dialect": "ComfyUI"},
+         "ComfyUI reads no networks of type LyCORIS/iA3.", "Set LoRA file dialect to kohya."),
+        ({"lora_type": "LyCORIS/Diag-OFT", "oft_constrain": 0.1, "lora_file_dialect": "ComfyUI"},
+         "ComfyUI takes Constrain OFT for another limit than LyCORIS, so it would draw other pictures.",
+         "Set Constrain OFT to 0, or LoRA file dialect to kohya."),
+        ({"lora_type": "LyCORIS/Diag-OFT", "oft_rescaled": True, "lora_file_dialect": "ComfyUI"},
+         "ComfyUI does not apply the scale factors of Rescaled OFT to LyCORIS/Diag-OFT.",
+         "Turn off Rescaled OFT, or set LoRA file dialect to kohya."),
+        ({"lumina_checkbox": True, "lora_type": "Lumina", "text_encoder_lr": 1e-4, "lora_file_dialect": "diffusers"},
+         "diffusers reads no LoRA on the text encoder of Lumina Image 2.0.",
+         "Set the learning rate of the text encoder to 0, or LoRA file dialect to kohya or ComfyUI."),
+    ],
+)  # fmt: skip
+def test_names_for_a_program_that_could_not_read_the_file(
+    settings: TrainingSettings, changes: dict[str, Any], what: str, mend: str
+):
+    (problem,) = [one for one in check(settings.with_values(changes)).problems if one.option == "lora_file_dialect"]
+    assert (problem.what, problem.mend, problem.blocking) == (what, mend, True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora_file_dialect": "diffusers"},
+        {"lora_file_dialect": "diffusers", "lora_type": "LyCORIS/LoCon", "dora_wd": True},
+        {"lora_file_dialect": "ComfyUI", "lora_type": "LyCORIS/LoKr", "dora_wd": True},
+        {"lora_file_dialect": "ComfyUI", "lora_type": "LyCORIS/BOFT", "oft_rescaled": True},
+        {"lora_file_dialect": "kohya", "lora_type": "LyCORIS/iA3"},
+    ],
+)
+def test_names_for_a_program_that_reads_the_file(settings: TrainingSettings, changes: dict[str, Any]):
+    assert "lora_file_dialect" not in {one.option for one in check(settings.with_values(changes)).problems}

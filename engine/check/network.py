@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from engine.check.problem import Problem, as_problem
 from engine.failure import Failure
+from engine.networks.readers import not_read
 from engine.networks.shares import Shares, has_wide
 from engine.settings.families import TITLES, TRANSFORMERS, FamilyName
 from engine.settings.lycoris import EVERY_LYCORIS, PRESETS
@@ -38,6 +39,8 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
         return
     yield from _shares(settings)
     yield from _faster(settings)
+    if refusal := not_read(settings):
+        yield Problem(refusal.option, refusal.what, refusal.mend)
     if is_of_two_matrices(s.lora_type):
         return
     preset = settings.lycoris.lycoris_preset

@@ -46,10 +46,15 @@ def each_alone(
 ) -> tuple[Attachment, ...]:
     """One attachment per module: the prefix, then the path as named by `named`, with _ for every dot.
 
-    also: its names in other programs.
+    also: its names in other programs, and in the original file, where that has others than `named` gives.
     """
     return tuple(
-        Attachment(f"{prefix}_{named(path).replace('.', '_')}", (path,), also=(also(path),) if also else ())
+        Attachment(
+            f"{prefix}_{named(path).replace('.', '_')}",
+            (path,),
+            also=(also(path),) if also else (),
+            original=(also or named)(path),
+        )
         for path in paths
     )
 
@@ -88,6 +93,7 @@ def by_layout(
             "lora_unet_" + entry.original.removesuffix(".weight").replace(".", "_"),
             tuple(name.removesuffix(".weight") for name in entry.names),
             swapped=entry.change == "swapped",
+            original=entry.original.removesuffix(".weight"),
         )
         for entry in entries
         if reach.transformers

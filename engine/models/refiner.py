@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -125,5 +126,8 @@ class StableDiffusionXLRefiner(StableDiffusionXL):
     def lora_targets(self, parts: Parts, reach: Reach = STANDARD) -> list[Target]:
         """sd-scripts has none for it; the names are those by which ComfyUI looks for its LoRAs."""
         encoder = parts.text_encoders[0]
-        attachments = clip_attachments(encoder, "lora_te", reach)
+        attachments = tuple(  # others count it as the second of SDXL
+            replace(each, also=(each.name.replace("lora_te_", "lora_te2_", 1),))
+            for each in clip_attachments(encoder, "lora_te", reach)
+        )
         return [Target(encoder, "text_encoder", attachments), self.unet_target(parts.denoiser, reach)]

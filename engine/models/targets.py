@@ -14,13 +14,16 @@ class Attachment:
 
     name: as in the files.  paths: the module it belongs to; several if the original model has one matrix for modules
     that are separate here, stacked in this order.  swapped: the two halves of its rows are swapped in the original.
-    also: its names in other programs' files besides name and path, without their prefixes.
+    also: its names in other programs' files besides name and path, without their prefixes, or with a text encoder's if
+    that is another.  original: its path in the
+    model's original file, within its part.
     """
 
     name: str
     paths: tuple[str, ...]
     swapped: bool = False
     also: tuple[str, ...] = ()
+    original: str = ""
 
 
 @dataclass(frozen=True)

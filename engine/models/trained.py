@@ -17,3 +17,9 @@ TRAINED: Mapping[FamilyName, str] = {
     "lumina": "engine.models.lumina:LuminaImage2",
 }
 """As "module:class"; the class follows family.py's protocol and is imported only when it is used."""
+
+
+def name_of(family_class: type) -> FamilyName:
+    """Of one of these classes."""
+    place = f"{family_class.__module__}:{family_class.__qualname__}"
+    return next(name for name, listed in TRAINED.items() if listed == place)

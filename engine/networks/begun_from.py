@@ -167,14 +167,23 @@ class _Slot:
         return [tuple(layer.weight.shape) for layer in layers]
 
 
+def also_called(attachment: Attachment) -> list[Place]:
+    """Its places by the names in `also`."""
+    part = place_named(attachment.name).part
+    return [
+        place_named(other) if other.startswith("lora_te") else Place(part, flattened(other))
+        for other in attachment.also
+    ]
+
+
 def _places(targets: Iterable[Target]) -> dict[Place, _Slot]:
     places: dict[Place, _Slot] = {}
     for target in targets:
         for attachment in target.attachments:
             place = place_named(attachment.name)
             places[place] = _Slot(target, attachment)
-            for other in attachment.also:
-                places.setdefault(Place(place.part, flattened(other)), _Slot(target, attachment))
+            for there in also_called(attachment):
+                places.setdefault(there, _Slot(target, attachment))
             for number, path in enumerate(attachment.paths):
                 several = len(attachment.paths) > 1
                 slot = _Slot(target, attachment, number if several else None, by_path=True)

@@ -56,7 +56,7 @@ _TRAINED: Mapping[FamilyName, Mapping[str, tuple[str, ...]]] = {
     "sd1": {"unet": _UNET, "te1": (_CLIP,)},
     "sd2": {"unet": _UNET, "te1": (_CLIP,)},
     "sdxl": {"unet": _UNET, "te1": (_CLIP,), "te2": (_CLIP,)},
-    "sdxl-refiner": {"unet": _UNET, "te1": (_CLIP,)},
+    "sdxl-refiner": {"unet": _UNET, "te1": (_CLIP,), "te2": (_CLIP,)},
     "sd3": {"unet": _SD3, "te1": (_CLIP,), "te2": (_CLIP,)},
     "flux": {"unet": (*_FLUX, *_FLUXS_MODULATION), "te1": (_CLIP,)},
     "chroma": {"unet": _FLUX},

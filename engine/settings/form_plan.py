@@ -16,7 +16,7 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
         ("Model", """pretrained_model_name_or_path model_list
             v2 v_parameterization sdxl sdxl_checkbox sd3_checkbox flux1_checkbox
             hunyuan_image_checkbox anima_checkbox lumina_checkbox"""),
-        ("Saving", "save_model_as save_precision"),
+        ("Saving", "save_model_as save_precision lora_file_dialect"),
     ),
     "Folders": (
         ("", """train_data_dir image_folder dataset_config in_json

@@ -10,6 +10,8 @@ from engine.settings.option import Group, idle, option
 Precision = Literal["float", "fp16", "bf16"]
 SaveAs = Literal["safetensors", "ckpt", "same as source model", "diffusers", "diffusers_safetensors"]
 
+LoraDialect = Literal["kohya", "diffusers", "ComfyUI"]
+
 
 def lora_form(asked: SaveAs) -> Literal["safetensors", "ckpt"]:
     """A LoRA is a file, whatever form is asked for whole models."""
@@ -49,6 +51,18 @@ class SourceModel(Group):
         label="Save precision",
         section="Source Model",
         help="Number format of the saved file. fp16 is half the size of float with no visible loss.",
+    )
+    lora_file_dialect: LoraDialect = option(
+        "kohya",
+        label="LoRA file dialect",
+        section="Source Model",
+        help="How layers are named in saved LoRA files. Most programs read kohya's names, but diffusers drops what "
+        "DoRA adds to them. diffusers' own names are for its load_lora_weights: LoRA and LoCon, but no LoHa, LoKr or "
+        "others; ComfyUI does not read DoRA there. ComfyUI's are the original model's, as ai-toolkit writes them; it "
+        "reads neither (IA)³ nor FLUX.1 OFT. InvokeAI reads no OFT and no GLoRA. Training continues from any of them.",
+        also=("LoRA format", "peft", "diffusers LoRA", "diffusion_model"),
+        methods=("lora",),
+        ours=True,
     )
     model_list: str = option(
         "",

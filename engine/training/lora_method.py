@@ -14,6 +14,7 @@ from engine.failure import Failure
 from engine.models.family import Family
 from engine.models.parts import Parts
 from engine.models.targets import Target, shape_of
+from engine.models.trained import name_of
 from engine.networks import refusals
 from engine.networks.begun_from import fitted, held_in, read, unplaced, usual
 from engine.networks.ggpo import GGPO
@@ -23,6 +24,7 @@ from engine.networks.lora import LoraNetwork
 from engine.networks.made import dropouts_of, kind_of, network_of, reach_of, trained_layers
 from engine.networks.network import Network
 from engine.networks.refusals import Refusal
+from engine.networks.saved_names import SavedNames
 from engine.networks.shares import Share, Shares, alpha_for
 from engine.objective.objective import Corrupted
 from engine.settings.network import PARTS, WITH_FROZEN_DOWN
@@ -65,6 +67,7 @@ class LoraMethod(Denoising):
         trained, self._shares = trained_layers(rated, Shares(settings))
         if not self._shares:
             raise _nothing_trained(settings)
+        self._names, self._dialect = SavedNames(name_of(type(family)), trained), settings.source_model.lora_file_dialect
         begun = None if goes_on else _begun_from(settings, targets, rated, trained, self._shares, family.name)
         sizes = _sizes(s, begun, goes_on)
         if (kind := kind_of(settings)) is not None:
@@ -128,7 +131,7 @@ class LoraMethod(Denoising):
         return {**said, "ss_scale_weight_norms": self._largest_norm or None}
 
     def save(self, file: Path, metadata: dict[str, str]) -> None:
-        save_lora(self.network.file_weights(), metadata, file, self._dtype)
+        save_lora(self._names.named(self.network.file_weights(), self._dialect), metadata, file, self._dtype)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.network.state_dict()

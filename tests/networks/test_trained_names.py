@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.networks.begun_from import also_called
 from engine.networks.dialects import Found, Place, flattened, place_named
 from engine.networks.trained_names import families_of, trains
 from engine.settings.training import TrainingSettings
@@ -26,8 +27,8 @@ def test_every_place_of_a_family_is_known_by_both_its_names(name: str, tmp_path:
     for target in family.lora_targets(parts):
         for attachment in target.attachments:
             place = place_named(attachment.name)
-            others = [*attachment.also, *(attachment.paths if target.group == "unet" else ())]
-            places |= {place, *(Place(place.part, flattened(other)) for other in others)}
+            others = attachment.paths if target.group == "unet" else ()
+            places |= {place, *also_called(attachment), *(Place(place.part, flattened(other)) for other in others)}
     said = "sdxl-refiner" if name == "sdxl-refiner" else TrainingSettings().with_values(changes).family()
     assert [place for place in places if not trains(said, place)] == []
     assert said in families_of({place: Found() for place in places})

@@ -121,4 +121,5 @@ def test_an_option_that_has_an_argument_comes_back_and_is_not_merely_named():
         "Blocks to swap",
         "Train LoRA GGPO",
         "Rank-stabilised LoRA",
+        "LoRA file dialect",
     }
