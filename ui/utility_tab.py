@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import groupby
+from pathlib import Path
 from typing import Any, get_args
 
 import gradio as gr
 
 from engine.jobs import UTILITIES
-from engine.models.header import read_metadata
+from engine.models.header import NoModel, read_metadata
+from engine.networks.described import Described, described
 from engine.settings.from_metadata import from_metadata
 from engine.settings.paths import usable_path
 from engine.settings.training import TrainingSettings
@@ -85,8 +87,10 @@ class UtilityTab:
 
         def again(path: str, told: Told) -> list[Any]:
             try:
-                metadata = read_metadata(usable_path("The path", path))
-                loaded, notes = from_metadata(metadata, self._form.readable(told))
+                file = usable_path("The path", path)
+                network = _network(file)
+                shown = network.values() if network else {}
+                loaded, notes = from_metadata(read_metadata(file), self._form.readable(told), shown)
             except ValueError as error:
                 return show(None, refused("Not loaded.", error))
             sentences = said(
@@ -99,8 +103,18 @@ class UtilityTab:
 
 def _show(path: str) -> tuple[Sentences, Any]:
     try:
-        metadata = read_metadata(usable_path("The path", path))
+        file = usable_path("The path", path)
+        metadata, network = read_metadata(file), _network(file)
     except ValueError as error:
         return refused("Not shown.", error), gr.update(value="", visible=False)
     text = json.dumps(unfolded(metadata), indent=2, ensure_ascii=False)
-    return said(f"{len(metadata)} entries."), gr.update(value=text, visible=True)
+    found = network.sentences() if network else []
+    return said(f"{len(metadata)} entries.", found), gr.update(value=text, visible=True)
+
+
+def _network(file: Path) -> Described | None:
+    """What its tensors are; None where that cannot be read, whatever it says of itself."""
+    try:
+        return described(file)
+    except NoModel:
+        return None

@@ -7,7 +7,8 @@ when loading, so that code which counts or indexes shapes only meets valid ones.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import struct
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -56,6 +57,32 @@ def read_header(file: Path) -> Header:
 def read_metadata(file: Path) -> dict[str, str]:
     """The metadata by key, whatever the rest of the file is.  Raises NoModel if it is not in this format."""
     return _read(file)[1]
+
+
+def read_numbers(file: Path, names: Collection[str]) -> dict[str, float]:
+    """Those of the tensors of these names that are one number each, of up to eight bytes.  Raises NoModel."""
+    listed, _, _ = _read(file)
+    found: dict[str, float] = {}
+    try:
+        with opened(file) as stream:
+            start = 8 + int.from_bytes(stream.read(8), "little")
+            for name in names:
+                shape, (begin, end) = _entry(file, name, listed.get(name))
+                form = str(listed[name]["dtype"])
+                if prod(shape) == 1 and end - begin <= 8 and form in _FORMATS:
+                    stream.seek(start + begin)
+                    data = stream.read(end - begin)
+                    # bfloat16 is the upper half of a float32.
+                    whole = bytes(2) + data if form == "BF16" else data
+                    found[name] = float(struct.unpack(_FORMATS[form], whole)[0])
+    except (OSError, struct.error) as error:
+        raise NoModel(f"{file.name} cannot be read to its end: {error}.") from None
+    return found
+
+
+_FORMATS = {"F16": "<e", "BF16": "<f", "F32": "<f", "F64": "<d", "I64": "<q", "I32": "<i", "I16": "<h", "I8": "<b",
+            "U8": "<B", "BOOL": "<?"}  # fmt: skip
+"""As struct has them."""
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, str], int]:

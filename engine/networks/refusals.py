@@ -77,11 +77,11 @@ def _with_more(name: str, file: NetworkFile, settings: TrainingSettings) -> Refu
     lora_type, asked = settings.network.lora_type, bool(settings.applied("dora_wd"))
     bare = sum(not found.has_magnitude for found in file.modules.values() if found.kind != NORM)
     if file.has_magnitudes and not asked:
-        types = [one for one in types_for(file.kind) + list(WITH_MAGNITUDES) if one in WITH_MAGNITUDES]
-        choose = "" if lora_type in WITH_MAGNITUDES else f"Choose LoRA type {types[0]}, and t"
+        types = [one for one in WITH_MAGNITUDES if file.kind in can_continue(one)]
+        choose = "" if lora_type in WITH_MAGNITUDES else f"Choose LoRA type {(*types, '')[0]}, and t"
         return Refusal(
             f"{name} was trained with DoRA: its magnitudes would be lost.",
-            f"{choose or 'T'}urn on DoRA Weight Decompose.",
+            f"{choose or 'T'}urn on DoRA Weight Decompose." if types else ANOTHER,
         )
     if asked and bare:
         return Refusal(

@@ -18,12 +18,13 @@ _UNET = (
     rf"((input|output)_blocks_\d+|middle_block)_1_{_ATTENTION}",
 )
 _RESNET = r"(conv[12]|time_emb_proj|conv_shortcut|in_layers_2|emb_layers_1|out_layers_3|skip_connection)"
+_EDGES = r"conv_in|conv_out|input_blocks_0_0|out_2|time_embedding_linear_[12]|time_embed_[02]"
 _BEYOND = (
     rf"(down_blocks_\d+|mid_block|up_blocks_\d+)_resnets_\d+_{_RESNET}",
     r"(down_blocks_\d+_down|up_blocks_\d+_up)samplers_0_conv",
     rf"((input|output)_blocks_\d+_0|middle_block_[02])_{_RESNET}",
     r"input_blocks_\d+_0_op|output_blocks_\d+_[12]_conv",
-    r"conv_in|conv_out|input_blocks_0_0|out_2|time_embedding_linear_[12]|time_embed_[02]",
+    _EDGES,
 )
 """Of UNets, what networks with convolutions are put on besides."""
 
@@ -87,16 +88,29 @@ _APART = re.compile(r"(single_)?transformer_blocks_\d+_attn2?_(to_[qkv]|add_[qkv
 def trains(family: FamilyName, place: Place, further: bool = False) -> bool:
     """Whether a LoRA of this family may have a module there.  further: also one with convolutions."""
     pattern = _PATTERNS.get(family, {}).get(place.part)
-    if further and family in UNETS and place.part == "unet" and _FURTHER.fullmatch(place.path):
+    if further and family in UNETS and is_further(place):
         return True
     return bool(pattern and pattern.fullmatch(place.path))
+
+
+def is_further(place: Place) -> bool:
+    """Whether it is outside of a UNet's transformer blocks."""
+    return bool(place.part == "unet" and _FURTHER.fullmatch(place.path))
+
+
+def is_edge(place: Place) -> bool:
+    """Whether it is outside of all of a UNet's blocks."""
+    return bool(place.part == "unet" and re.fullmatch(_EDGES, place.path))
 
 
 def families_of(modules: Mapping[Place, Found]) -> list[FamilyName]:
     """The families that train most of these modules; several if equally likely."""
     fitting = {family: sum(trains(family, place, further=True) for place in modules) for family in _PATTERNS}
     most = max(fitting.values(), default=0)
-    likely = [family for family, count in fitting.items() if count == most > 0]
+    both = {"te1", "te2"} <= {place.part for place in modules}  # the refiner has one, which others call the second
+    likely = [
+        family for family, count in fitting.items() if count == most > 0 and (family != "sdxl-refiner" or not both)
+    ]
     told = next(
         (sizes_of_layer(found.shapes).columns for place, found in modules.items()
          if place.path.endswith("attn2_to_k") and place.part == "unet"), 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from engine.reading import parse_json
@@ -51,13 +52,16 @@ FROM_ANOTHER_RUN = ("resume", "resume_from_huggingface", "network_weights")
 """The user's own that does not stay: a run like this one begins where this one began."""
 
 
-def from_metadata(metadata: Mapping[str, str], base: TrainingSettings) -> tuple[Loaded, list[str]]:
+def from_metadata(
+    metadata: Mapping[str, str], base: TrainingSettings, shown: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Loaded, list[str]]:
     """The run's settings over what is the user's own in `base`, and sentences on what the file does not hold.
 
-    Raises ValueError with a sentence where the file says nothing of its training.
+    shown: what its tensors show of the network, by option, for what the metadata do not say.  Raises ValueError with a
+    sentence where the file says nothing of its training.
     """
     said = {key[3:]: text for key, text in metadata.items() if key.startswith("ss_") and text not in ("None", "")}
-    if not said:
+    if not said and not shown:
         raise ValueError("This file does not say how it was trained: it has no ss_ entries.")
     notes: list[str] = []
     said = _first_dataset(said, notes) | said
@@ -71,7 +75,7 @@ def from_metadata(metadata: Mapping[str, str], base: TrainingSettings) -> tuple[
         **_optimizer(said),
         **_length(said, notes),
     }
-    network, unread = _network(said, data)
+    network, unread = _network(said, data, shown, notes)
     if further:
         line = quoted(words_from(further))
         data["additional_parameters"] = line
@@ -220,12 +224,29 @@ def _count(said: Mapping[str, str], name: str) -> int:
     return int(text) if (text := said.get(name, "")).isdecimal() and len(text) < 10 else 0
 
 
-def _network(said: Mapping[str, str], data: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _network(
+    said: Mapping[str, str], data: Mapping[str, Any], shown: Mapping[str, Any], notes: list[str]
+) -> tuple[dict[str, Any], list[str]]:
     """LoRA type and its own options by kohya_ss's keys, and what no option stands for."""
+    by_tensors = {item.kohya.key: shown[item.name] for item in training_options() if item.name in shown}
+    if shown and "network_module" not in said:
+        notes.append("The file does not say what kind of network it is; that, the ranks and alphas are by its tensors.")
+        return by_tensors, []
+    unsaid = {key: by_tensors[key] for key in _SIZES if key in by_tensors and not _is_number(said.get(key, ""))}
+    if unsaid:
+        notes.append("Rank and alpha are those of most layers in the file, which does not say them in its metadata.")
     arguments = _json(said.get("network_args"), dict)
     arguments.pop("dropout", None)  # which ss_network_dropout says too
     module = said.get("network_module", "networks.lora")
-    return read_network(module, [f"{name}={value}" for name, value in arguments.items()], data)
+    read, unread = read_network(module, [f"{name}={value}" for name, value in arguments.items()], {**data, **unsaid})
+    return {**read, **unsaid}, unread
+
+
+_SIZES = ("network_dim", "network_alpha")
+
+
+def _is_number(text: str) -> bool:
+    return isinstance(_plain(text), int | float)
 
 
 def _users_own(base: TrainingSettings, data: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.settings.network import LoraType
 from engine.settings.option import Group, option
 from engine.settings.waiting import BYPASS
 
@@ -14,7 +15,7 @@ EVERY_LYCORIS = (
 )  # fmt: skip
 
 
-WITH_MAGNITUDES = ("LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr")
+WITH_MAGNITUDES: tuple[LoraType, ...] = ("LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr")
 """Those that DoRA can be around."""
 
 PRESETS = (

@@ -165,8 +165,9 @@ class Network(Group):
         widget="path",
         label="Network weights",
         section=BASIC,
-        help="A trained LoRA file to continue from, with kohya, diffusers, ComfyUI or OneTrainer key names. Training "
-        "starts at the file's own strength even if you choose another alpha. The file itself is not changed.",
+        help="A trained file of this LoRA type to continue from, with kohya, LyCORIS, diffusers, ComfyUI or OneTrainer "
+        "key names. Training starts at the file's own strength even if you choose another alpha. The file itself is "
+        "not changed.",
         also=("LoRA network weights",),
         methods=("lora",),
     )
@@ -174,8 +175,8 @@ class Network(Group):
         False,
         label="DIM from weights",
         section=BASIC,
-        help="Take each layer's rank and alpha from the file in Network weights. Layers the file does not cover get "
-        "the ones most common in it.",
+        help="Take each layer's rank and alpha from the file in Network weights, and whatever else its sizes depend on, "
+        "such as LoKr factor.",
         methods=("lora",),
     )
     network_dropout: float = option(

@@ -207,7 +207,7 @@ def test_what_cannot_be_combined_is_refused(variant: str, transformer: Loaded, t
         ("LoHa", {"network_dim": 3}, "has rank 4, not 3"),
         ("LoHa", {"conv_dim": 3}, "has rank 2 for convolutions, not 3"),
         ("LoHa, CP", {"use_cp": False}, "has other sizes than these settings make"),
-        ("LoKr", {"lokr_factor": 2}, r"LoKr factor"),
+        ("LoKr", {"lokr_factor": 2}, r"lokr_w1 is of shape \(8, 8\), not \(2, 2\)"),
         ("(IA)3", {"train_on_input": False}, r"was trained with other options: .*\.on_input is 1, not 0"),
         ("Diag-OFT, constrained", {"oft_constrain": 0.5}, r"may turn by 0.01, not 0.5 \(Constrain OFT\)"),
         ("Diag-OFT, constrained", {"oft_rescaled": False}, "rescale"),
