@@ -175,7 +175,7 @@ class Network(Group):
         False,
         label="DIM from weights",
         section=BASIC,
-        help="Take each layer's rank and alpha from the file in Network weights, and whatever else its sizes depend on, "
+        help="Take each layer's rank and alpha from the file in Network weights, and all that its sizes depend on, "
         "such as LoKr factor.",
         methods=("lora",),
     )

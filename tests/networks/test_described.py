@@ -31,7 +31,7 @@ def pocket() -> Loaded:
 
 def saved(variant: str, model: Loaded, file: Path, form: torch.dtype = torch.float32) -> dict[str, Tensor]:
     family, parts = model[0], copy.deepcopy(model[1])
-    weights = attached(variant, family, parts)[0].state_dict()
+    weights = attached(variant, family, parts)[0].file_weights()
     weights = {name: tensor.to(form) for name, tensor in weights.items()}
     save_file(weights, file)
     return weights
@@ -39,7 +39,7 @@ def saved(variant: str, model: Loaded, file: Path, form: torch.dtype = torch.flo
 
 def made(model: Loaded, settings: TrainingSettings) -> dict[str, Tensor]:
     family, parts = model[0], copy.deepcopy(model[1])
-    return LoraMethod(family, parts, settings, total_steps=1, dtype=torch.float32).state_dict()
+    return LoraMethod(family, parts, settings, total_steps=1, dtype=torch.float32).network.file_weights()
 
 
 @pytest.mark.parametrize("form", [torch.float32, torch.bfloat16])
