@@ -10,6 +10,7 @@ from engine.networks.readers import not_read
 from engine.networks.shares import Shares, has_wide
 from engine.settings.families import TITLES, TRANSFORMERS, FamilyName
 from engine.settings.lycoris import EVERY_LYCORIS, PRESETS
+from engine.settings.lycoris_preset import is_file
 from engine.settings.network import (
     PARTS,
     RANKED_BY_MATRIX,
@@ -37,16 +38,23 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
     if settings.method != "lora":
         yield from as_problem("block_lr", settings.rates_by_block)
         return
-    yield from _shares(settings)
+    try:
+        shares = Shares(settings)
+    except Failure as failure:
+        yield Problem(failure.option, failure.what, failure.mend)
+        return
+    yield from _shares(settings, shares)
     yield from _faster(settings)
     if refusal := not_read(settings):
         yield Problem(refusal.option, refusal.what, refusal.mend)
     if is_of_two_matrices(s.lora_type):
         return
     preset = settings.lycoris.lycoris_preset
-    if s.lora_type in EVERY_LYCORIS and preset not in PRESETS:
+    if s.lora_type in EVERY_LYCORIS and preset not in PRESETS and not is_file(preset):
         yield Problem(
-            "lycoris_preset", f'There is no LyCORIS preset "{preset}".', f"Choose one of {', '.join(PRESETS)}."
+            "lycoris_preset",
+            f'There is no LyCORIS preset "{preset}".',
+            f"Choose one of {', '.join(PRESETS)}, or a .toml file.",
         )
     if s.scale_weight_norms and (s.lora_type in WITHOUT_NORM or settings.applied("dora_wd")):
         without, left_out = s.lora_type in WITHOUT_NORM, s.lora_type in EVERY_LYCORIS
@@ -88,13 +96,8 @@ def _faster(settings: TrainingSettings) -> Iterator[Problem]:
             return
 
 
-def _shares(settings: TrainingSettings) -> Iterator[Problem]:
+def _shares(settings: TrainingSettings, shares: Shares) -> Iterator[Problem]:
     """Of blocks, parts and layers; the widths are those of the family's published models."""
-    try:
-        shares = Shares(settings)
-    except Failure as failure:
-        yield Problem(failure.option, failure.what, failure.mend)
-        return
     for option, note in shares.notes:
         yield Problem(option, note, blocking=False)
     if option := shares.untrained():

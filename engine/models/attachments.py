@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from torch import nn
 
 from engine.models.layouts.entry import Entry
-from engine.models.targets import Attachment, Reach
+from engine.models.targets import Attachment, Listed, Reach, fits
 
 ATTENTION = re.compile(r"(^|[._])(attn|attention)\d*\.")
 """In the names of originals: what belongs to attention."""
@@ -26,19 +26,64 @@ def layers_within(module: nn.Module, classes: tuple[str, ...], norms: bool = Fal
     for path, outer in module.named_modules():
         if type(outer).__name__ in classes:
             for name, inner in outer.named_modules():
-                if isinstance(inner, (nn.Linear, nn.Conv2d)) or (
-                    norms and isinstance(inner, NORMS) and inner.weight is not None
-                ):
+                if _is_layer(inner, norms):
                     found[f"{path}.{name}"] = None
     yield from found
 
 
-def unet_paths(unet: nn.Module, reach: Reach) -> list[str]:
-    """What of diffusers' UNet a network of this reach is put on."""
+def _is_layer(module: nn.Module, norms: bool) -> bool:
+    if norms and isinstance(module, NORMS):
+        return module.weight is not None
+    return isinstance(module, (nn.Linear, nn.Conv2d))
+
+
+def unet_paths(unet: nn.Module, reach: Reach, named: Callable[[str], str] = str) -> list[str]:
+    """What of diffusers' UNet a network of this reach is put on.  named: gives sd-scripts' names of its modules."""
+    if reach.listed:
+        return _listed(unet, reach.listed.modules, reach.listed.names, reach, named, _OF_UNETS)
     transformers = ("Attention",) if reach.attention_only else ("Transformer2DModel",)
     classes = transformers * reach.transformers + ("ResnetBlock2D", "Downsample2D", "Upsample2D") * reach.resnets
     paths = [*layers_within(unet, classes, reach.norms), *reach.edges]
     return [path for path in paths if reach.takes(path)]
+
+
+def _listed(
+    module: nn.Module,
+    classes: tuple[str, ...] | None,
+    names: tuple[re.Pattern[str], ...],
+    reach: Reach,
+    named: Callable[[str], str],
+    usual: tuple[str, ...],
+) -> list[str]:
+    """Of these classes, and those with these names; usual: the classes if there is no list of them."""
+    assert reach.listed
+    ours = tuple(_CLASSES.get(name, name) for name in (usual if classes is None else classes))
+    within = dict.fromkeys(layers_within(module, ours, reach.norms))
+    alone = [path for path, inner in module.named_modules() if _is_layer(inner, reach.norms)]
+    within |= dict.fromkeys(path for path in alone if fits(names, named(path)))
+    return [path for path in within if not _is_left_out(path, reach.listed, named)]
+
+
+def _is_left_out(path: str, listed: Listed, named: Callable[[str], str]) -> bool:
+    """A module is left out with all that lies in it."""
+    parts = named(path).split(".")
+    return any(listed.leaves_out(".".join(parts[:depth])) for depth in range(1, len(parts) + 1))
+
+
+_OF_UNETS = ("Transformer2DModel", "ResnetBlock2D", "Downsample2D", "Upsample2D")
+_CLASSES = {
+    "CrossAttention": "Attention",
+    "CLIPSdpaAttention": "CLIPAttention",
+    "Gemma2SdpaAttention": "Gemma2Attention",
+}
+"""What classes of sd-scripts' models are called here."""
+
+_OF_BLOCKS = {
+    "double_blocks": "DoubleStreamBlock", "single_blocks": "SingleStreamBlock", "joint_blocks": "SingleDiTBlock",
+    "layers": "JointTransformerBlock", "noise_refiner": "JointTransformerBlock",
+    "context_refiner": "JointTransformerBlock", "final_layer": "FinalLayer",
+}  # fmt: skip
+"""The classes of transformers' blocks in sd-scripts, by what the names of their layers begin with."""
 
 
 def each_alone(
@@ -70,6 +115,10 @@ def encoder_attachments(
     encoder: nn.Module, prefix: str, reach: Reach, classes: tuple[str, ...]
 ) -> tuple[Attachment, ...]:
     """classes: of the encoder's attention, then of its feed forward layers."""
+    if reach.listed:
+        named = "text_model.{}".format if prefix.endswith("_text_model") else str
+        listed = _listed(encoder, reach.listed.text_modules, reach.listed.text_names, reach, named, classes)
+        return each_alone(listed, prefix)
     if not reach.text_encoders:
         return ()
     paths = layers_within(encoder, classes[:1] if reach.attention_only else classes, reach.norms)
@@ -96,9 +145,21 @@ def by_layout(
             original=entry.original.removesuffix(".weight"),
         )
         for entry in entries
-        if reach.transformers
-        and entry.original.startswith(blocks)
-        and all(name.removesuffix(".weight") in within for name in entry.names)
-        and (not reach.attention_only or ATTENTION.search(entry.original))
-        and reach.takes(entry.original.removesuffix(".weight"))
+        if all(name.removesuffix(".weight") in within for name in entry.names)
+        and _reaches(reach, entry.original.removesuffix(".weight"), blocks)
+    )
+
+
+def _reaches(reach: Reach, path: str, blocks: tuple[str, ...]) -> bool:
+    """path: of a layer of a transformer, in the original file.  blocks: what the usual ones begin with."""
+    if listed := reach.listed:
+        of_blocks = path.startswith(blocks)
+        if of_blocks and listed.modules is not None:
+            of_blocks = _OF_BLOCKS[path.partition(".")[0]] in listed.modules
+        return (of_blocks or fits(listed.names, path)) and not _is_left_out(path, listed, str)
+    return bool(
+        reach.transformers
+        and path.startswith(blocks)
+        and (not reach.attention_only or ATTENTION.search(path))
+        and reach.takes(path)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -210,5 +211,5 @@ class StableDiffusionXL:
 
     def unet_target(self, unet: nn.Module, reach: Reach) -> Target:
         # Under the original's names (input_blocks.0.0, time_embed.0, out.2) LyCORIS's presets find none of the edges.
-        paths = unet_paths(unet, replace(reach, edges=()))
-        return Target(unet, "unet", each_alone(paths, "lora_unet", lambda path: original_name(unet, path)))
+        named = partial(original_name, unet)
+        return Target(unet, "unet", each_alone(unet_paths(unet, replace(reach, edges=()), named), "lora_unet", named))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,14 +28,36 @@ class Attachment:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """What a LyCORIS preset file names, by the classes and paths that sd-scripts' models have.
+
+    modules, text_modules: classes; None for all that are usual.  names, text_names: patterns for paths of single
+    layers, from their beginning.  excluded: for those that are left out in any case.
+    """
+
+    modules: tuple[str, ...] | None = None
+    names: tuple[re.Pattern[str], ...] = ()
+    text_modules: tuple[str, ...] | None = None
+    text_names: tuple[re.Pattern[str], ...] = ()
+    excluded: tuple[re.Pattern[str], ...] = ()
+
+    def leaves_out(self, path: str) -> bool:
+        return fits(self.excluded, path)
+
+
+def fits(patterns: tuple[re.Pattern[str], ...], path: str) -> bool:
+    return any(pattern.match(path) for pattern in patterns)
+
+
+@dataclass(frozen=True)
 class Reach:
     """Which of a model's layers a network is put on.
 
     The standard one: the linear layers and 1×1 convolutions of transformer blocks, and the text encoders' layers.
     transformers: the former; of transformers that are no UNet, all of its blocks.  attention_only: of both, no feed
     forward layers.  resnets: a UNet's other blocks, with those that change the size.  edges: which of its first and
-    last layers and of its time embedding.  text_encoders: theirs.  norms: the
-    normalisation layers of all these too.  ends: what paths end with, if not all.
+    last layers and of its time embedding.  text_encoders: theirs.  norms: the normalisation layers of all these too.
+    ends: what paths end with, if not all.  listed: classes and names, in place of all that but the norms.
     """
 
     transformers: bool = True
@@ -44,6 +67,7 @@ class Reach:
     text_encoders: bool = True
     norms: bool = False
     ends: tuple[str, ...] = ()
+    listed: Listed | None = None
 
     def takes(self, path: str) -> bool:
         return not self.ends or path.endswith(self.ends)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import torch
 
-from engine.models.targets import STANDARD, Reach, Target, shape_of
+from engine.failure import Failure
+from engine.models.targets import STANDARD, Listed, Reach, Target, shape_of
 from engine.networks.dropout import Dropouts
 from engine.networks.held import Held
 from engine.networks.kind import Kind
@@ -15,6 +16,7 @@ from engine.networks.kinds import kinds
 from engine.networks.network import Network
 from engine.networks.shares import Share, Shares, has_wide
 from engine.networks.weight_network import WeightNetwork
+from engine.settings.lycoris_preset import is_file, preset_file
 from engine.settings.sd_networks import LYCORIS, TYPES
 from engine.settings.training import TrainingSettings
 
@@ -40,9 +42,19 @@ def reach_of(settings: TrainingSettings) -> Reach:
     if kind is not None and kind.reach is not None:
         return kind.reach
     if TYPES[settings.network.lora_type][0] == LYCORIS:
-        reach = PRESETS[settings.lycoris.lycoris_preset]  # that there is such a one is checked before a start
-        return replace(reach, norms=settings.lycoris.train_norm)
+        return replace(_of_preset(settings.lycoris.lycoris_preset), norms=settings.lycoris.train_norm)
     return Reach(resnets=True) if has_wide(settings) else STANDARD
+
+
+def _of_preset(preset: str) -> Reach:
+    """Raises Failure where it is a file that cannot be followed."""
+    if not is_file(preset):
+        return PRESETS[preset]  # that there is such a one is checked before a start
+    try:
+        file = preset_file(preset)
+    except ValueError as error:
+        raise Failure(str(error), option="lycoris_preset") from error
+    return Reach(listed=Listed(file.modules, file.names, file.text_modules, file.text_names, file.excluded))
 
 
 def kind_of(settings: TrainingSettings) -> Kind | None:

@@ -23,6 +23,7 @@ from engine.settings.block_lists import (
 )
 from engine.settings.flux_ranks import INPUTS
 from engine.settings.layer_patterns import pairs_in, patterns_in
+from engine.settings.lycoris_preset import is_file, preset_file
 from engine.settings.sd_networks import LYCORIS, TYPES
 from engine.settings.training import TrainingSettings, training_options
 
@@ -197,7 +198,8 @@ def has_wide(settings: TrainingSettings) -> bool:
     """Whether convolutions of more than one pixel are trained."""
     s = settings.network
     of_lycoris = TYPES[s.lora_type][0] == LYCORIS
-    if of_lycoris and settings.lycoris.lycoris_preset in WITHOUT_WIDE:
+    preset = settings.lycoris.lycoris_preset
+    if of_lycoris and (preset in WITHOUT_WIDE or (is_file(preset) and not _convolutions_of(preset))):
         return False
     by_block = bool(settings.blocks.conv_block_dims.strip())
     return by_block or (s.conv_dim > 0 and (of_lycoris or s.lora_type.startswith("Kohya ")))
@@ -247,3 +249,11 @@ def _first(patterns: Iterable[re.Pattern[str]], name: str) -> re.Pattern[str] | 
 def _value(pairs: Iterable[tuple[re.Pattern[str], Any]], name: str) -> Any:
     """Of the first pattern that fits; None if none does."""
     return next((value for pattern, value in pairs if pattern.search(name)), None)
+
+
+def _convolutions_of(preset: str) -> bool:
+    """Raises Failure where the file cannot be read."""
+    try:
+        return preset_file(preset).convolutions
+    except ValueError as error:
+        raise Failure(str(error), option="lycoris_preset") from error

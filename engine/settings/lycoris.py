@@ -30,7 +30,8 @@ class Lycoris(Group):
         label="LyCORIS Preset",
         section=BASIC,
         kohya="LyCORIS_preset",
-        help="Which parts of the model the network is attached to.",
+        help="Which parts of the model the network is attached to: one of LyCORIS's presets, or the path of a .toml "
+        "file such as LyCORIS reads, with lists of classes and names.",
         applies_when={"lora_type": EVERY_LYCORIS},
         suggestions=PRESETS,
         methods=("lora",),
