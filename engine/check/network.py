@@ -44,6 +44,12 @@ def check_network(settings: TrainingSettings) -> Iterator[Problem]:
         yield Problem(failure.option, failure.what, failure.mend)
         return
     yield from _shares(settings, shares)
+    if settings.applied("split_qkv") and s.network_weights and s.dim_from_weights:
+        yield Problem(
+            "dim_from_weights",
+            "DIM from weights cannot be used with Split QKV, whose parts have ranks of their own.",
+            "Turn one of the two off.",
+        )
     yield from _faster(settings)
     if refusal := not_read(settings):
         yield Problem(refusal.option, refusal.what, refusal.mend)

@@ -105,7 +105,8 @@ def _refusal(name: str, file: NetworkFile, told: FamilyName | None, settings: Tr
     if apart and file.ranks():
         return refusals.parts_apart(name, file.naming)
     asked = {place: share.rank for place, share in shares.items() if share}
-    ranks = ((modules[place].rank, rank, file.is_wide(place)) for place, rank in asked.items())
+    given = ((modules[place].rank, share, file.is_wide(place)) for place, share in shares.items() if share)
+    ranks = ((rank, rank if share.has_room_for(rank) else share.rank, wide) for rank, share, wide in given)
     if refusal := refusals.other_ranks(name, file.kind, ranks):
         return refusal
     sides = other_sides(file, settings, asked)

@@ -152,14 +152,11 @@ def by_layout(
 
 def _reaches(reach: Reach, path: str, blocks: tuple[str, ...]) -> bool:
     """path: of a layer of a transformer, in the original file.  blocks: what the usual ones begin with."""
+    of_blocks = f"{path}.".startswith(blocks)
     if listed := reach.listed:
-        of_blocks = path.startswith(blocks)
         if of_blocks and listed.modules is not None:
-            of_blocks = _OF_BLOCKS[path.partition(".")[0]] in listed.modules
+            of_blocks = _OF_BLOCKS.get(path.partition(".")[0]) in listed.modules
         return (of_blocks or fits(listed.names, path)) and not _is_left_out(path, listed, str)
     return bool(
-        reach.transformers
-        and path.startswith(blocks)
-        and (not reach.attention_only or ATTENTION.search(path))
-        and reach.takes(path)
+        reach.transformers and of_blocks and (not reach.attention_only or ATTENTION.search(path)) and reach.takes(path)
     )

@@ -45,6 +45,7 @@ def count(settings: TrainingSettings, targets: Iterable[Target]) -> Count:
     trained = [target for target in targets if rates[target.group] > 0]
     kept, shares = trained_layers(trained, Shares(settings))
     kind, frozen_down = kind_of(settings), settings.network.lora_type in WITH_FROZEN_DOWN
+    apart = settings.applied("split_qkv")
     known: dict[tuple[Site, bool], tuple[list[int], list[int]]] = {}
     tensors, parameters, stored, narrow = 0, 0, 0, 0
     for target in kept:
@@ -55,7 +56,9 @@ def count(settings: TrainingSettings, targets: Iterable[Target]) -> Count:
             site = Site(shape_of(target, attachment), share.rank, share.alpha, rows)
             biased = getattr(layers[0], "bias", None) is not None
             if (site, biased) not in known:  # most layers are like others
-                known[site, biased] = _of_norm(site, biased) if is_norm(layers[0]) else _of(kind, site, frozen_down)
+                known[site, biased] = (
+                    _of_norm(site, biased) if is_norm(layers[0]) else _of(kind, site, frozen_down, apart)
+                )
             learned, written = known[site, biased]
             tensors, stored, parameters = tensors + len(written), stored + sum(written), parameters + sum(learned)
             narrow += not is_norm(layers[0]) and share.rank > min(site.shape[0], prod(site.shape[1:]))
@@ -64,11 +67,12 @@ def count(settings: TrainingSettings, targets: Iterable[Target]) -> Count:
     return Count(len(shares), sum(len(target.attachments) for target in trained), parameters, size, narrow)
 
 
-def _of(kind: Kind | None, site: Site, frozen_down: bool) -> tuple[list[int], list[int]]:
+def _of(kind: Kind | None, site: Site, frozen_down: bool, apart: bool) -> tuple[list[int], list[int]]:
     """How many numbers each tensor has: of those that are trained, and of those in the file."""
     if kind is None:
-        down, up = site.rank * prod(site.shape[1:]), site.shape[0] * site.rank
-        return ([up] if frozen_down else [down, up]), [down, up, 1]
+        parts = len(site.rows) if apart else 1
+        down, up = parts * site.rank * prod(site.shape[1:]), site.shape[0] * site.rank
+        return ([up] if frozen_down else [down, up]), [down, parts * up, 1]
     with torch.device("meta"):
         begun = kind.begin(site, lambda: torch.empty(site.shape))
         written = [*kind.in_file(begun).values(), *kind.fixed(site).values()]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from engine.models.targets import Attachment, Target
 from engine.networks import dropout
+from engine.networks.apart import in_parts, parts_of, taken_apart, together
 from engine.networks.dropout import Dropouts
 from engine.networks.ggpo import GGPO, Perturbation
 from engine.networks.held import Held
@@ -43,6 +44,10 @@ class Pair:
             rank, into = self.down.weight.shape[:2]
             nn.init.normal_(self.down.weight, std=sqrt(2 / (into + rank))).requires_grad_(False)
 
+    @property
+    def rows(self) -> int:
+        return sum(self._rows)
+
     def parameters(self) -> list[nn.Parameter]:
         """Those that are trained."""
         ups = [up.weight for up in self.ups]
@@ -69,9 +74,10 @@ class LoraNetwork:
     """Attached on construction: down begins as Kaiming-uniform (a = √5), up as zeros.
 
     dtype: of both; the base may be in half precision, trained weights preferably not.
-    rank: the width of down and up.  alpha: strength times rank.  given: both, by attachment name, where
-    they differ.  module: sd-scripts' name for the kind of network.  frozen_down: down stays as drawn, from a normal
-    distribution (LoRA-FA, Zhang et al. 2023, arXiv:2308.03303).  ggpo: how it is perturbed in training, if it is.
+    rank: the width of down and up.  alpha: strength times rank.  given: both, by attachment name, where they differ.
+    module: sd-scripts' name for the kind of network.  frozen_down: down stays as drawn, from a normal distribution
+    (LoRA-FA, Zhang et al. 2023, arXiv:2308.03303).  ggpo: how it is perturbed in training, if it is.
+    apart: modules that are one matrix in the file have downs of their own; see apart.py.
     """
 
     def __init__(
@@ -86,16 +92,18 @@ class LoraNetwork:
         *,
         frozen_down: bool = False,
         ggpo: GGPO | None = None,
+        apart: bool = False,
     ) -> None:
         self.rank, self.alpha, self.dropouts, self._module = rank, alpha, dropouts or Dropouts(), module
         self._pairs: dict[str, dict[str, Pair]] = {}
         self._perturbations: dict[str, Perturbation] = {}
-        for target in targets:
+        self._places = {part.name: part.of for part in parts_of(targets)} if apart else {}
+        for target in map(taken_apart, targets) if apart else targets:
             paths = tuple(path for attachment in target.attachments for path in attachment.paths)
             others = {
-                "^" + re.escape(path): (given or {})[attachment.name]
+                "^" + re.escape(path): (given or {})[self._place(attachment.name)]
                 for attachment in target.attachments
-                if (given or {}).get(attachment.name, (rank, alpha)) != (rank, alpha)
+                if (given or {}).get(self._place(attachment.name), (rank, alpha)) != (rank, alpha)
                 for path in attachment.paths
             }
             config = LoraConfig(
@@ -123,7 +131,10 @@ class LoraNetwork:
         return [parameter for pair in self.by_place(group).values() for parameter in pair]
 
     def by_place(self, group: str) -> dict[str, list[nn.Parameter]]:
-        return {name: pair.parameters() for name, pair in self._pairs.get(group, {}).items()}
+        places: dict[str, list[nn.Parameter]] = {}
+        for name, pair in self._pairs.get(group, {}).items():
+            places.setdefault(self._place(name), []).extend(pair.parameters())
+        return places
 
     def fast_parameters(self, group: str) -> list[nn.Parameter]:
         return [up.weight for pair in self._pairs.get(group, {}).values() for up in pair.ups]
@@ -140,9 +151,12 @@ class LoraNetwork:
             for name, perturbation in self._perturbations.items()
             for end, tensor in perturbation.state_dict().items()
         }
-        return self.file_weights() | norms
+        return self._weights() | norms
 
     def file_weights(self) -> dict[str, Tensor]:
+        return together(self._weights(), self._places)
+
+    def _weights(self) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = {}
         for name, pair in self._all_pairs().items():
             weights[f"{name}.lora_down.weight"] = pair.down.weight.detach()
@@ -160,6 +174,7 @@ class LoraNetwork:
 
     @torch.no_grad()
     def begin_from(self, held: Mapping[str, Held]) -> None:
+        held = in_parts(held, self._places, {name: pair.rows for name, pair in self._all_pairs().items()})
         for name, pair in self._all_pairs().items():
             if found := held.get(name):
                 # If the file's strength differs from this network's, it goes into up: the result stays the same.
@@ -183,6 +198,10 @@ class LoraNetwork:
             "ss_network_alpha": float(self.alpha),
             "ss_network_dropout": self.dropouts.network or None,
         }
+
+    def _place(self, name: str) -> str:
+        """The attachment that a pair belongs to, by its name."""
+        return self._places.get(name, name)
 
     def _all_pairs(self) -> dict[str, Pair]:
         return {name: pair for group in self._pairs.values() for name, pair in group.items()}

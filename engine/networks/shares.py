@@ -30,12 +30,20 @@ from engine.settings.training import TrainingSettings, training_options
 
 @dataclass(frozen=True)
 class Share:
-    """Of one layer.  rate: of its part, times so much; own_rate: instead of that, if it is not None."""
+    """Of one layer.  rate: of its part, times so much; own_rate: instead of that, if it is not None.
+
+    parts: how many have such matrices of their own within the layer: see apart.py.
+    """
 
     rank: int
     alpha: float
     rate: float = 1.0
     own_rate: float | None = None
+    parts: int = 1
+
+    def has_room_for(self, rank: int) -> bool:
+        """Whether a file's matrices of this rank can begin it."""
+        return rank in (self.rank, self.rank * self.parts)
 
     def learning_rate(self, of_part: float) -> float:
         return of_part * self.rate if self.own_rate is None else self.own_rate
@@ -59,6 +67,7 @@ class Shares:
         self._rates = dict(self._weights())
         self._ranks_of_parts = list(self._parts())
         self._left_out = dict(self._unchosen())
+        self._apart = settings.applied("split_qkv")
         self._excluded, self._included = (
             self._read(name, patterns_in) or [] for name in ("exclude_patterns", "include_patterns")
         )
@@ -72,7 +81,9 @@ class Shares:
         block = block_of(name) if name.startswith("lora_unet_") else None
         rank, alpha = self._rank(name, block, wide=any(side > 1 for side in shape[2:]))
         alpha = alpha_for(self._settings, rank, alpha)
-        share = Share(rank, alpha, self._rates.get(block, 1.0) if block else 1.0, _value(self._own_rates, name))
+        rate = self._rates.get(block, 1.0) if block else 1.0
+        parts = next((parts for end, parts in _JOINED.items() if self._apart and name.endswith(end)), 1)
+        share = Share(rank, alpha, rate, _value(self._own_rates, name), parts)
         return share if rank and share.learning_rate(1.0) else None
 
     def untrained(self) -> str:
@@ -159,6 +170,9 @@ class Shares:
 
 WITHOUT_WIDE = ("full-lin", "attn-mlp", "attn-only", "unet-transformer-only", "ia3")
 """LyCORIS's presets that leave out convolutions of more than one pixel."""
+
+_JOINED = {"_attn_qkv": 3, "_linear1": 4}
+"""FLUX.1's layers that are several in one: queries, keys, values, and what feeds forward beside them."""
 
 _PARTS: Mapping[str, tuple[str, ...]] = {
     "img_attn_dim": ("img_attn",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.option import Group, idle, maps, option
-from engine.settings.waiting import CAPTIONS_ONCE, NETWORKS, T5_TRAINING
+from engine.settings.waiting import CAPTIONS_ONCE, T5_TRAINING
 
 SECTION = "Parameters/Basic/FLUX.1"
 
@@ -149,9 +149,9 @@ class Flux(Group):
         False,
         label="Split QKV",
         section=SECTION,
-        help="Give queries, keys and values separate matrices.",
-        applies_when={"flux1_checkbox": (True,)},
-        standing=NETWORKS,
+        help="Give queries, keys and values, and the feed-forward layer beside them, matrices of their own. The file "
+        "gets three or four times as large there.",
+        applies_when={"flux1_checkbox": (True,), "lora_type": ("Standard", "Flux1", "LoRA-FA")},
         methods=("lora",),
     )
     train_t5xxl: bool = option(

@@ -164,6 +164,7 @@ def _lora(
         given,
         frozen_down=s.lora_type in WITH_FROZEN_DOWN,
         ggpo=ggpo,
+        apart=settings.applied("split_qkv"),
     )
 
 
@@ -240,7 +241,8 @@ def _begun_from(
     except RuntimeError as error:
         raise _of_another_size(file, error) from error
     wide = _wide(trained)
-    asked = ((held.rank, shares[name].rank, name in wide) for name, held in begun.items())
+    given = ((held.rank, shares[name], name in wide) for name, held in begun.items())
+    asked = ((rank, rank if share.has_room_for(rank) else share.rank, is_wide) for rank, share, is_wide in given)
     if not s.dim_from_weights and (refusal := refusals.other_ranks(file.name, network_file.kind, asked)):
         raise _refused(refusal)
     return begun
