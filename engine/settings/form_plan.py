@@ -50,7 +50,8 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "Parameters/Basic/LyCORIS": (
         ("", """lokr_factor bypass_mode dora_wd use_cp use_tucker use_scalar rank_dropout_scale
-            oft_constrain oft_rescaled train_norm decompose_both train_on_input"""),
+            oft_constrain oft_rescaled train_norm decompose_both full_matrix unbalanced_factorization
+            train_on_input"""),
     ),
     "Parameters/Basic/Text encoders": (("", "clip_l clip_g t5xxl"),),
     "Parameters/Basic/FLUX.1": (

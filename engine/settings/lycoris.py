@@ -60,6 +60,24 @@ class Lycoris(Group):
         applies_when={"lora_type": ("LyCORIS/LoKr",)},
         methods=("lora",),
     )
+    full_matrix: bool = option(
+        False,
+        label="LoKr full matrix",
+        section=SECTION,
+        help="LoKr takes neither of its matrices apart, whatever the rank; alpha then has no effect.",
+        applies_when={"lora_type": ("LyCORIS/LoKr",)},
+        ours=True,
+        methods=("lora",),
+    )
+    unbalanced_factorization: bool = option(
+        False,
+        label="LoKr unbalanced factorization",
+        section=SECTION,
+        help="LoKr gives its small matrix many rows and the large one few, which may learn more with a small factor.",
+        applies_when={"lora_type": ("LyCORIS/LoKr",)},
+        ours=True,
+        methods=("lora",),
+    )
     bypass_mode: bool = option(
         False,
         label="Bypass mode",

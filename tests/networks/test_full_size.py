@@ -42,6 +42,11 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"lora_type": "LyCORIS/LoKr", "lokr_factor": 8, "decompose_both": True, "use_tucker": True},
         {"algo": "lokr", "factor": 8, "decompose_both": True, "use_tucker": True},
     ),
+    "LoKr, full": ({"lora_type": "LyCORIS/LoKr", "full_matrix": True}, {"algo": "lokr", "full_matrix": True}),
+    "LoKr, unbalanced": (
+        {"lora_type": "LyCORIS/LoKr", "unbalanced_factorization": True, "lokr_factor": 4},
+        {"algo": "lokr", "unbalanced_factorization": True, "factor": 4},
+    ),
     "GLoRA": ({"lora_type": "LyCORIS/GLoRA"}, {"algo": "glora"}),
     "Diag-OFT": ({"lora_type": "LyCORIS/Diag-OFT"}, {"algo": "diag-oft"}),
 }

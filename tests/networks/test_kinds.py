@@ -51,6 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "LoKr, factor 4, both": {"lora_type": "LyCORIS/LoKr", "lokr_factor": 4, "decompose_both": True, "network_dim": 1},
     "LoKr, Tucker": {"lora_type": "LyCORIS/LoKr", "use_tucker": True, "conv_dim": 1},
     "LoKr, whole": {"lora_type": "LyCORIS/LoKr", "network_dim": 100_000, "conv_dim": 100_000},
+    "LoKr, full, unbalanced": {"lora_type": "LyCORIS/LoKr", "full_matrix": True, "unbalanced_factorization": True},
     "LoKr, DoRA": {"lora_type": "LyCORIS/LoKr", "dora_wd": True},
     "DyLoRA": {"lora_type": "LyCORIS/DyLoRA", "dylora_unit": 2},
     "Kohya DyLoRA": {"lora_type": "Kohya DyLoRA", "dylora_unit": 2},
@@ -190,8 +191,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.shows(
-    "conv_dim", "conv_alpha", "lokr_factor", "decompose_both", "dora_wd", "use_tucker", "use_cp", "oft_constrain",
-    "oft_rescaled", "train_on_input", "train_norm", "enable_all_linear",
+    "conv_dim", "conv_alpha", "lokr_factor", "decompose_both", "full_matrix", "unbalanced_factorization", "dora_wd",
+    "use_tucker", "use_cp", "oft_constrain", "oft_rescaled", "train_on_input", "train_norm", "enable_all_linear",
 )  # fmt: skip
 @pytest.mark.parametrize(("model", "variant"), CASES, indirect=["model"])
 def test_the_network_predicts_what_its_file_s_formula_does_in_the_weights(model: Loaded, variant: str):
@@ -207,6 +208,7 @@ def test_the_network_predicts_what_its_file_s_formula_does_in_the_weights(model:
 
 DIFFERS: dict[str, dict[str, Any]] = {
     "conv_dim": {"conv_dim": 3}, "lokr_factor": {"lokr_factor": 2}, "decompose_both": {"decompose_both": True},
+    "full_matrix": {"full_matrix": True}, "unbalanced_factorization": {"unbalanced_factorization": True},
     "dora_wd": {"dora_wd": True}, "use_tucker": {"use_tucker": True}, "use_cp": {"use_cp": True},
     "train_norm": {"train_norm": True},
 }  # fmt: skip
@@ -310,9 +312,12 @@ def test_it_begins_as_the_model_is_and_gradients_reach_all_of_it(pocket: Loaded,
     assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters("unet"))
 
 
-# Of its own files it cannot read (IA)³, for whose modules it has no maker that takes what it looks up, and LoKr with a
-# core tensor, of which it takes another side for the rank.
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if name[:5] != "(IA)3" and name != "LoKr, Tucker"])
+# Of its own files it cannot read (IA)³, for whose modules it has no maker that takes what it looks up; LoKr with a core
+# tensor, of which it takes another side for the rank; and LoKr unbalanced, which it takes for another factor.
+UNREAD = ("(IA)3", "(IA)3, on output", "LoKr, Tucker", "LoKr, full, unbalanced")
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name not in UNREAD])
 def test_lycoris_s_own_reader_gives_the_same_prediction(pocket: Loaded, variant: str, tmp_path: Path):
     from lycoris.kohya import LycorisNetworkKohya, create_network_from_weights
 

@@ -23,12 +23,15 @@ class LoKr(Kind):
 
     factor: the sides of w1, at most and as near to it as they divide the weight's; -1 for as near to its root.
     both: w1 is of low rank as well, where it is large enough.  tucker: w2 of a wide convolution has a core tensor.
-    With a rank of half its sides or more neither matrix is taken apart, as with the 100000 of LyCORIS's users.
+    whole: no matrix is taken apart; nor is one with a rank of half its sides or more, as with the 100000 of LyCORIS's
+    users.  unbalanced: the rows of w1 are as many as those of w2 would be, and the other way round.
     """
 
     factor: int = -1
     both: bool = False
     tucker: bool = False
+    whole: bool = False
+    unbalanced: bool = False
 
     is_product = True
     fast = ("lokr_w2", "lokr_w2_b")
@@ -38,11 +41,11 @@ class LoKr(Kind):
         (a, c), (b, d), kernel = self._sides(site)
         rank = site.rank
         tensors: dict[str, Tensor] = {}
-        if self.both and rank < max(a, b) / 2:
+        if not self._w1_is_whole(rank, a, b):
             tensors |= {"lokr_w1_a": drawn(a, rank), "lokr_w1_b": drawn(rank, b)}
         else:
             tensors["lokr_w1"] = drawn(a, b)
-        if rank >= max(c, d) / 2:
+        if self._w2_is_whole(rank, c, d):
             tensors["lokr_w2"] = torch.zeros(c, d, *kernel)
         elif self.tucker and site.is_wide:
             tensors["lokr_t2"] = drawn(rank, rank, *kernel)
@@ -70,21 +73,28 @@ class LoKr(Kind):
     def _told(self, site: Site) -> Site:
         """Where nothing is of low rank, no alpha acts: LyCORIS's rule, which readers of the files follow."""
         (a, c), (b, d), _ = self._sides(site)
-        w1_is_whole = not (self.both and site.rank < max(a, b) / 2)
-        w2_is_whole = site.rank >= max(c, d) / 2
-        return Site(site.shape, site.rank, float(site.rank)) if w1_is_whole and w2_is_whole else site
+        is_whole = self._w1_is_whole(site.rank, a, b) and self._w2_is_whole(site.rank, c, d)
+        return Site(site.shape, site.rank, float(site.rank)) if is_whole else site
+
+    def _w1_is_whole(self, rank: int, rows: int, columns: int) -> bool:
+        return self.whole or not self.both or rank >= max(rows, columns) / 2
+
+    def _w2_is_whole(self, rank: int, rows: int, columns: int) -> bool:
+        return self.whole or rank >= max(rows, columns) / 2
 
     def _sides(self, site: Site) -> tuple[tuple[int, int], tuple[int, int], list[int]]:
         """((rows of w1, of w2), (columns of w1, of w2), kernel)."""
         from lycoris.functional.general import factorization
 
         out, into, *kernel = site.shape
-        return factorization(out, self.factor), factorization(into, self.factor), kernel
+        rows = factorization(out, self.factor)
+        return rows[::-1] if self.unbalanced else rows, factorization(into, self.factor), kernel
 
 
 def _of(settings: TrainingSettings) -> Kind:
-    lokr = LoKr(settings.applied("lokr_factor"), settings.applied("decompose_both"), tucker_of(settings))
-    return with_dora(lokr, settings)
+    options = ("lokr_factor", "decompose_both", "full_matrix", "unbalanced_factorization")
+    factor, both, whole, unbalanced = (settings.applied(name) for name in options)
+    return with_dora(LoKr(factor, both, tucker_of(settings), whole, unbalanced), settings)
 
 
 KINDS = {"LyCORIS/LoKr": _of, "Kohya LoKr": _of}
