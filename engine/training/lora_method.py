@@ -68,12 +68,14 @@ class LoraMethod(Denoising):
         if not self._shares:
             raise _nothing_trained(settings)
         self._names, self._dialect = SavedNames(name_of(type(family)), trained), settings.source_model.lora_file_dialect
-        begun = None if goes_on else _begun_from(settings, targets, rated, trained, self._shares, family.name)
+        begun = (
+            None if goes_on else _begun_from(settings, targets, rated, trained, shares=self._shares, family=family.name)
+        )
         sizes = _sizes(s, begun, goes_on)
         if (kind := kind_of(settings)) is not None:
             self.network: Network = network_of(settings, kind, trained, self._shares, dtype, sizes)
         else:
-            self.network = _lora(settings, family, trained, self._shares, dtype, sizes)
+            self.network = _lora(settings, family, trained, self._shares, dtype=dtype, sizes=sizes)
         if begun:
             try:
                 self.network.begin_from(begun)
@@ -145,6 +147,7 @@ def _lora(
     family: Family,
     trained: list[Target],
     shares: Mapping[str, Share],
+    *,
     dtype: torch.dtype,
     sizes: Mapping[str, Held],
 ) -> LoraNetwork:
@@ -203,6 +206,7 @@ def _begun_from(
     targets: list[Target],
     rated: list[Target],
     trained: list[Target],
+    *,
     shares: Mapping[str, Share],
     family: str,
 ) -> dict[str, Held] | None:

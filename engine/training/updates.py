@@ -31,6 +31,7 @@ class AllAtOnce:
         learned: list[nn.Parameter],
         largest_norm: float,
         accelerator: Accelerator,
+        *,
         ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._optimizer, self._learned, self._accelerator = optimizer, learned, accelerator

@@ -101,8 +101,8 @@ def test_keys_without_effect_are_listed_and_still_there_after_saving(tmp_path: P
 
 
 def test_an_option_without_meaning_beside_the_others_is_not_talked_about():
-    assert from_kohya({"use_scalar": True, "multires_noise_discount": 0}).report() == []
-    assert "LyCORIS" in from_kohya({"LoRA_type": "LyCORIS/iA3", "use_scalar": True}).report()[0]
+    assert from_kohya({"train_t5xxl": True, "multires_noise_discount": 0}).report() == []
+    assert "T5-XXL" in from_kohya({"flux1_checkbox": True, "train_t5xxl": True}).report()[0]
 
 
 def test_a_secret_is_kept_and_not_shown():

@@ -71,7 +71,7 @@ def optimize(begun: Begun, method: Method, *, total_steps: int, saved: SavedStat
     updates: Updates = (
         Fused(optimizer, settings.max_grad_norm)
         if begun.settings.is_fused()
-        else AllAtOnce(prepared, parameters(method), settings.max_grad_norm, accelerator, method.before_update)
+        else AllAtOnce(prepared, parameters(method), settings.max_grad_norm, accelerator, ready=method.before_update)
     )
     optimized = Optimized(
         optimizer=optimizer, schedule=schedule, updates=updates, names=names(method), scaler=accelerator.scaler
