@@ -28,6 +28,7 @@ BASE: dict[str, Any] = {
 }  # fmt: skip
 WHOLE: dict[str, Any] = {"optimizer": "Adafactor", "optimizer_args": "relative_step=False", "learning_rate_te": 0,
                          "gradient_checkpointing": True}  # fmt: skip
+CONVOLUTIONS = {"conv_dim": 8, "conv_alpha": 8}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "LoRA": ("lora", {}),
     "batch 4": ("lora", {"train_batch_size": 4}),
@@ -42,6 +43,15 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "bf16": ("lora", {"mixed_precision": "bf16"}),
     "bf16, batch 4": ("lora", {"mixed_precision": "bf16", "train_batch_size": 4}),
     "a sample of 512²": ("lora", {"sample_prompts": "a red circle --w 512 --h 512 --s 2", "sample_every_n_steps": 2}),
+    "LoHa": ("lora", {"lora_type": "LyCORIS/LoHa", **CONVOLUTIONS}),
+    "LoHa, checkpointing": ("lora", {"lora_type": "LyCORIS/LoHa", **CONVOLUTIONS, "gradient_checkpointing": True}),
+    "LoKr": ("lora", {"lora_type": "LyCORIS/LoKr", **CONVOLUTIONS}),
+    "LoKr, checkpointing": ("lora", {"lora_type": "LyCORIS/LoKr", **CONVOLUTIONS, "gradient_checkpointing": True}),
+    "DoRA": ("lora", {"lora_type": "LyCORIS/LoCon", "dora_wd": True, **CONVOLUTIONS}),
+    "DoRA, checkpointing": (
+        "lora",
+        {"lora_type": "LyCORIS/LoCon", "dora_wd": True, **CONVOLUTIONS, "gradient_checkpointing": True},
+    ),
     "whole model": ("dreambooth", WHOLE),
     "whole model, fused": ("dreambooth", {**WHOLE, "fused_backward_pass": True}),
     "whole model, AdamW8bit": ("dreambooth", {**WHOLE, "optimizer": "AdamW8bit", "optimizer_args": ""}),

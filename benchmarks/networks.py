@@ -1,6 +1,6 @@
 """Each kind of network beside lycoris-lora's own wrapper and a Standard LoRA of its size, on the same UNet in one run.
 
-python -m benchmarks.networks [--only NAME] [--rounds 3] [--latents 16] [--preset attn-mlp]
+python -m benchmarks.networks [--only NAME …] [--rounds 3] [--latents 16] [--preset attn-mlp]
 
 SD 1.5's UNet at full size with random weights, float32, batch 1, one thread.  A step is a pass forward and one back,
 measured in processor seconds; the optimizer, which has the same to do on each side, is left out.  The sides take turns,
@@ -14,7 +14,6 @@ import argparse
 import copy
 import ctypes
 import gc
-import json
 import logging
 import os
 import statistics
@@ -145,7 +144,42 @@ def extra_memory(of: Side) -> int:
     return peak() - before
 
 
-def measured(case: str, rounds: int, latents: int, preset: str) -> dict[str, Any]:
+def measured(unet: Any, case: str, given: argparse.Namespace) -> dict[str, Any]:
+    options, told = CASES[case]
+    rank, latents = RANK, given.latents
+    sides = {"ours": ours(copied(unet), latents, {"lycoris_preset": given.preset, **options})}
+    if case == "Standard":
+        sides["other"] = peft_alone(copied(unet), latents)
+    else:
+        sides["other"] = theirs(copied(unet), latents, {"preset": given.preset, **told})
+        rank, sides["standard"] = standard_like(copied(unet), latents, sides["ours"].trained)
+    taken = {name: extra_memory(side) for name, side in sides.items()}  # and each has been warmed up
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(given.rounds):
+        # Now this one first, now that one.
+        for name in list(sides)[:: 1 if number % 2 else -1]:
+            began = time.process_time()
+            sides[name].step()
+            times[name].append(time.process_time() - began)
+    return {"times": times, "memory": taken, "rank": rank}
+
+
+def row(case: str, found: Mapping[str, Any]) -> str:
+    times, memory = found["times"], found["memory"]
+
+    def ratio(name: str) -> str:
+        if name not in times:
+            return " | "
+        time_ratio = statistics.median(a / b for a, b in zip(times["ours"], times[name], strict=True))
+        return f"{time_ratio:.2f} | {memory['ours'] / memory[name]:.2f}"
+
+    seconds = " | ".join(f"{statistics.median(times[name]):.1f} s" for name in ("ours", "other"))
+    gib = " | ".join(f"{memory[name] / 2**30:.2f} GiB" for name in ("ours", "other"))
+    return (f"| {case} | {seconds} | {gib} | {ratio('other')} | {found['rank']} | {ratio('standard')} "
+            f"| {os.getloadavg()[0]:.1f} |")  # fmt: skip
+
+
+def all_here(given: argparse.Namespace) -> None:
     import torch
     from diffusers import UNet2DConditionModel
 
@@ -155,68 +189,28 @@ def measured(case: str, rounds: int, latents: int, preset: str) -> dict[str, Any
     torch.manual_seed(0)
     unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(CONFIGS[1] / "unet"))
     unet.requires_grad_(False).train()
-    given, told = CASES[case]
-    rank = RANK
-    sides = {"ours": ours(copied(unet), latents, {"lycoris_preset": preset, **given})}
-    if case == "Standard":
-        sides["peft"] = peft_alone(copied(unet), latents)
-    else:
-        sides["lycoris"] = theirs(copied(unet), latents, {"preset": preset, **told})
-        rank, sides["standard"] = standard_like(copied(unet), latents, sides["ours"].trained)
-    taken = {name: extra_memory(side) for name, side in sides.items()}  # and each has been warmed up
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds):
-        # Now this one first, now that one.
-        for name in list(sides)[:: 1 if number % 2 else -1]:
-            began = time.process_time()
-            sides[name].step()
-            times[name].append(time.process_time() - began)
-    return {"times": times, "memory": taken, "rank": rank, "trained": {n: s.trained for n, s in sides.items()},
-            "load": os.getloadavg()[0]}  # fmt: skip
-
-
-def asked(given: argparse.Namespace, case: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.networks", "--here", f"--only={case}", f"--rounds={given.rounds}",
-               f"--latents={given.latents}", f"--preset={given.preset}"]  # fmt: skip
-    variables = {**os.environ, **process.ALLOCATOR, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def row(case: str, found: Mapping[str, Any]) -> str:
-    times, memory = found["times"], found["memory"]
-    other = "peft" if case == "Standard" else "lycoris"
-
-    def ratio(name: str) -> str:
-        if name not in times:
-            return " | "
-        time_ratio = statistics.median(a / b for a, b in zip(times["ours"], times[name], strict=True))
-        return f"{time_ratio:.2f} | {memory['ours'] / memory[name]:.2f}"
-
-    seconds = " | ".join(f"{statistics.median(times[name]):.2f} s" for name in ("ours", other))
-    gib = " | ".join(f"{memory[name] / 2**30:.2f} GiB" for name in ("ours", other))
-    return (f"| {case} | {seconds} | {gib} | {ratio(other)} | {found['rank']} | {ratio('standard')} "
-            f"| {found['load']:.1f} |")  # fmt: skip
+    heads = ("kind", "a step", "the other's", "memory", "the other's", "time: ratio", "memory: ratio",
+             "rank of the Standard", "time: ratio", "memory: ratio", "load")  # fmt: skip
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|", flush=True)
+    for case in given.only or CASES:
+        print(row(case, measured(unet, case, given)), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", choices=CASES)
+    parser.add_argument("--only", choices=CASES, nargs="*")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--latents", type=int, default=16, help="side of the latents")
     parser.add_argument("--preset", default="attn-mlp", help="LyCORIS's: which layers")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.here:
-        print(json.dumps(measured(given.only, given.rounds, given.latents, given.preset)))
+        all_here(given)
         return
-    print("| kind | a step | the wrapper's | memory | the wrapper's | time: ratio | memory: ratio "
-          "| rank of the Standard | time: ratio | memory: ratio | load |\n" + "|---" * 11 + "|")  # fmt: skip
-    for case in [given.only] if given.only else CASES:
-        print(row(case, asked(given, case)), flush=True)
+    # glibc reads its settings, which are those of a run, as a process starts.
+    variables = {**os.environ, **process.ALLOCATOR, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "benchmarks.networks", *sys.argv[1:], "--here"]
+    subprocess.run(command, cwd=ROOT, env=variables, check=True)
 
 
 if __name__ == "__main__":
