@@ -17,6 +17,7 @@ from engine.check.network_weights import TAKE_RANK, check_network_weights
 from engine.check.problem import Problem
 from engine.settings.training import TrainingSettings
 from tests.models.small import SETTINGS
+from tests.models.small import pipeline as small
 
 FAMILIES: dict[str, dict[str, Any]] = {"sd1": {}, **SETTINGS}
 
@@ -427,3 +428,15 @@ def test_a_place_that_does_not_fit_is_one(tmp_path: Path):
 def test_a_method_without_a_network_asks_nothing(tmp_path: Path):
     settings = TrainingSettings().for_method("dreambooth").with_values({"network_weights": str(tmp_path / "gone")})
     assert list(check_network_weights(settings)) == []
+
+
+def test_a_lora_of_the_refiner_is_taken_by_a_run_that_trains_it(tmp_path: Path):
+    """No option names the refiner: the model's files do."""
+    small("sdxl-refiner").save_pretrained(tmp_path / "model")
+    refiner = FAMILIES["sdxl"] | {"pretrained_model_name_or_path": str(tmp_path / "model")}
+    cross = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
+    assert problems(tmp_path, {**pair(cross, wide=1280), **lora(TEXT)}, **refiner) == []
+    assert (
+        "was trained for SDXL, but this run trains SDXL refiner"
+        in only(problems(tmp_path, pair(cross, wide=2048), **refiner)).what
+    )

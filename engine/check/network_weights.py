@@ -10,7 +10,7 @@ from engine.failure import Failure
 from engine.models.file_kind import file_kind
 from engine.models.header import Header, NoModel, read_header
 from engine.models.pickled import Harmful, read_checkpoint
-from engine.models.recognise import by_shapes
+from engine.models.recognise import by_shapes, recognise
 from engine.networks import refusals
 from engine.networks.dialects import NetworkFile, Place, dialect_of
 from engine.networks.refusals import ENDINGS, Refusal
@@ -49,16 +49,17 @@ def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
         if header is None:  # only torch may know what it is
             return
         found, known = dialect_of(header.shapes), by_shapes(header.shapes, header.metadata)
+        family = _family(settings)
         if not found.is_network and known.kind != "unknown":
             yield Problem(OPTION, f"{file.name} is {known.title}, not a LoRA.", "Choose a LoRA, or clear the field.")
-        elif refusal := _refusal(file.name, found, known.family, settings):
+        elif refusal := _refusal(file.name, found, known.family, family, settings):
             fix = TAKE_RANK if refusal.option in ("network_dim", "conv_dim") else ""
             yield Problem(refusal.option, refusal.what, refusal.mend, fix=fix)
-        elif known.family and _is_of_another(found, known.family, settings.family()):
+        elif known.family and _is_of_another(found, known.family, family):
             what = f"{file.name} says it was trained for {TITLES[known.family]}, but this run trains "
             yield Problem(
                 OPTION,
-                f"{what}{TITLES[settings.family()]}; all its layers and shapes do fit.",
+                f"{what}{TITLES[family]}; all its layers and shapes do fit.",
                 "If this is not what you want, choose another file.",
                 blocking=False,
             )
@@ -77,24 +78,25 @@ def _header(file: Path) -> Header | None:
     return Header({name: tensor.shape for name, tensor in tensors.items()})
 
 
-def _refusal(name: str, file: NetworkFile, told: FamilyName | None, settings: TrainingSettings) -> Refusal | None:
-    """told: the family that the file says it is for."""
+def _refusal(
+    name: str, file: NetworkFile, told: FamilyName | None, family: FamilyName, settings: TrainingSettings
+) -> Refusal | None:
+    """told: the family that the file says it is for.  family: that the run trains."""
     if refusal := refusals.of_another_kind(name, file, settings):
         return refusal
-    family, modules = settings.family(), file.modules
+    modules = file.modules
     its = families_of(modules)
     its = [told] if told in its and not _is_of_another(file, told, family) else its
     if its and family not in its:
         *others, last = (TITLES[one] for one in its)
         return refusals.another_family(name, f"{', '.join(others)} or {last}" if others else last, TITLES[family])
-    if rateless := _without_rate(modules, settings):
+    if rateless := _without_rate(modules, family, settings):
         part = "text encoder" if all(place.part != "unet" for place in rateless) else "UNet"
         return refusals.not_trained(name, rateless, len(modules), part)
     shares = _shares(file, settings)
-    known = file.naming == "kohya"  # by whose names lists and patterns choose layers
-    lost = [
-        place for place in modules if not _is_trained(place, file, settings) or (known and shares.get(place, 0) is None)
-    ]
+    # Lists and patterns choose layers by kohya's names.
+    left_out = {place for place, share in shares.items() if share is None and file.naming == "kohya"}
+    lost = [place for place in modules if place in left_out or not _is_trained(place, file, family, settings)]
     if lost:
         return refusals.not_trained(name, lost, len(modules))
     apart = family not in UNETS and has_parts_apart(modules)
@@ -125,16 +127,27 @@ def _shares(file: NetworkFile, settings: TrainingSettings) -> dict[Place, Share 
         return {}
 
 
+def _family(settings: TrainingSettings) -> FamilyName:
+    """The run's; of SDXL's refiner, which no option names, by its files."""
+    said = settings.family()
+    if said != "sdxl":
+        return said
+    try:
+        found = recognise(settings.source_model.pretrained_model_name_or_path)
+    except NoModel:
+        return said
+    return "sdxl-refiner" if found and found.family == "sdxl-refiner" else said
+
+
 def _is_of_another(file: NetworkFile, told: FamilyName, family: FamilyName) -> bool:
     """Whether it says that it is another family's, though all that it has fits this one."""
     fits = has_shapes_of(told, family) and all(trains(family, place, further=True) for place in file.modules)
     return told != family and fits
 
 
-def _is_trained(place: Place, file: NetworkFile, settings: TrainingSettings) -> bool:
+def _is_trained(place: Place, file: NetworkFile, family: FamilyName, settings: TrainingSettings) -> bool:
     if file.modules[place].kind == NORM:  # which the run itself compares with the model's
         return True
-    family = settings.family()
     blocks, own = settings.flux.train_blocks, OWN_BLOCKS.match(place.path)
     if family in ("flux", "chroma") and place.part == "unet" and blocks != "all" and own and own.lastgroup != blocks:
         return False
@@ -143,10 +156,10 @@ def _is_trained(place: Place, file: NetworkFile, settings: TrainingSettings) -> 
     return trains(family, place, further)
 
 
-def _without_rate(modules: Iterable[Place], settings: TrainingSettings) -> list[Place]:
+def _without_rate(modules: Iterable[Place], family: FamilyName, settings: TrainingSettings) -> list[Place]:
     """Places that the family trains, in a part whose learning rate is 0; those of one part."""
     unet, text_encoder = settings.optimizer.rates()
-    places = [place for place in modules if trains(settings.family(), place, further=True)]
+    places = [place for place in modules if trains(family, place, further=True)]
     encoders = [place for place in places if place.part != "unet"]
     if encoders and not text_encoder:
         return encoders

@@ -89,7 +89,7 @@ def trains(family: FamilyName, place: Place, further: bool = False) -> bool:
     """Whether a LoRA of this family may have a module there.  further: also one with convolutions."""
     pattern = _PATTERNS.get(family, {}).get(place.part)
     if further and family in UNETS and is_further(place):
-        return True
+        return not (is_edge(place) and family.startswith("sdxl"))  # whose edges LyCORIS's presets do not find
     return bool(pattern and pattern.fullmatch(place.path))
 
 

@@ -31,7 +31,9 @@ def test_every_place_of_a_family_is_known_by_both_its_names(name: str, tmp_path:
             places |= {place, *also_called(attachment), *(Place(place.part, flattened(other)) for other in others)}
     said = "sdxl-refiner" if name == "sdxl-refiner" else TrainingSettings().with_values(changes).family()
     assert [place for place in places if not trains(said, place)] == []
-    assert said in families_of({place: Found() for place in places})
+    # Others count the refiner's only text encoder as the second; no file has both names.
+    of_a_file = {place: Found() for place in places if said != "sdxl-refiner" or place.part != "te2"}
+    assert said in families_of(of_a_file)
 
 
 @pytest.mark.parametrize(
