@@ -9,6 +9,7 @@ import torch
 
 from engine.failure import Failure
 from engine.models.targets import STANDARD, Listed, Reach, Target, shape_of
+from engine.networks.begun_from import usual
 from engine.networks.dropout import Dropouts
 from engine.networks.held import Held
 from engine.networks.kind import Kind
@@ -89,10 +90,12 @@ def network_of(
 ) -> Network:
     """Of a kind that changes weights.  targets, shares: from trained_layers().  sizes: a file's, by attachment name."""
     s = settings.network
+    of_file = usual((held.rank, held.alpha) for held in (sizes or {}).values() if held.rank)
+    rank, alpha = of_file or (s.network_dim, s.network_alpha)
     told = {
         "ss_network_module": TYPES[s.lora_type][0],
-        "ss_network_dim": s.network_dim,
-        "ss_network_alpha": float(s.network_alpha),
+        "ss_network_dim": rank,
+        "ss_network_alpha": float(alpha),
         "ss_network_dropout": s.network_dropout or None,
     }
     given = {name: (share.rank, share.alpha) for name, share in shares.items()}

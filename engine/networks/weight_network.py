@@ -91,7 +91,10 @@ class Place:
         if held is not None:
             fixed, self._alpha = self.kind.fixed(self.site), held.alpha
             sized = held.as_in({name: tuple(tensor.shape) for name, tensor in begun.items()})
-            begun = dict(self.kind.from_file({end: one for end, one in sized.tensors.items() if end not in fixed}))
+            device = next(iter(begun.values())).device  # none, where only memory is counted
+            begun = dict(
+                self.kind.from_file({end: one.to(device) for end, one in sized.tensors.items() if end not in fixed})
+            )
         self._names = list(begun)
         # With the layer, so that it goes where that goes.
         self._layers[0].trained = nn.ParameterDict(
@@ -117,14 +120,17 @@ class Place:
 
     def begin_from(self, name: str, held: Held) -> None:
         """Raises Otherwise where something of the file would be lost, RuntimeError where it has another size."""
-        fixed, trained = self.kind.fixed(self.site), self.trained
-        if held.kind in TURNING and not isclose(held.alpha, fixed["alpha"], rel_tol=0.01):  # in few digits in the file
-            raise Otherwise(f"{name} may turn by {held.alpha:g}, not {float(fixed['alpha']):g}")
+        trained, fixed = self.trained, self.kind.fixed(self.site)
+        counted = any(tensor.is_meta for tensor in fixed.values())  # where only memory is, nothing has a value
+        told = {} if counted else {end: tensor.item() for end, tensor in fixed.items()}
+        # In few digits in the file.
+        if held.kind in TURNING and told and not isclose(held.alpha, told["alpha"], rel_tol=0.01):
+            raise Otherwise(f"{name} may turn by {held.alpha:g}, not {told['alpha']:g}")
         shapes = {end: tuple(tensor.shape) for end, tensor in trained.items()}
         alike = held.as_in(shapes)
         for end, tensor in alike.tensors.items():
-            if end in fixed and not torch.equal(tensor, fixed[end].float()):
-                raise Otherwise(f"{name}.{end} is {tensor.item():g}, not {fixed[end].item():g}")
+            if end in told and tensor.item() != told[end]:
+                raise Otherwise(f"{name}.{end} is {tensor.item():g}, not {told[end]:g}")
             if end not in fixed and shapes.get(end) != tuple(tensor.shape):
                 raise RuntimeError(f"{name}.{end} is of shape {tuple(tensor.shape)}, not {shapes.get(end, 'there')}")
         if held.rank and self.kind.fast:

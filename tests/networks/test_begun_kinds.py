@@ -12,12 +12,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from engine.demo.demo import MODEL_FOLDER
 from engine.failure import Failure
 from engine.models.family import Family
 from engine.models.layouts.unet import original_name
 from engine.models.parts import Parts
 from engine.networks.made import reach_of
 from engine.settings.training import TrainingSettings
+from engine.training.estimate import estimate
 from engine.training.lora_method import LoraMethod
 from tests.models.loading import loaded
 from tests.models.small import SETTINGS
@@ -82,6 +84,9 @@ def test_ranks_alphas_and_factors_are_taken_from_the_file(variant: str, pocket: 
     method, parts = begun(pocket, file, values)
     acts_as(pocket, parts, weights, values)
     assert_same(method.network.file_weights(), weights)
+    if variant == "LoHa":
+        said = method.metadata()
+        assert (said["ss_network_dim"], said["ss_network_alpha"]) == (USUAL["network_dim"], USUAL["network_alpha"])
     state = method.state_dict()
     file.unlink()  # a run that goes on needs none
     again, _ = begun(pocket, file, values, state)
@@ -278,3 +283,16 @@ def test_kohyas_locon_begins_from_one_with_convolutions(pocket: Loaded, tmp_path
     save_file(weights, tmp_path / "old.safetensors")
     _, changed = begun(pocket, tmp_path / "old.safetensors", reached | {"network_alpha": 7})
     acts_as(pocket, changed, weights, reached)
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_memory_is_counted_as_of_a_run_that_begins_anew(from_file: bool, pocket: Loaded, tmp_path: Path):
+    save_file(learned("LoHa, DoRA", pocket), tmp_path / "old.safetensors")
+
+    def needed(**changes: Any) -> Any:
+        values = {"pretrained_model_name_or_path": str(MODEL_FOLDER), "max_resolution": "64,64"} | changes
+        settings = TrainingSettings().for_method("lora").with_values(USUAL | VARIANTS["LoHa, DoRA"] | values)
+        return estimate(settings, "cuda").phases["training"]
+
+    file = {"network_weights": str(tmp_path / "old.safetensors"), "dim_from_weights": from_file}
+    assert needed(**file) == needed()
