@@ -17,6 +17,7 @@ from engine.check.space import saved_bytes
 from engine.demo.demo import MODEL_FOLDER
 from engine.settings.families import SWITCHES
 from engine.settings.kohya_json import from_kohya, to_kohya
+from engine.settings.network import ACTING, LoraType
 from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings, training_options
 from tests.pictures import draw_pictures
@@ -138,9 +139,32 @@ def test_sizes_that_patches_cannot_cover_are_named(settings: TrainingSettings):
     told = problems(settings, max_resolution="520,520", flux1_checkbox=True, enable_bucket=False)["max_resolution"]
     assert "not divisible by 16" in told.what
     assert "Use 512,512" in told.mend or "Use 528,528" in told.mend
-    assert (
-        "Use a multiple of 16" in problems(settings, bucket_reso_steps=8, sd3_checkbox=True)["bucket_reso_steps"].mend
-    )
+    problem = problems(settings, bucket_reso_steps=8, sd3_checkbox=True)["bucket_reso_steps"]
+    assert "Use a multiple of 16" in problem.mend
+    typed = settings.with_values({"bucket_reso_steps": 1})  # as some of kohya_ss's presets have it
+    (problem,) = (one for one in check(typed).problems if one.option == "bucket_reso_steps")
+    assert mended(problem, typed).dataset.bucket_reso_steps == 64
+
+
+@pytest.mark.parametrize("kind", ACTING)
+def test_every_type_of_lora_can_start(settings: TrainingSettings, kind: LoraType):
+    """With ranks as presets have them; a LoKr's may be far above its matrices."""
+    families = {"Flux1": "flux1_checkbox", "Flux1 OFT": "flux1_checkbox", "Lumina": "lumina_checkbox"}
+    changes: dict[str, Any] = {
+        "lora_type": kind,
+        "network_dim": 32,
+        "network_alpha": 16,
+        "conv_dim": 16,
+        "conv_alpha": 8,
+    }
+    if kind in families:
+        changes[families[kind]] = True
+    if kind.endswith("LoKr"):
+        changes |= {"network_dim": 100_000, "conv_dim": 100_000}
+    found = problems(settings, **changes)
+    ours = {"network", "lycoris", "blocks", "flux_ranks", "folders"}
+    groups = {item.name: item.path[0] for item in settings.options()}
+    assert not {name: problem.what for name, problem in found.items() if groups.get(name) in ours and problem.blocking}
 
 
 class TestPictures:

@@ -86,6 +86,7 @@ def _size(dataset: Dataset, step: int) -> Iterator[Problem]:
                 "bucket_reso_steps",
                 f"Bucket resolution steps of {dataset.bucket_reso_steps} give sizes that this model cannot handle.",
                 f"Use a multiple of {step}; 64 is usual.",
+                fix=f"{CHOOSE}64",
             )
         elif min(width, height) < 64:
             yield Problem("max_resolution", f"Max resolution {width},{height} is too small.", "Use 64 or more.")

@@ -19,6 +19,12 @@ from engine.settings.training import TrainingSettings
 WEIGHTS_PER_RANK = 589_824
 """Of an SD 1.5 LoRA: the inputs plus outputs of its 264 modules."""
 
+WEIGHTS_OF_UNET = 859_520_964
+"""Of SD 1.5's."""
+
+USUAL_FACTOR = 32
+"""Of a LoKr's smaller matrix, a side: about the root of 1280 and 768."""
+
 
 def check_space(
     settings: TrainingSettings, plan: StepPlan, output: Path, own_files: Collection[Path]
@@ -64,12 +70,24 @@ def on_one_disk(a: Path, b: Path) -> bool:
 def trained_weights(settings: TrainingSettings) -> int | None:
     """How many weights learn; None where that is not known."""
     if not settings.trains_whole_model:
-        return WEIGHTS_PER_RANK * settings.network.network_dim
+        return _of_network(settings)
     sizes = _sizes(settings)
     if sizes is None:
         return None
     learns = [rate > 0 for rate in settings.rates()]
     return sum(count for count, does in zip((sizes.denoiser, *sizes.text_encoders), learns, strict=False) if does)
+
+
+def _of_network(settings: TrainingSettings) -> int:
+    """About, and rather too few than too many: no start shall fail for want of room that is not needed."""
+    kind, by_rank = settings.network.lora_type, WEIGHTS_PER_RANK * settings.network.network_dim
+    if kind in ("LyCORIS/LoKr", "Kohya LoKr"):
+        factor = settings.applied("lokr_factor")
+        side = factor if factor > 0 else USUAL_FACTOR
+        return min(by_rank // side, WEIGHTS_OF_UNET // side**2)
+    if kind == "LyCORIS/Native Fine-Tuning":
+        return WEIGHTS_OF_UNET
+    return WEIGHTS_PER_RANK // 2 if kind == "LyCORIS/iA3" else by_rank
 
 
 def saved_bytes(settings: TrainingSettings) -> int:
