@@ -76,6 +76,7 @@ class Described:
         of_blocks = all(not is_further(place) for place in file.modules) and set(self.families) <= set(UNETS)
         values["lycoris_preset"] = "attn-mlp" if of_blocks else "full"
         values |= {"train_norm": file.has_norms, "lokr_factor": self._factor()}
+        values["unbalanced_factorization"] = self._is_unbalanced()
         values["decompose_both"] = any("lokr_w1_a" in found.shapes for found in file.modules.values())
         values["oft_rescaled"] = any("rescale" in found.shapes for found in file.modules.values())
         values |= self._sized(False, "network_dim", "network_alpha") | self._sized(True, "conv_dim", "conv_alpha")
@@ -118,13 +119,19 @@ class Described:
     def _factor(self) -> int:
         """LoKr's, by which most first matrices have the sides that they have."""
         sides = [
-            (size, side)
+            (size, min(side, size // max(side, 1)))
             for place, found in self.file.modules.items()
             if found.kind == LOKR and not self.file.is_wide(place)
             for size, side in zip(sizes_of_layer(found.shapes), sides_of_first(found.shapes), strict=True)
             if size
         ]
         return _asked(sides, -1) if sides else -1
+
+    def _is_unbalanced(self) -> bool:
+        """Whether a LoKr's first matrices have the larger of the two numbers of rows."""
+        found = [one for one in self.file.modules.values() if one.kind == LOKR]
+        sides = [(sides_of_first(one.shapes)[0], sizes_of_layer(one.shapes).rows) for one in found]
+        return sum(side**2 > rows for side, rows in sides) > sum(side**2 < rows for side, rows in sides)
 
     def _alpha(self, found: Found) -> Iterable[float]:
         return (self.numbers[name] for name in [found.names.get("alpha", "")] if name in self.numbers)

@@ -37,13 +37,16 @@ def _factors(found: Found, rank: int, settings: TrainingSettings) -> str:
         return ""
     factor = settings.applied("lokr_factor")
     (a, c), (b, d) = divided(rows, factor), divided(columns, factor)
+    if settings.applied("unbalanced_factorization"):
+        a, c = c, a
     if first != (a, b):
         return f"a first matrix of {first[0]} × {first[1]}, not {a} × {b} (LoKr factor)"
-    whole = "lokr_w2" in found.shapes
-    if whole != (rank >= max(c, d) / 2):
+    whole, all_whole = "lokr_w2" in found.shapes, bool(settings.applied("full_matrix"))
+    if whole != (all_whole or rank >= max(c, d) / 2):
         return f"a {'whole second matrix' if whole else f'second matrix of rank {found.rank}'}, not one of rank {rank}"
     if not whole and found.rank != rank:
         return f"rank {found.rank}, not {rank}"
-    if bool(settings.applied("decompose_both") and rank < max(a, b) / 2) != ("lokr_w1_a" in found.shapes):
+    both = bool(settings.applied("decompose_both")) and not all_whole
+    if (both and rank < max(a, b) / 2) != ("lokr_w1_a" in found.shapes):
         return "its first matrix in another form (LoKr decompose both)"
     return ""
