@@ -30,6 +30,9 @@ ASKED = {*OF_NETWORKS, "method", "flux", "families", "source_model", "optimizer"
 PATIENCE = 600
 """Seconds without a question after which the process that counts ends."""
 
+LONGEST_ANSWER = 60
+"""Seconds, most of them for a model's lists on a slow disk."""
+
 MANY = 0.1
 """Share of the layers that are narrower than the rank from which on that is worth a word."""
 
@@ -103,7 +106,7 @@ class CountingProcess:
     def ask(self, question: str) -> dict[str, Any] | None:
         """None where it cannot answer."""
         with self._lock:
-            if question != self._last[0]:
+            if question != self._last[0] or self._last[1] is None:
                 self._last = question, self._asked(question)
             self._rest.cancel()
             self._rest = threading.Timer(PATIENCE, self.end)
@@ -123,15 +126,20 @@ class CountingProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "engine", "count"], cwd=ROOT, text=True, encoding="utf-8",
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                env=os.environ | {"HF_HUB_OFFLINE": "1"},  # a word that is typed is nothing to ask the hub
+                env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"},  # what is typed is nothing to ask the hub
             )  # fmt: skip
-        to, answers = self._process.stdin, self._process.stdout
-        assert to
-        assert answers
+        process = self._process
+        assert process.stdin
+        assert process.stdout
+        # Ends it where no answer comes, so that the line that is waited for is an empty one.
+        deadline = threading.Timer(LONGEST_ANSWER, process.kill)
+        deadline.start()
         try:
-            to.write(question + "\n")
-            to.flush()
-            answer: dict[str, Any] = json.loads(answers.readline())
-        except (OSError, ValueError):  # it was ended from without
+            process.stdin.write(question + "\n")
+            process.stdin.flush()
+            answer: dict[str, Any] = json.loads(process.stdout.readline())
+        except (OSError, ValueError):  # it was ended
             return None
+        finally:
+            deadline.cancel()
         return answer

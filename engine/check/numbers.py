@@ -149,6 +149,9 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
             )
 
 
+_RATES_OF_LAYERS = ("down_lr_weight", "mid_lr_weight", "up_lr_weight", "network_reg_lrs", "block_lr")
+
+
 def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
     optimizer = settings.optimizer
     rates = {rate for rate in settings.rates() if rate}
@@ -168,6 +171,15 @@ def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
         )
     if unlike:
         return
+    for option in _RATES_OF_LAYERS if takes_one else ():
+        if settings.applied(option).strip():
+            label = next(item.label for item in settings.options() if item.name == option)
+            yield Problem(
+                option,
+                f"{optimizer.optimizer} uses one learning rate for all layers, but {label} gives some their own.",
+                "Clear it, or choose another optimizer.",
+            )
+            return
     if len(rates) > 1 and takes_one:
         yield Problem(
             "text_encoder_lr" if is_lora else "learning_rate",

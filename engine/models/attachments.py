@@ -9,6 +9,7 @@ from torch import nn
 
 from engine.models.layouts.entry import Entry
 from engine.models.targets import Attachment, Listed, Reach, fits
+from engine.settings.layer_patterns import Pattern
 
 ATTENTION = re.compile(r"(^|[._])(attn|attention)\d*\.")
 """In the names of originals: what belongs to attention."""
@@ -50,7 +51,7 @@ def unet_paths(unet: nn.Module, reach: Reach, named: Callable[[str], str] = str)
 def _listed(
     module: nn.Module,
     classes: tuple[str, ...] | None,
-    names: tuple[re.Pattern[str], ...],
+    names: tuple[Pattern, ...],
     reach: Reach,
     named: Callable[[str], str],
     usual: tuple[str, ...],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import nn
+
+from engine.failure import Failure
+from engine.settings.layer_patterns import Pattern
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,21 @@ class Listed:
     """
 
     modules: tuple[str, ...] | None = None
-    names: tuple[re.Pattern[str], ...] = ()
+    names: tuple[Pattern, ...] = ()
     text_modules: tuple[str, ...] | None = None
-    text_names: tuple[re.Pattern[str], ...] = ()
-    excluded: tuple[re.Pattern[str], ...] = ()
+    text_names: tuple[Pattern, ...] = ()
+    excluded: tuple[Pattern, ...] = ()
 
     def leaves_out(self, path: str) -> bool:
         return fits(self.excluded, path)
 
 
-def fits(patterns: tuple[re.Pattern[str], ...], path: str) -> bool:
-    return any(pattern.match(path) for pattern in patterns)
+def fits(patterns: tuple[Pattern, ...], path: str) -> bool:
+    """Raises Failure where looking takes too long."""
+    try:
+        return any(pattern.begins(path) for pattern in patterns)
+    except ValueError as error:
+        raise Failure(str(error), option="lycoris_preset") from error
 
 
 @dataclass(frozen=True)

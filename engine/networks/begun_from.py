@@ -97,7 +97,10 @@ def fitted(
 
 
 def held_in(state: Mapping[str, Tensor]) -> dict[str, Held]:
-    """What a network's state_dict() holds, by attachment name."""
+    """What a network's state_dict() holds of layers that have a file's sizes, by attachment name.
+
+    With those goes their alpha; the others have it from the settings.
+    """
     places: dict[str, dict[str, Tensor]] = {}
     for name, tensor in state.items():
         place, _, end = name.partition(".")
@@ -105,7 +108,8 @@ def held_in(state: Mapping[str, Tensor]) -> dict[str, Held]:
     return {
         place: Held(tensors, rank_of_layer({end: tuple(one.shape) for end, one in tensors.items()}), alpha)
         for place, tensors in places.items()
-        for alpha in (float(tensors.pop("alpha", 0.0)),)
+        if "alpha" in tensors
+        for alpha in (float(tensors.pop("alpha")),)
     }
 
 

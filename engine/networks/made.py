@@ -92,6 +92,7 @@ def network_of(
     s = settings.network
     of_file = usual((held.rank, held.alpha) for held in (sizes or {}).values() if held.rank)
     rank, alpha = of_file or (s.network_dim, s.network_alpha)
+    lycoris = TYPES[s.lora_type][0] == LYCORIS
     told = {
         "ss_network_module": TYPES[s.lora_type][0],
         "ss_network_dim": rank,

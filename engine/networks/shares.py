@@ -3,7 +3,6 @@ model and patterns say together."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +21,9 @@ from engine.settings.block_lists import (
     weights_of,
 )
 from engine.settings.flux_ranks import INPUTS
-from engine.settings.layer_patterns import pairs_in, patterns_in
+from engine.settings.layer_patterns import Pattern, pairs_in, patterns_in
 from engine.settings.lycoris_preset import is_file, preset_file
+from engine.settings.network import WITH_CONVOLUTIONS
 from engine.settings.sd_networks import LYCORIS, TYPES
 from engine.settings.training import TrainingSettings, training_options
 
@@ -60,10 +60,12 @@ class Shares:
         network = settings.network
         self.notes: list[tuple[str, str]] = []
         self._usual = (network.network_dim, network.network_alpha)
-        wide = of_convolutions(settings) if network.conv_dim and has_wide(settings) else None
+        wide = of_convolutions(settings) if has_wide(settings) else None
         self._usual_wide = wide
         self._lists = self._by_block("block_dims", "block_alphas", self._usual)
         self._lists_wide = self._by_block("conv_block_dims", "conv_block_alphas", wide or (0, network.conv_alpha or 1))
+        if not has_wide(settings):
+            self._lists_wide = None
         self._rates = dict(self._weights())
         self._ranks_of_parts = list(self._parts())
         self._left_out = dict(self._unchosen())
@@ -76,14 +78,14 @@ class Shares:
 
     def at(self, name: str, shape: tuple[int, ...]) -> Share | None:
         """Of the layer of this name in kohya's files, whose weight has this shape; None if nothing is trained there."""
-        if _first(self._excluded, name) and not _first(self._included, name):
+        if _any_in("exclude_patterns", self._excluded, name) and not _any_in("include_patterns", self._included, name):
             return None
         block = block_of(name) if name.startswith("lora_unet_") else None
         rank, alpha = self._rank(name, block, wide=any(side > 1 for side in shape[2:]))
         alpha = alpha_for(self._settings, rank, alpha)
         rate = self._rates.get(block, 1.0) if block else 1.0
         parts = next((parts for end, parts in _JOINED.items() if self._apart and name.endswith(end)), 1)
-        share = Share(rank, alpha, rate, _value(self._own_rates, name), parts)
+        share = Share(rank, alpha, rate, _value("network_reg_lrs", self._own_rates, name), parts)
         return share if rank and share.learning_rate(1.0) else None
 
     def untrained(self) -> str:
@@ -104,7 +106,7 @@ class Shares:
 
     def _rank(self, name: str, block: Block | None, *, wide: bool) -> tuple[int, float]:
         """And alpha; a rank of 0 for no network there."""
-        if (own := _value(self._own_ranks, name)) is not None:
+        if (own := _value("network_reg_dims", self._own_ranks, name)) is not None:
             return own, self._usual[1]
         if block and block.number in self._left_out.get(block.section, ()):
             return 0, 0
@@ -131,10 +133,11 @@ class Shares:
         alphas = self._read(of_alphas, partial(by_block, family=self._family))
         if not ranks and not alphas:
             return None
-        return {
+        pairs = {
             block: (int(ranks[block]) if ranks else usual[0], alphas[block] if alphas else usual[1])
             for block in ranks or alphas
         }
+        return {block: (rank, alpha or float(rank)) for block, (rank, alpha) in pairs.items()}
 
     def _weights(self) -> Iterator[tuple[Block, float]]:
         least = self._read("block_lr_zero_threshold", _number) or 0.0
@@ -194,10 +197,15 @@ _OPTIONS = (
 _LABELS = {item.name: item.label for item in training_options() if item.name in _OPTIONS}
 
 
-def of_convolutions(settings: TrainingSettings) -> tuple[int, float]:
-    """Rank and alpha of what is on convolutions of more than one pixel; an alpha of 0 means the rank."""
+def of_convolutions(settings: TrainingSettings) -> tuple[int, float] | None:
+    """Rank and alpha of what is on convolutions of more than one pixel; None if nothing is but by lists of blocks.
+
+    An alpha of 0 means the rank.  LyCORIS's kinds without a rank of their own for them train them with the others.
+    """
     s = settings.network
-    return s.conv_dim, s.conv_alpha or float(s.conv_dim)
+    if s.lora_type in WITH_CONVOLUTIONS:
+        return (s.conv_dim, s.conv_alpha or float(s.conv_dim)) if s.conv_dim else None
+    return (s.network_dim, s.network_alpha) if TYPES[s.lora_type][0] == LYCORIS else None
 
 
 def alpha_for(settings: TrainingSettings, rank: int, alpha: float) -> float:
@@ -215,8 +223,7 @@ def has_wide(settings: TrainingSettings) -> bool:
     preset = settings.lycoris.lycoris_preset
     if of_lycoris and (preset in WITHOUT_WIDE or (is_file(preset) and not _convolutions_of(preset))):
         return False
-    by_block = bool(settings.blocks.conv_block_dims.strip())
-    return by_block or (s.conv_dim > 0 and (of_lycoris or s.lora_type.startswith("Kohya ")))
+    return bool(settings.blocks.conv_block_dims.strip()) or of_convolutions(settings) is not None
 
 
 def ranks_of_inputs(label: str, text: str) -> tuple[int, ...]:
@@ -256,13 +263,16 @@ def _number(label: str, text: str) -> float:
     return number
 
 
-def _first(patterns: Iterable[re.Pattern[str]], name: str) -> re.Pattern[str] | None:
-    return next((pattern for pattern in patterns if pattern.search(name)), None)
+def _any_in(option: str, patterns: Iterable[Pattern], name: str) -> bool:
+    return _value(option, ((pattern, True) for pattern in patterns), name) is not None
 
 
-def _value(pairs: Iterable[tuple[re.Pattern[str], Any]], name: str) -> Any:
-    """Of the first pattern that fits; None if none does."""
-    return next((value for pattern, value in pairs if pattern.search(name)), None)
+def _value(option: str, pairs: Iterable[tuple[Pattern, Any]], name: str) -> Any:
+    """Of the first pattern that fits; None if none does.  Raises Failure where looking takes too long."""
+    try:
+        return next((value for pattern, value in pairs if pattern.is_in(name)), None)
+    except ValueError as error:
+        raise Failure(str(error), option=option) from error
 
 
 def _convolutions_of(preset: str) -> bool:

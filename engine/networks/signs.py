@@ -147,10 +147,15 @@ def sides_of_first(shapes: Shapes) -> tuple[int, int]:
     return _side(shapes, "lokr_w1_a", 0), _side(shapes, "lokr_w1_b", 1)
 
 
+LARGEST_SIDE = 10_000_000
+
+
 def divided(number: int, most: int) -> tuple[int, int]:
     """Two factors of a number, the smaller first: `most` is one if it divides it; else the smaller is as large as can
     be and no larger than that, or than anything if negative.  LyCORIS's rule for the sides of LoKr and OFT.
     """
+    if number > LARGEST_SIDE:  # of no model's layer; looking for its factors could take for ever
+        return 1, number
     if most > 0 and number % most == 0:
         small = min(most, number // most)
     else:

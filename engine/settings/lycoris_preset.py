@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from engine.settings.errors import SettingsFileError
 from engine.settings.files import read_text
+from engine.settings.layer_patterns import Pattern, pattern_of
 from engine.settings.paths import usable_path
 from engine.settings.toml_files import parse_toml
 
@@ -37,10 +37,10 @@ class PresetFile:
     """
 
     modules: tuple[str, ...] | None
-    names: tuple[re.Pattern[str], ...]
+    names: tuple[Pattern, ...]
     text_modules: tuple[str, ...] | None
-    text_names: tuple[re.Pattern[str], ...]
-    excluded: tuple[re.Pattern[str], ...]
+    text_names: tuple[Pattern, ...]
+    excluded: tuple[Pattern, ...]
     convolutions: bool
 
 
@@ -92,11 +92,8 @@ def _classes(data: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
     return tuple(data[key]) if key in data else None
 
 
-def _patterns(name: str, key: str, data: Mapping[str, Any]) -> tuple[re.Pattern[str], ...]:
-    made = []
-    for text in data.get(key, ()):
-        try:
-            made.append(re.compile(fnmatch.translate(text) if data.get("use_fnmatch") else text))
-        except re.error as error:
-            raise ValueError(f'{name}: {key} has "{text}", which is no regular expression: {error}.') from error
-    return tuple(made)
+def _patterns(name: str, key: str, data: Mapping[str, Any]) -> tuple[Pattern, ...]:
+    stars = bool(data.get("use_fnmatch"))
+    return tuple(
+        pattern_of(f"{name}: {key}", text, fnmatch.translate(text) if stars else "") for text in data.get(key, ())
+    )

@@ -75,7 +75,11 @@ class WholeModelMethod(Denoising):
         groups: dict[float, dict[str, Any]] = {}
         for name, parameter in self._parts.denoiser.named_parameters() if self._rates_by_block else ():
             block = block_of(original_name(self._parts.denoiser, name).replace(".", "_"))
-            rate = self._rates_by_block[block] if block else 0.0
+            if block not in self._rates_by_block:
+                raise Failure(
+                    "Block LR (SDXL) is for SDXL's own UNet; this model has other blocks.", "Clear it.", "block_lr"
+                )
+            rate = self._rates_by_block[block]
             group = groups.setdefault(rate, {"name": f"unet at {rate:g}", "params": [], "lr": rate})
             group["params"].append(parameter)
         return list(groups.values())

@@ -296,3 +296,10 @@ def test_memory_is_counted_as_of_a_run_that_begins_anew(from_file: bool, pocket:
 
     file = {"network_weights": str(tmp_path / "old.safetensors"), "dim_from_weights": from_file}
     assert needed(**file) == needed()
+
+
+def test_only_layers_with_a_file_s_sizes_have_its_alpha_in_a_state():
+    """The others go on with the alpha of the settings."""
+    state = {"lora_unet_a.lokr_w1": torch.ones(2, 2), "lora_unet_a.lokr_w2": torch.ones(2, 2),
+             "lora_unet_a.alpha": torch.tensor(3.0), "lora_unet_b.lokr_w1": torch.ones(2, 2)}  # fmt: skip
+    assert {name: held.alpha for name, held in held_in(state).items()} == {"lora_unet_a": 3.0}

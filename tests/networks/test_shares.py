@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from engine.check.network import check_network
+from engine.check.numbers import check_numbers
 from engine.failure import Failure
 from engine.models.flux import Flux
 from engine.models.sd import StableDiffusion
 from engine.models.sdxl import StableDiffusionXL
 from engine.models.targets import STANDARD, Reach
+from engine.networks.count import count
 from engine.networks.made import reach_of, trained_layers
 from engine.networks.shares import Share, Shares
 from engine.settings.training import TrainingSettings
@@ -200,8 +202,8 @@ def test_options_that_the_page_hides_do_nothing():
          'clear it.'),
         ({"network_reg_dims": "attn:16"}, 'Ranks by layer has "attn:16". Write PATTERN=NUMBER, such as attn=16, '
          "separated by commas."),
-        ({"exclude_patterns": "(attn"}, 'Layers to leave out has "(attn", which is no regular expression: missing ), '
-         "unterminated subpattern at position 0."),
+        ({"exclude_patterns": "(attn"}, 'Layers to leave out has "(attn", which is no regular expression: missing ) '
+         "at position 5."),
         ({"exclude_patterns": "[attn]x["}, "Layers to leave out begins like a list, but is none. Write it as "
          "['.*mlp.*', '.*attn.*']."),
     ],
@@ -268,3 +270,47 @@ def test_a_rank_larger_than_any_matrix_and_a_factor_that_does_not_divide_are_sai
          "is used.",
          False),
     ]  # fmt: skip
+
+
+def test_a_pattern_that_would_take_years_is_refused_at_once():
+    for option in ("exclude_patterns", "network_reg_dims"):
+        hostile = r"(?:\w|\w\w|\w\w\w)+[!?]" + ("=4" if option == "network_reg_dims" else "")
+        with pytest.raises(Failure) as failed:
+            shares(**{option: hostile})
+        assert failed.value.option == option
+        assert "takes too long" in failed.value.what
+
+
+@pytest.mark.parametrize("text", ["(" * 900 + ")" * 900, "a{99999999999999999999}", "x[z-a]"])
+def test_patterns_that_no_expression_can_be_made_of_are_refused(text: str):
+    assert "is no regular expression" in sentence(exclude_patterns=text)
+
+
+def test_ranks_have_a_bound_and_commas_may_stand_in_braces():
+    for rank in ("100001", "9" * 400, "-4"):
+        assert "Write PATTERN=NUMBER" in sentence(network_reg_dims=f"attn={rank}")
+    assert not any("attn1_to" in name for name in shares(exclude_patterns=r"attn[1,3]_to_\w{1,9}, nothing"))
+
+
+def test_an_alpha_of_0_means_the_rank():
+    assert shares(block_alphas=",".join("0" * 25))[SD + "mid_block_attentions_0_proj_in"] == Share(8, 8)
+
+
+def test_kinds_without_a_rank_for_convolutions_train_them_with_the_rest():
+    native = shares(lora_type="LyCORIS/Native Fine-Tuning", conv_dim=0)
+    assert native[SD + "down_blocks_0_resnets_0_conv1"] == Share(8, 2)
+    lists = {"lora_type": "LyCORIS/LoCon", "lycoris_preset": "full-lin", "conv_block_dims": numbers(25)}
+    assert not any(name.endswith("conv1") for name in shares(**lists))
+
+
+def test_optimizers_with_one_rate_take_no_rates_of_layers():
+    for option, value in (("down_lr_weight", "cosine"), ("network_reg_lrs", "attn=1e-4")):
+        given = {"optimizer": "Prodigy", "text_encoder_lr": 1, "unet_lr": 1, option: value}
+        settings = TrainingSettings().with_values(given)
+        assert [one.option for one in check_numbers(settings) if one.blocking] == [option]
+
+
+def test_a_dylora_s_ranks_by_block_are_its_unit_s_multiples():
+    settings = settings_with({"lora_type": "Kohya DyLoRA", "dylora_unit": 4, "block_dims": "2," * 24 + "2"})
+    with pytest.raises(Failure, match="groups of 4, and a layer's rank of 2"):
+        count(settings, StableDiffusion(settings).lora_targets(_parts(StableDiffusion)))

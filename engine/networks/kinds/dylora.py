@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.networks.kind import Site
+from engine.failure import Failure
+from engine.networks.kind import Original, Site
 from engine.networks.kinds.locon import LoCon
 from engine.settings.training import TrainingSettings
 
@@ -23,6 +24,16 @@ class DyLoRA(LoCon):
 
     block: int = 1
     made_up: float = 1.0
+
+    def begin(self, site: Site, original: Original) -> dict[str, Tensor]:
+        if site.rank % self.block:
+            raise Failure(
+                f"DyLoRA trains ranks in groups of {self.block}, and a layer's rank of {site.rank} cannot be divided "
+                "into such groups.",
+                "Set DyLoRA Unit to a number that divides all ranks.",
+                "dylora_unit",
+            )
+        return super().begin(site, original)
 
     def draw(self, site: Site) -> int:
         """The first rank of the block."""
