@@ -15,7 +15,7 @@ from engine.networks.held import Held
 from engine.networks.kind import Kind
 from engine.networks.kinds import kinds
 from engine.networks.network import Network
-from engine.networks.shares import Share, Shares, has_wide
+from engine.networks.shares import Share, Shares, alpha_for, has_wide
 from engine.networks.weight_network import WeightNetwork
 from engine.settings.lycoris_preset import is_file, preset_file
 from engine.settings.sd_networks import LYCORIS, TYPES
@@ -91,8 +91,10 @@ def network_of(
     """Of a kind that changes weights.  targets, shares: from trained_layers().  sizes: a file's, by attachment name."""
     s = settings.network
     of_file = usual((held.rank, held.alpha) for held in (sizes or {}).values() if held.rank)
-    rank, alpha = of_file or (s.network_dim, s.network_alpha)
     lycoris = TYPES[s.lora_type][0] == LYCORIS
+    # LyCORIS's arguments say that the strength is stabilised by rank; of others the alpha says it.
+    own = s.network_alpha if lycoris else alpha_for(settings, s.network_dim, s.network_alpha)
+    rank, alpha = of_file or (s.network_dim, own)
     told = {
         "ss_network_module": TYPES[s.lora_type][0],
         "ss_network_dim": rank,

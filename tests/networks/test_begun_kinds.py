@@ -17,6 +17,7 @@ from engine.failure import Failure
 from engine.models.family import Family
 from engine.models.layouts.unet import original_name
 from engine.models.parts import Parts
+from engine.networks.begun_from import held_in
 from engine.networks.made import reach_of
 from engine.settings.training import TrainingSettings
 from engine.training.estimate import estimate
