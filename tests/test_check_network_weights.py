@@ -299,6 +299,13 @@ def test_what_would_be_lost_is_counted(
     assert re.search(words, problem.what), problem.what
 
 
+def test_layers_that_options_add_are_trained(tmp_path: Path):
+    of_input = lora("lora_unet_img_in", "lora_unet_single_blocks_0_linear1")
+    assert not problems(tmp_path, of_input, **FAMILIES["flux"] | {"in_dims": "8,0,0,0,0"})
+    of_double = lora("lora_unet_double_blocks_0_img_attn_qkv", "lora_unet_single_blocks_0_linear1")
+    assert "double_blocks_0" in only(problems(tmp_path, of_double, **FAMILIES["flux"] | {"split_mode": True})).what
+
+
 @pytest.mark.parametrize(
     ("family", "shapes", "words"),
     [

@@ -14,12 +14,13 @@ from engine.models.recognise import by_shapes, recognise
 from engine.networks import refusals
 from engine.networks.dialects import NetworkFile, Place, dialect_of
 from engine.networks.refusals import ENDINGS, Refusal
-from engine.networks.shares import Share, Shares
+from engine.networks.shares import Share, Shares, has_wide
 from engine.networks.signs import JOINED, NORM
 from engine.networks.sizes_asked import other_sides
 from engine.networks.trained_names import OWN_BLOCKS, UNETS, families_of, has_parts_apart, has_shapes_of, trains
 from engine.settings.families import TITLES, FamilyName
-from engine.settings.network import ACTING, WITH_CONVOLUTIONS
+from engine.settings.flux_ranks import INPUTS
+from engine.settings.network import ACTING
 from engine.settings.training import TrainingSettings
 
 OPTION = "network_weights"
@@ -148,11 +149,14 @@ def _is_of_another(file: NetworkFile, told: FamilyName, family: FamilyName) -> b
 def _is_trained(place: Place, file: NetworkFile, family: FamilyName, settings: TrainingSettings) -> bool:
     if file.modules[place].kind == NORM:  # which the run itself compares with the model's
         return True
-    blocks, own = settings.flux.train_blocks, OWN_BLOCKS.match(place.path)
-    if family in ("flux", "chroma") and place.part == "unet" and blocks != "all" and own and own.lastgroup != blocks:
-        return False
-    lora_type, convolutions = settings.network.lora_type, settings.network.conv_dim > 0
-    further = lora_type.startswith("LyCORIS/") or (lora_type in WITH_CONVOLUTIONS and convolutions)
+    blocks = "single" if settings.flux.split_mode else settings.flux.train_blocks
+    own = OWN_BLOCKS.match(place.path)
+    if family in ("flux", "chroma") and place.part == "unet":
+        if blocks != "all" and own and own.lastgroup != blocks:
+            return False
+        if place.path.startswith(INPUTS):
+            return bool(settings.flux_ranks.in_dims.strip())
+    further = settings.network.lora_type.startswith("LyCORIS/") or has_wide(settings)
     return trains(family, place, further)
 
 

@@ -113,8 +113,7 @@
       const rows = all.map((block, place) => heads(block) + rowOf(block, place, isUnet)).join("");
       const names = Object.entries(SHAPES).filter(([, on]) => new Set(all.map((block) => on(block))).size === 2);
       editor.innerHTML = `<div class="block-head"><label>Set <select data-kind>${choices(isUnet)}</select></label>
-        <label>Preset <select data-shape><option value="">Choose …</option><option>All blocks</option>
-        ${names.map(([name]) => `<option>${name}</option>`).join("")}</select></label>
+        ${kind.endsWith("alphas") ? "" : shapes(names)}
         <button type="button" data-clear>Clear the list</button></div>
         <p class="block-note"></p><div class="blocks ${isUnet ? "unet" : "row"}">${rows}</div>`;
       if (!all.length) editor.innerHTML = "<p>This model's blocks have no numbers.</p>";
@@ -131,6 +130,9 @@
     const note = editor.querySelector(".block-note");
     if (note) note.textContent = isSet() ? "" : "No list yet: every block has the usual value. Move a slider to begin one.";
   }
+
+  const shapes = (names) => `<label>Preset <select data-shape><option value="">Choose …</option><option>All blocks</option>
+    ${names.map(([name]) => `<option>${name}</option>`).join("")}</select></label>`;
 
   const choices = (isUnet) =>
     Object.entries(KINDS)
