@@ -25,7 +25,6 @@ class DoRA(Kind):
     inner: Kind
 
     exact = ("dora_scale",)
-    is_scaled = True
 
     @property
     def fast(self) -> Sequence[str]:  # type: ignore[override]
@@ -53,13 +52,6 @@ class DoRA(Kind):
         weight = original().float()
         turned = weight + self.inner.change(trained, site, original).float()
         return turned * (trained["dora_scale"] / _norm(turned)) - weight
-
-    def chain(self, trained: Mapping[str, Tensor], site: Site) -> list[Tensor] | None:
-        return self.inner.chain(trained, site)
-
-    def scale(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
-        turned = original().float() + self.inner.change(trained, site, original).float()
-        return (trained["dora_scale"] / _norm(turned)).flatten()
 
 
 def _norm(weight: Tensor) -> Tensor:

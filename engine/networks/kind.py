@@ -47,7 +47,6 @@ class Kind(ABC):
     prefix: what stands for the lora that names in files begin with.
     reach: which layers it is put on, where the settings of its kind say that alone.
     is_product: the change is a product of all trained tensors, so its norm is limited by shortening each of them.
-    is_scaled: what the original gives is multiplied as well, beside a chain.
     """
 
     fast: Sequence[str] = ()
@@ -56,7 +55,6 @@ class Kind(ABC):
     prefix = "lora"
     reach: Reach | None = None
     is_product = False
-    is_scaled = False
 
     @abstractmethod
     def begin(self, site: Site, original: Original) -> dict[str, Tensor]:
@@ -72,10 +70,6 @@ class Kind(ABC):
         One of them at most looks at more than one pixel.
         """
         return None
-
-    def scale(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
-        """(out,), float32: by how much what the original and the chain give together is multiplied, if is_scaled."""
-        raise NotImplementedError
 
     def draw(self, site: Site) -> Any:
         """What is left to chance in a pass through the model in training; None of a kind that leaves nothing to it.

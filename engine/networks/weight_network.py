@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from engine.models.quantize import QuantizedLinear
 from engine.models.targets import Attachment, Target, shape_of
@@ -175,59 +174,35 @@ class Place:
 
     def add(self, y: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor:
         """y: of the layer alone."""
-        delta = self.delta(y, x, layer)
-        return y if delta is None else y + F.dropout(delta, self.dropouts.network, layer.training)
-
-    def delta(self, y: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor | None:
-        """What the change of its weight adds to what the layer alone gives, y; None where it is left out."""
         number, kept, counts = self._layers.index(layer), None, None
         trained: Mapping[str, Tensor] = self.trained
         if layer.training:
             self._left_out.enter(number)
             if self._left_out.leaves_out:
-                return None
+                return y
             counts = self.counts
             kept = self._left_out.kept(self.site.shape[0], x)
             if self._left_out.drawn is not None:
                 trained = self.kind.acting(trained, self.site, self._left_out.drawn)
         if (chain := self.kind.chain(trained, self.site)) is not None:
             *before, last = chain
-            delta = layer.with_weights(x, [*before, self._rows_of(last, number)], counts)
-            if self.kind.is_scaled:
-                scale = self._scale(trained, number)
-                alone = y if layer.bias is None else y - self._along_outputs(layer.bias)
-                delta = ((scale - 1) * alone + scale * delta).to(delta.dtype)
-            return delta if kept is None else delta * self._along_outputs(self._rows_of(kept, number)).to(delta.dtype)
+            weights = [*before, self._rows_of(last, number, kept)]
+            return y + F.dropout(layer.with_weights(x, weights, counts), self.dropouts.network, layer.training)
         original = self.original()
 
         def made(*tensors: Tensor) -> Tensor:
             # A change is small beside the weight, and lost where both are in few digits.
             with torch.autocast(x.device.type, enabled=False):
                 change = self.kind.change(dict(zip(trained, tensors, strict=True)), self.site, original)
-            counted = change if kept is None else change * kept.view(-1, *[1] * (change.dim() - 1))
-            return self._rows_of(counted, number)
+            return self._rows_of(change, number, kept)
 
-        return with_made_weight(x, made, list(trained.values()), layer.steps)
+        delta = with_made_weight(x, made, list(trained.values()), layer.steps)
+        return y + F.dropout(delta, self.dropouts.network, layer.training)
 
-    def _scale(self, trained: Mapping[str, Tensor], number: int) -> Tensor:
-        """See Kind.scale(); made again for the backward pass, for it takes a matrix as large as the weight."""
-        original = self.original()
-
-        def made(*tensors: Tensor) -> Tensor:
-            with torch.autocast(tensors[0].device.type, enabled=False):
-                return self.kind.scale(dict(zip(trained, tensors, strict=True)), self.site, original)
-
-        scale: Any = checkpoint(
-            made, *trained.values(), use_reentrant=False, preserve_rng_state=False, determinism_check="none"
-        )
-        return self._along_outputs(self._rows_of(scale, number))
-
-    def _along_outputs(self, values: Tensor) -> Tensor:
-        """(out,), to be taken with what a layer gives: (B, out, h, w) of a convolution, else (…, out)."""
-        return values.view(-1, 1, 1) if len(self.site.shape) > 2 else values
-
-    def _rows_of(self, weight: Tensor, number: int) -> Tensor:
-        """Those of the layer of this number."""
+    def _rows_of(self, weight: Tensor, number: int, kept: Tensor | None) -> Tensor:
+        """Those of the layer of this number.  kept: how much each of all rows counts."""
+        if kept is not None:
+            weight = weight * kept.view(-1, *[1] * (weight.dim() - 1)).to(weight.dtype)
         return self._turned(weight).split(self._rows)[number]
 
     def _turned(self, weight: Tensor) -> Tensor:

@@ -349,7 +349,7 @@ def test_in_few_digits_the_change_is_the_one_that_the_file_makes(pocket: Loaded,
         torch.manual_seed(1)
         x = torch.randn(2, layer.weight.shape[1], *[8] * (layer.weight.dim() - 2))
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            return layer.place.delta(layer.base_layer(x), x, layer).float()
+            return layer.place.add(torch.zeros(()), x, layer).float()
 
     exact = change(autocast=False)
     assert (change(autocast=True) - exact).norm() < 0.02 * exact.norm()
