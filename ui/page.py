@@ -76,9 +76,15 @@ def looks() -> dict[str, Any]:
         input_placeholder_color="*neutral_500",
         input_placeholder_color_dark="*neutral_300",
     )
-    scripts = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS)
+    scripts = "".join(f"<script>{_bare(name)}</script>" for name in SCRIPTS)
     return {
         "theme": theme,
-        "css": (ASSETS / "page.css").read_text(encoding="utf-8"),
+        "css": _bare("page.css"),
         "head": search.embedded() + blocks.embedded() + scripts,
     }
+
+
+def _bare(name: str) -> str:
+    """A script or styles without what is for people alone: indents, and lines that are comments."""
+    lines = (line.strip() for line in (ASSETS / name).read_text(encoding="utf-8").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
