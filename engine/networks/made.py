@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import torch
 
-from engine.failure import Failure
 from engine.models.targets import STANDARD, Listed, Reach, Target, shape_of
 from engine.networks.begun_from import usual
 from engine.networks.dropout import Dropouts
@@ -15,9 +14,9 @@ from engine.networks.held import Held
 from engine.networks.kind import Kind
 from engine.networks.kinds import kinds
 from engine.networks.network import Network
-from engine.networks.shares import Share, Shares, alpha_for, has_wide
+from engine.networks.shares import Share, Shares, alpha_for, has_wide, preset_at
 from engine.networks.weight_network import WeightNetwork
-from engine.settings.lycoris_preset import is_file, preset_file
+from engine.settings.lycoris_preset import is_file
 from engine.settings.sd_networks import LYCORIS, TYPES
 from engine.settings.training import TrainingSettings
 
@@ -51,10 +50,7 @@ def _of_preset(preset: str) -> Reach:
     """Raises Failure where it is a file that cannot be followed."""
     if not is_file(preset):
         return PRESETS[preset]  # that there is such a one is checked before a start
-    try:
-        file = preset_file(preset)
-    except ValueError as error:
-        raise Failure(str(error), option="lycoris_preset") from error
+    file = preset_at(preset)
     return Reach(listed=Listed(file.modules, file.names, file.text_modules, file.text_names, file.excluded))
 
 
@@ -93,7 +89,7 @@ def network_of(
     of_file = usual((held.rank, held.alpha) for held in (sizes or {}).values() if held.rank)
     lycoris = TYPES[s.lora_type][0] == LYCORIS
     # LyCORIS's arguments say that the strength is stabilised by rank; of others the alpha says it.
-    own = s.network_alpha if lycoris else alpha_for(settings, s.network_dim, s.network_alpha)
+    own = s.network_alpha if lycoris else alpha_for(settings.applied("rs_lora"), s.network_dim, s.network_alpha)
     rank, alpha = of_file or (s.network_dim, own)
     told = {
         "ss_network_module": TYPES[s.lora_type][0],

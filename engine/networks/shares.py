@@ -22,7 +22,7 @@ from engine.settings.block_lists import (
 )
 from engine.settings.flux_ranks import INPUTS
 from engine.settings.layer_patterns import Pattern, pairs_in, patterns_in
-from engine.settings.lycoris_preset import is_file, preset_file
+from engine.settings.lycoris_preset import PresetFile, is_file, preset_file
 from engine.settings.network import WITH_CONVOLUTIONS
 from engine.settings.sd_networks import LYCORIS, TYPES
 from engine.settings.training import TrainingSettings, training_options
@@ -56,20 +56,21 @@ class Shares:
     """
 
     def __init__(self, settings: TrainingSettings) -> None:
-        self._settings, self._family, self._applied = settings, settings.family(), _applied(settings)
+        self._family, self._applied = settings.family(), _applied(settings)
         network = settings.network
         self.notes: list[tuple[str, str]] = []
         self._usual = (network.network_dim, network.network_alpha)
-        wide = of_convolutions(settings) if has_wide(settings) else None
+        reaches_wide = has_wide(settings)
+        wide = of_convolutions(settings) if reaches_wide else None
         self._usual_wide = wide
         self._lists = self._by_block("block_dims", "block_alphas", self._usual)
         self._lists_wide = self._by_block("conv_block_dims", "conv_block_alphas", wide or (0, network.conv_alpha or 1))
-        if not has_wide(settings):
+        if not reaches_wide:
             self._lists_wide = None
         self._rates = dict(self._weights())
         self._ranks_of_parts = list(self._parts())
         self._left_out = dict(self._unchosen())
-        self._apart = settings.applied("split_qkv")
+        self._apart, self._by_root = settings.applied("split_qkv"), settings.applied("rs_lora")
         self._excluded, self._included = (
             self._read(name, patterns_in) or [] for name in ("exclude_patterns", "include_patterns")
         )
@@ -82,7 +83,7 @@ class Shares:
             return None
         block = block_of(name) if name.startswith("lora_unet_") else None
         rank, alpha = self._rank(name, block, wide=any(side > 1 for side in shape[2:]))
-        alpha = alpha_for(self._settings, rank, alpha)
+        alpha = alpha_for(self._by_root, rank, alpha)
         rate = self._rates.get(block, 1.0) if block else 1.0
         parts = next((parts for end, parts in _JOINED.items() if self._apart and name.endswith(end)), 1)
         share = Share(rank, alpha, rate, _value("network_reg_lrs", self._own_rates, name), parts)
@@ -208,12 +209,12 @@ def of_convolutions(settings: TrainingSettings) -> tuple[int, float] | None:
     return (s.network_dim, s.network_alpha) if TYPES[s.lora_type][0] == LYCORIS else None
 
 
-def alpha_for(settings: TrainingSettings, rank: int, alpha: float) -> float:
+def alpha_for(by_root: bool, rank: int, alpha: float) -> float:
     """As files are to say it, whose readers all apply a network with strength alpha ÷ rank.
 
-    Stabilised by rank it is alpha ÷ √rank.  Source: Kalajdzievski 2023, arXiv:2312.03732, equation 5.
+    by_root: whether it is stabilised by rank, alpha ÷ √rank.  Source: Kalajdzievski 2023, arXiv:2312.03732, equation 5.
     """
-    return alpha * sqrt(rank) if settings.applied("rs_lora") else alpha
+    return alpha * sqrt(rank) if by_root else alpha
 
 
 def has_wide(settings: TrainingSettings) -> bool:
@@ -221,7 +222,7 @@ def has_wide(settings: TrainingSettings) -> bool:
     s = settings.network
     of_lycoris = TYPES[s.lora_type][0] == LYCORIS
     preset = settings.lycoris.lycoris_preset
-    if of_lycoris and (preset in WITHOUT_WIDE or (is_file(preset) and not _convolutions_of(preset))):
+    if of_lycoris and (preset in WITHOUT_WIDE or (is_file(preset) and not preset_at(preset).convolutions)):
         return False
     return bool(settings.blocks.conv_block_dims.strip()) or of_convolutions(settings) is not None
 
@@ -275,9 +276,9 @@ def _value(option: str, pairs: Iterable[tuple[Pattern, Any]], name: str) -> Any:
         raise Failure(str(error), option=option) from error
 
 
-def _convolutions_of(preset: str) -> bool:
-    """Raises Failure where the file cannot be read."""
+def preset_at(path: str) -> PresetFile:
+    """LyCORIS's preset file there.  Raises Failure where it cannot be followed."""
     try:
-        return preset_file(preset).convolutions
+        return preset_file(path)
     except ValueError as error:
         raise Failure(str(error), option="lycoris_preset") from error

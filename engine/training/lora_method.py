@@ -155,7 +155,8 @@ def _lora(
     s = settings.network
     of_file = {name: (held.rank, held.alpha) for name, held in sizes.items()}
     given = {name: (share.rank, share.alpha) for name, share in shares.items()} | of_file
-    rank, alpha = usual(of_file.values()) or (s.network_dim, alpha_for(settings, s.network_dim, s.network_alpha))
+    own = alpha_for(settings.applied("rs_lora"), s.network_dim, s.network_alpha)
+    rank, alpha = usual(of_file.values()) or (s.network_dim, own)
     ggpo = GGPO(s.ggpo_sigma, s.ggpo_beta) if settings.applied("train_lora_ggpo") else None
     return LoraNetwork(
         trained,
