@@ -35,6 +35,12 @@ CASES: dict[str, tuple[float, dict[str, Any]]] = {
     "Diag-OFT": (5e-3, {"lora_type": "LyCORIS/Diag-OFT"}),
     "BOFT": (5e-3, {"lora_type": "LyCORIS/BOFT"}),
     "Native": (1e-3, {"lora_type": "LyCORIS/Native Fine-Tuning"}),
+    "Kohya LoHa": (5e-3, {"lora_type": "Kohya LoHa"}),
+    "Kohya LoKr": (5e-3, {"lora_type": "Kohya LoKr"}),
+    "LoRA-FA": (5e-3, {"lora_type": "LoRA-FA"}),
+    "T-LoRA": (5e-3, {"lora_type": "T-LoRA"}),
+    "Kohya DyLoRA": (5e-3, {"lora_type": "Kohya DyLoRA"}),
+    "LyCORIS DyLoRA": (5e-3, {"lora_type": "LyCORIS/DyLoRA"}),
 }
 """A learning rate, and what else is set; convolutions have the rank of all else."""
 
