@@ -194,8 +194,6 @@ NORMS = {**lora(UNET), "lora_unet_down_blocks_0_resnets_0_norm1.w_norm": (320,)}
         (lora(UNET), {"lora_type": "LyCORIS/LoCon", "dora_wd": True}, "trained without DoRA.", "Turn off DoRA"),
         ({**MAGNITUDES, **lora(TEXT)}, {"lora_type": "LyCORIS/LoCon", "dora_wd": True}, "DoRA in 1 of its layers",
          "Turn off DoRA"),
-        ({f"{UNET}.diff": (320, 320), f"{UNET}.diff_b": (320,)}, {"lora_type": "LyCORIS/Native Fine-Tuning"},
-         "has trained biases, which are not trained here", "another file"),
         (NORMS, {}, "trained normalisation layers, which would be lost", "Turn on Train Norm"),
         ({**lora(UNET), **KINDS["Kohya LoKr or LyCORIS/LoKr"][1]}, {}, "tensors of several kinds for 1 of its layers",
          "another file"),

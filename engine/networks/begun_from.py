@@ -19,6 +19,7 @@ from engine.models.single_file import Weights
 from engine.models.targets import Attachment, Target
 from engine.networks.dialects import Found, NetworkFile, Place, dialect_of, flattened, place_named
 from engine.networks.held import Held, joined, turned
+from engine.networks.kind import Kind
 from engine.networks.signs import TURNING, has_core, rank_of_layer, sizes_of_layer
 from engine.reading import parse_json, small_json
 
@@ -96,15 +97,18 @@ def fitted(
     return whole
 
 
-def held_in(state: Mapping[str, Tensor]) -> dict[str, Held]:
+def held_in(state: Mapping[str, Tensor], kind: Kind | None = None) -> dict[str, Held]:
     """What a network's state_dict() holds of layers that have a file's sizes, by attachment name.
 
-    With those goes their alpha; the others have it from the settings.
+    With those goes their alpha; the others have it from the settings.  kind: whose names and sizes in files are given
+    in place of the state's.
     """
     places: dict[str, dict[str, Tensor]] = {}
     for name, tensor in state.items():
         place, _, end = name.partition(".")
         places.setdefault("lora" + place.removeprefix("lora").removeprefix("oft"), {})[end] = tensor
+    if kind is not None:
+        places = {place: dict(kind.in_file(tensors)) for place, tensors in places.items()}
     return {
         place: Held(tensors, rank_of_layer({end: tuple(one.shape) for end, one in tensors.items()}), alpha)
         for place, tensors in places.items()

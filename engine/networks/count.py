@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from engine.models.targets import Target, shape_of
-from engine.networks.kind import Kind, Site
+from engine.models.targets import Target
+from engine.networks.kind import Kind, Site, site_of
 from engine.networks.made import kind_of, trained_layers
 from engine.networks.norms import is_norm
 from engine.networks.shares import Shares
@@ -52,16 +52,12 @@ def count(settings: TrainingSettings, targets: Iterable[Target]) -> Count:
         for attachment in target.attachments:
             layers: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
             share = shares[attachment.name]
-            rows = tuple(len(layer.weight) for layer in layers)
-            site = Site(shape_of(target, attachment), share.rank, share.alpha, rows)
-            biased = getattr(layers[0], "bias", None) is not None
-            if (site, biased) not in known:  # most layers are like others
-                known[site, biased] = (
-                    _of_norm(site, biased) if is_norm(layers[0]) else _of(kind, site, frozen_down, apart)
-                )
-            learned, written = known[site, biased]
+            site, of_norm = site_of(target, attachment, share.rank, share.alpha), is_norm(layers[0])
+            if (site, of_norm) not in known:  # most layers are like others
+                known[site, of_norm] = _of_norm(site) if of_norm else _of(kind, site, frozen_down, apart)
+            learned, written = known[site, of_norm]
             tensors, stored, parameters = tensors + len(written), stored + sum(written), parameters + sum(learned)
-            narrow += not is_norm(layers[0]) and share.rank > min(site.shape[0], prod(site.shape[1:]))
+            narrow += not of_norm and share.rank > min(site.shape[0], prod(site.shape[1:]))
     each = 4 if settings.source_model.save_precision == "float" else 2
     size = stored * each + tensors * PER_TENSOR + WORDS
     return Count(len(shares), sum(len(target.attachments) for target in trained), parameters, size, narrow)
@@ -79,6 +75,6 @@ def _of(kind: Kind | None, site: Site, frozen_down: bool, apart: bool) -> tuple[
     return [tensor.numel() for tensor in begun.values()], [tensor.numel() for tensor in written]
 
 
-def _of_norm(site: Site, biased: bool) -> tuple[list[int], list[int]]:
-    sizes = [site.shape[0]] * (1 + biased)
+def _of_norm(site: Site) -> tuple[list[int], list[int]]:
+    sizes = [site.shape[0]] * (1 + site.biased)
     return sizes, sizes

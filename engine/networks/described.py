@@ -74,6 +74,7 @@ class Described:
             return {}
         values: dict[str, Any] = {"lora_type": lora_type, "dora_wd": file.has_magnitudes, "use_tucker": file.has_cores}
         of_blocks = all(not is_further(place) for place in file.modules) and set(self.families) <= set(UNETS)
+        values["wd_on_output"] = not file.has_magnitudes_on_input
         values["lycoris_preset"] = "attn-mlp" if of_blocks else "full"
         values |= {"train_norm": file.has_norms, "lokr_factor": self._factor()}
         values["unbalanced_factorization"] = self._is_unbalanced()

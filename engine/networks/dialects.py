@@ -24,6 +24,7 @@ from engine.networks.signs import (
     is_wide,
     kind_of_layer,
     rank_of_layer,
+    sizes_of_layer,
 )  # fmt: skip
 
 
@@ -49,6 +50,13 @@ class Found:
     def has_magnitude(self) -> bool:
         """DoRA's."""
         return "dora_scale" in self.shapes
+
+    @property
+    def has_magnitude_on_input(self) -> bool:
+        """Whether DoRA's is of the weight's columns; peft has it of rows alone, in a flat tensor."""
+        shape = self.shapes.get("dora_scale", ())
+        one_row = len(shape) > 1 and shape[0] == 1 < sizes_of_layer(self.shapes).rows
+        return one_row and "magnitude_vector" not in self.names["dora_scale"]
 
     @property
     def down_shape(self) -> tuple[int, ...]:
@@ -99,6 +107,12 @@ class NetworkFile:
     def has_magnitudes(self) -> bool:
         """DoRA's."""
         return any(found.has_magnitude for found in self.modules.values())
+
+    @property
+    def has_magnitudes_on_input(self) -> bool:
+        """In most layers that have any."""
+        found = [found.has_magnitude_on_input for found in self.modules.values() if found.has_magnitude]
+        return sum(found) * 2 > len(found)
 
     @property
     def has_norms(self) -> bool:

@@ -1,4 +1,4 @@
-"""DoRA: the size of each row of the weight is learned apart from its direction (Liu et al. 2024, arXiv:2402.09353)."""
+"""DoRA: the norms of the weight's rows are learned apart from their directions (Liu et al. 2024, arXiv:2402.09353)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.networks.kind import Kind, Original, Site
+from engine.networks.magnitudes import LEAST_NORM
 from engine.networks.scalar import with_scalar
 from engine.settings.training import TrainingSettings
 
@@ -18,11 +19,13 @@ from engine.settings.training import TrainingSettings
 class DoRA(Kind):
     """W + ΔW = dora_scale · (W + δ) / ‖W + δ‖, where another kind makes δ.
 
-    A size for each output; all in float32, since the difference is small beside the weights.  Source: equation 5; by
-    section 4.3 gradients could also leave out the norm, but LyCORIS, whose files these are, does not.
+    A norm for each output, of its row; on_input, for each input, of its column.  All in float32, since the difference
+    is small beside the weights.  Source: equation 5; by section 4.3 gradients could also leave out the norm, but
+    LyCORIS, whose files these are, does not.
     """
 
     inner: Kind
+    on_input: bool = False
 
     exact = ("dora_scale",)
 
@@ -31,7 +34,7 @@ class DoRA(Kind):
         return self.inner.fast
 
     def begin(self, site: Site, original: Original) -> dict[str, Tensor]:
-        return {**self.inner.begin(site, original), "dora_scale": _norm(original().float())}
+        return {**self.inner.begin(site, original), "dora_scale": self._norms(original().float())}
 
     def draw(self, site: Site) -> Any:
         return self.inner.draw(site)
@@ -42,24 +45,31 @@ class DoRA(Kind):
     def in_file(self, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return self.inner.in_file(trained)
 
-    def from_file(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        return self.inner.from_file(tensors)
+    def from_file(self, tensors: Mapping[str, Tensor], site: Site) -> Mapping[str, Tensor]:
+        return self.inner.from_file(tensors, site)
 
     def fixed(self, site: Site) -> dict[str, Tensor]:
         return self.inner.fixed(site)
 
+    def chain(self, trained: Mapping[str, Tensor], site: Site) -> list[Tensor] | None:
+        return None if self.on_input else self.inner.chain(trained, site)
+
+    def row_norms(self, trained: Mapping[str, Tensor]) -> Tensor:
+        return trained["dora_scale"]
+
     def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
         weight = original().float()
         turned = weight + self.inner.change(trained, site, original).float()
-        return turned * (trained["dora_scale"] / _norm(turned)) - weight
+        return turned * (trained["dora_scale"] / self._norms(turned).clamp(min=LEAST_NORM)) - weight
 
-
-def _norm(weight: Tensor) -> Tensor:
-    """(out, 1, …)"""
-    return torch.linalg.vector_norm(weight, dim=list(range(1, weight.dim())), keepdim=True)
+    def _norms(self, weight: Tensor) -> Tensor:
+        """(out, 1, …), or (1, in, …)."""
+        along = 1 if self.on_input else 0
+        others = [side for side in range(weight.dim()) if side != along]
+        return torch.linalg.vector_norm(weight, dim=others, keepdim=True)
 
 
 def with_dora(kind: Kind, settings: TrainingSettings) -> Kind:
     """The kind, with a trained number before it and DoRA around it where the settings say so."""
     kind = with_scalar(kind, settings)
-    return DoRA(kind) if settings.applied("dora_wd") else kind
+    return DoRA(kind, not settings.applied("wd_on_output")) if settings.applied("dora_wd") else kind

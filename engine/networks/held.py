@@ -85,21 +85,31 @@ def joined(parts: Mapping[int, Held], rows: Sequence[int]) -> Held:
     magnitudes = [part.tensors["dora_scale"] for _, part in sorted(parts.items()) if "dora_scale" in part.tensors]
     if len(kinds) > 1 or first.kind not in JOINED or ("dora_scale" in first.tensors and len(magnitudes) < len(rows)):
         raise Apart(f"several modules with a {first.kind} each are not one")
+    if any(len(magnitude) == 1 for magnitude in magnitudes):
+        raise Apart("several modules with DoRA's magnitudes of their inputs are not one")
     for number, part in parts.items():
         if sizes_of_layer(part.shapes).rows != rows[number]:
             raise RuntimeError(f"a module has {sizes_of_layer(part.shapes).rows} rows, not {rows[number]}")
     if first.kind == NATIVE:
-        blank = torch.zeros_like(first.tensors["diff"][:1])
-        changes = [
-            parts[number].tensors["diff"] if number in parts else blank.expand(count, *blank.shape[1:])
-            for number, count in enumerate(rows)
-        ]
-        one = Held({"diff": torch.cat(changes)}, 0, 0.0)
+        ends = {end for part in parts.values() for end in part.tensors}
+        one = Held({end: _stacked(parts, rows, end) for end in ends}, 0, 0.0)
     elif first.kind == LOHA:
         one = _products(parts, rows, (("hada_w1_b", "hada_w1_a"), ("hada_w2_b", "hada_w2_a")), strong="hada_w2_a")
     else:
         one = _products(parts, rows, (("lora_down.weight", "lora_up.weight"),), strong="lora_up.weight")
     return replace(one, tensors={**one.tensors, "dora_scale": torch.cat(magnitudes)}) if magnitudes else one
+
+
+def _stacked(parts: Mapping[int, Held], rows: Sequence[int], end: str) -> Tensor:
+    """Of tensors with a row for each output; modules without one change nothing."""
+    like = next(part.tensors[end] for part in parts.values() if end in part.tensors)
+    return torch.cat(
+        [
+            parts[number].tensors[end] if number in parts and end in parts[number].tensors
+            else like.new_zeros(count, *like.shape[1:])
+            for number, count in enumerate(rows)
+        ]
+    )  # fmt: skip
 
 
 def _products(parts: Mapping[int, Held], rows: Sequence[int], pairs: Sequence[tuple[str, str]], strong: str) -> Held:

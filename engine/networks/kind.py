@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import init
 
-from engine.models.targets import Reach
+from engine.models.targets import Attachment, Reach, Target, shape_of
 from engine.settings.training import TrainingSettings
 
 Original = Callable[[], Tensor]
@@ -25,12 +25,14 @@ class Site:
 
     shape: of the original weight, (out, in), or (out, in, h, w) of a convolution.  rank: the width of what is trained,
     whatever the kind makes of it.  alpha: as the file says it.  rows: of each of the layers that are one matrix there.
+    biased: whether these add a bias.
     """
 
     shape: tuple[int, ...]
     rank: int
     alpha: float
     rows: tuple[int, ...] = ()
+    biased: bool = False
 
     @property
     def is_wide(self) -> bool:
@@ -38,20 +40,31 @@ class Site:
         return any(side > 1 for side in self.shape[2:])
 
 
+def site_of(target: Target, attachment: Attachment, rank: int, alpha: float) -> Site:
+    layers: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
+    biased = all(getattr(layer, "bias", None) is not None for layer in layers)
+    rows = tuple(len(layer.weight) for layer in layers)
+    return Site(shape_of(target, attachment), rank, alpha, rows, biased)
+
+
 class Kind(ABC):
     """To be derived from.  A further kind is a further file in engine/networks/kinds/.
 
-    fast: what LoRA+ lets learn faster: the trained tensors that begin at zero; none where that is not defined.
-    linear: trained tensors in which the change is linear, taken together.
+    A tensor of the file may be trained in pieces, which are named NAME/0, NAME/1, …
+
+    fast: what LoRA+ lets learn faster: the tensors that begin at zero; none where that is not defined.
+    linear: tensors in which the change is linear, taken together.
     exact: what stays float32 where the rest is trained in few digits.
+    of_bias: the tensor, (out,), that is added to the bias.
     prefix: what stands for the lora that names in files begin with.
     reach: which layers it is put on, where the settings of its kind say that alone.
-    is_product: the change is a product of all trained tensors, so its norm is limited by shortening each of them.
+    is_product: the change is a product of all tensors, so its norm is limited by shortening each of them.
     """
 
     fast: Sequence[str] = ()
     linear: Sequence[str] = ()
     exact: Sequence[str] = ()
+    of_bias = ""
     prefix = "lora"
     reach: Reach | None = None
     is_product = False
@@ -69,6 +82,10 @@ class Kind(ABC):
 
         One of them at most looks at more than one pixel.
         """
+        return None
+
+    def row_norms(self, trained: Mapping[str, Tensor]) -> Tensor | None:
+        """(out, …), float32: to which norms the rows of W + the chain's change are brought; None where they stay."""
         return None
 
     def draw(self, site: Site) -> Any:
@@ -93,7 +110,7 @@ class Kind(ABC):
         """How the file says what is trained."""
         return trained
 
-    def from_file(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def from_file(self, tensors: Mapping[str, Tensor], site: Site) -> Mapping[str, Tensor]:
         """What is trained that the file says like this."""
         return tensors
 
@@ -104,6 +121,11 @@ class Kind(ABC):
     def fixed(self, site: Site) -> dict[str, Tensor]:
         """What the file says beside what is trained."""
         return {"alpha": torch.tensor(float(site.alpha))}
+
+
+def whole_name(name: str) -> str:
+    """Of what a tensor that is trained may be a piece."""
+    return name.partition("/")[0]
 
 
 def drawn(*shape: int) -> Tensor:

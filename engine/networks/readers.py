@@ -40,6 +40,12 @@ def not_read(settings: TrainingSettings) -> Refusal | None:
     if not set(kinds) <= set(READ[dialect]):
         others = [name for name, read in READ.items() if set(kinds) <= set(read)]
         return Refusal(f"{dialect} reads no networks of type {lora_type}.", _instead("kohya", *others), OPTION)
+    if dialect == "diffusers" and settings.applied("dora_wd") and not settings.applied("wd_on_output"):
+        return Refusal(
+            "diffusers reads DoRA's magnitudes of outputs alone.",
+            "Turn on DoRA on output, or set LoRA file dialect to kohya or ComfyUI.",
+            OPTION,
+        )
     if dialect == "diffusers" and settings.applied("train_norm"):
         return Refusal("diffusers reads no trained normalisation layers.", _instead("kohya", "ComfyUI"), OPTION)
     if dialect == "diffusers" and settings.family() == "lumina" and settings.optimizer.rates()[1]:

@@ -88,12 +88,17 @@ def _with_more(name: str, file: NetworkFile, settings: TrainingSettings) -> Refu
             f"{name} was trained without DoRA" + ("." if not file.has_magnitudes else f" in {bare} of its layers."),
             "Turn off DoRA Weight Decompose, or choose another file.",
         )
+    if asked and (on_input := file.has_magnitudes_on_input) == bool(settings.applied("wd_on_output")):
+        return Refusal(
+            f"{name} has DoRA's magnitudes of the {'in' if on_input else 'out'}puts of its layers.",
+            f"Turn {'off' if on_input else 'on'} DoRA on output, or choose another file.",
+        )
     if file.has_norms and not settings.applied("train_norm"):
         return Refusal(
             f"{name} has trained normalisation layers, which would be lost.",
             "Turn on Train Norm, with a LyCORIS type, or choose another file.",
         )
-    if file.has_biases:
+    if file.has_biases and file.kind != NATIVE:
         return Refusal(f"{name} has trained biases, which are not trained here and would be lost.", ANOTHER)
     if file.has_cores and not (lora_type.startswith("LyCORIS/") or lora_type in ("Kohya LoHa", "Kohya LoKr")):
         return Refusal(

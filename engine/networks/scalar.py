@@ -38,8 +38,8 @@ class Scaled(Kind):
         scaled = {name: trained[name] * trained["scalar"] for name in self.inner.linear if name in trained}
         return self.inner.in_file({name: tensor for name, tensor in trained.items() if name != "scalar"} | scaled)
 
-    def from_file(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        return {**self.inner.from_file(tensors), "scalar": torch.ones(())}
+    def from_file(self, tensors: Mapping[str, Tensor], site: Site) -> Mapping[str, Tensor]:
+        return {**self.inner.from_file(tensors, site), "scalar": torch.ones(())}
 
     def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
         return self.inner.change(self.in_file(trained), site, original)

@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.models.quantize import QuantizedLinear
-from engine.models.targets import Attachment, Target, shape_of
+from engine.models.targets import Attachment, Target
 from engine.networks.dropout import Dropouts, RowsLeftOut
 from engine.networks.held import Held, Otherwise
-from engine.networks.kind import Kind, Original, Site
+from engine.networks.kind import Kind, Original, Site, site_of, whole_name
+from engine.networks.magnitudes import LEAST_NORM, norms_with_chain, scaled
 from engine.networks.norms import ChangedNorm, is_norm
 from engine.networks.recomputed import through, with_made_weight
 from engine.networks.signs import TURNING
@@ -65,9 +66,27 @@ class ChangedLayer(nn.Module):
                 x = x * counts.view(shape).to(x)
         return x
 
+    def with_row_norms(self, y: Tensor, x: Tensor, chain: list[Tensor], norms: Tensor) -> Tensor:
+        """What the layer does, where the chain changes its weight and the rows are then brought to these norms.
+
+        y: what it does alone.
+        """
+        scale = norms.flatten() / norms_with_chain(self.original(), chain).clamp(min=LEAST_NORM)
+        bias = None if self.bias is None else self.along_outputs(self.bias.detach().float())
+        return scaled(y, self.with_weights(x, chain), self.along_outputs(scale), bias)
+
+    def along_outputs(self, values: Tensor) -> Tensor:
+        """One for each output, in a shape that broadcasts along what the layer gives."""
+        return values.view(-1, 1, 1) if self.steps else values
+
     def forward(self, x: Tensor, *rest: Any, **named: Any) -> Tensor:
         y: Tensor = self.base_layer(x, *rest, **named)
         return self.place.add(y, x, self)
+
+
+def _key(name: str) -> str:
+    """In a ParameterDict, whose keys have no dots."""
+    return name.replace(".", "_")
 
 
 class Place:
@@ -90,25 +109,21 @@ class Place:
         begun = self.kind.begin(self.site, self.original())
         if held is not None:
             fixed, self._alpha = self.kind.fixed(self.site), held.alpha
-            sized = held.as_in({name: tuple(tensor.shape) for name, tensor in begun.items()})
+            sized = held.as_in({name: tuple(tensor.shape) for name, tensor in self.kind.in_file(begun).items()})
             device = next(iter(begun.values())).device  # none, where only memory is counted
-            begun = dict(
-                self.kind.from_file({end: one.to(device) for end, one in sized.tensors.items() if end not in fixed})
-            )
+            tensors = {end: one.to(device) for end, one in sized.tensors.items() if end not in fixed}
+            begun = dict(self.kind.from_file(tensors, self.site))
         self._names = list(begun)
         # With the layer, so that it goes where that goes.
         self._layers[0].trained = nn.ParameterDict(
-            {
-                name.replace(".", "_"): tensor if name in self.kind.exact else tensor.to(dtype)
-                for name, tensor in begun.items()
-            }
+            {_key(name): tensor if name in self.kind.exact else tensor.to(dtype) for name, tensor in begun.items()}
         )
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:
         """By how the names end in the file."""
         tensors: Any = self._layers[0].trained
-        return {name: tensors[name.replace(".", "_")] for name in self._names}
+        return {name: tensors[_key(name)] for name in self._names}
 
     @property
     def fixed(self) -> dict[str, Tensor]:
@@ -126,7 +141,7 @@ class Place:
         # In few digits in the file.
         if held.kind in TURNING and told and not isclose(held.alpha, told["alpha"], rel_tol=0.01):
             raise Otherwise(f"{name} may turn by {held.alpha:g}, not {told['alpha']:g}")
-        shapes = {end: tuple(tensor.shape) for end, tensor in trained.items()}
+        shapes = {end: tuple(tensor.shape) for end, tensor in self.kind.in_file(trained).items()}
         alike = held.as_in(shapes)
         for end, tensor in alike.tensors.items():
             if end in told and tensor.item() != told[end]:
@@ -137,9 +152,9 @@ class Place:
             # A strength that differs goes into what begins at zero: the change is linear in it.
             scaled = held.alpha / held.rank / (self.site.alpha / self.site.rank)
             alike = replace(alike, tensors=alike.scaled(scaled, self.kind.fast))
-        begun = self.kind.from_file(alike.tensors)
+        begun = self.kind.from_file(alike.tensors, self.site)
         if lost := [end for end in trained if end not in begun]:
-            raise RuntimeError(f"{name}.{lost[0]} is not there")
+            raise RuntimeError(f"{name}.{whole_name(lost[0])} is not there")
         for end, parameter in trained.items():
             parameter.copy_(begun[end])
 
@@ -154,8 +169,7 @@ class Place:
         return self.kind.change(self.trained, self.site, self.original())
 
     def fast_parameters(self) -> list[nn.Parameter]:
-        trained = self.trained
-        return [trained[name] for name in self.kind.fast if name in trained]
+        return [tensor for name, tensor in self.trained.items() if whole_name(name) in self.kind.fast]
 
     def file_weights(self) -> dict[str, Tensor]:
         """By how the names end in the file."""
@@ -166,10 +180,10 @@ class Place:
         return {**self.trained} if self._alpha is None else {**self.trained, "alpha": torch.tensor(self._alpha)}
 
     def limit_norm(self, most: float) -> None:
-        norm, trained = self.change().norm().clamp(min=most / 2), self.trained.values()
+        norm, trained = self.change().norm().clamp(min=most / 2), self._of_weight(self.trained)
         # The change is a product of all that is trained: each factor takes its share of the shortening.
-        shortening = (most / norm).clamp(max=1) ** (1 / len(trained))
-        for tensor in trained:
+        shortening = (most / norm).clamp(max=1) ** (1 / len({*map(whole_name, trained)}))
+        for tensor in trained.values():
             tensor.mul_(shortening)
 
     def add(self, y: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor:
@@ -184,22 +198,44 @@ class Place:
             kept = self._left_out.kept(self.site.shape[0], x)
             if self._left_out.drawn is not None:
                 trained = self.kind.acting(trained, self.site, self._left_out.drawn)
-        if (chain := self.kind.chain(trained, self.site)) is not None:
-            *before, last = chain
-            weights = [*before, self._rows_of(last, number, kept)]
-            return y + F.dropout(layer.with_weights(x, weights, counts), self.dropouts.network, layer.training)
-        original = self.original()
+        if (chain := self.kind.chain(trained, self.site)) is None:
+            delta = self._of_made_weight(x, layer, trained, number, kept)
+        elif (norms := self.kind.row_norms(trained)) is None:
+            delta = layer.with_weights(x, self._chain_of(chain, number, kept), counts)
+        else:
+            changed = layer.with_row_norms(y, x, self._chain_of(chain, number), self._rows_of(norms, number))
+            if kept is None and not (self.dropouts.network and layer.training):
+                return changed
+            delta = changed - y
+            if kept is not None:
+                delta = delta * layer.along_outputs(self._rows_of(kept, number)).to(y.dtype)
+        return y + F.dropout(delta, self.dropouts.network, layer.training)
+
+    def _chain_of(self, chain: list[Tensor], number: int, kept: Tensor | None = None) -> list[Tensor]:
+        """For the layer of this number."""
+        *before, last = chain
+        return [*before, self._rows_of(last, number, kept)]
+
+    def _of_made_weight(
+        self, x: Tensor, layer: ChangedLayer, trained: Mapping[str, Tensor], number: int, kept: Tensor | None
+    ) -> Tensor:
+        original, of_weight = self.original(), self._of_weight(trained)
 
         def made(*tensors: Tensor) -> Tensor:
             # A change is small beside the weight, and lost where both are in few digits.
             with torch.autocast(x.device.type, enabled=False):
-                change = self.kind.change(dict(zip(trained, tensors, strict=True)), self.site, original)
+                change = self.kind.change(dict(zip(of_weight, tensors, strict=True)), self.site, original)
             return self._rows_of(change, number, kept)
 
-        delta = with_made_weight(x, made, list(trained.values()), layer.steps)
-        return y + F.dropout(delta, self.dropouts.network, layer.training)
+        delta = with_made_weight(x, made, list(of_weight.values()), layer.steps)
+        if (of_bias := trained.get(self.kind.of_bias)) is not None:
+            delta = delta + layer.along_outputs(self._rows_of(of_bias, number, kept)).to(delta.dtype)
+        return delta
 
-    def _rows_of(self, weight: Tensor, number: int, kept: Tensor | None) -> Tensor:
+    def _of_weight(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in trained.items() if name != self.kind.of_bias}
+
+    def _rows_of(self, weight: Tensor, number: int, kept: Tensor | None = None) -> Tensor:
         """Those of the layer of this number.  kept: how much each of all rows counts."""
         if kept is not None:
             weight = weight * kept.view(-1, *[1] * (weight.dim() - 1)).to(weight.dtype)
@@ -238,10 +274,9 @@ class WeightNetwork:
                     target.module.set_submodule(attachment.paths[0], norm)
                     places[attachment.name] = norm
                     continue
-                rows = tuple(base.weight.shape[0] for base in bases)
                 held = (sizes or {}).get(attachment.name)
                 rank_and_alpha = (held.rank, held.alpha) if held and held.rank else given[attachment.name]
-                site = Site(shape_of(target, attachment), *rank_and_alpha, rows)
+                site = site_of(target, attachment, *rank_and_alpha)
                 layers = [ChangedLayer(base) for base in bases]
                 for path, layer in zip(attachment.paths, layers, strict=True):
                     target.module.set_submodule(path, layer)

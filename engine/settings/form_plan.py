@@ -49,7 +49,7 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
             fused_backward_pass fused_optimizer_groups disable_mmap_load_safetensors"""),
     ),
     "Parameters/Basic/LyCORIS": (
-        ("", """lokr_factor bypass_mode dora_wd use_cp use_tucker use_scalar rank_dropout_scale
+        ("", """lokr_factor bypass_mode dora_wd wd_on_output use_cp use_tucker use_scalar rank_dropout_scale
             oft_constrain oft_rescaled train_norm decompose_both full_matrix unbalanced_factorization
             train_on_input"""),
     ),

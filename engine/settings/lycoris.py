@@ -99,6 +99,16 @@ class Lycoris(Group):
         also=("DoRA",),
         methods=("lora",),
     )
+    wd_on_output: bool = option(
+        True,
+        label="DoRA on output",
+        section=SECTION,
+        help="DoRA trains a magnitude for each output of a layer, as in the paper; turned off, for each input, as the "
+        "files of older versions of LyCORIS have it.",
+        applies_when={"lora_type": WITH_MAGNITUDES, "dora_wd": (True,)},
+        ours=True,
+        methods=("lora",),
+    )
     use_cp: bool = option(
         False,
         label="Use CP decomposition",

@@ -57,7 +57,7 @@ ELSEWHERE: Mapping[str, Place] = {
     ),
     **dict.fromkeys(
         (
-            "full_matrix", "unbalanced_factorization",
+            "full_matrix", "unbalanced_factorization", "wd_on_output",
             "lokr_factor", "decompose_both", "bypass_mode", "dora_wd", "use_cp", "use_tucker", "use_scalar",
             "rank_dropout_scale", "oft_rescaled", "train_norm", "train_on_input", "dylora_unit", "rs_lora",
             "conv_dim", "conv_alpha", "rank_dropout", "module_dropout",

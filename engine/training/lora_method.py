@@ -19,6 +19,7 @@ from engine.networks import refusals
 from engine.networks.begun_from import fitted, held_in, read, unplaced, usual
 from engine.networks.ggpo import GGPO
 from engine.networks.held import Apart, Held, Otherwise
+from engine.networks.kind import Kind
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork
 from engine.networks.made import dropouts_of, kind_of, network_of, reach_of, trained_layers
@@ -71,8 +72,9 @@ class LoraMethod(Denoising):
         begun = (
             None if goes_on else _begun_from(settings, targets, rated, trained, shares=self._shares, family=family.name)
         )
-        sizes = _sizes(s, begun, goes_on)
-        if (kind := kind_of(settings)) is not None:
+        kind = kind_of(settings)
+        sizes = _sizes(s, kind, begun, goes_on)
+        if kind is not None:
             self.network: Network = network_of(settings, kind, trained, self._shares, dtype, sizes)
         else:
             self.network = _lora(settings, family, trained, self._shares, dtype=dtype, sizes=sizes)
@@ -173,12 +175,15 @@ def _lora(
 
 
 def _sizes(
-    settings: NetworkSettings, begun: Mapping[str, Held] | None, goes_on: Mapping[str, Tensor] | None
+    settings: NetworkSettings,
+    kind: Kind | None,
+    begun: Mapping[str, Held] | None,
+    goes_on: Mapping[str, Tensor] | None,
 ) -> Mapping[str, Held]:
     """What has each layer's sizes, if that is to be the file in Network weights; a resumed run's state has them."""
     if not (settings.dim_from_weights and settings.network_weights):
         return {}
-    return held_in(goes_on) if goes_on else begun or {}
+    return held_in(goes_on, kind) if goes_on else begun or {}
 
 
 def _nothing_trained(settings: TrainingSettings) -> Failure:

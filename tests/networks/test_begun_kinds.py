@@ -241,6 +241,8 @@ def test_what_cannot_be_combined_is_refused(variant: str, transformer: Loaded, t
         ("Diag-OFT", {"oft_rescaled": True}, "rescale is not there"),
         ("LoCon, DoRA", {"dora_wd": False}, "was trained with DoRA: its magnitudes would be lost"),
         ("LoCon", {"dora_wd": True}, "was trained without DoRA"),
+        ("LoCon, DoRA", {"wd_on_output": False}, "has DoRA's magnitudes of the outputs of its layers"),
+        ("LoKr, DoRA on input", {"wd_on_output": True}, "has DoRA's magnitudes of the inputs of its layers"),
         ("LoCon", {"lycoris_preset": "attn-mlp"}, "layers where this run trains nothing, such as"),
         ("LoCon", {"lora_type": "Kohya LoCon", "conv_dim": 0}, "layers where this run trains nothing, such as"),
         ("Native", {"text_encoder_lr": 0}, "layers in the text encoder, whose learning rate is 0"),

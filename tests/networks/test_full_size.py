@@ -34,6 +34,10 @@ RANKS = {"network_dim": 8, "network_alpha": 4, "conv_dim": 4, "conv_alpha": 2}
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "LoCon": ({"lora_type": "LyCORIS/LoCon"}, {"algo": "lora"}),
     "LoCon, Tucker": ({"lora_type": "LyCORIS/LoCon", "use_tucker": True}, {"algo": "lora", "use_tucker": True}),
+    "LoCon, DoRA on input": (
+        {"lora_type": "LyCORIS/LoCon", "dora_wd": True, "wd_on_output": False},
+        {"algo": "lora", "dora_wd": True, "wd_on_output": False},
+    ),
     "LoCon, DoRA": ({"lora_type": "LyCORIS/LoCon", "dora_wd": True}, {"algo": "lora", "dora_wd": True}),
     "LoHa": ({"lora_type": "LyCORIS/LoHa"}, {"algo": "loha"}),
     "LoHa, Tucker": ({"lora_type": "LyCORIS/LoHa", "use_tucker": True}, {"algo": "loha", "use_tucker": True}),
@@ -48,6 +52,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"algo": "lokr", "unbalanced_factorization": True, "factor": 4},
     ),
     "GLoRA": ({"lora_type": "LyCORIS/GLoRA"}, {"algo": "glora"}),
+    "Native": ({"lora_type": "LyCORIS/Native Fine-Tuning"}, {"algo": "full"}),
     "Diag-OFT": ({"lora_type": "LyCORIS/Diag-OFT"}, {"algo": "diag-oft"}),
 }
 """What our settings say, and what LyCORIS's maker is told."""

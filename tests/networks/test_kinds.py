@@ -39,6 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "LoCon": {"lora_type": "LyCORIS/LoCon"},
     "LoCon, Tucker": {"lora_type": "LyCORIS/LoCon", "use_tucker": True},
     "LoCon, DoRA": {"lora_type": "LyCORIS/LoCon", "dora_wd": True},
+    "LoCon, DoRA on input": {"lora_type": "LyCORIS/LoCon", "dora_wd": True, "wd_on_output": False},
     "LoCon, scalar": {"lora_type": "LyCORIS/LoCon", "use_scalar": True},
     "LoHa, scalar": {"lora_type": "LyCORIS/LoHa", "use_scalar": True},
     "LoKr, scalar, DoRA": {"lora_type": "LyCORIS/LoKr", "use_scalar": True, "dora_wd": True},
@@ -52,6 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "LoKr, Tucker": {"lora_type": "LyCORIS/LoKr", "use_tucker": True, "conv_dim": 1},
     "LoKr, whole": {"lora_type": "LyCORIS/LoKr", "network_dim": 100_000, "conv_dim": 100_000},
     "LoKr, full, unbalanced": {"lora_type": "LyCORIS/LoKr", "full_matrix": True, "unbalanced_factorization": True},
+    "LoKr, DoRA on input": {"lora_type": "LyCORIS/LoKr", "dora_wd": True, "wd_on_output": False},
     "LoKr, DoRA": {"lora_type": "LyCORIS/LoKr", "dora_wd": True},
     "DyLoRA": {"lora_type": "LyCORIS/DyLoRA", "dylora_unit": 2},
     "Kohya DyLoRA": {"lora_type": "Kohya DyLoRA", "dylora_unit": 2},
@@ -126,6 +128,10 @@ def merge(weights: Mapping[str, Tensor], targets: list[Target]) -> None:
                     layers[0].bias.add_(held["b_norm"])
                 continue
             turned = turn if attachment.swapped else lambda weight: weight
+            if "diff_b" in held:
+                biases = turned(torch.cat([layer.bias for layer in layers])) + held["diff_b"]
+                for layer, rows in zip(layers, turned(biases).split([len(one.bias) for one in layers]), strict=True):
+                    layer.bias.copy_(rows)
             weight = turned(torch.cat([layer.weight for layer in layers]))
             merged = turned((weight + change(held, weight)).float())
             for layer, rows in zip(layers, merged.split([len(layer.weight) for layer in layers]), strict=True):
@@ -192,7 +198,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.shows(
     "conv_dim", "conv_alpha", "lokr_factor", "decompose_both", "full_matrix", "unbalanced_factorization", "dora_wd",
-    "use_tucker", "use_cp", "oft_constrain", "oft_rescaled", "train_on_input", "train_norm", "enable_all_linear",
+    "wd_on_output", "use_tucker", "use_cp", "oft_constrain", "oft_rescaled", "train_on_input", "train_norm",
+    "enable_all_linear",
 )  # fmt: skip
 @pytest.mark.parametrize(("model", "variant"), CASES, indirect=["model"])
 def test_the_network_predicts_what_its_file_s_formula_does_in_the_weights(model: Loaded, variant: str):
@@ -313,8 +320,12 @@ def test_it_begins_as_the_model_is_and_gradients_reach_all_of_it(pocket: Loaded,
 
 
 # Of its own files it cannot read (IA)³, for whose modules it has no maker that takes what it looks up; LoKr with a core
-# tensor, of which it takes another side for the rank; and LoKr unbalanced, which it takes for another factor.
-UNREAD = ("(IA)3", "(IA)3, on output", "LoKr, Tucker", "LoKr, full, unbalanced")
+# tensor, of which it takes another side for the rank; LoKr unbalanced, which it takes for another factor; and DoRA on
+# input, whose magnitudes it takes for those of outputs.
+UNREAD = (
+    "(IA)3", "(IA)3, on output", "LoKr, Tucker", "LoKr, full, unbalanced", "LoCon, DoRA on input",
+    "LoKr, DoRA on input",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name not in UNREAD])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.failure import Failure
-from engine.networks.kind import Original, Site
+from engine.networks.kind import Original, Site, whole_name
 from engine.networks.kinds.locon import LoCon
 from engine.settings.training import TrainingSettings
 
@@ -18,6 +18,8 @@ from engine.settings.training import TrainingSettings
 @dataclass(frozen=True)
 class DyLoRA(LoCon):
     """Each pass in training draws one block of ranks: it learns, those before it act as they are, later ones do not.
+
+    Each block is trained as tensors of its own, so that no optimizer moves one that has no gradient.
 
     block: how many ranks are one.  made_up: of r ranks, b that act do so (r/b)^made_up times as strong as in the file.
     """
@@ -33,18 +35,47 @@ class DyLoRA(LoCon):
                 "Set DyLoRA Unit to a number that divides all ranks.",
                 "dylora_unit",
             )
-        return super().begin(site, original)
+        return dict(self.from_file(super().begin(site, original), site))
 
     def draw(self, site: Site) -> int:
-        """The first rank of the block."""
-        return int(torch.randint(site.rank // self.block, ())) * self.block
+        """The number of the block."""
+        return int(torch.randint(site.rank // self.block, ()))
 
     def acting(self, trained: Mapping[str, Tensor], site: Site, draw: int) -> Mapping[str, Tensor]:
-        down, up = trained["lora_down.weight"], trained["lora_up.weight"]
-        end = draw + self.block
-        down = torch.cat([down[:draw].detach(), down[draw:end]])
-        up = torch.cat([up[:, :draw].detach(), up[:, draw:end]], dim=1)
-        return {"lora_down.weight": down, "lora_up.weight": up * (site.rank / end) ** self.made_up}
+        used = {
+            f"{name}/{number}": trained[f"{name}/{number}"].detach() if number < draw else trained[f"{name}/{number}"]
+            for name in _RANKS
+            for number in range(draw + 1)
+        }
+        ranks, whole = (draw + 1) * self.block, self.in_file(used)
+        return {**whole, "lora_up.weight": whole["lora_up.weight"] * (site.rank / ranks) ** self.made_up}
+
+    def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
+        return super().change(self.in_file(trained), site, original)
+
+    def chain(self, trained: Mapping[str, Tensor], site: Site) -> list[Tensor]:
+        return super().chain(self.in_file(trained), site)
+
+    def in_file(self, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        blocks: dict[str, list[Tensor]] = {}
+        for name, tensor in trained.items():
+            blocks.setdefault(whole_name(name), []).append(tensor)
+        return {
+            name: tensors[0] if len(tensors) == 1 else torch.cat(tensors, _RANKS[name])
+            for name, tensors in blocks.items()
+        }
+
+    def from_file(self, tensors: Mapping[str, Tensor], site: Site) -> Mapping[str, Tensor]:
+        return {
+            f"{name}/{number}": block.contiguous().clone()
+            for name, along in _RANKS.items()
+            if name in tensors
+            for number, block in enumerate(tensors[name].split(self.block, along))
+        }
+
+
+_RANKS = {"lora_down.weight": 0, "lora_up.weight": 1}
+"""Along which side they are."""
 
 
 def _of_lycoris(settings: TrainingSettings) -> DyLoRA:
