@@ -8,6 +8,15 @@ import torch
 from torch import Tensor
 
 
+def by_place(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """What a file holds, by place and by how names end."""
+    places: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in weights.items():
+        place, _, end = name.partition(".")
+        places.setdefault(place, {})[end] = tensor
+    return places
+
+
 def change(tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
     """tensors: of one place, by how their names end.  weight: the original one there."""
     held = {name: tensor.double() for name, tensor in tensors.items()}

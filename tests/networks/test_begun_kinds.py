@@ -25,7 +25,8 @@ from engine.training.lora_method import LoraMethod
 from tests.models.loading import loaded
 from tests.models.small import SETTINGS
 from tests.models.small import pipeline as small
-from tests.networks.test_kinds import FLUXS, USUAL, VARIANTS, attached, by_place, merge, prediction
+from tests.networks.formulas import by_place
+from tests.networks.test_kinds import FLUXS, USUAL, VARIANTS, attached, merge, prediction
 
 Loaded = tuple[Family, Parts]
 

@@ -29,7 +29,7 @@ from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
 from tests.models.loading import loaded
 from tests.models.small import pipeline as small
-from tests.networks.formulas import change
+from tests.networks.formulas import by_place, change
 
 WIDE = {"network_dim": 48, "conv_dim": 48}
 
@@ -102,14 +102,6 @@ def attached(variant: str, family: Family, parts: Parts, by: float = 0.1) -> tup
             for parameter in network.parameters(group):
                 parameter.add_(torch.randn_like(parameter) * by)
     return network, targets
-
-
-def by_place(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    places: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in weights.items():
-        place, _, end = name.partition(".")
-        places.setdefault(place, {})[end] = tensor
-    return places
 
 
 @torch.no_grad()
