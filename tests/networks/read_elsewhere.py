@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from tests.networks.formulas import by_place, change
 
@@ -19,6 +20,18 @@ class Place:
 
     layers: tuple[Any, ...]
     swapped: bool = False
+
+    def rows(self, of: str) -> Tensor:
+        """Of all layers, as the file orders them.  of: weight or bias."""
+        return self._turned(torch.cat([getattr(layer, of) for layer in self.layers]))
+
+    def put(self, of: str, rows: Tensor) -> None:
+        parts = self._turned(rows).split([len(layer.weight) for layer in self.layers])
+        for layer, part in zip(self.layers, parts, strict=True):
+            getattr(layer, of).copy_(part)
+
+    def _turned(self, rows: Tensor) -> Tensor:
+        return torch.cat(rows.chunk(2)[::-1]) if self.swapped else rows
 
 
 @torch.no_grad()
@@ -33,15 +46,10 @@ def merge(file: Path, pipeline: Any) -> None:
             if "b_norm" in held:
                 norm.bias.add_(held["b_norm"])
             continue
-        weight = torch.cat([layer.weight for layer in place.layers])
-        if place.swapped:
-            weight = torch.cat(weight.chunk(2)[::-1])
-        changed = weight + change(held, weight)
-        if place.swapped:
-            changed = torch.cat(changed.chunk(2)[::-1])
-        rows = [len(layer.weight) for layer in place.layers]
-        for layer, of_layer in zip(place.layers, changed.split(rows), strict=True):
-            layer.weight.copy_(of_layer)
+        weight = place.rows("weight")
+        place.put("weight", weight + change(held, weight))
+        if "diff_b" in held:
+            place.put("bias", place.rows("bias") + held["diff_b"])
 
 
 Named = Iterator[tuple[str, Place]]

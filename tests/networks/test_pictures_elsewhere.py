@@ -188,13 +188,17 @@ def loaded_by_diffusers(file: Path, pipeline: Any) -> Iterator[None]:
         pipeline.unload_lora_weights()
 
 
+ON_INPUT = {"weight_decompose": True, "wd_on_out": False}
 # What create_lycoris_from_weights cannot make of a file, a network of LyCORIS's own loads, made as for its training.
 MADE_AS: dict[str, dict[str, Any]] = {
     "(IA)3": {"network_module": "ia3", "train_on_input": True},
     "(IA)3, on output": {"network_module": "ia3", "train_on_input": False},
-    "LoKr, Tucker": {"network_module": "lokr", "use_tucker": True},
+    "LoKr, Tucker": {"network_module": "lokr", "use_tucker": True, "conv_lora_dim": 1},
     "LoKr, full, unbalanced": {"network_module": "lokr", "full_matrix": True, "unbalanced_factorization": True},
+    "LoCon, DoRA on input": {"network_module": "locon", **ON_INPUT},
+    "LoKr, DoRA on input": {"network_module": "lokr", **ON_INPUT},
 }
+LIKE_USUAL = {"lora_dim": 4, "alpha": 2, "conv_lora_dim": 2, "conv_alpha": 3}
 
 
 @of(*OF_LYCORIS)
@@ -217,7 +221,7 @@ def put_on_by_lycoris(file: Path, pipeline: Any, made_as: dict[str, Any] | None 
             if made_as is None:
                 network, _ = create_lycoris_from_weights(1.0, "", model, of_model)
             else:
-                network = LycorisNetwork(model, lora_dim=4, alpha=2, conv_lora_dim=1, conv_alpha=3, **made_as)
+                network = LycorisNetwork(model, **LIKE_USUAL | made_as)
             places -= {layer.lora_name for layer in network.loras}
             # Merged by 4.1.3, LoHa and LoKr act with the square of their strength, and put on with the strength itself.
             if made_as or any("hada_" in name or "lokr_" in name for name in of_model):
