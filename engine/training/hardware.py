@@ -64,11 +64,18 @@ def allow_half_gradients(scaler: Any) -> None:
 def average_gradients(parameters: list[nn.Parameter], accelerator: Accelerator) -> None:
     """Make every process's gradients the mean over processes.
 
+    What chance left out of the pass in one of them has gradients of 0 there; what it left out of all of them has none.
     The trained networks are small, so one exchange a step costs less than wrapping the whole model.
     """
     if accelerator.num_processes == 1:
         return
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    learning = [parameter for parameter in parameters if parameter.requires_grad]
+    there = accelerator.reduce(torch.tensor([p.grad is not None for p in learning], device=accelerator.device).float())
+    used = [parameter for parameter, count in zip(learning, there.tolist(), strict=True) if count]
+    for parameter in used:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    gradients = [parameter.grad for parameter in used if parameter.grad is not None]
     flat = accelerator.reduce(torch.cat([g.flatten() for g in gradients]), "mean")
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))

@@ -186,6 +186,17 @@ def test_two_processes_learn_what_one_learns_with_twice_the_accumulation(start_r
         torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5)
 
 
+def test_two_processes_that_leave_out_different_layers_learn_together(start_run, trained, tmp_path: Path):
+    left_out = {"lora_type": "LyCORIS/DyLoRA", "network_dim": 4, "conv_dim": 2, "dylora_unit": 1, "module_dropout": 0.5,
+                "max_train_steps": 2, "save_precision": "float"}  # fmt: skip
+    alone = trained(output_name="alone", gradient_accumulation_steps=2, **left_out)
+    beside = ended(start_run(output_name="beside", num_processes=2, **left_out))
+    assert [s.loss for s in beside.steps] == pytest.approx([s.loss for s in alone.steps], rel=1e-5)
+    one, two = (load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("alone", "beside"))
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5)
+
+
 def test_two_processes_without_a_seed_draw_one_together(start_run, trained):
     beside = ended(start_run(output_name="beside", num_processes=2, max_train_steps=2, seed=0))
     alone = trained(output_name="alone", gradient_accumulation_steps=2, max_train_steps=2,
