@@ -46,16 +46,17 @@ def count(settings: TrainingSettings, targets: Iterable[Target]) -> Count:
     kept, shares = trained_layers(trained, Shares(settings))
     kind, frozen_down = kind_of(settings), settings.network.lora_type in WITH_FROZEN_DOWN
     apart = settings.applied("split_qkv")
-    known: dict[tuple[Site, bool], tuple[list[int], list[int]]] = {}
+    known: dict[tuple[Site, Kind | None, bool], tuple[list[int], list[int]]] = {}
     tensors, parameters, stored, narrow = 0, 0, 0, 0
     for target in kept:
         for attachment in target.attachments:
             layers: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
             share = shares[attachment.name]
             site, of_norm = site_of(target, attachment, share.rank, share.alpha), is_norm(layers[0])
-            if (site, of_norm) not in known:  # most layers are like others
-                known[site, of_norm] = _of_norm(site) if of_norm else _of(kind, site, frozen_down, apart)
-            learned, written = known[site, of_norm]
+            here = kind.at(attachment) if kind else None
+            if (site, here, of_norm) not in known:  # most layers are like others
+                known[site, here, of_norm] = _of_norm(site) if of_norm else _of(here, site, frozen_down, apart)
+            learned, written = known[site, here, of_norm]
             tensors, stored, parameters = tensors + len(written), stored + sum(written), parameters + sum(learned)
             narrow += not of_norm and share.rank > min(site.shape[0], prod(site.shape[1:]))
     each = 4 if settings.source_model.save_precision == "float" else 2

@@ -86,7 +86,9 @@ class Described:
             values["oft_constrain"] = limits.most_common(1)[0][0] if limits else 0.0
         if kind == IA3:
             inputs = [self.numbers.get(found.names.get("on_input", ""), 1.0) for found in file.modules.values()]
-            values["train_on_input"] = bool(inputs and inputs[0])
+            values["train_on_input"] = all(inputs)
+            if len({*inputs}) > 1:
+                values["lycoris_preset"] = "ia3"
         return values
 
     def _lora_type(self) -> LoraType | None:

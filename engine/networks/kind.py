@@ -69,6 +69,10 @@ class Kind(ABC):
     reach: Reach | None = None
     is_product = False
 
+    def at(self, attachment: Attachment) -> Kind:
+        """The kind that it is at one place."""
+        return self
+
     @abstractmethod
     def begin(self, site: Site, original: Original) -> dict[str, Tensor]:
         """What is trained, float32, as it begins: by how its name ends in the file.  Draws from torch's generator."""

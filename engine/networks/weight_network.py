@@ -280,7 +280,7 @@ class WeightNetwork:
                 layers = [ChangedLayer(base) for base in bases]
                 for path, layer in zip(attachment.paths, layers, strict=True):
                     target.module.set_submodule(path, layer)
-                place = Place(attachment, layers, kind, site, dropouts or Dropouts())
+                place = Place(attachment, layers, kind.at(attachment), site, dropouts or Dropouts())
                 place.begin(dtype, held)
                 places[attachment.name] = place
 

@@ -51,18 +51,27 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"lora_type": "LyCORIS/LoKr", "unbalanced_factorization": True, "lokr_factor": 4},
         {"algo": "lokr", "unbalanced_factorization": True, "factor": 4},
     ),
+    "(IA)³": ({"lora_type": "LyCORIS/iA3", "train_on_input": False}, {"algo": "ia3"}),
     "GLoRA": ({"lora_type": "LyCORIS/GLoRA"}, {"algo": "glora"}),
     "Native": ({"lora_type": "LyCORIS/Native Fine-Tuning"}, {"algo": "full"}),
     "Diag-OFT": ({"lora_type": "LyCORIS/Diag-OFT"}, {"algo": "diag-oft"}),
 }
 """What our settings say, and what LyCORIS's maker is told."""
 
-CASES = [("sd15", kind, "full") for kind in KINDS] + [
-    (family, kind, preset)
-    for family, presets in {"sd15": ("attn-mlp",), "sdxl": ("full", "attn-mlp"), "flux": ("full", "attn-mlp")}.items()
-    for preset in presets
-    for kind in ("LoCon", "LoHa", "LoKr")
-]
+CASES = (
+    [("sd15", kind, "full") for kind in KINDS]
+    + [("sd15", "(IA)³", "ia3")]
+    + [
+        (family, kind, preset)
+        for family, presets in {
+            "sd15": ("attn-mlp",),
+            "sdxl": ("full", "attn-mlp"),
+            "flux": ("full", "attn-mlp"),
+        }.items()
+        for preset in presets
+        for kind in ("LoCon", "LoHa", "LoKr")
+    ]
+)
 """What a kind makes of a shape hangs on no family."""
 
 TIMES = {"lora_unet_time_embedding_linear_1", "lora_unet_time_embedding_linear_2"}
@@ -259,7 +268,17 @@ def without_times(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(preset, "unet_target_module", classes)
 
 
-@pytest.mark.usefixtures("without_times")
+@pytest.fixture
+def by_whole_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LyCORIS 4.1 compares whole paths, and its preset ia3 has their ends: it meets no layer of any model."""
+    preset = PRESET["ia3"]
+    for names in ("unet_target_name", "text_encoder_target_name"):
+        monkeypatch.setitem(preset, names, [f".*{name}" for name in preset[names]])
+    algorithms = {f".*{name}": told for name, told in preset["name_algo_map"].items()}
+    monkeypatch.setitem(preset, "name_algo_map", algorithms)
+
+
+@pytest.mark.usefixtures("without_times", "by_whole_paths")
 @pytest.mark.parametrize(("model", "kind", "preset"), CASES, indirect=["model"])
 def test_names_and_shapes_are_those_of_lycoris_s_own_wrapper(model: FullSize, kind: str, preset: str):
     ours_given, told = KINDS[kind]

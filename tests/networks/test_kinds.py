@@ -59,6 +59,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "Kohya DyLoRA": {"lora_type": "Kohya DyLoRA", "dylora_unit": 2},
     "(IA)3": {"lora_type": "LyCORIS/iA3"},
     "(IA)3, on output": {"lora_type": "LyCORIS/iA3", "train_on_input": False},
+    "(IA)3, of its preset": {"lora_type": "LyCORIS/iA3", "train_on_input": False, "lycoris_preset": "ia3"},
     "Diag-OFT": {"lora_type": "LyCORIS/Diag-OFT"},
     "Diag-OFT, constrained": {"lora_type": "LyCORIS/Diag-OFT", "oft_constrain": 0.01, "oft_rescaled": True},
     "BOFT": {"lora_type": "LyCORIS/BOFT", **WIDE},
@@ -315,8 +316,8 @@ def test_it_begins_as_the_model_is_and_gradients_reach_all_of_it(pocket: Loaded,
 # tensor, of which it takes another side for the rank; LoKr unbalanced, which it takes for another factor; and DoRA on
 # input, whose magnitudes it takes for those of outputs.
 UNREAD = (
-    "(IA)3", "(IA)3, on output", "LoKr, Tucker", "LoKr, full, unbalanced", "LoCon, DoRA on input",
-    "LoKr, DoRA on input",
+    "(IA)3", "(IA)3, on output", "(IA)3, of its preset", "LoKr, Tucker", "LoKr, full, unbalanced",
+    "LoCon, DoRA on input", "LoKr, DoRA on input",
 )  # fmt: skip
 
 

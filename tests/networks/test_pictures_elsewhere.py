@@ -201,7 +201,7 @@ MADE_AS: dict[str, dict[str, Any]] = {
 LIKE_USUAL = {"lora_dim": 4, "alpha": 2, "conv_lora_dim": 2, "conv_alpha": 3}
 
 
-@of(*OF_LYCORIS)
+@of(*(variant for variant in OF_LYCORIS if variant != "(IA)3, of its preset"))  # of which it has no network from a file
 def test_lycoris_draws_it_too(pocket: Model, drawn: Drawn):
     with pocket.pipeline() as pipeline, put_on_by_lycoris(drawn.file, pipeline, MADE_AS.get(drawn.variant)):
         check(pocket, pipeline, drawn)
