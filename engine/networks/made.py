@@ -66,14 +66,14 @@ def dropouts_of(settings: TrainingSettings) -> Dropouts:
 
 
 def trained_layers(targets: list[Target], shares: Shares) -> tuple[list[Target], dict[str, Share]]:
-    """The targets with only those layers that are trained, and the share of each by its name."""
+    """The targets with only those layers that are trained, none without any, and the share of each by its name."""
     kept, found = [], {}
     for target in targets:
         for attachment in target.attachments:
             if (share := shares.at(attachment.name, shape_of(target, attachment))) is not None:
                 found[attachment.name] = share
         kept.append(replace(target, attachments=tuple(one for one in target.attachments if one.name in found)))
-    return kept, found
+    return [target for target in kept if target.attachments], found
 
 
 def network_of(
