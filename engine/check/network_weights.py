@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from engine.check.problem import Problem
 from engine.failure import Failure
 from engine.models.file_kind import file_kind
-from engine.models.header import Header, NoModel, read_header
+from engine.models.header import Header, NoModel, begin_alike, read_header
 from engine.models.pickled import Harmful, read_checkpoint
 from engine.models.recognise import by_shapes, recognise
 from engine.networks import refusals
-from engine.networks.dialects import NetworkFile, Place, dialect_of
+from engine.networks.dialects import Found, NetworkFile, Place, dialect_of
 from engine.networks.refusals import ENDINGS, Refusal
 from engine.networks.shares import Share, Shares, has_wide
 from engine.networks.signs import JOINED, NORM
 from engine.networks.sizes_asked import other_sides
-from engine.networks.trained_names import OWN_BLOCKS, UNETS, families_of, has_parts_apart, has_shapes_of, trains
+from engine.networks.trained_names import (
+    OWN_BLOCKS,
+    UNETS,
+    families_of,
+    has_parts_apart,
+    has_shapes_of,
+    may_train,
+    name_in_file,
+    trains,
+)
 from engine.settings.families import TITLES, FamilyName
 from engine.settings.flux_ranks import INPUTS
+from engine.settings.lycoris_preset import is_file
 from engine.settings.network import ACTING
 from engine.settings.training import TrainingSettings
 
@@ -53,7 +63,7 @@ def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
         family = _family(settings)
         if not found.is_network and known.kind != "unknown":
             yield Problem(OPTION, f"{file.name} is {known.title}, not a LoRA.", "Choose a LoRA, or clear the field.")
-        elif refusal := _refusal(file.name, found, known.family, family, settings):
+        elif refusal := _refusal(file, found, known.family, family, settings):
             fix = TAKE_RANK if refusal.option in ("network_dim", "conv_dim") else ""
             yield Problem(refusal.option, refusal.what, refusal.mend, fix=fix)
         elif known.family and _is_of_another(found, known.family, family):
@@ -80,9 +90,10 @@ def _header(file: Path) -> Header | None:
 
 
 def _refusal(
-    name: str, file: NetworkFile, told: FamilyName | None, family: FamilyName, settings: TrainingSettings
+    path: Path, file: NetworkFile, told: FamilyName | None, family: FamilyName, settings: TrainingSettings
 ) -> Refusal | None:
     """told: the family that the file says it is for.  family: that the run trains."""
+    name = path.name
     if refusal := refusals.of_another_kind(name, file, settings):
         return refusal
     modules = file.modules
@@ -94,10 +105,15 @@ def _refusal(
     if rateless := _without_rate(modules, family, settings):
         part = "text encoder" if all(place.part != "unet" for place in rateless) else "UNet"
         return refusals.not_trained(name, rateless, len(modules), part)
-    shares = _shares(file, settings)
-    # Lists and patterns choose layers by kohya's names.
-    left_out = {place for place, share in shares.items() if share is None and file.naming == "kohya"}
-    lost = [place for place in modules if place in left_out or not _is_trained(place, file, family, settings)]
+    shares = _shares(file, family, settings)
+    left_out = {place for place, share in shares.items() if share is None}
+    anywhere = is_file(settings.applied("lycoris_preset"))  # whose names may be any layer's
+    lost = [
+        place
+        for place in modules
+        if place in left_out
+        or not (may_train(family, place) if anywhere else _is_trained(place, file, family, settings))
+    ]
     if lost:
         return refusals.not_trained(name, lost, len(modules))
     apart = family not in UNETS and has_parts_apart(modules)
@@ -105,7 +121,7 @@ def _refusal(
         return refusals.not_joined(name, file)
     if settings.network.dim_from_weights:
         return None
-    if apart and file.ranks():
+    if apart and file.ranks() and not _share_first(path, modules):
         return refusals.parts_apart(name, file.naming)
     asked = {place: share.rank for place, share in shares.items() if share}
     given = ((modules[place].rank, share, file.is_wide(place)) for place, share in shares.items() if share)
@@ -116,12 +132,29 @@ def _refusal(
     return refusals.other_sizes(name, sides) if sides else None
 
 
-def _shares(file: NetworkFile, settings: TrainingSettings) -> dict[Place, Share | None]:
-    """What the settings give the file's modules; nothing where they cannot be read, which is said elsewhere."""
+def _share_first(path: Path, modules: Mapping[Place, Found]) -> bool:
+    """Whether queries and keys have the same first matrix, as where they were trained as one; where that cannot be
+    known without loading the file, the run finds out.
+    """
+    if file_kind(path) != "safetensors":
+        return True
+    for place, found in modules.items():
+        other = modules.get(place._replace(path=place.path.replace("_to_q", "_to_k")))
+        if other and other is not found and "lora_down.weight" in found.names and "lora_down.weight" in other.names:
+            return begin_alike(path, [one.names["lora_down.weight"] for one in (found, other)])
+    return False
+
+
+def _shares(file: NetworkFile, family: FamilyName, settings: TrainingSettings) -> dict[Place, Share | None]:
+    """What the settings give the file's modules; nothing where they cannot be read, which is said elsewhere, and where
+    they go by kohya's names and the file does not: the run itself knows both.
+    """
     try:
         shares = Shares(settings)
+        if shares.go_by_names and file.naming != "kohya":
+            return {}
         return {
-            place: shares.at(f"lora_{place.part}_{place.path}", (1, 1, 3, 3) if file.is_wide(place) else (1, 1))
+            place: shares.at(name_in_file(family, place), (1, 1, 3, 3) if file.is_wide(place) else (1, 1))
             for place in file.modules
         }
     except Failure:
@@ -142,7 +175,7 @@ def _family(settings: TrainingSettings) -> FamilyName:
 
 def _is_of_another(file: NetworkFile, told: FamilyName, family: FamilyName) -> bool:
     """Whether it says that it is another family's, though all that it has fits this one."""
-    fits = has_shapes_of(told, family) and all(trains(family, place, further=True) for place in file.modules)
+    fits = has_shapes_of(told, family) and all(may_train(family, place) for place in file.modules)
     return told != family and fits
 
 
@@ -163,7 +196,7 @@ def _is_trained(place: Place, file: NetworkFile, family: FamilyName, settings: T
 def _without_rate(modules: Iterable[Place], family: FamilyName, settings: TrainingSettings) -> list[Place]:
     """Places that the family trains, in a part whose learning rate is 0; those of one part."""
     unet, text_encoder = settings.optimizer.rates()
-    places = [place for place in modules if trains(family, place, further=True)]
+    places = [place for place in modules if may_train(family, place)]
     encoders = [place for place in places if place.part != "unet"]
     if encoders and not text_encoder:
         return encoders

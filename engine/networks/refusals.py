@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from engine.networks.dialects import NetworkFile, Place, shortened
+from engine.networks.shares import has_wide
 from engine.networks.signs import BOFT, FLUX_OFT, IA3, LOCON, LOKR, LORA, NATIVE, NORM, OFT, can_continue, types_for
 from engine.settings.lycoris import WITH_MAGNITUDES
 from engine.settings.training import TrainingSettings
@@ -56,6 +57,8 @@ def called(file: NetworkFile) -> str:
 def _of_another_type(name: str, file: NetworkFile, settings: TrainingSettings) -> Refusal | None:
     lora_type, kinds = settings.network.lora_type, file.kinds_of_modules()
     allowed = can_continue(lora_type)
+    if LORA in allowed and LOCON not in allowed and has_wide(settings):  # by Conv dims, whatever the type
+        allowed = (*allowed, LOCON)
     wrong = {kind: count for kind, count in kinds.items() if kind not in allowed}
     if not wrong:
         return None

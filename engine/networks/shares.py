@@ -89,6 +89,12 @@ class Shares:
         share = Share(rank, alpha, rate, _value("network_reg_lrs", self._own_rates, name), parts)
         return share if rank and share.learning_rate(1.0) else None
 
+    @property
+    def go_by_names(self) -> bool:
+        """Whether layers of one shape may have different shares, by their names."""
+        named = (self._lists, self._lists_wide, self._rates, self._ranks_of_parts, self._excluded, self._own_ranks)
+        return any((*named, self._own_rates, self._apart, *self._left_out.values()))
+
     def untrained(self) -> str:
         """The option that leaves none of the denoiser's blocks a rank and a learning rate; "" where some have both."""
         blocks = [block for sections in SECTIONS.get(self._family, ()) for block in blocks_of(sections)]

@@ -70,10 +70,25 @@ _PATTERNS = {
 
 _FURTHER = re.compile("|".join(f"(?:{one})" for one in _BEYOND))
 
+_LAST = r"final_layer_(linear|adaLN_modulation_1)|norm_out_linear|proj_out"
+_LABELS = r"label_emb_0_[02]|add_embedding_linear_[12]"
+_OF_TIME = r"time_(text|caption)_embed_\w+"
+_ELSEWHERE: Mapping[FamilyName, str] = {
+    "sd1": "", "sd2": "", "sdxl": _LABELS, "sdxl-refiner": _LABELS,
+    "sd3": rf"[ty]_embedder_mlp_[02]|context_embedder|{_OF_TIME}|{_LAST}",
+    "flux": rf"(img|txt)_in|(time|guidance|vector)_in_(in|out)_layer|(x|context)_embedder|{_OF_TIME}|{_LAST}",
+    "chroma": rf"(img|txt)_in|distilled_guidance_layer_\w+|(x|context)_embedder|{_LAST}",
+    "lumina": rf"x_embedder|t_embedder_mlp_[02]|cap_embedder_1|{_OF_TIME}",
+}  # fmt: skip
+"""What only the names in a LyCORIS preset file put a network on."""
+
 UNETS: tuple[FamilyName, ...] = ("sd1", "sd2", "sdxl", "sdxl-refiner")
 
-OWN_BLOCKS = re.compile(r"(?P<double>double_blocks|transformer_blocks)_|(?P<single>single_)(transformer_)?blocks_")
+OWN_BLOCKS = re.compile(r"(?P<double>double_blocks|transformer_blocks)_|(?P<single>single_)(?:transformer_)?blocks_")
 """FLUX.1's two kinds of blocks; a run may train only one of them."""
+
+_WITH_ONE_ENCODER: tuple[FamilyName, ...] = ("sd1", "sd2", "sdxl-refiner", "lumina")
+"""Families whose only text encoder has no number in kohya's files."""
 
 _CROSS_ATTENTION: Mapping[FamilyName, int] = {"sd1": 768, "sd2": 1024, "sdxl": 2048, "sdxl-refiner": 1280}
 """Width of a UNet's text conditioning: the only difference between files of Stable Diffusion 1 and 2."""
@@ -93,6 +108,20 @@ def trains(family: FamilyName, place: Place, further: bool = False) -> bool:
     return bool(pattern and pattern.fullmatch(place.path))
 
 
+def may_train(family: FamilyName, place: Place) -> bool:
+    """The same, also where LyCORIS's preset files can put a network."""
+    if place.part != "unet":
+        return trains(family, place) or (place.part in _PATTERNS.get(family, {}) and place.path == "text_projection")
+    beyond = (family in UNETS and is_further(place)) or re.fullmatch(_ELSEWHERE.get(family, ""), place.path)
+    return bool(beyond) or trains(family, place)
+
+
+def name_in_file(family: FamilyName, place: Place) -> str:
+    """What a module is called in kohya's files; place: by its name there, or in another program's."""
+    numbered = place.part == "unet" or family not in _WITH_ONE_ENCODER
+    return f"lora_{place.part if numbered else 'te'}_{place.path}"
+
+
 def is_further(place: Place) -> bool:
     """Whether it is outside of a UNet's transformer blocks."""
     return bool(place.part == "unet" and _FURTHER.fullmatch(place.path))
@@ -105,7 +134,7 @@ def is_edge(place: Place) -> bool:
 
 def families_of(modules: Mapping[Place, Found]) -> list[FamilyName]:
     """The families that train most of these modules; several if equally likely."""
-    fitting = {family: sum(trains(family, place, further=True) for place in modules) for family in _PATTERNS}
+    fitting = {family: sum(may_train(family, place) for place in modules) for family in _PATTERNS}
     most = max(fitting.values(), default=0)
     both = {"te1", "te2"} <= {place.part for place in modules}  # the refiner has one, which others call the second
     likely = [
