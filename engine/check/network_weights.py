@@ -8,8 +8,8 @@ from pathlib import Path
 from engine.check.problem import Problem
 from engine.failure import Failure
 from engine.models.file_kind import file_kind
-from engine.models.header import Header, NoModel, begin_alike, read_header
-from engine.models.pickled import Harmful, read_checkpoint
+from engine.models.header import Header, NoModel, first_bytes
+from engine.models.pickled import Harmful, header_of
 from engine.models.recognise import by_shapes, recognise
 from engine.networks import refusals
 from engine.networks.dialects import Found, NetworkFile, Place, dialect_of
@@ -78,15 +78,14 @@ def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
 
 def _header(file: Path) -> Header | None:
     """None where it cannot be known without loading it.  Raises NoModel."""
-    if file_kind(file) == "safetensors":
-        return read_header(file)
     try:
-        tensors = read_checkpoint(file).tensors
+        return header_of(file)
     except Harmful:
         raise
     except NoModel:
+        if file_kind(file) == "safetensors":
+            raise
         return None
-    return Header({name: tensor.shape for name, tensor in tensors.items()})
 
 
 def _refusal(
@@ -141,7 +140,8 @@ def _share_first(path: Path, modules: Mapping[Place, Found]) -> bool:
     for place, found in modules.items():
         other = modules.get(place._replace(path=place.path.replace("_to_q", "_to_k")))
         if other and other is not found and "lora_down.weight" in found.names and "lora_down.weight" in other.names:
-            return begin_alike(path, [one.names["lora_down.weight"] for one in (found, other)])
+            names = [one.names["lora_down.weight"] for one in (found, other)]
+            return len(set(first_bytes(path, names).values())) == 1
     return False
 
 

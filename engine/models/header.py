@@ -80,20 +80,20 @@ def read_numbers(file: Path, names: Collection[str]) -> dict[str, float]:
     return found
 
 
-def begin_alike(file: Path, names: Collection[str], most: int = 4096) -> bool:
-    """Whether the tensors of these names have the same first bytes, so many at most.  Raises NoModel."""
+def first_bytes(file: Path, names: Collection[str], most: int = 256) -> dict[str, bytes]:
+    """Of the tensors of these names, so many at most.  Raises NoModel."""
     listed, _, _ = _read(file)
-    found: set[bytes] = set()
+    found: dict[str, bytes] = {}
     try:
         with opened(file) as stream:
             start = 8 + int.from_bytes(stream.read(8), "little")
             for name in names:
                 _, (begin, end) = _entry(file, name, listed.get(name))
                 stream.seek(start + begin)
-                found.add(stream.read(min(end - begin, most)))
+                found[name] = stream.read(min(end - begin, most))
     except OSError as error:
         raise NoModel(f"{file.name} cannot be read to its end: {error}.") from None
-    return len(found) < 2
+    return found
 
 
 _FORMATS = {"F16": "<e", "BF16": "<f", "F32": "<f", "F64": "<d", "I64": "<q", "I32": "<i", "I16": "<h", "I8": "<b",

@@ -21,7 +21,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
-from engine.models.header import LARGEST_RANK, NoModel
+from engine.models.file_kind import file_kind
+from engine.models.header import LARGEST_RANK, Header, NoModel, read_header
 from engine.reading import opened
 
 LARGEST_PICKLE = 2**26
@@ -118,6 +119,13 @@ def read_checkpoint(file: Path) -> Checkpoint:
     if not tensors:
         raise NoModel(f"{file.name} contains no named weights.", "Choose another file.")
     return Checkpoint(tensors, is_archive)
+
+
+def header_of(file: Path) -> Header:
+    """What a file of either format has, without a weight.  Raises NoModel, and Harmful."""
+    if file_kind(file) == "safetensors":
+        return read_header(file)
+    return Header({name: tensor.shape for name, tensor in read_checkpoint(file).tensors.items()})
 
 
 class _InPieces:

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from engine.models.targets import Target
+from engine.networks.held import Held
 from engine.networks.kind import Kind, Site, site_of
 from engine.networks.made import kind_of, trained_layers
 from engine.networks.norms import is_norm
 from engine.networks.shares import Shares
+from engine.networks.sizes_in_file import sizes_in_file
 from engine.settings.network import WITH_FROZEN_DOWN
 from engine.settings.training import TrainingSettings
 
@@ -44,35 +46,49 @@ def count(settings: TrainingSettings, targets: Iterable[Target]) -> Count:
     rates = {"unet": unet_rate, "text_encoder": text_encoder_rate}
     trained = [target for target in targets if rates[target.group] > 0]
     kept, shares = trained_layers(trained, Shares(settings))
+    sizes = sizes_in_file(settings, kept)
     kind, frozen_down = kind_of(settings), settings.network.lora_type in WITH_FROZEN_DOWN
     apart = settings.applied("split_qkv")
-    known: dict[tuple[Site, Kind | None, bool], tuple[list[int], list[int]]] = {}
+    known: dict[object, tuple[list[int], list[int]]] = {}
     tensors, parameters, stored, narrow = 0, 0, 0, 0
     for target in kept:
         for attachment in target.attachments:
             layers: list[Any] = [target.module.get_submodule(path) for path in attachment.paths]
             share = shares[attachment.name]
-            site, of_norm = site_of(target, attachment, share.rank, share.alpha), is_norm(layers[0])
+            held = sizes.get(attachment.name)
+            rank, alpha = (held.rank, held.alpha) if held and held.rank else (share.rank, share.alpha)
+            site, of_norm = site_of(target, attachment, rank, alpha), is_norm(layers[0])
             here = kind.at(attachment) if kind else None
-            if (site, here, of_norm) not in known:  # most layers are like others
-                known[site, here, of_norm] = _of_norm(site) if of_norm else _of(here, site, frozen_down, apart)
-            learned, written = known[site, here, of_norm]
+            alike = site, here, of_norm, held and (*held.shapes.items(),)  # most layers are like others
+            if alike not in known:
+                known[alike] = _of_norm(site) if of_norm else _of(here, site, held, frozen_down, apart)
+            learned, written = known[alike]
             tensors, stored, parameters = tensors + len(written), stored + sum(written), parameters + sum(learned)
-            narrow += not of_norm and share.rank > min(site.shape[0], prod(site.shape[1:]))
+            narrow += not of_norm and site.rank > min(site.shape[0], prod(site.shape[1:]))
     each = 4 if settings.source_model.save_precision == "float" else 2
     size = stored * each + tensors * PER_TENSOR + WORDS
     return Count(len(shares), sum(len(target.attachments) for target in trained), parameters, size, narrow)
 
 
-def _of(kind: Kind | None, site: Site, frozen_down: bool, apart: bool) -> tuple[list[int], list[int]]:
-    """How many numbers each tensor has: of those that are trained, and of those in the file."""
+def _of(
+    kind: Kind | None, site: Site, held: Held | None, frozen_down: bool, apart: bool
+) -> tuple[list[int], list[int]]:
+    """How many numbers each tensor has: of those that are trained, and of those in the file.
+
+    held: of a file whose sizes are to be this layer's.
+    """
     if kind is None:
         parts = len(site.rows) if apart else 1
         down, up = parts * site.rank * prod(site.shape[1:]), site.shape[0] * site.rank
         return ([up] if frozen_down else [down, up]), [down, parts * up, 1]
     with torch.device("meta"):
         begun = kind.begin(site, lambda: torch.empty(site.shape))
-        written = [*kind.in_file(begun).values(), *kind.fixed(site).values()]
+        fixed = kind.fixed(site)
+        if held:
+            sized = held.as_in({name: tuple(tensor.shape) for name, tensor in kind.in_file(begun).items()})
+            given = {end: one for end, one in sized.tensors.items() if end not in fixed}
+            begun = dict(kind.from_file(given, site))
+        written = [*kind.in_file(begun).values(), *fixed.values()]
     return [tensor.numel() for tensor in begun.values()], [tensor.numel() for tensor in written]
 
 

@@ -120,11 +120,7 @@ def _products(parts: Mapping[int, Held], rows: Sequence[int], pairs: Sequence[tu
     """
     ordered = [parts[number] for number in sorted(parts)]
     first = ordered[0]
-    same = all(
-        part.tensors[down].shape == first.tensors[down].shape and torch.equal(part.tensors[down], first.tensors[down])
-        for part in ordered
-        for down, _ in pairs
-    )
+    same = all(_is_same(part.tensors[down], first.tensors[down]) for part in ordered for down, _ in pairs)
     rank = first.rank if same else sum(part.rank for part in ordered)
     alpha = first.alpha if same else float(rank)
     tensors: dict[str, Tensor] = {}
@@ -142,3 +138,8 @@ def _products(parts: Mapping[int, Held], rows: Sequence[int], pairs: Sequence[tu
             ups.append(whole)
         tensors[up] = torch.cat(ups)
     return Held(tensors, rank, alpha)
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Also of tensors without numbers, of which one may stand for several."""
+    return one is other or (not one.is_meta and one.shape == other.shape and torch.equal(one, other))
