@@ -61,14 +61,14 @@ class Shares:
         self.notes: list[tuple[str, str]] = []
         self._usual = (network.network_dim, network.network_alpha)
         reaches_wide = has_wide(settings)
-        wide = of_convolutions(settings) if reaches_wide else None
-        self._usual_wide = wide
-        self._lists = self._by_block("block_dims", "block_alphas", self._usual)
-        self._lists_wide = self._by_block("conv_block_dims", "conv_block_alphas", wide or (0, network.conv_alpha or 1))
+        self._usual_wide = of_convolutions(settings) or (0, network.conv_alpha or 1.0) if reaches_wide else (0, 1.0)
+        self._lists = self._by_block("block_dims", "block_alphas")
+        self._lists_wide = self._by_block("conv_block_dims", "conv_block_alphas")
         if not reaches_wide:
             self._lists_wide = None
         self._rates = dict(self._weights())
-        self._ranks_of_parts = list(self._parts())
+        self._ranks_of_parts = dict(self._parts())
+        self._refuse_two_ranks()
         self._left_out = dict(self._unchosen())
         self._apart, self._by_root = settings.applied("split_qkv"), settings.applied("rs_lora")
         self._excluded, self._included = (
@@ -118,6 +118,7 @@ class Shares:
         if block and block.number in self._left_out.get(block.section, ()):
             return 0, 0
         usual, lists = (self._usual_wide, self._lists_wide) if wide else (self._usual, self._lists)
+        of_block: _Listed = (None, None)
         if block and lists:
             if block not in lists:
                 raise Failure(
@@ -126,25 +127,35 @@ class Shares:
                     "Clear them.",
                     "block_dims",
                 )
-            return lists[block]
-        if usual is None:
-            return 0, 0
-        of_part = next((rank for words, rank in self._ranks_of_parts if all(word in name for word in words)), usual[0])
-        return of_part, usual[1]
+            of_block = lists[block]
+        rank, alpha = of_block
+        if rank is None:
+            parts = self._ranks_of_parts.items()
+            rank = next((rank for words, rank in parts if all(word in name for word in words)), usual[0])
+        return rank, (usual[1] if alpha is None else alpha) or float(rank)
 
-    def _by_block(
-        self, of_ranks: str, of_alphas: str, usual: tuple[int, float]
-    ) -> dict[Block, tuple[int, float]] | None:
-        """Rank and alpha by block, None where there are no such lists."""
+    def _refuse_two_ranks(self) -> None:
+        """sd-scripts, whose parts these are, knows no ranks of FLUX.1's blocks."""
+        if not self._applied["block_dims"].strip():
+            return
+        for option in _PARTS:
+            if rank := self._applied[option].strip():
+                raise Failure(
+                    f"{_LABELS[option]} is {rank}, but Block dims gives every layer of a block the same rank.",
+                    "Clear one of the two; Ranks by layer can be used with either.",
+                    option,
+                )
+
+    def _by_block(self, of_ranks: str, of_alphas: str) -> dict[Block, _Listed] | None:
+        """Rank and alpha by block, None where there are no such lists, and for what is in one of them alone."""
         ranks = self._read(of_ranks, partial(by_block, family=self._family, whole=True))
         alphas = self._read(of_alphas, partial(by_block, family=self._family))
         if not ranks and not alphas:
             return None
-        pairs = {
-            block: (int(ranks[block]) if ranks else usual[0], alphas[block] if alphas else usual[1])
+        return {
+            block: (int(ranks[block]) if ranks else None, alphas[block] if alphas else None)
             for block in ranks or alphas
         }
-        return {block: (rank, alpha or float(rank)) for block, (rank, alpha) in pairs.items()}
 
     def _weights(self) -> Iterator[tuple[Block, float]]:
         least = self._read("block_lr_zero_threshold", _number) or 0.0
@@ -177,6 +188,9 @@ class Shares:
         except ValueError as error:
             raise Failure(str(error), option=option) from error
 
+
+_Listed = tuple[int | None, float | None]
+"""Rank and alpha of a block, None for what its lists do not say."""
 
 WITHOUT_WIDE = ("full-lin", "attn-mlp", "attn-only", "unet-transformer-only", "ia3")
 """LyCORIS's presets that leave out convolutions of more than one pixel."""
