@@ -67,7 +67,8 @@ class Shares:
         if not reaches_wide:
             self._lists_wide = None
         self._rates = dict(self._weights())
-        self._ranks_of_parts = dict(self._parts())
+        self._ranks_of_inputs = dict(self._inputs())
+        self._ranks_of_parts = dict(self._parts()) | self._ranks_of_inputs
         self._refuse_two_ranks()
         self._left_out = dict(self._unchosen())
         self._apart, self._by_root = settings.applied("split_qkv"), settings.applied("rs_lora")
@@ -96,18 +97,22 @@ class Shares:
         return any((*named, self._own_rates, self._apart, *self._left_out.values()))
 
     def untrained(self) -> str:
-        """The option that leaves none of the denoiser's blocks a rank and a learning rate; "" where some have both."""
+        """The option that leaves none of the denoiser's blocks a rank and a learning rate; "" where some have both, or
+        may have them by name, and where FLUX.1's inputs have.
+        """
         blocks = [block for sections in SECTIONS.get(self._family, ()) for block in blocks_of(sections)]
-        rated = [block for block in blocks if self._rates.get(block, 1.0) > 0]
+        named_rates = any(rate for _, rate in self._own_rates)
+        rated = [block for block in blocks if named_rates or self._rates.get(block, 1.0) > 0]
         if blocks and not rated:
             return "down_lr_weight"
+        if any(rank for _, rank in self._own_ranks) or any(self._ranks_of_inputs.values()):
+            return ""
         kept = [block for block in rated if block.number not in self._left_out.get(block.section, ())]
         if blocks and not kept:
             return next(f"train_{section}_block_indices" for section in self._left_out)
-        for lists, usual in ((self._lists, self._usual), (self._lists_wide, self._usual_wide)):
-            if not lists and usual and usual[0]:
-                return ""
-            if any((lists or {}).get(block, (0, 0))[0] for block in kept):
+        for lists, (usual, _) in ((self._lists, self._usual), (self._lists_wide, self._usual_wide)):
+            ranks = [(lists or {}).get(block, _UNSAID)[0] for block in kept]
+            if any(usual if rank is None else rank for rank in ranks):
                 return ""
         return "block_dims" if self._lists else ""
 
@@ -118,7 +123,7 @@ class Shares:
         if block and block.number in self._left_out.get(block.section, ()):
             return 0, 0
         usual, lists = (self._usual_wide, self._lists_wide) if wide else (self._usual, self._lists)
-        of_block: _Listed = (None, None)
+        of_block = _UNSAID
         if block and lists:
             if block not in lists:
                 raise Failure(
@@ -170,6 +175,8 @@ class Shares:
         for option, words in _PARTS.items():
             if (rank := self._read(option, _rank)) is not None:
                 yield words, rank
+
+    def _inputs(self) -> Iterator[tuple[tuple[str, ...], int]]:
         ranks = self._read("in_dims", ranks_of_inputs) or ()
         yield from (((f"lora_unet_{name}",), rank) for name, rank in zip(INPUTS, ranks, strict=False))
 
@@ -191,6 +198,8 @@ class Shares:
 
 _Listed = tuple[int | None, float | None]
 """Rank and alpha of a block, None for what its lists do not say."""
+
+_UNSAID: _Listed = (None, None)
 
 WITHOUT_WIDE = ("full-lin", "attn-mlp", "attn-only", "unet-transformer-only", "ia3")
 """LyCORIS's presets that leave out convolutions of more than one pixel."""
