@@ -16,6 +16,7 @@ from engine.settings.dataset import Dataset
 from engine.settings.families import KEPT_CAPTIONS, TITLES, TRANSFORMERS
 from engine.settings.network import PARTS
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TAKES_ONE_RATE
+from engine.settings.optimizer_classes import sets_all_rates
 from engine.settings.training import TrainingSettings
 
 SIDES, SIDES_OF_PATCHES = 8, 16
@@ -56,6 +57,7 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
             "256 is usual.",
         )
     yield from _own_rate(settings)
+    yield from _no_rate(settings)
 
 
 def check_sizes(items: list[Item], settings: TrainingSettings) -> Iterator[Problem]:
@@ -193,6 +195,27 @@ def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
             f"{optimizer.optimizer} finds the learning rate itself and multiplies it by this; at {max(rates):g} it "
             "would learn almost nothing.",
             "Set the learning rates to 1.",
+            blocking=False,
+        )
+
+
+def _no_rate(settings: TrainingSettings) -> Iterator[Problem]:
+    """What Adafactor does not follow while it makes the learning rates itself; a layer whose own is 0 is left out."""
+    try:
+        if not sets_all_rates(settings.optimizer):
+            return
+    except ValueError:  # of the arguments, which have sentences of their own
+        return
+    name, is_lora = settings.optimizer.optimizer, settings.method == "lora"
+    ratios = dict(settings.network.loraplus_ratio(part) for part in PARTS) if is_lora else {}
+    labels = {item.name: item.label for item in settings.options()}
+    given = [option for option in _RATES_OF_LAYERS if settings.applied(option).strip()]
+    for option in (*(option for option, ratio in ratios.items() if ratio != 1), *given):
+        beyond = "" if option in ratios else ", other than leaving out layers whose rate is 0"
+        yield Problem(
+            option,
+            f"{name} sets all learning rates itself, so {labels[option]} has no effect{beyond}.",
+            "Add relative_step=False to Optimizer extra arguments, or choose another optimizer.",
             blocking=False,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.settings.optimizer import OptimizerName
+from engine.settings.optimizer import Optimizer, OptimizerName
 
 CLASSES: Mapping[OptimizerName, tuple[str, Mapping[str, Any]]] = {
     # name: ("module:class", arguments that the name implies; the user's own go over them)
@@ -36,3 +36,12 @@ CLASSES: Mapping[OptimizerName, tuple[str, Mapping[str, Any]]] = {
     "RAdamScheduleFree": ("schedulefree:RAdamScheduleFree", {}),
     "SGDScheduleFree": ("schedulefree:SGDScheduleFree", {}),
 }
+
+
+def sets_all_rates(optimizer: Optimizer) -> bool:
+    """Whether it takes no learning rate at all, as Adafactor unless it is told not to (Shazeer & Stern 2018,
+    arXiv:1804.04235, section 8).
+
+    Raises ValueError, a sentence, where the extra arguments cannot be read.
+    """
+    return bool({**CLASSES[optimizer.optimizer][1], **optimizer.extra_arguments()}.get("relative_step"))

@@ -11,7 +11,7 @@ import torch
 
 from engine.failure import Failure
 from engine.settings.optimizer import Optimizer as OptimizerSettings
-from engine.settings.optimizer_classes import CLASSES
+from engine.settings.optimizer_classes import CLASSES, sets_all_rates
 
 
 def make_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
@@ -22,8 +22,7 @@ def make_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) ->
     place, implied = CLASSES[settings.optimizer]
     # Some classes require a rate although every group has its own.
     arguments = {"lr": groups[0]["lr"], **implied, **settings.extra_arguments()}
-    if arguments.get("relative_step"):
-        # Adafactor then sets its own rates and takes none (Shazeer & Stern 2018, arXiv:1804.04235, section 8).
+    if sets_all_rates(settings):
         groups = [{**group, "lr": None} for group in groups]
         arguments["lr"] = None
     try:
