@@ -70,6 +70,10 @@ _ALWAYS = ("conv_dim", "conv_alpha", "ggpo_sigma", "ggpo_beta")
 """Written even at their defaults: without them the network has no convolutions, or others."""
 
 
+_SAID_BY_FILES = ("tlora_least_rank", "tlora_exponent", "ggpo_sigma", "ggpo_beta")
+"""What files say among network_args also of LoRA types whose module in sd-scripts does not take it."""
+
+
 _LYCORIS_ABSENT: Mapping[str, Any] = {"dylora_unit": 4, "train_on_input": False}
 """What LyCORIS does where network_args say nothing, by option, where that is not the default here."""
 
@@ -108,11 +112,13 @@ def write_network(values: Mapping[str, Any], family: str) -> tuple[str, list[str
 
 
 def network_arguments(settings: TrainingSettings) -> dict[str, str]:
-    """network_args by name, of the options that training follows."""
+    """What files say that network_args were, by name: those of the options that training follows."""
     waits = {item.name: item.default for item in training_options() if not item.acts}
     values = settings.values() | waits
     parts = write_network(values, family_of_values(values))[1]
-    return {name: value for name, _, value in (part.partition("=") for part in parts)}
+    arguments = {name: value for name, _, value in (part.partition("=") for part in parts)}
+    ours = [item.name for item in training_options() if item.name in _SAID_BY_FILES and item.applies(values)]
+    return arguments | {name: _text(values[name]) for name in ours}
 
 
 def read_network(module: str, parts: Sequence[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -128,13 +134,15 @@ def read_network(module: str, parts: Sequence[str], given: Mapping[str, Any]) ->
     kind = OTHER_NAMES.get((module, algo)) or kinds.get((module, algo), module + (f" {algo}" if algo else ""))
     if kind == "Standard" and pairs.get("conv_dim", "0") not in ("0", ""):
         kind = "Kohya LoCon"
+    if kind == "Standard" and any(name.startswith("tlora_") for name in pairs):
+        kind = "T-LoRA"
     data: dict[str, Any] = {"LoRA_type": kind}
     if kind.startswith("LyCORIS/"):
         data |= {"conv_dim": given.get("network_dim", 4), "conv_alpha": given.get("network_alpha", 1)}
     elif kind in ("Kohya DyLoRA", "Kohya LoHa", "Kohya LoKr"):
         data["conv_dim"] = 0
     for item in training_options():
-        if place_of(item).kind != "network":
+        if place_of(item).kind != "network" and item.name not in _SAID_BY_FILES:
             continue
         if (key := _key(item, module)) in pairs:
             data[item.kohya.key] = pairs.pop(key)
