@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class NetworkLine:
         if settings.method != "lora" or not settings.source_model.pretrained_model_name_or_path:
             return NOTHING
         answer = self._process.ask(settings.model_dump_json(include=ASKED))
-        return NOTHING if answer is None else line_of(answer, settings)
+        return NOTHING if answer is None else Sentences(line_of(answer, settings) + blocks_of(answer))
 
 
 def line_of(answer: dict[str, Any], settings: TrainingSettings) -> Sentences:
@@ -78,6 +79,12 @@ def line_of(answer: dict[str, Any], settings: TrainingSettings) -> Sentences:
     if settings.network.lora_type in RANKED_BY_MATRIX and narrow > MANY * layers:
         words += f" {narrow} of the layers have fewer rows or columns than their rank, which then adds nothing."
     return said(words)
+
+
+def blocks_of(answer: dict[str, Any]) -> Sentences:
+    """How many blocks the chosen model has, for the block editor."""
+    blocks = json.dumps(answer.get("blocks", {}), separators=(",", ":"))
+    return Sentences(f'<span hidden data-blocks="{escape(blocks)}"></span>')
 
 
 def _numbers(count: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ _CLIP_G = ("transformers:CLIPTextModelWithProjection", "sdxl/text_encoder_2")
 _UNET = "diffusers:UNet2DConditionModel"
 _SD3_MEDIUM = {"sample_size": 128, "num_layers": 24, "num_attention_heads": 24, "caption_projection_dim": 1536,
                "joint_attention_dim": 4096, "pooled_projection_dim": 2048, "pos_embed_max_size": 192}  # fmt: skip
+_SD35_MEDIUM = _SD3_MEDIUM | {"pos_embed_max_size": 384, "qk_norm": "rms_norm", "dual_attention_layers": range(13)}
+_SD35_LARGE = _SD3_MEDIUM | {"num_layers": 38, "num_attention_heads": 38, "caption_projection_dim": 2432,
+                             "qk_norm": "rms_norm"}  # fmt: skip
 
 _PUBLISHED: dict[FamilyName, tuple[tuple[str, Any], ...]] = {
     "sd1": ((_UNET, "sd1/unet"), ("transformers:CLIPTextModel", "sd1/text_encoder")),
@@ -34,12 +38,24 @@ as what differs from the library's defaults.
 """
 
 
-def published(family: FamilyName) -> Parts | None:
-    """On the meta device, without VAE and tokenizers; None for a family that is not trained here."""
+_BY_NAME: tuple[tuple[FamilyName, re.Pattern[str], tuple[str, Any]], ...] = (
+    ("sd3", re.compile(r"3[._-]?5.*large", re.IGNORECASE), ("diffusers:SD3Transformer2DModel", _SD35_LARGE)),
+    ("sd3", re.compile(r"3[._-]?5.*medium", re.IGNORECASE), ("diffusers:SD3Transformer2DModel", _SD35_MEDIUM)),
+)
+"""The denoisers of a family's other models, by what their names contain."""
+
+
+def published(family: FamilyName, name: str = "") -> Parts | None:
+    """On the meta device, without VAE and tokenizers; None for a family that is not trained here.
+
+    name: of the model, which says which of the family's it is, if there are several.
+    """
     if family not in _PUBLISHED:
         return None
+    usual, *others = _PUBLISHED[family]
+    told = (one for of, pattern, one in _BY_NAME if of == family and pattern.search(name.rpartition("/")[2]))
     with init_empty_weights():
-        denoiser, *encoders = (_made(kind, config) for kind, config in _PUBLISHED[family])
+        denoiser, *encoders = (_made(kind, config) for kind, config in (next(told, usual), *others))
     return Parts(denoiser, nn.Identity(), encoders, [None] * len(encoders))
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
 from engine.failure import Failure
 from engine.models.families import family_of
+from engine.models.family import Family
 from engine.models.parts import Parts
 from engine.models.published import published
 from engine.models.skeleton import without_weights
 from engine.networks.count import count
 from engine.networks.made import reach_of
+from engine.settings.block_lists import block_of
 from engine.settings.paths import is_hub_name
 from engine.settings.training import TrainingSettings
 from engine.training.hardware import Precision
@@ -23,35 +25,62 @@ KEPT = 4
 """Models of which the layers are known at a time."""
 
 
+@dataclass(frozen=True)
+class _Model:
+    """Without weights.  usual: whether it is its family's published one.  blocks: see answer()."""
+
+    parts: Parts
+    usual: bool
+    blocks: dict[str, int]
+
+
 class Counter:
     def __init__(self) -> None:
-        self._parts: dict[tuple[str, str], tuple[Parts, bool]] = {}
+        self._models: dict[tuple[str, str], _Model] = {}
 
     def answer(self, settings: TrainingSettings) -> dict[str, Any]:
-        """Count's values, or a failure and the option that it is about.
+        """Count's values, or a failure and the option that it is about; with both, how many blocks the denoiser has in
+        each section that has some, where the model is known.
 
         usual: whether the family's published model was counted, since the settings' own is not here.
         """
+        known: dict[str, Any] = {}
         try:
-            family, (parts, usual) = family_of(settings), self._parts_of(settings)
-            return asdict(count(settings, family.lora_targets(parts, reach_of(settings)))) | {"usual": usual}
+            family, model = family_of(settings), self._model_of(settings)
+            known = {"blocks": model.blocks}
+            return (
+                asdict(count(settings, family.lora_targets(model.parts, reach_of(settings))))
+                | known
+                | {"usual": model.usual}
+            )
         except Failure as failure:
-            return {"failure": failure.what, "option": failure.option}
+            return {"failure": failure.what, "option": failure.option} | known
 
-    def _parts_of(self, settings: TrainingSettings) -> tuple[Parts, bool]:
+    def _model_of(self, settings: TrainingSettings) -> _Model:
         name = settings.source_model.pretrained_model_name_or_path
         key = name, settings.family()
-        if key not in self._parts:
-            while len(self._parts) >= KEPT:
-                del self._parts[next(iter(self._parts))]
+        if key not in self._models:
+            while len(self._models) >= KEPT:
+                del self._models[next(iter(self._models))]
             try:
                 with without_weights():
-                    self._parts[key] = load_model(settings, Precision.of(settings, "no")).parts, False
+                    parts, usual = load_model(settings, Precision.of(settings, "no")).parts, False
             except Failure:
-                if not is_hub_name(name) or (parts := published(settings.family())) is None:
+                if not is_hub_name(name) or (found := published(settings.family(), name)) is None:
                     raise
-                self._parts[key] = parts, True
-        return self._parts[key]
+                parts, usual = found, True
+            self._models[key] = _Model(parts, usual, _blocks_of(family_of(settings), parts))
+        return self._models[key]
+
+
+def _blocks_of(family: Family, parts: Parts) -> dict[str, int]:
+    """How many blocks each section has, by the layers that a standard LoRA is on."""
+    counted: dict[str, int] = {}
+    for target in family.lora_targets(parts):
+        for attachment in target.attachments if target.group == "unet" else ():
+            if block := block_of(attachment.name):
+                counted[block.section] = max(counted.get(block.section, 0), block.number + 1)
+    return counted
 
 
 def count_each(questions: Iterable[str], answers: TextIO) -> None:

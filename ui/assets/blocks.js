@@ -45,8 +45,15 @@
     const { values } = form();
     const said = Object.entries(switches).find(([name]) => values[name] === true)?.[1] || "sd1";
     const several = SECTIONS[said === "flux" && values.flux_model_type === "chroma" ? "chroma" : said] || [];
+    // Of several sizes the chosen model's, which the line below the form knows; else the one that a list is for.
+    const known = Object.entries(JSON.parse(document.querySelector("#network-size [data-blocks]")?.dataset.blocks || "{}"));
     const given = (values[kind] || "").split(",").length;
-    return several.find((one) => Object.values(one).reduce((sum, count) => sum + count, 0) === given) || several[0] || {};
+    return (
+      several.find((one) => known.length && known.every(([section, count]) => count <= one[section])) ||
+      several.find((one) => Object.values(one).reduce((sum, count) => sum + count, 0) === given) ||
+      several[0] ||
+      {}
+    );
   }
 
   function blocks(sections) {
@@ -200,6 +207,10 @@
     if (!editor.isConnected) {
       fold.querySelector("summary").after(editor);
       fold.addEventListener("toggle", () => fold.open && draw());
+      new MutationObserver(darkroom.blocksChanged).observe(document.getElementById("network-size"), {
+        childList: true,
+        subtree: true,
+      });
       leadHere("weights", "rate");
       leadHere("conv", "conv_block_dims");
     }
