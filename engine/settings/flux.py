@@ -135,6 +135,7 @@ class Flux(Group):
         help="Which blocks of the transformer to train.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=("lora",),
     )
     split_mode: bool = option(
         False,
@@ -144,6 +145,7 @@ class Flux(Group):
         "swap does that without leaving any out.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=("lora",),
     )
     split_qkv: bool = option(
         False,

@@ -106,6 +106,7 @@ class Option:
     widget, step, suggestions: how its field is drawn; suggestions are usual values of a free text.
     must_be: what a text has to be before a start, where the option applies.
     applies_when: values that other options must have for this one to mean anything.  also_when: others that will do.
+    acts_for: of the methods whose tabs save it, those that it does something for; all if there are none.
     standing: what the option does in this version.  not_yet: for single choices what they wait for.
     source: the paper or page that defines it.
     """
@@ -127,6 +128,7 @@ class Option:
     must_be: MustBe = ""
     applies_when: Mapping[str, tuple[Any, ...]] | None = None
     also_when: Mapping[str, tuple[Any, ...]] | None = None
+    acts_for: tuple[str, ...] = ()
     standing: Standing = ACTS
     not_yet: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
@@ -164,11 +166,11 @@ class Option:
         return met(self.applies_when or {}) or (self.also_when is not None and met(self.also_when))
 
     def is_for(self, method: str) -> bool:
-        """Whether a method knows the option: one of those whose tabs save it.
+        """Whether the option means anything to a method: one of those whose tabs save it, and that it acts for.
 
         Fine-tuning knows DreamBooth's too, for here both read their pictures and train alike.
         """
-        saved_by = self.kohya.methods
+        saved_by = self.acts_for or self.kohya.methods
         return method in saved_by or (method == "finetune" and "dreambooth" in saved_by)
 
     def value_text(self, value: Any) -> str:
@@ -213,6 +215,7 @@ def option(
     source: str = "",
     applies_when: Mapping[str, tuple[Any, ...]] | None = None,
     also_when: Mapping[str, tuple[Any, ...]] | None = None,
+    acts_for: tuple[str, ...] = (),
     standing: Standing = ACTS,
     not_yet: Mapping[str, str] | None = None,
     also: tuple[str, ...] = (),
@@ -237,6 +240,7 @@ def option(
         "must_be": must_be,
         "applies_when": applies_when,
         "also_when": also_when,
+        "acts_for": acts_for,
         "standing": standing,
         "not_yet": not_yet or {},
         "source": source,

@@ -203,6 +203,7 @@ class Sd3(Group):
         "once.",
         applies_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=("dreambooth", "finetune"),
     )
     sd3_disable_mmap_load_safetensors: bool = option(
         False,
@@ -221,6 +222,7 @@ class Sd3(Group):
         "contains them anyway.",
         applies_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=("dreambooth", "finetune"),
     )
     save_t5xxl: bool = option(
         False,
@@ -229,4 +231,5 @@ class Sd3(Group):
         help="Also save T5-XXL, as NAME_t5xxl next to the model. A diffusers folder contains it anyway.",
         applies_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=("dreambooth", "finetune"),
     )
