@@ -55,26 +55,32 @@ def together(weights: Mapping[str, Tensor], places: Mapping[str, str]) -> dict[s
     return whole
 
 
-def in_parts(held: Mapping[str, Held], places: Mapping[str, str], rows: Mapping[str, int]) -> dict[str, Held]:
-    """What a file has, for parts.  rows: of each part.
+def in_parts(
+    held: Mapping[str, Held], places: Mapping[str, str], sizes: Mapping[str, tuple[int, int]]
+) -> dict[str, Held]:
+    """What a file has, for parts.  sizes: rows and rank of each part.
 
-    A down that all share goes to each.  Raises RuntimeError where the file has other rows.
+    A down of a part's rank is one that all share, and goes to each; one of all parts' ranks is theirs, stacked, if its
+    up is a block diagonal.  By the numbers alone an up of zeros would be both.  Raises RuntimeError where the file has
+    other rows.
     """
     attachments = _by_attachment(places)
     found = {name: one for name, one in held.items() if name not in attachments}
     for attachment, names in attachments.items():
         if whole := held.get(attachment):
-            sizes = [rows[name] for name in names]
-            if (count := len(whole.tensors["lora_up.weight"])) != sum(sizes):
-                raise RuntimeError(f"{attachment} has {count} rows, not {sum(sizes)}")
-            found |= dict(zip(names, _parts(whole, sizes), strict=True))
+            rows = [sizes[name][0] for name in names]
+            if (count := len(whole.tensors["lora_up.weight"])) != sum(rows):
+                raise RuntimeError(f"{attachment} has {count} rows, not {sum(rows)}")
+            is_stacked = whole.rank == sum(sizes[name][1] for name in names)
+            found |= dict(zip(names, _parts(whole, rows, is_stacked), strict=True))
     return found
 
 
-def _parts(whole: Held, sizes: list[int]) -> list[Held]:
+def _parts(whole: Held, sizes: list[int], is_stacked: bool) -> list[Held]:
+    """sizes: rows of each."""
     down, up = (whole.tensors[f"lora_{side}.weight"].flatten(1) for side in ("down", "up"))
     count = len(sizes)
-    blocks = [rows.chunk(count, 1) for rows in up.split(sizes)] if len(down) % count == 0 else []
+    blocks = [rows.chunk(count, 1) for rows in up.split(sizes)] if is_stacked else []
     if blocks and not any(block.any() for i, row in enumerate(blocks) for j, block in enumerate(row) if i != j):
         pairs = [(down.chunk(count)[number], blocks[number][number]) for number in range(count)]
         alpha = whole.alpha / count

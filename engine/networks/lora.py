@@ -174,7 +174,8 @@ class LoraNetwork:
 
     @torch.no_grad()
     def begin_from(self, held: Mapping[str, Held]) -> None:
-        held = in_parts(held, self._places, {name: pair.rows for name, pair in self._all_pairs().items()})
+        sizes = {name: (pair.rows, len(pair.down.weight)) for name, pair in self._all_pairs().items()}
+        held = in_parts(held, self._places, sizes)
         for name, pair in self._all_pairs().items():
             if found := held.get(name):
                 # If the file's strength differs from this network's, it goes into up: the result stays the same.

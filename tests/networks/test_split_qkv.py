@@ -106,6 +106,23 @@ def test_it_goes_on_from_a_state_and_begins_from_files_of_both_sorts(model: Any,
             torch.testing.assert_close(change_of(ours, entry), change_of(theirs, entry), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("split", "rank"), [(True, 4), (False, 4), (False, 12), (True, 12)])
+def test_a_file_that_has_learned_nothing_there_is_begun_from_as_any_other(
+    split: bool, rank: int, model: Any, tmp_path: Path
+):
+    """Of zeros that end the matrices nobody can see whether they are one for all parts; their ranks say it."""
+    _, parts = model
+    file = tmp_path / "fresh.safetensors"
+    fresh = method_on(copy.deepcopy(parts), by=0, split_qkv=split, network_dim=rank)
+    save_lora(fresh.network.file_weights(), {}, file, torch.float32)
+    begun = method_on(copy.deepcopy(parts), by=0, network_weights=str(file), network_dim=rank)
+    ours, theirs = begun.network.file_weights(), fresh.network.file_weights()
+    for entry, count_of_parts in (("double_blocks_0_img_attn_qkv", 3), ("single_blocks_0_linear1", 4)):
+        down, given = (weights[f"lora_unet_{entry}.lora_down.weight"] for weights in (ours, theirs))
+        assert torch.equal(down, given if split else torch.cat([given] * count_of_parts))
+        assert not ours[f"lora_unet_{entry}.lora_up.weight"].any()
+
+
 def test_the_count_knows_of_it(model: Any):
     family, parts = model
     settings = settings_with()
