@@ -8,14 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from torch import nn
 
 from engine.models.layouts.entry import Entry
-from engine.models.targets import Attachment, Listed, Reach, fits
+from engine.models.targets import Attachment, Listed, Reach, fits, is_norm
 from engine.settings.layer_patterns import Pattern
 
 ATTENTION = re.compile(r"(^|[._])(attn|attention)\d*\.")
 """In the names of originals: what belongs to attention."""
-
-
-NORMS = (nn.GroupNorm, nn.LayerNorm)
 
 
 def layers_within(module: nn.Module, classes: tuple[str, ...], norms: bool = False) -> Iterator[str]:
@@ -33,9 +30,7 @@ def layers_within(module: nn.Module, classes: tuple[str, ...], norms: bool = Fal
 
 
 def _is_layer(module: nn.Module, norms: bool) -> bool:
-    if norms and isinstance(module, NORMS):
-        return module.weight is not None
-    return isinstance(module, (nn.Linear, nn.Conv2d))
+    return isinstance(module, (nn.Linear, nn.Conv2d)) or (norms and is_norm(module))
 
 
 def unet_paths(unet: nn.Module, reach: Reach, named: Callable[[str], str] = str) -> list[str]:
@@ -127,16 +122,16 @@ def encoder_attachments(
 
 
 def by_layout(
-    module: nn.Module, entries: Iterable[Entry], blocks: tuple[str, ...], reach: Reach, norms: tuple[str, ...] = ()
+    module: nn.Module, entries: Iterable[Entry], blocks: tuple[str, ...], reach: Reach, *, norms: bool = False
 ) -> tuple[Attachment, ...]:
     """An attachment for each matrix of the original file within its `blocks`, named as it is there.
 
-    norms: classes of the normalisation layers that LyCORIS can train there.
+    norms: whether LyCORIS can train normalisation layers there.
     """
     within = {
         path
         for path, inner in module.named_modules()
-        if isinstance(inner, nn.Linear) or (reach.norms and type(inner).__name__ in norms)
+        if isinstance(inner, nn.Linear) or (norms and reach.norms and is_norm(inner))
     }
     return tuple(
         Attachment(

@@ -216,7 +216,7 @@ class LuminaImage2:
                 encoder_attachments(gemma, "lora_te", reach, ("Gemma2Attention", "Gemma2MLP")),
             ),
             Target(
-                transformer, "unet", by_layout(transformer, lumina_entries(transformer), TRAINED, reach, ("RMSNorm",))
+                transformer, "unet", by_layout(transformer, lumina_entries(transformer), TRAINED, reach, norms=True)
             ),
         ]
 

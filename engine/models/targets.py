@@ -94,6 +94,11 @@ class Target:
     attachments: tuple[Attachment, ...] = field(repr=False)
 
 
+def is_norm(layer: nn.Module) -> bool:
+    """Whether it is a normalisation layer with a weight for each channel, which files of networks can change."""
+    return type(layer).__name__ in ("GroupNorm", "LayerNorm", "RMSNorm") and layer.weight is not None
+
+
 def shape_of(target: Target, attachment: Attachment) -> tuple[int, ...]:
     """Of its weight in the file: (out, in), or (out, in, h, w) of a convolution."""
     weights: list[Any] = [target.module.get_submodule(path).weight for path in attachment.paths]

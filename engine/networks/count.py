@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 
-from engine.models.targets import Target
+from engine.models.targets import Target, is_norm
 from engine.networks.held import Held
 from engine.networks.kind import Kind, Site, site_of
-from engine.networks.made import kind_of, trained_layers
-from engine.networks.norms import is_norm
+from engine.networks.made import kind_of, rated, trained_layers
 from engine.networks.shares import Shares
 from engine.networks.sizes_in_file import sizes_in_file
 from engine.settings.network import WITH_FROZEN_DOWN
@@ -42,9 +41,7 @@ class Count:
 
 def count(settings: TrainingSettings, targets: Iterable[Target]) -> Count:
     """targets: of a model, which may be without weights.  Raises Failure where the settings cannot be read."""
-    unet_rate, text_encoder_rate = settings.optimizer.rates()
-    rates = {"unet": unet_rate, "text_encoder": text_encoder_rate}
-    trained = [target for target in targets if rates[target.group] > 0]
+    trained = rated(targets, settings)
     kept, shares = trained_layers(trained, Shares(settings))
     sizes = sizes_in_file(settings, kept)
     kind, frozen_down = kind_of(settings), settings.network.lora_type in WITH_FROZEN_DOWN

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import init
 
 from engine.models.targets import Attachment, Reach, Target, shape_of
+from engine.networks.signs import looks_wide
 from engine.settings.training import TrainingSettings
 
 Original = Callable[[], Tensor]
@@ -37,7 +38,7 @@ class Site:
     @property
     def is_wide(self) -> bool:
         """A convolution that looks at more than one pixel."""
-        return any(side > 1 for side in self.shape[2:])
+        return looks_wide(self.shape)
 
 
 def site_of(target: Target, attachment: Attachment, rank: int, alpha: float) -> Site:

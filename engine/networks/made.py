@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
@@ -17,6 +17,7 @@ from engine.networks.network import Network
 from engine.networks.shares import Share, Shares, alpha_for, has_wide, preset_at
 from engine.networks.weight_network import WeightNetwork
 from engine.settings.lycoris_preset import is_file
+from engine.settings.network import PARTS
 from engine.settings.sd_networks import LYCORIS, TYPES
 from engine.settings.training import TrainingSettings
 
@@ -63,6 +64,12 @@ def kind_of(settings: TrainingSettings) -> Kind | None:
 def dropouts_of(settings: TrainingSettings) -> Dropouts:
     s = settings.network
     return Dropouts(s.network_dropout, s.rank_dropout, s.module_dropout, settings.applied("rank_dropout_scale"))
+
+
+def rated(targets: Iterable[Target], settings: TrainingSettings) -> list[Target]:
+    """Those of parts with a learning rate."""
+    rates = dict(zip(PARTS, settings.optimizer.rates(), strict=True))
+    return [target for target in targets if rates[target.group] > 0]
 
 
 def trained_layers(targets: list[Target], shares: Shares) -> tuple[list[Target], dict[str, Share]]:

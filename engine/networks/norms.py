@@ -12,11 +12,6 @@ from engine.networks.dropout import Dropouts, RowsLeftOut
 from engine.networks.held import Held
 
 
-def is_norm(layer: nn.Module) -> bool:
-    """Whether it is one with a weight for each channel."""
-    return "Norm" in type(layer).__name__ and getattr(layer, "weight", None) is not None
-
-
 class ChangedNorm(nn.Module):
     """x̂ · (weight + w_norm) + (bias + b_norm), with x̂ as the layer normalises x; both from 0.
 

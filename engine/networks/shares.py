@@ -10,6 +10,7 @@ from math import sqrt
 from typing import Any
 
 from engine.failure import Failure
+from engine.networks.signs import looks_wide
 from engine.settings.block_lists import (
     OF_RATES,
     SECTIONS,
@@ -83,7 +84,7 @@ class Shares:
         if _any_in("exclude_patterns", self._excluded, name) and not _any_in("include_patterns", self._included, name):
             return None
         block = block_of(name) if name.startswith("lora_unet_") else None
-        rank, alpha = self._rank(name, block, wide=any(side > 1 for side in shape[2:]))
+        rank, alpha = self._rank(name, block, wide=looks_wide(shape))
         alpha = alpha_for(self._by_root, rank, alpha)
         rate = self._rates.get(block, 1.0) if block else 1.0
         parts = next((parts for end, parts in _JOINED.items() if self._apart and name.endswith(end)), 1)

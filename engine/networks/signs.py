@@ -114,6 +114,11 @@ def has_core(shapes: Shapes) -> bool:
     return any(end in shapes for end in ("lora_mid.weight", "hada_t1", "lokr_t2"))
 
 
+def looks_wide(shape: tuple[int, ...]) -> bool:
+    """Whether a weight of this shape is a convolution's that looks at more than one pixel."""
+    return any(side > 1 for side in shape[2:])
+
+
 def is_wide(shapes: Shapes) -> bool:
     """Whether the shapes alone say that it is a convolution of more than one pixel; those of flat factors do not."""
     return has_core(shapes) or _is_wide(shapes)
@@ -179,7 +184,7 @@ def _kind_of(end: str) -> str:
 
 
 def _is_wide(shapes: Shapes) -> bool:
-    return any(side > 1 for end, shape in shapes.items() if not end.startswith("oft_") for side in shape[2:])
+    return any(looks_wide(shape) for end, shape in shapes.items() if not end.startswith("oft_"))
 
 
 def _side(shapes: Shapes, end: str, number: int) -> int:

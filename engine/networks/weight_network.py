@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.models.quantize import QuantizedLinear
-from engine.models.targets import Attachment, Target
+from engine.models.targets import Attachment, Target, is_norm
 from engine.networks.dropout import Dropouts, RowsLeftOut
 from engine.networks.held import Held, Otherwise
 from engine.networks.kind import Kind, Original, Site, site_of, whole_name
 from engine.networks.magnitudes import LEAST_NORM, norms_with_chain, scaled
-from engine.networks.norms import ChangedNorm, is_norm
+from engine.networks.norms import ChangedNorm
 from engine.networks.recomputed import through, with_made_weight
 from engine.networks.signs import TURNING
 

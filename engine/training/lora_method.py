@@ -22,11 +22,12 @@ from engine.networks.held import Apart, Held, Otherwise
 from engine.networks.kind import Kind
 from engine.networks.kohya_format import save_lora
 from engine.networks.lora import LoraNetwork
-from engine.networks.made import dropouts_of, kind_of, network_of, reach_of, trained_layers
+from engine.networks.made import dropouts_of, kind_of, network_of, rated, reach_of, trained_layers
 from engine.networks.network import Network
 from engine.networks.refusals import Refusal
 from engine.networks.saved_names import SavedNames
 from engine.networks.shares import Share, Shares, alpha_for
+from engine.networks.signs import looks_wide
 from engine.objective.objective import Corrupted
 from engine.settings.network import PARTS, WITH_FROZEN_DOWN
 from engine.settings.network import Network as NetworkSettings
@@ -54,23 +55,25 @@ class LoraMethod(Denoising):
     ) -> None:
         """goes_on: the weights of the state that the run resumes from; it then needs no file."""
         s = settings.network
-        unet_lr, text_encoder_lr = settings.optimizer.rates()
         targets = family.lora_targets(parts, reach_of(settings))
         there = {target.group for target in targets if target.attachments}  # some families' text encoders have none
-        self.rates = {"unet": unet_lr, "text_encoder": text_encoder_lr if "text_encoder" in there else 0.0}
+        rates = zip(PARTS, settings.optimizer.rates(), strict=True)
+        self.rates = {part: rate if part in there or part == "unet" else 0.0 for part, rate in rates}
         self._ratios: dict[str, float] = {part: s.loraplus_ratio(part)[1] for part in PARTS}
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
         module = TYPES[s.lora_type][0]
         self._module = family.network_module if module == TYPES["Standard"][0] else module
         self._largest_norm = s.scale_weight_norms
         self._network_args = network_arguments(settings)
-        rated = [target for target in targets if self.rates[target.group] > 0]
-        trained, self._shares = trained_layers(rated, Shares(settings))
+        of_parts = rated(targets, settings)
+        trained, self._shares = trained_layers(of_parts, Shares(settings))
         if not self._shares:
             raise _nothing_trained(settings)
         self._names, self._dialect = SavedNames(name_of(type(family)), trained), settings.source_model.lora_file_dialect
         begun = (
-            None if goes_on else _begun_from(settings, targets, rated, trained, shares=self._shares, family=family.name)
+            None
+            if goes_on
+            else _begun_from(settings, targets, of_parts, trained, shares=self._shares, family=family.name)
         )
         kind = kind_of(settings)
         sizes = _sizes(s, kind, begun, goes_on)
@@ -210,14 +213,14 @@ def _nothing_trained(settings: TrainingSettings) -> Failure:
 def _begun_from(
     settings: TrainingSettings,
     targets: list[Target],
-    rated: list[Target],
+    of_parts: list[Target],
     trained: list[Target],
     *,
     shares: Mapping[str, Share],
     family: str,
 ) -> dict[str, Held] | None:
-    """What the file to continue from holds for the trained targets.  targets: all that the family has.  rated: those
-    with a learning rate, of which some layers may be left out of `trained`.
+    """What the file to continue from holds for the trained targets.  targets: all that the family has.  of_parts:
+    those with a learning rate, of which some layers may be left out of `trained`.
 
     Raises Failure if anything in the file would be lost.
     """
@@ -239,7 +242,7 @@ def _begun_from(
         )
     if foreign:
         raise _refused(refusals.not_trained(file.name, foreign, count))
-    if rateless := unplaced(network_file, rated):
+    if rateless := unplaced(network_file, of_parts):
         part = "UNet" if any(place.part == "unet" for place in rateless) else "text encoder"
         raise _refused(refusals.not_trained(file.name, rateless, count, part))
     if left_out := unplaced(network_file, trained):
@@ -264,7 +267,7 @@ def _wide(targets: list[Target]) -> set[str]:
         attachment.name
         for target in targets
         for attachment in target.attachments
-        if any(side > 1 for side in shape_of(target, attachment)[2:])
+        if looks_wide(shape_of(target, attachment))
     }
 
 
