@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,27 @@ def is_file(preset: str) -> bool:
 
 
 def preset_file(path: str) -> PresetFile:
-    """Raises ValueError, a sentence, where it cannot be read or followed."""
-    file = usable_path(LABEL, path)
+    """Raises ValueError, a sentence, where it cannot be read or followed.
+
+    Several ask for one answer: the file is read again where it is another by its time, size or number.
+    """
+    file = Path(usable_path(LABEL, path))
+    state: tuple[int, ...] = ()
     try:
-        data = parse_toml(read_text(Path(file)), Path(file).name)
+        stat = file.stat()
+        state = stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
+    except OSError:
+        pass  # reading it says why
+    return _read(file, state)
+
+
+@lru_cache(maxsize=1)
+def _read(file: Path, _state: tuple[int, ...]) -> PresetFile:
+    try:
+        data = parse_toml(read_text(file), file.name)
     except SettingsFileError as error:
         raise ValueError(f"{LABEL}: {error}") from None
-    name = Path(file).name
+    name = file.name
     if not set(data) & {*_LISTS, *_SWITCHES, *_OTHER_KINDS}:
         raise ValueError(f"{name} is no LyCORIS preset: it has none of {', '.join(_LISTS)}.")
     if others := sorted(set(data) & set(_OTHER_KINDS)):
