@@ -66,11 +66,11 @@ _TAKES: Mapping[str, tuple[str, ...]] = {
 _ALL_TAKE = (
     "rank_dropout", "module_dropout", "loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio",
 )  # fmt: skip
-_ALWAYS = ("conv_dim", "conv_alpha", "ggpo_sigma", "ggpo_beta")
-"""Written even at their defaults: without them the network has no convolutions, or others."""
+_ALWAYS = ("conv_dim", "conv_alpha", "ggpo_sigma", "ggpo_beta", "tlora_least_rank", "tlora_exponent")
+"""Written even at their defaults: without them the network has no convolutions, or others, or is of another type."""
 
 
-_SAID_BY_FILES = ("tlora_least_rank", "tlora_exponent", "ggpo_sigma", "ggpo_beta")
+_SAID_BY_FILES = ("tlora_least_rank", "tlora_exponent", "ggpo_sigma", "ggpo_beta", "train_blocks", "split_qkv")
 """What files say among network_args also of LoRA types whose module in sd-scripts does not take it."""
 
 
@@ -99,8 +99,7 @@ def write_network(values: Mapping[str, Any], family: str) -> tuple[str, list[str
     module, algo = TYPES[values["lora_type"]]
     if values["lora_type"] == "Standard" and family == "sd3":
         module = "networks.lora_sd3"
-    if values["split_mode"] and "train_blocks" in _TAKES.get(values["lora_type"], ()):
-        values = {**values, "train_blocks": "single"}  # as kohya_ss has it: only single blocks can be split
+    values = _split(values)
     parts = [f"algo={algo}"] if algo else []
     for item in training_options():
         place, value = place_of(item), values[item.name]
@@ -117,8 +116,15 @@ def network_arguments(settings: TrainingSettings) -> dict[str, str]:
     values = settings.values() | waits
     parts = write_network(values, family_of_values(values))[1]
     arguments = {name: value for name, _, value in (part.partition("=") for part in parts)}
-    ours = [item.name for item in training_options() if item.name in _SAID_BY_FILES and item.applies(values)]
-    return arguments | {name: _text(values[name]) for name in ours}
+    values = _split(values)
+    ours = [item for item in training_options() if item.name in _SAID_BY_FILES and item.applies(values)]
+    said = [item.name for item in ours if item.name in _ALWAYS or values[item.name] != item.default]
+    return arguments | {name: _text(values[name]) for name in said}
+
+
+def _split(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As kohya_ss has it: only single blocks can be split."""
+    return {**values, **({"train_blocks": "single"} if values["split_mode"] else {})}
 
 
 def read_network(module: str, parts: Sequence[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -134,7 +140,7 @@ def read_network(module: str, parts: Sequence[str], given: Mapping[str, Any]) ->
     kind = OTHER_NAMES.get((module, algo)) or kinds.get((module, algo), module + (f" {algo}" if algo else ""))
     if kind == "Standard" and pairs.get("conv_dim", "0") not in ("0", ""):
         kind = "Kohya LoCon"
-    if kind == "Standard" and any(name.startswith("tlora_") for name in pairs):
+    if any(name.startswith("tlora_") for name in pairs):
         kind = "T-LoRA"
     data: dict[str, Any] = {"LoRA_type": kind}
     if kind.startswith("LyCORIS/"):
