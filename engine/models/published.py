@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from engine.models import makers
 from engine.models.parts import Parts
+from engine.models.sizes import edition_of
 from engine.settings.families import FamilyName
 
 _CLIP_L = ("transformers:CLIPTextModel", "sdxl/text_encoder")
@@ -38,11 +39,11 @@ as what differs from the library's defaults.
 """
 
 
-_BY_NAME: tuple[tuple[FamilyName, re.Pattern[str], tuple[str, Any]], ...] = (
-    ("sd3", re.compile(r"3[._-]?5.*large", re.IGNORECASE), ("diffusers:SD3Transformer2DModel", _SD35_LARGE)),
-    ("sd3", re.compile(r"3[._-]?5.*medium", re.IGNORECASE), ("diffusers:SD3Transformer2DModel", _SD35_MEDIUM)),
-)
-"""The denoisers of a family's other models, by what their names contain."""
+_EDITIONS: Mapping[str, tuple[str, Any]] = {
+    "3.5-large": ("diffusers:SD3Transformer2DModel", _SD35_LARGE),
+    "3.5-medium": ("diffusers:SD3Transformer2DModel", _SD35_MEDIUM),
+}
+"""The denoisers of the families' other models: see sizes.edition_of()."""
 
 
 def published(family: FamilyName, name: str = "") -> Parts | None:
@@ -53,9 +54,9 @@ def published(family: FamilyName, name: str = "") -> Parts | None:
     if family not in _PUBLISHED:
         return None
     usual, *others = _PUBLISHED[family]
-    told = (one for of, pattern, one in _BY_NAME if of == family and pattern.search(name.rpartition("/")[2]))
+    own = _EDITIONS.get(edition_of(name, family), usual)
     with init_empty_weights():
-        denoiser, *encoders = (_made(kind, config) for kind, config in (next(told, usual), *others))
+        denoiser, *encoders = (_made(kind, config) for kind, config in (own, *others))
     return Parts(denoiser, nn.Identity(), encoders, [None] * len(encoders))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,14 +38,27 @@ USUAL: Mapping[FamilyName, Sizes] = {
 }
 """Sizes of each family's main model: for models that are not on this machine yet, or cannot be examined."""
 
+_EDITIONS: tuple[tuple[FamilyName, re.Pattern[str], str, int], ...] = (
+    ("sd3", re.compile(r"3[._-]?5.*large", re.IGNORECASE), "3.5-large", 8_056_627_520),
+    ("sd3", re.compile(r"3[._-]?5.*medium", re.IGNORECASE), "3.5-medium", 2_243_171_520),
+)
+"""A family's other models: what their names contain, and the weights of their denoisers."""
+
 _TEXT = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
 _ORDER = {"clip_l": "1", "clip_g": "2", "t5xxl": "3"}
 _VAES = ("first_stage_model.", "vae.")
 
 
+def edition_of(source: str, family: FamilyName) -> str:
+    """Which of a family's published models has this hub name; "" for the main one."""
+    name = source.rpartition("/")[2] if is_hub_name(source) else ""
+    return next((edition for of, told, edition, _ in _EDITIONS if of == family and told.search(name)), "")
+
+
 def sizes_of(source: str, family: FamilyName) -> Sizes | None:
-    """Sizes of the model at a path or hub name; what its files do not say is taken from the family. None for an unknown
-    family.
+    """Sizes of the model at a path or hub name; what its files do not say is taken from the published one.
+
+    None for an unknown family.
     """
     usual = USUAL.get(family)
     if usual is None:
@@ -53,8 +67,10 @@ def sizes_of(source: str, family: FamilyName) -> Sizes | None:
         counted = _counted(source)
     except (NoModel, OSError):
         counted = Counter()
+    edition = edition_of(source, family)
+    denoiser = next((weights for *_, name, weights in _EDITIONS if name == edition), usual.denoiser)
     encoders = tuple(counted[part] for part in sorted(counted) if part.startswith("text_encoder"))
-    return Sizes(counted["denoiser"] or usual.denoiser, encoders or usual.text_encoders, counted["vae"] or usual.vae)
+    return Sizes(counted["denoiser"] or denoiser, encoders or usual.text_encoders, counted["vae"] or usual.vae)
 
 
 def _counted(source: str) -> Counter[str]:

@@ -47,7 +47,7 @@ def with_whole_paths(settings: Some) -> Some:
 def is_hub_name(name: str) -> bool:
     """Whether a text reads as OWNER/MODEL of the Hugging Face hub rather than as a path."""
     path = Path(name)
-    looks_like_path = path.is_absolute() or name[0] in ".~" or "\\" in name or path.suffix in MODEL_ENDINGS
+    looks_like_path = path.is_absolute() or name.startswith((".", "~")) or "\\" in name or path.suffix in MODEL_ENDINGS
     return bool(_HUB_NAME.fullmatch(name)) and not looks_like_path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.models.published import published
+from engine.models.sizes import sizes_of
 from engine.settings.training import TrainingSettings
 from engine.training.counting import Counter
 from ui.network_line import blocks_of
@@ -26,6 +27,9 @@ def test_each_stable_diffusion_3_has_its_own_blocks(name: str, monkeypatch: pyte
     parts = published("sd3", f"stabilityai/{name}")
     assert parts
     assert sum(one.numel() for one in parts.denoiser.parameters()) == weights
+    of_checks = sizes_of(f"stabilityai/{name}", "sd3")  # which have no torch
+    assert of_checks
+    assert of_checks.denoiser == weights
     given = {"pretrained_model_name_or_path": f"stabilityai/{name}", "sd3_checkbox": True, "text_encoder_lr": 0}
     settings = TrainingSettings().with_values(given)
     answer = Counter().answer(settings)
