@@ -30,17 +30,17 @@ CASES: dict[str, tuple[float, dict[str, Any]]] = {
     "LoCon, DoRA": (5e-3, {"lora_type": "LyCORIS/LoCon", "dora_wd": True}),
     "LoHa": (5e-3, {"lora_type": "LyCORIS/LoHa"}),
     "LoKr": (5e-3, {"lora_type": "LyCORIS/LoKr", "lokr_factor": 4}),
-    "GLoRA": (5e-3, {"lora_type": "LyCORIS/GLoRA"}),
+    "GLoRA": (2e-3, {"lora_type": "LyCORIS/GLoRA"}),
     "(IA)³": (5e-2, {"lora_type": "LyCORIS/iA3"}),
-    "Diag-OFT": (5e-3, {"lora_type": "LyCORIS/Diag-OFT"}),
-    "BOFT": (5e-3, {"lora_type": "LyCORIS/BOFT"}),
+    "Diag-OFT": (3e-3, {"lora_type": "LyCORIS/Diag-OFT", "network_dim": 16, "conv_dim": 16}),
+    "BOFT": (1e-3, {"lora_type": "LyCORIS/BOFT"}),
     "Native": (1e-3, {"lora_type": "LyCORIS/Native Fine-Tuning"}),
     "Kohya LoHa": (5e-3, {"lora_type": "Kohya LoHa"}),
     "Kohya LoKr": (5e-3, {"lora_type": "Kohya LoKr"}),
     "LoRA-FA": (5e-3, {"lora_type": "LoRA-FA"}),
     "T-LoRA": (5e-3, {"lora_type": "T-LoRA"}),
-    "Kohya DyLoRA": (5e-3, {"lora_type": "Kohya DyLoRA"}),
-    "LyCORIS DyLoRA": (5e-3, {"lora_type": "LyCORIS/DyLoRA"}),
+    "Kohya DyLoRA": (1e-2, {"lora_type": "Kohya DyLoRA"}),
+    "LyCORIS DyLoRA": (3e-3, {"lora_type": "LyCORIS/DyLoRA", "dylora_unit": 4}),
 }
 """A learning rate, and what else is set; convolutions have the rank of all else."""
 

@@ -34,7 +34,7 @@ RANK = 8
 MOST_OF_STANDARD = 128
 """The largest rank of the Standard LoRA beside a kind whose file is larger than that one's."""
 
-CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "Standard": ({"lora_type": "Standard"}, {}),
     "LoCon": ({"lora_type": "LyCORIS/LoCon"}, {"algo": "lora"}),
     "LoCon, DoRA": ({"lora_type": "LyCORIS/LoCon", "dora_wd": True}, {"algo": "lora", "dora_wd": True}),
@@ -51,8 +51,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"lora_type": "LyCORIS/Native Fine-Tuning"},
         {"algo": "full"},
     ),
+    "DyLoRA": ({"lora_type": "LyCORIS/DyLoRA", "dylora_unit": 4}, {"algo": "dylora", "block_size": 4}),
+    "LoRA-FA": ({"lora_type": "LoRA-FA"}, None),
+    "T-LoRA": ({"lora_type": "T-LoRA"}, None),
 }
-"""What our settings say, and what LyCORIS's maker is told.  Standard, which LyCORIS has not, is beside peft alone."""
+"""What our settings say, and what LyCORIS's maker is told; None of what it has not.  Standard is beside peft alone."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +151,13 @@ def measured(unet: Any, case: str, given: argparse.Namespace) -> dict[str, Any]:
     options, told = CASES[case]
     rank, latents = RANK, given.latents
     sides = {"ours": ours(copied(unet), latents, {"lycoris_preset": given.preset, **options})}
-    if case == "Standard":
-        sides["other"] = peft_alone(copied(unet), latents)
-    else:
-        sides["other"] = theirs(copied(unet), latents, {"preset": given.preset, **told})
+    if told is not None:
+        sides["other"] = (
+            theirs(copied(unet), latents, {"preset": given.preset, **told})
+            if told
+            else peft_alone(copied(unet), latents)
+        )
+    if case != "Standard":
         rank, sides["standard"] = standard_like(copied(unet), latents, sides["ours"].trained)
     taken = {name: extra_memory(side) for name, side in sides.items()}  # and each has been warmed up
     times: dict[str, list[float]] = {name: [] for name in sides}
@@ -173,8 +179,9 @@ def row(case: str, found: Mapping[str, Any]) -> str:
         time_ratio = statistics.median(a / b for a, b in zip(times["ours"], times[name], strict=True))
         return f"{time_ratio:.2f} | {memory['ours'] / memory[name]:.2f}"
 
-    seconds = " | ".join(f"{statistics.median(times[name]):.1f} s" for name in ("ours", "other"))
-    gib = " | ".join(f"{memory[name] / 2**30:.2f} GiB" for name in ("ours", "other"))
+    names = ("ours", "other")
+    seconds = " | ".join(f"{statistics.median(times[name]):.1f} s" if name in times else "" for name in names)
+    gib = " | ".join(f"{memory[name] / 2**30:.2f} GiB" if name in memory else "" for name in names)
     return (f"| {case} | {seconds} | {gib} | {ratio('other')} | {found['rank']} | {ratio('standard')} "
             f"| {os.getloadavg()[0]:.1f} |")  # fmt: skip
 

@@ -212,6 +212,13 @@ def test_what_is_trained_beside_a_kinds_own_tensors_is_not_lost(
     assert mend in problem.mend
 
 
+@pytest.mark.parametrize("shape", [(), (0, 320), (320, 0)])
+@pytest.mark.parametrize("end", ["lora_down.weight", "lora_up.weight"])
+def test_a_matrix_without_numbers_is_none(shape: tuple[int, ...], end: str, tmp_path: Path):
+    problem = only(problems(tmp_path, {**lora(UNET), f"{UNET}.{end}": shape}))
+    assert "lacks a matrix in 1 of its 1 layers" in problem.what
+
+
 LOKR = KINDS["Kohya LoKr or LyCORIS/LoKr"][1]
 
 

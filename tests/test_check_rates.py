@@ -39,6 +39,7 @@ def test_nor_a_ratio_of_lora_plus_and_says_so_once():
     what = "Adafactor sets all learning rates itself, so LoRA+ learning rate ratio has no effect."
     assert said(loraplus_lr_ratio=16) == [("loraplus_lr_ratio", what, False)]
     assert not said(loraplus_lr_ratio=16, optimizer="AdamW")
+    assert not said(loraplus_lr_ratio=16, optimizer="AdamW", optimizer_args="relative_step=True")  # which it has not
     assert not said()
 
 

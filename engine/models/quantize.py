@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from bitsandbytes import functional as bnb
 from torch import Tensor, nn
 
+from engine.models.stored import Stored
 from engine.settings.memory import BaseFormat
 
 LARGEST_FP8 = torch.finfo(torch.float8_e4m3fn).max
@@ -52,11 +52,11 @@ class QuantizedLinear(nn.Module):
         self.register_buffer("scale", scale)
         self.bias = layer.bias if layer.bias is None else nn.Parameter(layer.bias.detach().to(device), False)
 
-    def widened(self, dtype: torch.dtype) -> Callable[[], Tensor]:
-        """Makes the weight of now wide when it is called, wherever its module has gone then."""
+    def widened(self, dtype: torch.dtype) -> Stored:
+        """The weight of now, which is wide when it is made."""
         stored: Any = self.weight
         scale: Any = self.scale
-        return partial(_wide, stored, scale, self._form, self._shape, dtype)
+        return Stored((stored, scale), partial(_wide, form=self._form, shape=self._shape, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):

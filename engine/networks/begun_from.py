@@ -165,10 +165,16 @@ class _Slot:
 
     def verify(self, held: Held) -> None:
         """Raises RuntimeError where it changes a weight of another size."""
-        sizes, (rows, columns) = sizes_of_layer(held.shapes), (sum(self.rows()), prod(self._shapes()[0][1:]))
+        first = self._shapes()[0]
+        sizes, rows, columns = sizes_of_layer(held.shapes), sum(self.rows()), prod(first[1:])
         for found, real in zip(sizes, (rows, columns), strict=True):
             if found not in (0, real):
                 raise RuntimeError(f"{self.attachment.name} is for a weight of {sizes}, not of {rows} × {columns}")
+        for end in ("diff_b", "dora_scale"):
+            shape = held.shapes.get(end, ())
+            of_inputs = end == "dora_scale" and shape[:1] == (1,) and prod(shape) == first[1]
+            if end in held.shapes and prod(shape) != rows and not of_inputs:
+                raise RuntimeError(f"{self.attachment.name}.{end} is of shape {shape}, for a weight of {rows} rows")
 
     def _shapes(self) -> list[tuple[int, ...]]:
         layers: list[Any] = [self.target.module.get_submodule(path) for path in self.attachment.paths]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.models.stored import Stored
 from engine.networks.kind import Kind, Original, Site
 from engine.networks.magnitudes import LEAST_NORM
 from engine.networks.scalar import with_scalar
@@ -51,8 +52,8 @@ class DoRA(Kind):
     def fixed(self, site: Site) -> dict[str, Tensor]:
         return self.inner.fixed(site)
 
-    def chain(self, trained: Mapping[str, Tensor], site: Site) -> list[Tensor] | None:
-        return None if self.on_input else self.inner.chain(trained, site)
+    def chain(self, trained: Mapping[str, Tensor], site: Site, original: Stored) -> list[Tensor] | None:
+        return None if self.on_input else self.inner.chain(trained, site, original)
 
     def row_norms(self, trained: Mapping[str, Tensor]) -> Tensor:
         return trained["dora_scale"]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import init
 
+from engine.models.stored import Stored
 from engine.models.targets import Attachment, Reach, Target, shape_of
 from engine.networks.signs import looks_wide
 from engine.settings.training import TrainingSettings
@@ -82,7 +83,7 @@ class Kind(ABC):
     def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
         """ΔW, of the shape of the site, with gradients for what is trained.  Draws nothing."""
 
-    def chain(self, trained: Mapping[str, Tensor], site: Site) -> list[Tensor] | None:
+    def chain(self, trained: Mapping[str, Tensor], site: Site, original: Stored) -> list[Tensor] | None:
         """Weights that do in turn what ΔW does, at less cost; None of a change that is no such chain.
 
         One of them at most looks at more than one pixel.

@@ -14,42 +14,76 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from engine.models.stored import Stored
+
 Make = Callable[..., Tensor]
-"""Makes a weight, float32, of the trained tensors; the same one each time."""
+"""Makes a weight, float32, of the original one and the trained tensors; the same one each time."""
 
 
-def with_made_weight(x: Tensor, make: Make, trained: list[Tensor], steps: Mapping[str, Any]) -> Tensor:
-    """x through a linear layer with the weight make(*trained), or through a convolution if that has more than 2
-    dimensions, with gradients for x and for what is trained.
+def with_made_weight(
+    x: Tensor, make: Make, original: Stored, trained: list[Tensor], steps: Mapping[str, Any]
+) -> Tensor:
+    """x through a linear layer with the weight make(original, *trained), or through a convolution if that has more than
+    2 dimensions, with gradients for x and for what is trained.
 
     steps: stride, padding and dilation of a convolution.
     """
-    applied: Tensor = _Applied.apply(x, make, steps, *trained)
+    applied: Tensor = _Applied.apply(x, make, steps, original.make, len(original.tensors), *original.tensors, *trained)
     return applied
+
+
+def original_times(original: Stored, matrix: Tensor) -> Tensor:
+    """W · matrix, float32, with gradients for the matrix; W, (out, in), or (out, in, 1, 1), is made again for these.
+
+    matrix: (in, n).  Returns (out, n).
+    """
+    product: Tensor = _Times.apply(matrix, original.make, *original.tensors)
+    return product
+
+
+class _Times(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, make: Make, *stored: Tensor) -> Tensor:
+        ctx.make, ctx.dtype = make, matrix.dtype
+        ctx.save_for_backward(*stored)
+        with torch.autocast(matrix.device.type, enabled=False):
+            return make(*stored).flatten(1).float() @ matrix.float()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_product: Tensor) -> tuple[Tensor | None, ...]:
+        stored = ctx.saved_tensors
+        with torch.autocast(of_product.device.type, enabled=False):
+            of_matrix = ctx.make(*stored).flatten(1).float().T @ of_product.float()
+        return of_matrix.to(ctx.dtype), None, *[None] * len(stored)
 
 
 class _Applied(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, make: Make, steps: Mapping[str, Any], *trained: Tensor) -> Tensor:
-        ctx.make, ctx.steps = make, steps
-        ctx.save_for_backward(x, *trained)
-        return through(x, make(*trained), steps)
+    def forward(
+        ctx: Any, x: Tensor, make: Make, steps: Mapping[str, Any], widen: Make, count: int, *tensors: Tensor
+    ) -> Tensor:
+        """tensors: `count` that the original is stored in, then the trained ones."""
+        ctx.make, ctx.steps, ctx.widen, ctx.count = make, steps, widen, count
+        ctx.save_for_backward(x, *tensors)
+        return through(x, make(Stored(tensors[:count], widen), *tensors[count:]), steps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_output: Tensor) -> tuple[Tensor | None, ...]:
-        x, *trained = ctx.saved_tensors
-        learning = [number for number, needed in enumerate(ctx.needs_input_grad[3:]) if needed]
+        x, *tensors = ctx.saved_tensors
+        original, trained = Stored(tuple(tensors[: ctx.count]), ctx.widen), tensors[ctx.count :]
+        learning = [number for number, needed in enumerate(ctx.needs_input_grad[5 + ctx.count :]) if needed]
         leaves = [tensor.detach().requires_grad_(number in learning) for number, tensor in enumerate(trained)]
         with torch.enable_grad():
-            weight = ctx.make(*leaves)
+            weight = ctx.make(original, *leaves)
         of_x, of_weight = _gradients(of_output, x, weight.detach(), ctx.steps, wants_x=ctx.needs_input_grad[0])
         grads: list[Tensor | None] = [None] * len(trained)
         if learning:
             wanted = [leaves[number] for number in learning]
             for number, grad in zip(learning, torch.autograd.grad(weight, wanted, of_weight), strict=True):
                 grads[number] = grad
-        return of_x, None, None, *grads
+        return of_x, *[None] * (4 + ctx.count), *grads
 
 
 def through(x: Tensor, weight: Tensor, steps: Mapping[str, Any]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.models.stored import Stored
 from engine.networks.kind import Kind, Original, Site
 from engine.settings.training import TrainingSettings
 
@@ -44,8 +45,8 @@ class Scaled(Kind):
     def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
         return self.inner.change(self.in_file(trained), site, original)
 
-    def chain(self, trained: Mapping[str, Tensor], site: Site) -> list[Tensor] | None:
-        return self.inner.chain(self.in_file(trained), site)
+    def chain(self, trained: Mapping[str, Tensor], site: Site, original: Stored) -> list[Tensor] | None:
+        return self.inner.chain(self.in_file(trained), site, original)
 
     def draw(self, site: Site) -> Any:
         return self.inner.draw(site)

@@ -95,7 +95,11 @@ def is_of_several(shapes: Shapes) -> bool:
 def is_complete(shapes: Shapes) -> bool:
     """Whether all is there that its kind needs, with at least one side each."""
     needed = _NEEDED.get({LOCON: LORA, BOFT: OFT}.get(kind := kind_of_layer(shapes), kind), ())
-    return any(all(end in shapes for end in ends) for ends in needed)
+    return any(all(_has_sides(shapes, end) for end in ends) for ends in needed)
+
+
+def _has_sides(shapes: Shapes, end: str) -> bool:
+    return end in shapes and (end == "on_input" or (shapes[end] != () and 0 not in shapes[end]))
 
 
 def rank_of_layer(shapes: Shapes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from math import isclose
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.models.quantize import QuantizedLinear
+from engine.models.stored import Stored
 from engine.models.targets import Attachment, Target, is_norm
 from engine.networks.dropout import Dropouts, RowsLeftOut
 from engine.networks.held import Held, Otherwise
@@ -45,12 +47,11 @@ class ChangedLayer(nn.Module):
     def bias(self) -> Any:
         return self.base_layer.bias
 
-    def original(self) -> Original:
-        """Gives the weight of now, at full width, also once the layer's block has left the device."""
+    def original(self) -> Stored:
+        """The weight of now, at full width."""
         if isinstance(self.base_layer, QuantizedLinear):
             return self.base_layer.widened(torch.float32)
-        weight = self.weight.detach()
-        return lambda: weight
+        return Stored.whole(self.weight.detach())
 
     def with_weights(self, x: Tensor, weights: list[Tensor], counts: Tensor | None = None) -> Tensor:
         """What the layer does, without its bias, with other weights in turn: a convolution's steps are the widest's.
@@ -66,22 +67,37 @@ class ChangedLayer(nn.Module):
                 x = x * counts.view(shape).to(x)
         return x
 
-    def with_row_norms(self, y: Tensor, x: Tensor, chain: list[Tensor], norms: Tensor) -> Tensor:
+    def with_row_norms(self, alone: Tensor, x: Tensor, chain: list[Tensor], norms: Tensor) -> Tensor:
         """What the layer does, where the chain changes its weight and the rows are then brought to these norms.
 
-        y: what it does alone.
+        alone: what its weight does without either.
         """
         scale = norms.flatten() / norms_with_chain(self.original(), chain).clamp(min=LEAST_NORM)
         bias = None if self.bias is None else self.along_outputs(self.bias.detach().float())
-        return scaled(y, self.with_weights(x, chain), self.along_outputs(scale), bias)
+        return scaled(alone, self.with_weights(x, chain), self.along_outputs(scale), bias)
 
     def along_outputs(self, values: Tensor) -> Tensor:
         """One for each output, in a shape that broadcasts along what the layer gives."""
         return values.view(-1, 1, 1) if self.steps else values
 
     def forward(self, x: Tensor, *rest: Any, **named: Any) -> Tensor:
+        if self.place.scales_rows:
+            with without_bias(self.base_layer):
+                alone: Tensor = self.base_layer(x, *rest, **named)
+            return self.place.scale(alone, x, self)
         y: Tensor = self.base_layer(x, *rest, **named)
         return self.place.add(y, x, self)
+
+
+@contextmanager
+def without_bias(layer: Any) -> Iterator[None]:
+    """In few digits, what the weight does could not be seen any more beside a large bias."""
+    bias = layer._parameters.get("bias")
+    layer.bias = None
+    try:
+        yield
+    finally:
+        layer.bias = bias
 
 
 def _key(name: str) -> str:
@@ -101,6 +117,7 @@ class Place:
         self._left_out = RowsLeftOut(dropouts, partial(kind.draw, site))
         self.counts: Tensor | None = None  # see Kind.between(); of the batch that is trained on
         self._alpha: float | None = None  # a file's
+        self.scales_rows = False
         for layer in layers:
             layer.place = self
 
@@ -118,6 +135,9 @@ class Place:
         self._layers[0].trained = nn.ParameterDict(
             {_key(name): tensor if name in self.kind.exact else tensor.to(dtype) for name, tensor in begun.items()}
         )
+
+        is_chain = self.kind.chain(self.trained, self.site, self.original()) is not None
+        self.scales_rows = is_chain and self.kind.row_norms(self.trained) is not None
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:
@@ -158,12 +178,9 @@ class Place:
         for end, parameter in trained.items():
             parameter.copy_(begun[end])
 
-    def original(self) -> Original:
+    def original(self) -> Stored:
         """Stacked as in the file."""
-        originals = [layer.original() for layer in self._layers]
-        if len(originals) == 1:  # torch.cat would copy it
-            return lambda: self._turned(originals[0]())
-        return lambda: self._turned(torch.cat([of_layer() for of_layer in originals]))
+        return Stored.stacked([layer.original() for layer in self._layers], self._turned)
 
     def change(self) -> Tensor:
         return self.kind.change(self.trained, self.site, self.original())
@@ -188,28 +205,48 @@ class Place:
 
     def add(self, y: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor:
         """y: of the layer alone."""
-        number, kept, counts = self._layers.index(layer), None, None
-        trained: Mapping[str, Tensor] = self.trained
-        if layer.training:
-            self._left_out.enter(number)
-            if self._left_out.leaves_out:
-                return y
-            counts = self.counts
-            kept = self._left_out.kept(self.site.shape[0], x)
-            if self._left_out.drawn is not None:
-                trained = self.kind.acting(trained, self.site, self._left_out.drawn)
-        if (chain := self.kind.chain(trained, self.site)) is None:
+        number, counts = self._layers.index(layer), self.counts if layer.training else None
+        if (drawn := self._drawn(number, x, layer)) is None:
+            return y
+        trained, kept = drawn
+        if (chain := self.kind.chain(trained, self.site, self.original())) is None:
             delta = self._of_made_weight(x, layer, trained, number, kept)
-        elif (norms := self.kind.row_norms(trained)) is None:
-            delta = layer.with_weights(x, self._chain_of(chain, number, kept), counts)
         else:
-            changed = layer.with_row_norms(y, x, self._chain_of(chain, number), self._rows_of(norms, number))
-            if kept is None and not (self.dropouts.network and layer.training):
-                return changed
-            delta = changed - y
-            if kept is not None:
-                delta = delta * layer.along_outputs(self._rows_of(kept, number)).to(y.dtype)
+            delta = layer.with_weights(x, self._chain_of(chain, number, kept), counts)
         return y + F.dropout(delta, self.dropouts.network, layer.training)
+
+    def scale(self, alone: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor:
+        """Where rows are brought to norms.  alone: of the layer's weight."""
+        number, bias = self._layers.index(layer), layer.bias
+        drawn = self._drawn(number, x, layer)
+        drops = layer.training and bool(self.dropouts.network or self.dropouts.rank)
+        y = alone if bias is None or not (drawn is None or drops) else alone + layer.along_outputs(bias).to(alone.dtype)
+        if drawn is None:
+            return y
+        trained, kept = drawn
+        chain, norms = self.kind.chain(trained, self.site, self.original()), self.kind.row_norms(trained)
+        assert chain is not None
+        assert norms is not None
+        changed = layer.with_row_norms(alone, x, self._chain_of(chain, number), self._rows_of(norms, number))
+        if not drops:
+            return changed
+        delta = changed - y
+        if kept is not None:
+            delta = delta * layer.along_outputs(self._rows_of(kept, number)).to(y.dtype)
+        return y + F.dropout(delta, self.dropouts.network, layer.training)
+
+    def _drawn(self, number: int, x: Tensor, layer: ChangedLayer) -> tuple[Mapping[str, Tensor], Tensor | None] | None:
+        """(what acts in this pass, how much each row counts), None where the change is left out."""
+        trained: Mapping[str, Tensor] = self.trained
+        if not layer.training:
+            return trained, None
+        self._left_out.enter(number)
+        if self._left_out.leaves_out:
+            return None
+        kept = self._left_out.kept(self.site.shape[0], x)
+        if self._left_out.drawn is not None:
+            trained = self.kind.acting(trained, self.site, self._left_out.drawn)
+        return trained, kept
 
     def _chain_of(self, chain: list[Tensor], number: int, kept: Tensor | None = None) -> list[Tensor]:
         """For the layer of this number."""
@@ -219,15 +256,15 @@ class Place:
     def _of_made_weight(
         self, x: Tensor, layer: ChangedLayer, trained: Mapping[str, Tensor], number: int, kept: Tensor | None
     ) -> Tensor:
-        original, of_weight = self.original(), self._of_weight(trained)
+        of_weight = self._of_weight(trained)
 
-        def made(*tensors: Tensor) -> Tensor:
+        def made(original: Original, *tensors: Tensor) -> Tensor:
             # A change is small beside the weight, and lost where both are in few digits.
             with torch.autocast(x.device.type, enabled=False):
                 change = self.kind.change(dict(zip(of_weight, tensors, strict=True)), self.site, original)
             return self._rows_of(change, number, kept)
 
-        delta = with_made_weight(x, made, list(of_weight.values()), layer.steps)
+        delta = with_made_weight(x, made, self.original(), list(of_weight.values()), layer.steps)
         if (of_bias := trained.get(self.kind.of_bias)) is not None:
             delta = delta + layer.along_outputs(self._rows_of(of_bias, number, kept)).to(delta.dtype)
         return delta

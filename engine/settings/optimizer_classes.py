@@ -44,4 +44,5 @@ def sets_all_rates(optimizer: Optimizer) -> bool:
 
     Raises ValueError, a sentence, where the extra arguments cannot be read.
     """
-    return bool({**CLASSES[optimizer.optimizer][1], **optimizer.extra_arguments()}.get("relative_step"))
+    own = CLASSES[optimizer.optimizer][1]
+    return "relative_step" in own and bool({**own, **optimizer.extra_arguments()}["relative_step"])

@@ -72,6 +72,8 @@ def average_gradients(parameters: list[nn.Parameter], accelerator: Accelerator) 
     learning = [parameter for parameter in parameters if parameter.requires_grad]
     there = accelerator.reduce(torch.tensor([p.grad is not None for p in learning], device=accelerator.device).float())
     used = [parameter for parameter, count in zip(learning, there.tolist(), strict=True) if count]
+    if not used:
+        return
     for parameter in used:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

@@ -274,6 +274,27 @@ def test_a_model_of_another_size_is_refused(variant: str, from_file: bool, pocke
         begun(pocket, tmp_path / "old.safetensors", VARIANTS[variant] | {"dim_from_weights": from_file})
 
 
+@pytest.mark.parametrize("from_file", [True, False])
+@pytest.mark.parametrize(("variant", "end"), [("Native", "diff_b"), ("LoCon, DoRA", "dora_scale")])
+def test_so_is_one_of_which_only_what_stands_beside_the_matrices_differs(
+    variant: str, end: str, from_file: bool, pocket: Loaded, tmp_path: Path
+):
+    weights = learned(variant, pocket)
+    name = next(name for name in weights if name.endswith(end))
+    weights[name] = weights[name][:3].clone()
+    save_file(weights, tmp_path / "old.safetensors")
+    with pytest.raises(Failure, match=r"does not fit this model|has other sizes"):
+        begun(pocket, tmp_path / "old.safetensors", VARIANTS[variant] | {"dim_from_weights": from_file})
+
+
+def test_a_file_of_native_fine_tuning_may_leave_biases_as_they_are(pocket: Loaded, tmp_path: Path):
+    weights = {name: tensor for name, tensor in learned("Native", pocket).items() if not name.endswith("diff_b")}
+    save_file(weights, tmp_path / "old.safetensors")
+    method, parts = begun(pocket, tmp_path / "old.safetensors", VARIANTS["Native"])
+    acts_as(pocket, parts, weights, VARIANTS["Native"])
+    assert any(name.endswith("diff_b") for name in method.network.file_weights())
+
+
 def test_kohyas_locon_begins_from_one_with_convolutions(pocket: Loaded, tmp_path: Path):
     weights = learned("LoCon", pocket)
     reached = {"lora_type": "Kohya LoCon"}

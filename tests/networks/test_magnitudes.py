@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.models.stored import Stored
 from engine.models.targets import Attachment, Target
 from engine.networks.dropout import Dropouts
 from engine.networks.made import kind_of
@@ -93,25 +94,44 @@ def test_a_row_of_zeros_stays_one_of_numbers():
     base.weight[1] = 0
     layer, network = dora_on(base)
     x = torch.randn(3, 6)
-    assert torch.equal(layer(x), base(x))
+    torch.testing.assert_close(layer(x), base(x), atol=1e-6, rtol=0)
     layer(x).square().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters("unet"))
     moved(network)
     assert layer(x).isfinite().all()
 
 
-def test_before_it_learns_it_is_the_layer_to_the_last_bit():
+def test_before_it_learns_it_is_the_layer():
     for make, shape in LAYERS.values():
         layer, _ = dora_on(make().requires_grad_(False))
         x = torch.randn(shape)
-        assert torch.equal(layer(x), layer.base_layer(x))
+        torch.testing.assert_close(layer(x), layer.base_layer(x), atol=1e-6, rtol=0)  # the bias is added later
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("tucker", [False, True])
+@pytest.mark.parametrize("name", LAYERS)
+def test_under_autocast_it_learns_about_the_same_also_beside_a_large_bias(name: str, tucker: bool, dtype: torch.dtype):
+    torch.manual_seed(1)
+    make, shape = LAYERS[name]
+    base = make().requires_grad_(False)
+    if base.bias is not None:
+        base.bias.fill_(16)
+    layer, network = dora_on(base, use_tucker=tucker)
+    parameters, x = moved(network), torch.randn(shape)
+    weights = torch.randn_like(layer(x))
+    with torch.autocast("cpu", dtype):
+        ours = torch.autograd.grad((layer(x).float() * weights).sum(), parameters)
+    wanted = torch.autograd.grad((by_the_formula(layer, x) * weights).sum(), parameters)
+    for one, other in zip(ours, wanted, strict=True):
+        assert (one - other).norm() < 0.02 * other.norm()
 
 
 def test_norms_are_computed_at_full_width_also_under_autocast():
     torch.manual_seed(1)
     weight, down, up = torch.randn(8, 512), torch.randn(2, 512), torch.randn(8, 2) * 1e-3
     with torch.autocast("cpu", torch.bfloat16):
-        given = norms_with_chain(lambda: weight, [down, up])
+        given = norms_with_chain(Stored.whole(weight), [down, up])
     own = weight.norm(dim=1)
     # bfloat16 has steps of 1/8 between 16 and 32, where these norms are.
     torch.testing.assert_close(given - own, (weight + up @ down).norm(dim=1) - own, atol=1e-5, rtol=0)

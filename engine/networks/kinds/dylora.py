@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.failure import Failure
+from engine.models.stored import Stored
 from engine.networks.kind import Original, Site, whole_name
 from engine.networks.kinds.locon import LoCon
 from engine.settings.training import TrainingSettings
@@ -53,8 +54,8 @@ class DyLoRA(LoCon):
     def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
         return super().change(self.in_file(trained), site, original)
 
-    def chain(self, trained: Mapping[str, Tensor], site: Site) -> list[Tensor]:
-        return super().chain(self.in_file(trained), site)
+    def chain(self, trained: Mapping[str, Tensor], site: Site, original: Stored) -> list[Tensor]:
+        return super().chain(self.in_file(trained), site, original)
 
     def in_file(self, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         blocks: dict[str, list[Tensor]] = {}

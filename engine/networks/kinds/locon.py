@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.models.stored import Stored
 from engine.networks.dora import with_dora
 from engine.networks.kind import Kind, Original, Site, drawn, strength, tucker_of
 from engine.settings.training import TrainingSettings
@@ -45,7 +46,7 @@ class LoCon(Kind):
             changed = (up.flatten(1) @ down.flatten(1)).view(site.shape)
         return changed * strength(site)
 
-    def chain(self, trained: Mapping[str, Tensor], site: Site) -> list[Tensor]:
+    def chain(self, trained: Mapping[str, Tensor], site: Site, original: Stored) -> list[Tensor]:
         weights = [trained.get(f"lora_{name}.weight") for name in ("down", "mid", "up")]
         *before, up = [weight for weight in weights if weight is not None]
         return [*before, up * strength(site)]
