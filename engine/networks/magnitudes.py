@@ -84,17 +84,17 @@ class _Scaled(torch.autograd.Function):
         result = (wide if bias is None else wide + bias).to(alone.dtype)
         # In few digits, what was scaled could not be seen in the result beside a large bias.
         ctx.is_scaled = bias is None or result.dtype == torch.float32
-        ctx.bias, ctx.added = bias, added.dtype
-        ctx.save_for_backward(result if ctx.is_scaled else (alone + added).to(result.dtype), scale)
+        ctx.added = added.dtype
+        ctx.save_for_backward(result if ctx.is_scaled else (alone + added).to(result.dtype), scale, bias)
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_result: Tensor) -> tuple[Tensor | None, ...]:
-        kept, scale = ctx.saved_tensors
+        kept, scale, bias = ctx.saved_tensors
         of_both, kept = of_result.float() * scale, kept.float()
         if ctx.is_scaled:
-            kept = kept if ctx.bias is None else kept - ctx.bias
+            kept = kept if bias is None else kept - bias
             # A magnitude of exactly 0, which rows of zeros have, stays.
             of_scale = (of_result * kept).sum_to_size(scale.shape) / torch.where(scale == 0, 1, scale)
         else:

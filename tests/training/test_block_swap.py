@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from engine.models.families import family_of
 from engine.models.parts import Parts
 from engine.models.quantize import quantize
 from engine.networks.lora import LoraNetwork
+from engine.networks.made import kind_of, network_of, trained_layers
+from engine.networks.shares import Shares
 from engine.settings.training import TrainingSettings
 from engine.training.block_swap import BlockSwap, Swapped, blocks_of
 from tests.models.small import pipeline
@@ -84,6 +87,54 @@ def test_a_step_is_the_same_to_the_bit_and_weights_come_one_block_at_a_time(mode
         assert len(swap.swapped) == count
         assert most == 1
         assert not any(one.is_here for one in swap.swapped)  # all are home again
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "DoRA": {"lora_type": "LyCORIS/LoCon", "dora_wd": True},
+    "DoRA on input": {"lora_type": "LyCORIS/LoCon", "dora_wd": True, "wd_on_output": False},
+    "LoKr": {"lora_type": "LyCORIS/LoKr"},
+    "GLoRA": {"lora_type": "LyCORIS/GLoRA"},
+}
+"""Those that look at the weight which they change."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_that_look_at_the_weight_let_it_go_with_its_block(model: Any, kind: str):
+    family, parts, told = model
+    parts = Parts(copy.deepcopy(parts.denoiser), parts.vae, parts.text_encoders, parts.tokenizers, "flow")
+    settings = TrainingSettings().with_values({"network_dim": 4, **KINDS[kind]})
+    changes = kind_of(settings)
+    assert changes is not None
+    trained, shares = trained_layers(family.lora_targets(parts)[-1:], Shares(settings))
+    network = network_of(settings, changes, trained, shares, torch.float32)
+    parts.denoiser.enable_gradient_checkpointing()
+    parts.denoiser.train()
+    swap = BlockSwap(parts.denoiser, len(blocks_of(parts.denoiser)), CPU)
+    alive = [0]
+    for one in swap.swapped:
+        count_what_comes(one, alive)
+    answer = family.predict(parts, torch.randn(1, 16, 8, 8), torch.tensor([500.0]), told, torch.zeros(1, 6))
+    assert alive == [0]
+    answer.square().mean().backward()
+    del answer
+    assert alive == [0]
+    assert all(parameter.grad is not None for parameter in network.parameters("unet"))
+
+
+def count_what_comes(one: Swapped, alive: list[int]) -> None:
+    """alive: bytes of a block's tensors on the device; torch's own objects may go while their numbers stay."""
+
+    def come(device: torch.device) -> None:
+        for holder, name, home in one._homes:
+            numbers = home.detach().numpy().copy()
+            alive[0] += numbers.nbytes
+            weakref.finalize(numbers, lambda size: alive.__setitem__(0, alive[0] - size), numbers.nbytes)
+            here = torch.from_numpy(numbers)
+            del numbers
+            holder[name] = torch.nn.Parameter(here, False) if isinstance(home, torch.nn.Parameter) else here
+        one.is_here = True
+
+    one.come = come  # type: ignore[method-assign]
 
 
 def test_what_waits_is_only_what_does_not_learn(model: Any):
