@@ -10,7 +10,7 @@ import gradio as gr
 
 from engine.failure import Failure
 from engine.tools.caption_drafts import Drafts, told_of
-from engine.tools.captioning import counted
+from engine.tools.folder_work import counted
 from ui.dataset_editor import CaptionEditor, index_of
 from ui.dataset_state import Hand, Updates
 from ui.form import SILENT

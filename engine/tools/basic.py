@@ -10,7 +10,8 @@ from engine.failure import Failure
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.option import Group, option
-from engine.tools.captioning import Captioner, CaptionerSettings, Outcome, caption_folder
+from engine.tools.captioning import CaptionerSettings, caption_folder
+from engine.tools.folder_work import Captioner, Outcome
 
 TEXT = "Text"
 

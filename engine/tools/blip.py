@@ -14,8 +14,8 @@ from pydantic import Field
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.option import Group, option
-from engine.tools.captioning import Outcome
 from engine.tools.describing import MODEL, WORDS, Decoding, load_describer
+from engine.tools.folder_work import Outcome
 from engine.tools.sentences import Describe, SentenceSettings, describe_folder
 
 HELP = "A Hugging Face model name, or a folder with the model's files."

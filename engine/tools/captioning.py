@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from pydantic import Field
 
@@ -23,10 +22,11 @@ from engine.runs.report import Report, shown_name
 from engine.settings.option import Group, option
 from engine.settings.values import JobSettings
 from engine.tools.caption_files import CaptionFiles, CaptionWriter, read_caption
-from engine.tools.pictures import PictureFolder, decoded_ahead, pictures_of, upright
+from engine.tools.folder_work import Captioner, Outcome, counted, gone_through
+from engine.tools.pictures import PictureFolder, pictures_of
 
-T = TypeVar("T")
-Outcome = tuple[Literal["done", "stopped"], int]
+Written = Callable[[str | None, str], str]
+"""(The caption there is, what the captioner said) → what is written."""
 
 
 class AroundTheCaption(Group):
@@ -71,76 +71,73 @@ class CaptionerSettings(JobSettings):
         yield from self.pictures.failures()
 
 
-@dataclass
-class Captioner:
-    """How one kind of model captions.
-
-    describe: what decode() made of some pictures → their captions, without prefix and postfix.
-    decode: a file → what describe() takes; called in other threads.
-    """
-
-    describe: Callable[[Sequence[Any]], list[str]]
-    batch_size: int = 1
-    decode: Callable[[Path], Any] = upright
-
-
 def caption_folder(
     settings: CaptionerSettings,
     run: RunFolder,
     report: Report,
     load: Callable[[], Captioner],
-    written: Callable[[str | None, str], str] | None = None,
+    written: Written | None = None,
     adds: bool = False,
 ) -> Outcome:
     """Caption what has no caption yet.  load: makes the captioner, once there is something to do.
 
-    written: (the caption there is, what the captioner said) → what is written; without it, that which it said,
-    with prefix and postfix.  adds: captions that there are are gone through as well.
+    written: without it, what is written is that which the captioner said, with prefix and postfix.
+    adds: captions that there are are gone through as well.
     """
     report.stage("looking", detail=settings.pictures.train_data_dir)
-    work = _Work(settings, run, report, adds)
-    control = run.control()
-    if work.todo:
-        captioner = load()
-        report.stage("working")
-        report.progress(0, len(work.todo))
-        decoded = decoded_ahead(work.todo, captioner.decode, ahead=2 * captioner.batch_size)
-        for batch in _batches(decoded, captioner.batch_size):
-            if "stop" in control.take():
-                return work.end("stopped")
-            readable = [(file, picture) for file, picture in batch if not isinstance(picture, str)]
-            captions = captioner.describe([picture for _, picture in readable]) if readable else []
-            for file, why in batch:
-                if isinstance(why, str):
-                    work.leave_out(file, why)
-            for (file, _), caption in zip(readable, captions, strict=True):
-                work.write(file, caption, written)
-            work.tell(len(batch))
-    return work.end("done")
+    work = Beside(
+        settings.pictures,
+        run,
+        report,
+        file_of=settings.files.file_of,
+        overwrite=settings.text.overwrite,
+        around=settings.text.around,
+        written=written,
+        adds=adds,
+    )
+    return gone_through(work, run, report, load)
 
 
-class _Work:
-    """The pictures to caption, and what became of each."""
+class Beside:
+    """The pictures whose captions, or scores, are to be written beside them, and what became of each.
 
-    def __init__(self, settings: CaptionerSettings, run: RunFolder, report: Report, adds: bool) -> None:
-        self._files, self._text, self._report = settings.files, settings.text, report
+    file_of: a picture → where what is said of it goes.  around: what was said → what is written, unless there is
+    `written`.  adds: files that there are are gone through as well.  thing: what is written, for people.
+    """
+
+    def __init__(
+        self,
+        pictures: PictureFolder,
+        run: RunFolder,
+        report: Report,
+        *,
+        file_of: Callable[[Path], Path],
+        overwrite: bool,
+        around: Callable[[str], str] = str,
+        written: Written | None = None,
+        adds: bool = False,
+        thing: str = "caption",
+    ) -> None:
+        self._report, self._file_of, self._thing = report, file_of, thing
+        self._around, self._changed = around, written
         self._writer = CaptionWriter(run)
         self.written, self.unchanged, self.had_one, self.left_out = 0, 0, 0, 0
-        self.todo = list(self._chosen(pictures_of(settings.pictures, self.leave_out), settings, adds))
-        self._seen, self._last = 0, ""
+        self.todo = list(self._chosen(pictures_of(pictures, self.leave_out), overwrite or adds))
+        self._last = ""
 
-    def _chosen(self, pictures: list[Path], settings: CaptionerSettings, adds: bool) -> Iterator[Path]:
+    def _chosen(self, pictures: list[Path], again: bool) -> Iterator[Path]:
         taken: dict[Path, Path] = {}
         for folder, inside in groupby(pictures, key=lambda picture: picture.parent):
             is_writable = os.access(folder, os.W_OK)
             if is_writable:
                 remove_leftovers(folder)
             for picture in inside:
-                file = settings.files.file_of(picture)
+                file = self._file_of(picture)
                 other = taken.setdefault(file, picture)
                 if other is not picture:
-                    self.leave_out(picture, f"has the same caption file as {shown_name(Path(other.name))}; rename one")
-                elif self._writer.has_done(file) or (file.exists() and not (settings.text.overwrite or adds)):
+                    same = f"has the same {self._thing} file as {shown_name(Path(other.name))}"
+                    self.leave_out(picture, f"{same}; rename one")
+                elif self._writer.has_done(file) or (file.exists() and not again):
                     self.had_one += 1
                 elif not is_writable:
                     self.leave_out(picture, "is in a folder that cannot be written to")
@@ -151,19 +148,18 @@ class _Work:
         self.left_out += 1
         self._report.left_out(file, why)
 
-    def write(self, picture: Path, said: str, written: Callable[[str | None, str], str] | None) -> None:
-        """Write one caption, or tell why it could not be; only a full disk ends the run."""
-        file = self._files.file_of(picture)
+    def write(self, picture: Path, said: str) -> None:
+        file = self._file_of(picture)
         try:
-            before = read_caption(file) if written else None
-            whole = written(before, said) if written else self._text.around(said)
-            is_new = written is None or whole != (before or "")
+            before = read_caption(file) if self._changed else None
+            whole = self._changed(before, said) if self._changed else self._around(said)
+            is_new = self._changed is None or whole != (before or "")
             if is_new:
                 self._writer.write(file, whole, said)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise
-            self.leave_out(picture, f"its caption cannot be written: {why_not(error)}")
+            self.leave_out(picture, f"its {self._thing} cannot be written: {why_not(error)}")
         except ValueError as error:
             self.leave_out(picture, str(error))
         else:
@@ -171,14 +167,15 @@ class _Work:
             self.unchanged += not is_new
             self._last = f"{shown_name(Path(picture.name))}: {whole}"
 
-    def tell(self, looked_at: int) -> None:
-        """How far it is, after so many pictures more."""
-        self._seen += looked_at
-        self._report.progress(self._seen, len(self.todo), last=self._last)
+    def said(self) -> list[str]:
+        """What was said of each picture, now and before the run was ended."""
+        return self._writer.said()
+
+    def last(self) -> str:
+        return self._last
 
     def end(self, how: Literal["done", "stopped"]) -> Outcome:
-        """Say in a sentence what was done."""
-        parts = [f"{counted(self.written, 'caption')} written"]
+        parts = [f"{counted(self.written, self._thing)} written"]
         if self.unchanged:
             parts.append(f"{self.unchanged} already as they should be")
         if self.had_one:
@@ -187,19 +184,3 @@ class _Work:
             parts.append(f"{self.left_out} left out")
         self._report.result(", ".join(parts) + ".")
         return how, self.written
-
-
-def counted(number: int, thing: str, things: str = "") -> str:
-    """ "1 picture", "3 pictures", "3 entries"."""
-    return f"{number} {thing if number == 1 else things or thing + 's'}"
-
-
-def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -25,8 +25,9 @@ from engine.runs.report import Report, shown_name
 from engine.settings.option import Group, like, option
 from engine.settings.values import BadValues, JobSettings
 from engine.tools.caption_files import read_caption
-from engine.tools.captioning import CaptionerSettings, Outcome, counted
+from engine.tools.captioning import CaptionerSettings
 from engine.tools.compare_copies import chosen_once, copied, preview_of
+from engine.tools.folder_work import Outcome, counted
 from engine.tools.pictures import PictureFolder, pictures_of
 
 Name = Literal["WD14", "BLIP", "BLIP-2", "GIT", "Florence-2", "Qwen-VL"]

@@ -14,7 +14,7 @@ from engine.runs.report import Report
 from engine.settings.option import Group, option
 from engine.settings.values import JobSettings
 from engine.tools import metadata_file
-from engine.tools.captioning import Outcome, counted
+from engine.tools.folder_work import Outcome, counted
 
 HAIR_LENGTH = re.compile(r"(long|short|medium) hair")
 HAIR = re.compile(r"[\w\-]+ hair")

@@ -16,7 +16,7 @@ from engine.settings.option import Group, option
 from engine.settings.values import JobSettings
 from engine.tools import metadata_file
 from engine.tools.caption_files import CaptionFiles, read_caption
-from engine.tools.captioning import Outcome, counted
+from engine.tools.folder_work import Outcome, counted
 from engine.tools.pictures import PictureFolder, pictures_of
 
 METADATA = "Metadata"

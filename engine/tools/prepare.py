@@ -13,8 +13,8 @@ from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.option import Group, option
 from engine.settings.values import JobSettings
-from engine.tools.captioning import Outcome, counted
 from engine.tools.copying import Converting, copy_all, destination_failures
+from engine.tools.folder_work import Outcome, counted
 from engine.tools.layout import Plan, balanced, beside, concepts_in, split_off
 
 IMAGES, REGULARISATION, VALIDATION = "img", "reg", "val"

@@ -28,7 +28,7 @@ from engine.settings.source_model import SourceModel
 from engine.settings.training import TrainingSettings
 from engine.settings.values import JobSettings
 from engine.tools import metadata_file
-from engine.tools.captioning import Outcome, counted
+from engine.tools.folder_work import Outcome, counted
 from engine.tools.metadata_merge import Merging
 from engine.tools.pictures import PictureFolder, pictures_of
 

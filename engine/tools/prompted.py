@@ -15,7 +15,6 @@ from engine.failure import Failure
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.option import Group, option
-from engine.tools.captioning import Outcome
 from engine.tools.describing import (
     MODEL,
     MODEL_FILES,
@@ -28,6 +27,7 @@ from engine.tools.describing import (
     narrowing,
     place,
 )
+from engine.tools.folder_work import Outcome
 from engine.tools.sentences import Describe, SentenceSettings, describe_folder
 
 FLORENCE_FILES = (*MODEL_FILES, "processor_config.json")

@@ -10,8 +10,9 @@ from pydantic import Field
 from engine.failure import Failure
 from engine.runs.folder import RunFolder
 from engine.runs.report import Report
-from engine.tools.captioning import Captioner, CaptionerSettings, Outcome, caption_folder
+from engine.tools.captioning import CaptionerSettings, caption_folder
 from engine.tools.describing import Batch, Decoding, seeded
+from engine.tools.folder_work import Captioner, Outcome
 
 Describe = Callable[[Sequence[Image.Image]], list[str]]
 """Some pictures → a caption for each, on one line."""

@@ -16,6 +16,7 @@ from engine.failure import Failure
 from engine.reading import small_bytes, small_json
 from engine.settings.paths import typed_path
 from engine.tools.hub import files_of
+from engine.tools.onnx_file import OnnxFile
 
 MODEL_FILES = ("model.onnx", "selected_tags.csv")
 MAPPED_FILES = ("model_optimized.onnx", "tag_mapping.json")
@@ -67,43 +68,28 @@ class Tagger:
 
     def __init__(self, model: Path, tags: Path) -> None:
         """Raises Failure where the files are not a tagger's."""
-        import onnxruntime
-
         self.by_likelihood = tags.suffix == ".json"
         self.tags = read_mapping(tags) if self.by_likelihood else read_tags(tags)
-        preferred = ("CUDAExecutionProvider", "ROCMExecutionProvider", "CPUExecutionProvider")
-        there = onnxruntime.get_available_providers()
-        try:
-            self._session = onnxruntime.InferenceSession(model, providers=[name for name in preferred if name in there])
-        except Exception as error:  # onnxruntime's own kinds, which it does not publish
-            raise Failure(f"{model} cannot be loaded: {error}", "Download it again.", "repo_id") from error
-        given, answer = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        self._file = OnnxFile(model, "repo_id")
+        given, answer = self._file.given, self._file.answer
         channels, side = (1, 2) if self.by_likelihood else (3, 1)
-        if len(given.shape) != 4 or given.shape[channels] != 3:
-            raise Failure(f"{model} expects pictures of shape {given.shape}.", "Choose a WD14 tagger.", "repo_id")
-        if isinstance(answer.shape[-1], int) and answer.shape[-1] != len(self.tags):
+        if len(given) != 4 or given[channels] != 3:
+            raise Failure(f"{model} expects pictures of shape {given}.", "Choose a WD14 tagger.", "repo_id")
+        if isinstance(answer[-1], int) and answer[-1] != len(self.tags):
             raise Failure(
-                f"{model} has {answer.shape[-1]} tags, but {tags.name} lists {len(self.tags)}.",
+                f"{model} has {answer[-1]} tags, but {tags.name} lists {len(self.tags)}.",
                 "Use both files from the same model.",
                 "repo_id",
             )
-        size = given.shape[side]
-        self._input, self.size = given.name, size if isinstance(size, int) else USUAL_SIZE
-        self._fixed_batch = given.shape[0] if isinstance(given.shape[0], int) else 0
+        self.size = given[side] if isinstance(given[side], int) else USUAL_SIZE
 
     def probabilities(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """pictures: each (size, size, 3) as prepared() makes them.  Returns (N, tags)."""
-        step = self._fixed_batch or len(pictures)
-        found = []
-        for start in range(0, len(pictures), step):
-            some = np.stack(pictures[start : start + step])
-            lacking = step - len(some) if self._fixed_batch else 0
-            filled = np.pad(some, ((0, lacking), (0, 0), (0, 0), (0, 0)))
-            if self.by_likelihood:
-                filled = np.ascontiguousarray(filled.transpose(0, 3, 1, 2) / np.float32(127.5) - np.float32(1))
-            found.append(self._session.run(None, {self._input: filled})[0][: len(some)])
-        answers = np.concatenate(found)
-        return 1 / (1 + np.exp(-answers)) if self.by_likelihood else answers
+        shown = np.stack(pictures)
+        if not self.by_likelihood:
+            return self._file.answers(shown)
+        shown = np.ascontiguousarray(shown.transpose(0, 3, 1, 2) / np.float32(127.5) - np.float32(1))
+        return 1 / (1 + np.exp(-self._file.answers(shown)))
 
 
 def prepared(image: Image.Image, size: int) -> np.ndarray:

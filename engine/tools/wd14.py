@@ -15,7 +15,8 @@ from engine.runs.folder import RunFolder
 from engine.runs.report import Report
 from engine.settings.option import Group, option
 from engine.tools.caption_files import CaptionWriter
-from engine.tools.captioning import Captioner, CaptionerSettings, Outcome, caption_folder, counted
+from engine.tools.captioning import CaptionerSettings, caption_folder
+from engine.tools.folder_work import Captioner, Outcome, counted
 from engine.tools.pictures import upright
 from engine.tools.taggers import Category, Tag, load_tagger, prepared
 

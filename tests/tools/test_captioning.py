@@ -23,7 +23,8 @@ from engine.runs.folder import RunFolder, all_runs
 from engine.runs.history import History
 from engine.runs.report import Report, shown_name
 from engine.tools.caption_files import CaptionWriter
-from engine.tools.captioning import AroundTheCaption, Captioner, CaptionerSettings, caption_folder
+from engine.tools.captioning import AroundTheCaption, CaptionerSettings, caption_folder
+from engine.tools.folder_work import Captioner
 from engine.tools.pictures import decoded_ahead, on_white, unreadable, upright
 from tests.tools.running import run_job, settings_of
 from tests.tools.small_tagger import save_tagger
