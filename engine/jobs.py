@@ -80,6 +80,11 @@ JOBS: dict[str, Job] = {
         "Captioning/Compare",
         "Caption a few pictures with two captioners and compare the results side by side.",
     ),
+    "score-pictures": utility(
+        "scoring",
+        "Aesthetic scores/Score pictures",
+        "Score how good pictures look, with an aesthetic predictor; training can weight, sift or tag them by it.",
+    ),
     "merge-captions": utility(
         "metadata_merge", "Captions as metadata/Merge", "Collect captions or tags into one metadata file."
     ),

@@ -22,6 +22,7 @@ from engine.check.problem import Checked, Problem
 from engine.check.samples import check_samples
 from engine.check.shown import check_shown
 from engine.check.sources import check_sources
+from engine.check.taste import check_taste
 from engine.data.examining import examined
 from engine.data.items import Item, TrainingSet, places_of, readable
 from engine.data.steps import StepPlan, plan_of
@@ -60,6 +61,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *described,
         *(check_captions([*found.items, *found.held_out], settings) if found else []),
         *(check_held_out(found) if found else []),
+        *check_taste(found, settings),
         *check_output(settings, plan, resumed.own_files if resumed else ()),
         *check_arguments(settings),
         *check_numbers(settings),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.data.captions import USUAL_ENDINGS, caption_stems
 from engine.data.opening import endings
+from engine.data.scores import ENDING as SCORES
 
 PICTURE_ENDINGS = endings()
 OTHER_KINDS = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jfif", ".jp2", ".psd", ".svg")
@@ -136,14 +137,14 @@ def short(file: Path) -> str:
 
 
 def move_into_concept(folder: Path, caption_ending: str, repeats: int = 10, words: str = "concept") -> Path:
-    """Move loose pictures and their captions into a sub-folder REPEATS_WORDS; returns it.
+    """Move loose pictures with their captions and scores into a sub-folder REPEATS_WORDS; returns it.
 
     Nothing is replaced: the sub-folder must be new or empty, or OSError is raised; a file that cannot be moved stays.
     """
     target = folder / f"{repeats}_{words}"
     if not target.is_dir() or any(target.iterdir()):
         target.mkdir(exist_ok=False)
-    endings = dict.fromkeys([caption_ending, *USUAL_ENDINGS])
+    endings = dict.fromkeys([caption_ending, *USUAL_ENDINGS, SCORES])
     for picture in pictures_in(folder):
         for companion in (picture, *(picture.with_name(picture.stem + ending) for ending in endings)):
             if companion.exists():

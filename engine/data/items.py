@@ -16,9 +16,11 @@ from engine.data.captions import caption_of
 from engine.data.examining import Examined
 from engine.data.folders import ImageFolder
 from engine.data.placing import placed
+from engine.data.scores import score_of
 from engine.failure import Failure
 from engine.settings.captions import Captions
 from engine.settings.dataset import Dataset
+from engine.settings.taste import Taste
 from engine.settings.training import TrainingSettings
 from engine.settings.validation import Validation
 
@@ -28,7 +30,7 @@ class Subset:
     """The settings that pictures treated alike have in common.
 
     dataset: its number; a batch contains pictures of one dataset, at most its batch_size.
-    pictures, captions: how they are read.  validation: how many of them are held out.
+    pictures, captions: how they are read.  taste: what their scores mean.  validation: how many of them are held out.
     Training size and buckets are the same for a whole dataset.
     """
 
@@ -36,13 +38,14 @@ class Subset:
     batch_size: int = 1
     pictures: Dataset = field(default_factory=Dataset)
     captions: Captions = field(default_factory=Captions)
+    taste: Taste = field(default_factory=Taste)
     validation: Validation = field(default_factory=Validation)
 
     @classmethod
     def of(cls, settings: TrainingSettings, dataset: int = 0) -> Subset:
         """From the settings."""
         s = settings
-        return cls(dataset, s.optimizer.train_batch_size, s.dataset, s.captions, s.validation)
+        return cls(dataset, s.optimizer.train_batch_size, s.dataset, s.captions, s.taste, s.validation)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Item:
 
     is_regularisation: it shows what the model should keep, not what it should learn.
     caption: if given in a list; None: it is next to the picture.
+    score: its aesthetic score; None where it has none, or nothing asks for it.
     """
 
     picture: Path
@@ -59,6 +63,7 @@ class Item:
     is_regularisation: bool = False
     caption: str | None = None
     subset: Subset = field(default_factory=Subset, compare=False)
+    score: float | None = None
 
     def bucket(self, place: Placed) -> tuple[int, Size]:
         """What it shares with the pictures that may be in a batch with it."""
@@ -89,6 +94,9 @@ class TrainingSet:
 
         Nothing is learned from a held-out picture, wherever else it is listed; a note says so.
         """
+        given = [item for own, _ in datasets for item in own]
+        datasets = [(_scored(own), regularisation) for own, regularisation in datasets]
+        notes = (*notes, *_below_threshold(given, [item for own, _ in datasets for item in own]))
         out = [_held_out(own) for own, _ in datasets]
         held_out = [own[index] for (own, _), some in zip(datasets, out, strict=True) for index in sorted(some)]
         apart = _Files(held_out)
@@ -114,7 +122,7 @@ def balanced(pictures: list[Item], total: int) -> list[Item]:
     """Regularisation pictures with repeats such that an epoch shows `total` of them, as in sd-scripts.
 
     They are taken in turn with their own repeats, until there are enough; if there are too few, every picture in turn
-    is shown once more.
+    is shown once more.  What they score does not matter.
     """
     repeats: list[int] = []
     shown = 0
@@ -127,8 +135,40 @@ def balanced(pictures: list[Item], total: int) -> list[Item]:
         each, once_more = divmod(total - shown, len(repeats))
         repeats = [count + each + (index < once_more) for index, count in enumerate(repeats)]
     return [
-        replace(item, repeats=count, is_regularisation=True) for item, count in zip(pictures, repeats, strict=False)
+        replace(item, repeats=count, is_regularisation=True, score=None)
+        for item, count in zip(pictures, repeats, strict=False)
     ]
+
+
+def _scored(items: Sequence[Item]) -> list[Item]:
+    """With their scores where anything asks for them, and without those below the threshold.  Raises Failure."""
+    kept = []
+    for item in items:
+        taste = item.subset.taste
+        if (asking := taste.used()) and item.score is None:
+            try:
+                item = replace(item, score=score_of(item.picture))
+            except Failure as failure:
+                raise Failure(failure.what, failure.mend, asking) from None
+        if not taste.score_threshold or item.score is None or item.score >= taste.score_threshold:
+            kept.append(item)
+    return kept
+
+
+def _below_threshold(given: Sequence[Item], kept: Sequence[Item]) -> list[str]:
+    """A sentence, if a threshold leaves any out.  Raises Failure if it leaves out all."""
+    if not (left_out := len(given) - len(kept)):
+        return []
+    threshold = f"{given[0].subset.taste.score_threshold:g}"
+    if not kept:
+        raise Failure(
+            f"The aesthetic scores of all {len(given)} pictures are below {threshold}, the Score threshold, so none "
+            "are left to train on.",
+            "Lower Score threshold.",
+            "score_threshold",
+        )
+    are = "is left out: its aesthetic score is" if left_out == 1 else "are left out: their aesthetic scores are"
+    return [f"{left_out} of {len(given)} pictures {are} below {threshold}, the Score threshold."]
 
 
 def readable(items: list[Item], found: dict[Path, Examined]) -> list[Item]:
@@ -146,7 +186,7 @@ def captions_of(items: list[Item]) -> list[str]:
             if said is None:
                 ending = read.pictures.caption_ending()
                 said = caption_of(item.picture, ending, item.words, read.captions.enable_wildcard)
-            captions.append(said)
+            captions.append(read.taste.told(said, item.score, read.captions.caption_separator))
         except Failure as failure:
             unreadable.append(failure)
     if unreadable:

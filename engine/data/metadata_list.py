@@ -2,7 +2,7 @@
 
 meta_cap.json and meta_lat.json hold {PICTURE: {"caption": …, "tags": …}}; a .jsonl file holds the same, one line
 per picture, named by "image_path". "train_resolution", the bucket that sd-scripts' preparation chose, and "image_size"
-are ignored: as in sd-scripts today, buckets come from the picture and the settings.
+are ignored: as in sd-scripts today, buckets come from the picture and the settings.  "aesthetic_score" is ours.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.data.folders import PICTURE_ENDINGS
 from engine.data.items import Item, Subset
+from engine.data.scores import KEY, as_score
 from engine.failure import Failure
 from engine.reading import parse_json, refuse_many_values, small_bytes
 from engine.settings.paths import system_of
@@ -34,12 +35,13 @@ def listed_items(file: Path, image_dir: Path | None, repeats: int, subset: Subse
     folder = image_dir or file.parent
     items, missing = [], []
     for name, entry in _entries(file, option).items():
-        picture = _picture(folder / name)
+        picture = listed_picture(folder / name)
         if picture is None:
             missing.append(name)
         else:
             caption = _caption(file, name, entry, subset, option)
-            items.append(Item(picture, "", repeats, caption=caption, subset=subset))
+            score = _score(file, name, entry, subset, option)
+            items.append(Item(picture, "", repeats, caption=caption, subset=subset, score=score))
     if foreign := next((name for name in missing if system_of(name, folder)), ""):
         raise Failure(
             f'{file.name} lists pictures by {system_of(foreign, folder)} paths, such as "{foreign}": it comes from '
@@ -93,7 +95,7 @@ def _lines(text: bytes) -> dict[str, Any]:
     return data
 
 
-def _picture(path: Path) -> Path | None:
+def listed_picture(path: Path) -> Path | None:
     """The file of a picture that may be listed without extension, as kohya_ss lists those of one folder."""
     try:
         if path.suffix.lower() in PICTURE_ENDINGS and path.is_file():
@@ -102,6 +104,16 @@ def _picture(path: Path) -> Path | None:
         return next((file for file in named if file.is_file()), None)
     except (OSError, ValueError):  # an impossible file name
         return None
+
+
+def _score(file: Path, name: str, entry: dict[str, Any], subset: Subset, option: str) -> float | None:
+    """Where nothing asks for scores, what another program means by the word is no reason to refuse its list."""
+    try:
+        return None if entry.get(KEY) is None else as_score(entry[KEY])
+    except ValueError:
+        if not subset.taste.used():
+            return None
+        raise Failure(f'{file.name}: {KEY} of "{name}" must be a number.', "Correct the entry.", option) from None
 
 
 def _caption(file: Path, name: str, entry: dict[str, Any], subset: Subset, option: str) -> str:

@@ -14,6 +14,7 @@ from engine.data.captions import caption_file, caption_text
 from engine.data.examining import Examined, examined, told
 from engine.data.folders import Concept, ImageFolder, pictures_in, scan
 from engine.data.items import Item, Subset, TrainingSet, items_of, places_of, readable
+from engine.data.scores import score_of
 from engine.data.steps import StepPlan, plan_of
 from engine.data.training_set import training_set
 from engine.failure import Failure
@@ -31,7 +32,7 @@ class Seen:
 
     text: the whole text of its caption file, or its caption in a list; None if it has neither.
     file: where its caption is saved, None if it comes from a list.  problem: why the caption cannot be read.
-    held_out: it is not learned from; the loss is measured on it.
+    held_out: it is not learned from; the loss is measured on it.  score: its aesthetic score, None if it has none.
     """
 
     item: Item
@@ -41,6 +42,7 @@ class Seen:
     file: Path | None
     problem: str = ""
     held_out: bool = False
+    score: float | None = None
 
     @property
     def picture(self) -> Path:
@@ -92,6 +94,10 @@ class Survey:
     notes: tuple[str, ...]
     plan: StepPlan | None
 
+    def scores(self) -> list[float]:
+        """Of the pictures that have one."""
+        return [one.score for one in self.seen if one.score is not None]
+
     def buckets(self) -> list[tuple[Size, int, int]]:
         """(size, pictures, pictures × repeats), by width."""
         counts = Counter[Size]()
@@ -123,7 +129,8 @@ def survey(settings: TrainingSettings, folder: str = "") -> Survey:
     placed = {id(item): place for item, place in zip(usable, places, strict=True)}
     out = {id(item) for item in described.held_out}
     seen = tuple(
-        replace(_seen(item, found[item.picture], placed.get(id(item))), held_out=id(item) in out) for item in items
+        replace(_rated(_seen(item, found[item.picture], placed.get(id(item)))), held_out=id(item) in out)
+        for item in items
     )
     learned = [(item, place) for item, place in zip(usable, places, strict=True) if id(item) not in out]
     plan = plan_of([item for item, _ in learned], settings, [place for _, place in learned]) if learned else None
@@ -170,6 +177,16 @@ def _seen(item: Item, found: Examined, place: Placed | None) -> Seen:
         return Seen(item, found, place, None, own, "its caption is not UTF-8 text; save it as UTF-8")
     except OSError as error:
         return Seen(item, found, place, None, own, f"its caption cannot be read: {error.strerror}")
+
+
+def _rated(one: Seen) -> Seen:
+    """With its score, or with the problem that it cannot be read, unless there is another."""
+    if one.item.score is not None:
+        return replace(one, score=one.item.score)
+    try:
+        return replace(one, score=score_of(one.picture))
+    except Failure as failure:
+        return replace(one, problem=one.problem or failure.what)
 
 
 def _concepts(seen: tuple[Seen, ...]) -> tuple[ConceptCount, ...]:

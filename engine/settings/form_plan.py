@@ -137,6 +137,10 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
         ("", """validation_split validation_seed validate_every_n_epochs validate_every_n_steps
             max_validation_steps"""),
     ),
+    "Parameters/Advanced/Aesthetic scores": (
+        ("", """score_threshold score_weighting score_low score_high score_low_weight
+            score_words score_words_at"""),
+    ),
     "Parameters/Advanced/Logging": (
         ("", "log_with wandb_api_key wandb_run_name log_config log_tracker_name log_tracker_config"),
     ),

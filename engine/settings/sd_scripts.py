@@ -84,6 +84,8 @@ ELSEWHERE: Mapping[str, Place] = {
     **dict.fromkeys(
         (
             "overwrite", "lora_file_dialect", "model_list", "lowvram", "mask_dir", "mem_eff_save",
+            "score_threshold", "score_weighting", "score_low", "score_high", "score_low_weight", "score_words",
+            "score_words_at",
             "single_blocks_to_swap",
             "double_blocks_to_swap", "stop_text_encoder_training", "stop_text_encoder_training_pct",
             "tlora_least_rank", "tlora_exponent", "train_dir", "preparation_batch_size", "generate_caption_database",

@@ -37,6 +37,7 @@ from engine.settings.sd3 import Sd3
 from engine.settings.sdxl import Sdxl
 from engine.settings.secrets import without_secrets
 from engine.settings.source_model import SourceModel
+from engine.settings.taste import Taste
 from engine.settings.textual_inversion import TextualInversion
 from engine.settings.validation import Validation
 from engine.settings.values import JobSettings
@@ -65,6 +66,7 @@ class TrainingSettings(JobSettings):
     folders: Folders = Field(default_factory=Folders)
     dataset: Dataset = Field(default_factory=Dataset)
     captions: Captions = Field(default_factory=Captions)
+    taste: Taste = Field(default_factory=Taste)
     network: Network = Field(default_factory=Network)
     lycoris: Lycoris = Field(default_factory=Lycoris)
     optimizer: Optimizer = Field(default_factory=Optimizer)

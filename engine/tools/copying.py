@@ -21,7 +21,7 @@ from engine.settings.files import LARGEST_FILE
 from engine.settings.option import Group, option
 from engine.settings.text_files import small_text
 from engine.settings.values import JobSettings
-from engine.tools.captioning import Outcome
+from engine.tools.folder_work import Outcome
 from engine.tools.layout import Copy
 
 UNFINISHED = ".darkroom-unfinished"
@@ -111,13 +111,13 @@ def copy_all(
 
 
 def _copy(copy: Copy, converting: Converting) -> None:
-    """A picture and its captions; the picture last, so that one that is there has its captions too."""
+    """A picture with its captions and score; the picture last, so that one that is there has them too."""
     if copy.target.exists():
         return
     found = examine(copy.picture, decode=False)
     if found.left_out:
         raise ValueError(found.left_out)
-    for source, target in copy.captions:
+    for source, target in copy.companions:
         with written_whole(target, waits=False) as new:
             shutil.copyfile(source, new)
     with written_whole(copy.target, waits=False) as new:

@@ -12,14 +12,15 @@ from itertools import count
 from pathlib import Path
 
 from engine.data.folders import FOLDER_NAME, PICTURE_ENDINGS, is_hidden
+from engine.data.scores import ENDING as SCORES
 from engine.disk import folder_written_whole, remove_leftovers, why_not
 from engine.failure import Failure
 from engine.runs.folder import runs_root
 from engine.runs.report import shown_name
-from engine.tools.captioning import counted
+from engine.tools.folder_work import counted
 
 CAPTION_ENDINGS = (".txt", ".caption")
-TAKEN = (*PICTURE_ENDINGS, *CAPTION_ENDINGS)
+TAKEN = (*PICTURE_ENDINGS, *CAPTION_ENDINGS, SCORES)
 
 MOST_NAMED = 5
 """Files that a sentence names; it counts the others."""
@@ -93,7 +94,8 @@ def keep_dropped(files: Sequence[tuple[str, Path | None]], root: Path | None = N
     except OSError as error:
         raise Failure(f"The pictures cannot be saved to {shown_name(root)}: {why_not(error)}.",
                       "Free up some space or allow writing there, then drop them again.") from error  # fmt: skip
-    return Dropped(folder, pictures, len(places) - pictures, tuple(others), tuple(clashing))
+    captions = sum(parts[-1].lower().endswith(CAPTION_ENDINGS) for parts in places)
+    return Dropped(folder, pictures, captions, tuple(others), tuple(clashing))
 
 
 def _placed(files: Sequence[tuple[str, Path | None]]) -> tuple[dict[Parts, Path], list[str], list[str]]:

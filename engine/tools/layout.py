@@ -8,18 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.data.folders import Concept, pictures_in, scan
+from engine.data.scores import ENDING as SCORES
 
-CAPTIONS = (".txt", ".caption", ".cap")
-"""Endings of files that go along with their picture."""
+COMPANIONS = (".txt", ".caption", ".cap", SCORES)
+"""Endings of files that go along with their picture: captions, and its score."""
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One picture, and where it comes to stand.  captions: (file, where it comes to stand)."""
+    """One picture, and where it comes to stand.  companions: (file, where it comes to stand)."""
 
     picture: Path
     target: Path
-    captions: tuple[tuple[Path, Path], ...] = ()
+    companions: tuple[tuple[Path, Path], ...] = ()
 
 
 def concepts_in(folder: Path, words: str, repeats: int) -> list[Concept]:
@@ -71,12 +72,12 @@ class Plan:
         self.add(folder / f"{repeats}_{words}", pictures)
 
     def add(self, folder: Path, pictures: Iterable[Path]) -> None:
-        """Pictures in a folder, with their captions."""
+        """Pictures in a folder, with their captions and scores."""
         for picture in pictures:
             stem = self._free(folder, picture.stem)
-            beside = ((picture.with_name(picture.stem + end), folder / f"{stem}{end}") for end in CAPTIONS)
-            captions = tuple((file, target) for file, target in beside if file.is_file())
-            self.copies.append(Copy(picture, folder / f"{stem}{self._ending or picture.suffix}", captions))
+            beside = ((picture.with_name(picture.stem + end), folder / f"{stem}{end}") for end in COMPANIONS)
+            companions = tuple((file, target) for file, target in beside if file.is_file())
+            self.copies.append(Copy(picture, folder / f"{stem}{self._ending or picture.suffix}", companions))
 
     def _free(self, folder: Path, wanted: str) -> str:
         stem, number = wanted, 1

@@ -16,7 +16,7 @@ from engine.training.read_ahead import Read
 
 
 class TrainingStep:
-    """prior_weights: (pictures,), how much the loss of each counts, on the training device."""
+    """weights: (pictures,), how much the loss of each counts, on the training device."""
 
     def __init__(
         self,
@@ -25,10 +25,10 @@ class TrainingStep:
         *,
         latents: Latents,
         conditioning: CaptionConditioning,
-        prior_weights: Tensor,
+        weights: Tensor,
     ) -> None:
         self._method, self._model = method, model
-        self._latents, self._conditioning, self._prior_weights = latents, conditioning, prior_weights
+        self._latents, self._conditioning, self._weights = latents, conditioning, weights
 
     def loss_of(self, batch: MicroBatch, read: Read) -> Tensor:
         """A number, with gradients: the mean over the batch's pictures, times the batch's share of its step.
@@ -40,4 +40,4 @@ class TrainingStep:
         batch = replace(batch, pictures=shown.pictures)
         examples = Examples.of(self._model, shown, lambda: self._conditioning.of(batch, read.conditioning))
         losses = self._method.losses(self._model, examples, self._model.objective.corrupt)
-        return (losses * self._prior_weights[list(batch.pictures)]).mean() * batch.weight
+        return (losses * self._weights[list(batch.pictures)]).mean() * batch.weight

@@ -113,7 +113,7 @@ def test_an_option_that_has_an_argument_comes_back_and_is_not_merely_named():
         and convert(plain.with_values({item.name: value}), "sd-scripts-command").notes
     }
     # The scripts for Stable Diffusion, the family that nothing else is said of here, know no blocks to swap,
-    # and a standard LoRA no other strength.
+    # and a standard LoRA no other strength; no script reads scores of pictures.
     assert named == {
         "Sample prompts",
         "Overwrite files of the same name",
@@ -122,4 +122,8 @@ def test_an_option_that_has_an_argument_comes_back_and_is_not_merely_named():
         "Train LoRA GGPO",
         "Rank-stabilised LoRA",
         "LoRA file dialect",
+        "Score threshold",
+        "Weight by score",
+        "Words by score",
+        "Place of the words",
     }

@@ -65,7 +65,7 @@ def by_hand(family: Recorded, parts: Parts, clean: Tensor) -> Tensor:
     return (said - target).square().mean(dim=(1, 2, 3))
 
 
-def step_of(family: Recorded, parts: Parts, settings: TrainingSettings, shown: Shown, prior: Tensor) -> TrainingStep:
+def step_of(family: Recorded, parts: Parts, settings: TrainingSettings, shown: Shown, weights: Tensor) -> TrainingStep:
     model = Model(
         family=family, parts=parts, objective=family.objective(settings, parts), dtype=torch.float32, device=CPU,
         autocast=nullcontext, offload=nullcontext,
@@ -73,7 +73,7 @@ def step_of(family: Recorded, parts: Parts, settings: TrainingSettings, shown: S
     encoder = CaptionEncoder(family, parts, Reading.of(settings))
     conditioning = CaptionConditioning(encoder, CAPTIONS, [settings.captions] * 2, steps=9, device=CPU)
     latents: Any = SimpleNamespace(shown=lambda read: shown)
-    return TrainingStep(Denoising(), model, latents=latents, conditioning=conditioning, prior_weights=prior)
+    return TrainingStep(Denoising(), model, latents=latents, conditioning=conditioning, weights=weights)
 
 
 @pytest.mark.parametrize("name", ["sd1", *SETTINGS])
@@ -89,7 +89,7 @@ def test_a_batch_costs_what_is_worked_out_by_hand(name: str, tmp_path: Path):
     channels = parts.channels + (parts.extra_channels.channels if parts.extra_channels else 0)
     encoded = torch.randn(2, channels, 8, 8)
     clean, extra = encoded[:, : parts.channels], encoded[:, parts.channels :]
-    step = step_of(family, parts, settings, Shown((0, 1), encoded, SIZES), prior=torch.tensor([1.0, 0.5]))
+    step = step_of(family, parts, settings, Shown((0, 1), encoded, SIZES), weights=torch.tensor([1.0, 0.5]))
     read: Any = Read(pictures=None, conditioning=None)
     with torch.no_grad():
         cost = step.loss_of(MicroBatch((0, 1), weight=0.25, seed=7, epoch=1, step=0), read)
@@ -107,7 +107,7 @@ def test_what_a_step_draws_hangs_on_the_batchs_seed_alone():
     settings = TrainingSettings()
     made, parts = loaded()
     family, shown = Recorded(made), Shown((0, 1), torch.zeros(2, 4, 8, 8), SIZES)
-    step = step_of(family, parts, settings, shown, prior=torch.ones(2))
+    step = step_of(family, parts, settings, shown, weights=torch.ones(2))
     read: Any = Read(pictures=None, conditioning=None)
     costs = []
     for seed, before in ((7, 1), (7, 2), (8, 1)):

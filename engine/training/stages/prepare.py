@@ -8,6 +8,8 @@ import torch
 
 from engine.data.ahead import Ahead
 from engine.data.batches import Batches
+from engine.data.scores import score_weights
+from engine.settings.training import TrainingSettings
 from engine.training.metadata import RunMetadata
 from engine.training.method import Method
 from engine.training.milestones import Milestones
@@ -38,16 +40,15 @@ def prepare(
     begun: Begun, loaded: Loaded, data: Data, attached: Attached, *, encoded: Encoded, optimized: Optimized
 ) -> Prepared:
     """Raises Failure."""
-    settings, items = begun.settings, data.pictures.items
+    settings = begun.settings
     batches = _batches(begun, data)
     model = _model(begun, loaded, encoded)
-    prior_weights = [settings.objective.prior_loss_weight if item.is_regularisation else 1.0 for item in items]
     step = TrainingStep(
         attached.method,
         model,
         latents=data.pictures.latents,
         conditioning=encoded.conditioning,
-        prior_weights=torch.tensor(prior_weights, device=begun.device),
+        weights=torch.tensor(_weights(data, settings), device=begun.device),
     )
     milestones = Milestones(
         settings=settings,
@@ -68,6 +69,14 @@ def prepare(
         settings.dataset.max_data_loader_n_workers,
     )
     return Prepared(batches, ahead, step, milestones)
+
+
+def _weights(data: Data, settings: TrainingSettings) -> list[float]:
+    """How much each picture's loss counts: by its score, or by the prior loss weight."""
+    items = data.pictures.items
+    by_score = score_weights([item.score for item in items], [item.repeats for item in items], settings.taste)
+    prior = settings.objective.prior_loss_weight
+    return [prior if item.is_regularisation else weight for item, weight in zip(items, by_score, strict=True)]
 
 
 def _batches(begun: Begun, data: Data) -> Batches:
