@@ -45,6 +45,7 @@ class DatasetPictures:
             )
             self.says = gr.Textbox(label="Caption contains", elem_id="dataset-says", min_width=150)
             self.whole_tag = gr.Checkbox(label="Whole tags only", elem_id="dataset-whole-tag", min_width=130)
+            self.order = gr.Dropdown(list(sifting.ORDERS), label="Order", elem_id="dataset-order", min_width=130)
             self.sharpness = gr.Number(
                 sifting.BLURRED,
                 label="Sharpness below",
@@ -75,7 +76,7 @@ class DatasetPictures:
     @property
     def outputs(self) -> list[Any]:
         """Everything that changes here."""
-        filters = [self.concept, self.sharpness, self.says, self.whole_tag]
+        filters = [self.concept, self.sharpness, self.says, self.whole_tag, self.order]
         return [*self.page, *self.editor.outputs, *filters]
 
     # ── what happens ──────────────────────────────────────────────────────────────────────────────
@@ -90,8 +91,9 @@ class DatasetPictures:
         self.next.click(partial(self._turn, 1), turning, page, **SILENT)
         self.number.submit(partial(self._turn, 0), turning, page, **SILENT)
 
-        sieve = [self.hand, self.kind, self.concept, self.says, self.whole_tag, self.sharpness]
-        filters = [self.kind.input, self.concept.input, self.says.submit, self.whole_tag.input, self.sharpness.submit]
+        sieve = [self.hand, self.kind, self.concept, self.says, self.whole_tag, self.sharpness, self.order]
+        chosen = [self.kind.input, self.concept.input, self.whole_tag.input, self.order.input]
+        filters = [*chosen, self.says.submit, self.sharpness.submit]
         looking = gr.on(filters, self._look_first, [self.hand, self.kind], [self.said], **SILENT)
         looking.then(self._sift, sieve, self.outputs, **SILENT)
         self.tags.click(self._sift_by_tag, sieve, self.outputs, **SILENT)
@@ -108,6 +110,7 @@ class DatasetPictures:
             self.concept: gr.update(choices=[("All", -1), *choices], value=-1),
             self.says: "",
             self.whole_tag: False,
+            self.order: sifting.FOLDERS,
             self.sharpness: gr.update(visible=False),
             **self.editor.closed(),
         }
@@ -131,11 +134,11 @@ class DatasetPictures:
         yield {self.said: NOTHING}
 
     def _sift(
-        self, hand: Hand, kind: str, concept: int, says: str, whole_tag: bool, sharpness: float | None
+        self, hand: Hand, kind: str, concept: int, says: str, whole_tag: bool, sharpness: float | None, order: str
     ) -> Iterator[Updates]:
         folders = list(dict.fromkeys(one.folder for one in hand.survey.concepts))
         folder = folders[concept] if 0 <= concept < len(folders) else None
-        sieve = Sieve(kind, says or "", whole_tag, folder, sharpness or 0.0)
+        sieve = Sieve(kind, says or "", whole_tag, folder, sharpness or 0.0, order)
         visible = gr.update(visible=kind == sifting.BLURRY)
         hand = hand.sifted(sieve)
         count = len(hand.found)
@@ -144,11 +147,11 @@ class DatasetPictures:
             yield {**updates, self.said: sentence, self.sharpness: visible}
 
     def _sift_by_tag(self, hand: Hand, kind: str, concept: int, says: str, whole_tag: bool, sharpness: float | None,
-                     click: gr.EventData) -> Iterator[Updates]:  # fmt: skip
+                     order: str, click: gr.EventData) -> Iterator[Updates]:  # fmt: skip
         """Only pictures with the tag that was clicked; clicked again, the others too."""
         tag = str(click.option)
         tag = "" if whole_tag and says.casefold() == tag.casefold() else tag
-        for updates in self._sift(hand, kind, concept, tag, bool(tag), sharpness):
+        for updates in self._sift(hand, kind, concept, tag, bool(tag), sharpness, order):
             yield {**updates, self.says: tag, self.whole_tag: bool(tag)}
 
     def _turn(self, by: int, hand: Hand, number: float | None, shown: dict[str, Any] | None) -> Iterator[Updates]:

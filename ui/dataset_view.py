@@ -43,8 +43,20 @@ def overview(survey: Survey) -> Sentences:
         f"<p><b>{pictures} picture{'s' if pictures != 1 else ''}.</b> {escape(steps)}</p>"
         '<table><thead><tr><th>Concept</th><th class="number">Pictures</th><th class="number">Repeats</th>'
         '<th class="number">Captions</th><th class="number">Shown per epoch</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>{_sendable(listed(survey.notes))}</div>"
+        f"<tbody>{rows}</tbody></table>{_sendable(listed([*survey.notes, *_scores(survey)]))}</div>"
     )
+
+
+def _scores(survey: Survey) -> list[str]:
+    scores = survey.scores()
+    if not scores:
+        return []
+    count, pictures = len(scores), len(survey.seen)
+    mean = sum(scores) / count
+    return [
+        f"{count} of {pictures} pictures {'has' if count == 1 else 'have'} an aesthetic score: {min(scores):.2f} to "
+        f"{max(scores):.2f}, {mean:.2f} on average."
+    ]
 
 
 def _concept(concept: ConceptCount, total: int) -> str:
@@ -87,6 +99,7 @@ def _figure(index: int, one: Seen, looks: Mapping[Path, Look], changed: Captions
         notes += ["enlarged"] if one.is_enlarged else []
         notes += [f"{one.cropped_away:.0%} cropped away"] if one.cropped_away > MUCH else []
     facts.append(f"× {one.item.repeats}")
+    facts += [f"· score {one.score:.2f}"] if one.score is not None else []
     notes += [one.problem] if one.problem else []
     title = f"{_name(one.picture)}\n{escape(text)}"
     note = f"<em>{escape(' · '.join(notes))}</em>" if notes else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +36,10 @@ DUPLICATE, BLURRY = "Duplicate", "Blurred"
 
 KINDS = (ALL, NO_CAPTION, *_QUICK, DUPLICATE, BLURRY, UNREADABLE, CHANGED)
 
+FOLDERS, BEST_FIRST, WORST_FIRST = "By folder", "Highest score first", "Lowest score first"
+
+ORDERS = (FOLDERS, BEST_FIRST, WORST_FIRST)
+
 NEED_LOOKS = (DUPLICATE, BLURRY, UNREADABLE)
 """Filters that need every picture decoded once."""
 
@@ -44,7 +48,7 @@ NEED_LOOKS = (DUPLICATE, BLURRY, UNREADABLE)
 class Sieve:
     """What to look for.  says: text in the caption, ignoring case.  whole_tag: only as a whole tag.
 
-    folder: only pictures of this folder.  sharpness: below it a picture counts as blurred.
+    folder: only pictures of this folder.  sharpness: below it a picture counts as blurred.  order: one of ORDERS.
     """
 
     kind: str = ALL
@@ -52,6 +56,7 @@ class Sieve:
     whole_tag: bool = False
     folder: Path | None = None
     sharpness: float = BLURRED
+    order: str = FOLDERS
 
 
 def text_of(one: Seen, changed: Captions) -> str:
@@ -65,7 +70,9 @@ def tags_of(text: str, separator: str = ",") -> list[str]:
 
 
 def sifted(survey: Survey, sieve: Sieve, changed: Captions, looks: Mapping[Path, Look]) -> list[int]:
-    """Indices of the pictures found; duplicates are next to each other.
+    """Indices of the pictures found, in the sieve's order; by folder, duplicates are next to each other.
+
+    Among scores, pictures without one come last.
 
     looks: of the pictures looked at so far; others pass none of NEED_LOOKS.
     """
@@ -77,12 +84,21 @@ def sifted(survey: Survey, sieve: Sieve, changed: Captions, looks: Mapping[Path,
         return wanted in (tags_of(text, separator) if sieve.whole_tag else text)
 
     of_kind = dict.fromkeys(_of_kind(survey, sieve, changed, looks))
-    return [
+    found = [
         index
         for index in of_kind
         if (not wanted or says(survey.seen[index]))
         and (sieve.folder is None or survey.seen[index].picture.parent == sieve.folder)
     ]
+    return found if sieve.order == FOLDERS else _by_score(found, survey.seen, best_first=sieve.order == BEST_FIRST)
+
+
+def _by_score(indices: Iterable[int], seen: Sequence[Seen], best_first: bool) -> list[int]:
+    def place(index: int) -> tuple[bool, float]:
+        score = seen[index].score
+        return score is None, 0.0 if score is None else -score if best_first else score
+
+    return sorted(indices, key=place)
 
 
 def counts(survey: Survey, changed: Captions, looks: Mapping[Path, Look], sharpness: float) -> dict[str, int]:

@@ -97,6 +97,25 @@ def test_a_dataset_is_looked_at_and_its_captions_mended(open_page, folder: Path,
     driver.screenshot("dataset buckets")
 
 
+def test_pictures_are_ordered_by_their_aesthetic_scores(open_page, folder: Path):
+    for number, score in enumerate((4, 7, 5)):
+        (folder / f"3_shapes/{number:02d}.score").write_text(str(score))
+    driver = open_page()
+    page = driver.page
+    driver.tab("Dataset")
+    page.locator("#dataset-folder :is(textarea, input)").fill(str(folder))
+    page.locator("#dataset-show").click()
+    expect(page.locator(".dataset-overview")).to_contain_text("3 of 6 pictures have an aesthetic score: 4.00 to 7.00")
+    driver.tab("Pictures")
+    figures = page.locator("#dataset-grid figure")
+    expect(figures.first).to_contain_text("score 4.00")
+    page.get_by_label("Order", exact=True).click()
+    page.get_by_role("option", name="Highest score first").click()
+    expect(figures.first).to_contain_text("score 7.00")
+    expect(figures).to_have_count(6)
+    driver.screenshot("dataset by score")
+
+
 def test_what_cannot_be_shown_is_said_and_pictures_are_prepared(open_page, folder: Path, tmp_path: Path):
     driver = open_page()
     page = driver.page

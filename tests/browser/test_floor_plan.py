@@ -69,7 +69,8 @@ def test_a_folder_is_chosen_from_the_disk(open_page, runs: Path):
 @pytest.mark.parametrize(("around", "tabs"), [
     ((), ["Train", "Dataset", "Utilities", "About"]),
     (("Dataset",), ["Overview", "Pictures", "Buckets", "Prepare", "Prepare latents", "Group images"]),
-    (("Utilities",), ["Captioning", "Manual", "Qwen-VL", "Compare", "Captions as metadata", "LoRA metadata"]),
+    (("Utilities",), ["Captioning", "Manual", "Qwen-VL", "Compare", "Aesthetic scores", "Captions as metadata",
+                     "LoRA metadata"]),
 ])  # fmt: skip
 def test_on_a_phone_no_tab_hides_behind_a_menu(open_page, around: tuple[str, ...], tabs: list[str]):
     page = open_page()

@@ -10,7 +10,19 @@ from PIL import Image, ImageFilter
 from engine.data import looks, thumbnails
 from engine.data.buckets import Placed
 from engine.data.duplicates import duplicate_groups
-from engine.data.sifting import BLURRY, CHANGED, DUPLICATE, NO_CAPTION, UNREADABLE, Sieve, counts, sifted, tag_counts
+from engine.data.sifting import (
+    BEST_FIRST,
+    BLURRY,
+    CHANGED,
+    DUPLICATE,
+    NO_CAPTION,
+    UNREADABLE,
+    WORST_FIRST,
+    Sieve,
+    counts,
+    sifted,
+    tag_counts,
+)
 from engine.data.survey import FLAT, Survey, survey
 from engine.failure import Failure
 from engine.settings.training import TrainingSettings
@@ -95,6 +107,18 @@ def test_filters_and_tags_follow_captions_that_are_not_saved_yet(surveyed: Surve
     assert names(surveyed, Sieve(CHANGED), changed) == ["2.png"]
     assert tag_counts(surveyed, range(len(surveyed.seen)), changed)[0] == ("sofa", 2)
     assert ("dog", 1) in tag_counts(surveyed, range(len(surveyed.seen)), changed)
+
+
+def test_pictures_are_ordered_by_their_scores_and_those_without_one_come_last(settings: TrainingSettings, folder: Path):
+    for name, score in (("3_cat/0", 5), ("3_cat/2", 7.5), ("2_dog/thin", -1)):
+        (folder / f"{name}.score").write_text(str(score))
+    surveyed = survey(settings)
+    assert sorted(surveyed.scores()) == [-1, 5, 7.5]
+    best = names(surveyed, Sieve(order=BEST_FIRST))
+    assert best[:3] == ["2.png", "0.png", "thin.png"]
+    assert sorted(best) == sorted(names(surveyed, Sieve()))
+    assert names(surveyed, Sieve(order=WORST_FIRST))[:3] == ["thin.png", "0.png", "2.png"]
+    assert names(surveyed, Sieve(says="cat", order=WORST_FIRST)) == ["0.png", "1.png"]
 
 
 def test_a_caption_that_is_no_text_is_told_and_the_rest_is_shown(surveyed: Survey):

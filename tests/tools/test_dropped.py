@@ -28,10 +28,11 @@ def files(folder: Path) -> list[str]:
 
 
 def test_pictures_and_captions_keep_their_sub_folders_and_the_rest_is_named(tmp_path: Path, uploaded: Path):
-    names = ["img/10_cat/a.png", "img/10_cat/a.txt", "img/5_dog/b.JPG", "img/5_dog/b.caption", "img/.DS_Store"]
+    names = ["img/10_cat/a.png", "img/10_cat/a.txt", "img/5_dog/b.JPG", "img/5_dog/b.caption", "img/.DS_Store",
+             "img/10_cat/a.score"]  # fmt: skip
     kept = keep_dropped([*((name, uploaded) for name in names), ("img/notes.pdf", None)], tmp_path / "pictures")
     assert kept.folder == tmp_path / "pictures" / "img"
-    assert files(kept.folder) == ["10_cat/a.png", "10_cat/a.txt", "5_dog/b.JPG", "5_dog/b.caption"]
+    assert files(kept.folder) == ["10_cat/a.png", "10_cat/a.score", "10_cat/a.txt", "5_dog/b.JPG", "5_dog/b.caption"]
     assert [concept.repeats for concept in scan(kept.folder).concepts] == [10, 5]
     assert (kept.folder / "10_cat" / "a.png").read_bytes() == b"a picture"
     head, more = kept.report()

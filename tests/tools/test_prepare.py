@@ -15,12 +15,13 @@ from tests.tools.running import run_job, settings_of
 
 @pytest.fixture
 def flat(tmp_path: Path) -> Path:
-    """Ten pictures of 40 × 20, one of them with a caption; and one that shares its name with another."""
+    """Ten pictures of 40 × 20, one of them with a caption and a score; and one that shares its name with another."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(10):
         Image.new("RGB", (40, 20), (number, 0, 0)).save(folder / f"{number}.png")
     (folder / "3.txt").write_text("three")
+    (folder / "3.score").write_text("6.5")
     Image.new("RGB", (20, 40)).save(folder / "3.jpg")
     return folder
 
@@ -44,7 +45,9 @@ def test_a_flat_folder_is_copied_into_the_layout_that_training_reads(flat: Path,
     assert (concept.repeats, concept.words, len(concept.pictures)) == (7, "sks cat", 11)
     inside = tmp_path / "out" / "img" / "7_sks cat"
     assert (inside / "0.png").read_bytes() == before["0.png"]  # copied as it is
-    assert {file.name for file in inside.glob("3*")} == {"3.jpg", "3.txt", "3_2.png", "3_2.txt"}
+    assert {file.name for file in inside.glob("3*")} == {
+        "3.jpg", "3.txt", "3.score", "3_2.png", "3_2.txt", "3_2.score",
+    }  # fmt: skip
     assert state(flat) == before
     assert not (tmp_path / "out" / UNFINISHED).exists()
     assert "Choose" in history.results[-1].text
@@ -94,7 +97,7 @@ def test_copies_are_converted_and_scaled_down_but_never_up(flat: Path, tmp_path:
     run_job("prepare-dataset", train_data_dir=str(flat), convert_to="webp", shorter_side=15,
             destination=str(tmp_path / "out"))  # fmt: skip
     inside = tmp_path / "out" / "img" / "10_concept"
-    assert {file.suffix for file in inside.iterdir()} == {".webp", ".txt"}
+    assert {file.suffix for file in inside.iterdir()} == {".webp", ".txt", ".score"}
     sizes = {}
     for file in inside.glob("*.webp"):
         with Image.open(file) as image:

@@ -71,6 +71,21 @@ def test_the_crop_is_drawn_where_it_is(surveyed: Survey):
     assert "40% cropped away" in grid
 
 
+def test_scores_are_shown_on_each_picture_and_summed_up(tmp_path: Path):
+    settings = described(tmp_path)
+    folder = next((tmp_path / "img").iterdir())
+    assert "aesthetic score" not in view.overview(survey(settings))
+    for number, score in ((0, "5.25"), (1, "6.75\n")):
+        (folder / f"{EVIL}{number}.score").write_text(score)
+    surveyed = survey(settings)
+    assert "2 of 3 pictures have an aesthetic score: 5.25 to 6.75, 6.00 on average." in view.overview(surveyed)
+    assert view.grid(surveyed, [0], {}, {}, -1).count("score 5.25") == 1
+    assert "score " not in view.grid(surveyed, [2], {}, {}, -1)
+    (folder / f"{EVIL}2.score").write_text(EVIL)
+    assert "which is not a number" in view.grid(survey(settings), [2], {}, {}, -1)
+    assert "<img src=x" not in view.grid(survey(settings), [2], {}, {}, -1)
+
+
 def test_pages_are_counted_to_the_last_picture():
     hand = Hand(found=tuple(range(2 * PAGE + 5)))
     assert hand.pages == 3
