@@ -83,7 +83,7 @@ JOBS: dict[str, Job] = {
     "score-pictures": utility(
         "scoring",
         "Aesthetic scores/Score pictures",
-        "Score how good pictures look, with an aesthetic predictor; training can weight, sift or tag them by it.",
+        "Score how good pictures look, so that training can weight, filter or tag them by their scores.",
     ),
     "merge-captions": utility(
         "metadata_merge", "Captions as metadata/Merge", "Collect captions or tags into one metadata file."

@@ -28,10 +28,10 @@ class Taste(Group):
         False,
         label="Weight by score",
         section=SECTION,
-        help="Let pictures with a higher aesthetic score count more in the loss. The weight rises in a straight line "
-        "from Weight at the low score, for that score and below, to 1 at the high score and above; then all weights "
-        "are divided by their mean, so that the learning rate means the same as before. Pictures without a score count "
-        "like the mean; regularisation pictures count by Prior loss weight alone.",
+        help="Let pictures with a higher aesthetic score count more in the loss. A picture at or below Low score gets "
+        "Weight at the low score, one at or above High score gets 1, and in between the weight rises in a straight "
+        "line. All weights are then divided by their mean, so that the learning rate keeps its meaning. Pictures "
+        "without a score get a weight of 1, and regularisation pictures only follow Prior loss weight.",
         also=("Aesthetic weights", "Loss weight by aesthetic score"),
         ours=True,
     )
@@ -59,7 +59,7 @@ class Taste(Group):
         widget="slider",
         label="Weight at the low score",
         section=SECTION,
-        help="How much a picture at the low score counts, compared with 1 for one at the high score.",
+        help="How much a picture at the low score counts in comparison with one at the high score.",
         applies_when={"score_weighting": (True,)},
         ours=True,
     )
