@@ -153,6 +153,20 @@ def test_lines_that_are_no_scores_and_words_are_refused(scored: TrainingSettings
     assert words in said
 
 
+def test_bounds_that_all_scores_are_beyond_are_pointed_out(scored: TrainingSettings):
+    beyond = problems(scored, score_weighting=True, score_low=0, score_high=4, score_words="9.5: best")
+    assert beyond["score_low"] == (
+        "The aesthetic scores go from 4 to 9, which is all outside Low score and High score (0 to 4), so every picture "
+        "gets the same weight. Enter a range within the scores.", False,
+    )  # fmt: skip
+    assert beyond["score_words"] == (
+        "The aesthetic scores go from 4 to 9, so no picture gets any of the words. Enter lines for lower scores.",
+        False,
+    )  # fmt: skip
+    within = problems(scored, score_weighting=True, score_low=0, score_high=5, score_words="9: best")
+    assert not {"score_low", "score_words"} & set(within)
+
+
 # ── where scores come from ────────────────────────────────────────────────────────────────────────────
 
 
@@ -193,6 +207,18 @@ def test_a_list_says_scores_too_and_a_file_beside_counts_for_what_it_leaves_out(
     with pytest.raises(Failure, match='aesthetic_score of "a" must be a number'):
         training_set(fine)
     assert names(fine.with_values({"score_threshold": 0})) == ["a"]
+
+
+def test_pictures_of_a_dataset_config_are_sifted_and_described_alike(scored: TrainingSettings, tmp_path: Path):
+    config = tmp_path / "data.toml"
+    folder = Path(scored.folders.train_data_dir) / "2_cat"
+    config.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{folder}'\nnum_repeats = 2\n")
+    given = {"dataset_config": str(config), "score_threshold": 6, "score_words": WORDS, "caption_extension": ".txt"}
+    found = training_set(scored.with_values(given))
+    assert captions_of(found.items) == [
+        "masterpiece, best quality, c, sitting", "masterpiece, best quality, d, sitting", "none, sitting",
+    ]  # fmt: skip
+    assert found.notes[0].startswith("2 of 5 pictures are left out")
 
 
 def test_a_score_moves_with_its_picture(tmp_path: Path):
