@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.check.arguments import check_arguments
+from engine.check.averaging import check_averaging
 from engine.check.captions import check_captions
 from engine.check.choices import check_choices
 from engine.check.memory import check_memory
@@ -66,6 +67,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *check_arguments(settings),
         *check_numbers(settings),
         *check_objective(settings),
+        *check_averaging(settings, plan),
         *check_network(settings),
         *([] if resumed and resumed.has_state else check_network_weights(settings)),
         *check_memory(settings),

@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.check.problem import Problem
 from engine.data.output_names import is_folder
+from engine.models.layouts import ema
 from engine.models.recognise import Found, NoModel, recognise
 from engine.models.trained import TRAINED
 from engine.settings.families import SWITCHES, TITLES, TRANSFORMERS, FamilyName
@@ -80,9 +81,13 @@ def _base_model(settings: TrainingSettings, name: str, found: Found | None) -> I
         yield Problem(MODEL, f'"{name}" is a device or a pipe, not a file.', "Choose a file or a folder.")
     else:
         try:
-            yield from _family(settings, found or recognise(name))
+            found = found or recognise(name)
         except NoModel as error:
             yield Problem(MODEL, str(error), error.mend)
+            return
+        yield from _family(settings, found)
+        if settings.source_model.start_from_ema and found and not found.has_ema:
+            yield Problem(ema.OPTION, ema.none_in(Path(name).name if Path(name).is_file() else name), ema.MEND)
 
 
 def _family(settings: TrainingSettings, found: Found | None) -> Iterator[Problem]:

@@ -93,6 +93,7 @@ def _of_network(settings: TrainingSettings) -> int:
 def saved_bytes(settings: TrainingSettings) -> int:
     """Of one result, with all that is written beside it."""
     width = 4 if settings.source_model.save_precision == "float" else 2
+    width *= 1 + settings.averaging.saves_both()
     sizes = None if not settings.trains_whole_model else _sizes(settings)
     if sizes is None:
         return width * (trained_weights(settings) or 0)
@@ -106,11 +107,11 @@ def saved_bytes(settings: TrainingSettings) -> int:
 
 
 def state_bytes(settings: TrainingSettings) -> int:
-    """Bytes that a state has for each weight that learns: the weight itself, and what the optimizer remembers of it."""
+    """Bytes that a state has for each weight that learns: itself, what the optimizer remembers of it, its average."""
     memory, name = settings.memory, settings.optimizer.optimizer
     weight = 2 if settings.trains_whole_model and (memory.full_fp16 or memory.full_bf16) else 4
     numbers = 0 if name == "Adafactor" else 1 if "Lion" in name or "SGD" in name else 2
-    return weight + numbers * (1 if "8bit" in name else 4)
+    return weight + numbers * (1 if "8bit" in name else 4) + 4 * settings.averaging.ema
 
 
 def _sizes(settings: TrainingSettings) -> Sizes | None:

@@ -41,6 +41,9 @@ def saved_as(settings: TrainingSettings) -> SavedAs:
     return "ckpt" if source in (".ckpt", ".pt", ".pth") else "diffusers_safetensors"
 
 
+AVERAGED = "-ema"
+"""NAME-ema: the averaged weights, saved beside the trained ones."""
+
 SAMPLES = "sample"
 """The folder for sample pictures, next to the results."""
 
@@ -52,8 +55,8 @@ def is_folder(settings: TrainingSettings) -> bool:
 
 def saved_names(settings: TrainingSettings, stem: str) -> list[str]:
     """The names of everything written under a stem, the model's own first: see beside_names()."""
-    ending = _ENDINGS[saved_as(settings)]
-    return [f"{stem}{part}{ending}" for part in ("", *beside_names(settings))]
+    ending, weights = _ENDINGS[saved_as(settings)], ("", *[AVERAGED] * settings.averaging.saves_both())
+    return [f"{stem}{which}{part}{ending}" for which in weights for part in ("", *beside_names(settings))]
 
 
 def beside_names(settings: TrainingSettings) -> list[str]:

@@ -17,6 +17,7 @@ from engine.failure import Failure
 from engine.models import hub
 from engine.models.extra_channels import Depth, ExtraChannels, Masked
 from engine.models.hub_reach import NOT_LOADED
+from engine.models.layouts import ema
 from engine.models.layouts.unet import PREFIX as UNET
 from engine.models.makers import MODEL_FIELD
 from engine.models.parts import Parts
@@ -25,12 +26,13 @@ from engine.models.single_file import SINGLE_FILE_ENDINGS, Weights, first_line
 from engine.models.skeleton import components_of, is_without_weights
 from engine.models.vae_files import vae_of
 from engine.reading import small_json
+from engine.settings.source_model import SourceModel
 from engine.settings.training import TrainingSettings
 
 FromFile = Callable[[Weights, torch.dtype], dict[str, Any]]
 
 
-def components(kinds: tuple[str, ...], source: str, dtype: torch.dtype, from_file: FromFile) -> dict[str, Any]:
+def components(kinds: tuple[str, ...], model: SourceModel, dtype: torch.dtype, from_file: FromFile) -> dict[str, Any]:
     """A model's components by diffusers' names; "scheduler" is its configuration, with its class under "_class_name",
     and "pipeline" that of the whole model.
 
@@ -38,9 +40,12 @@ def components(kinds: tuple[str, ...], source: str, dtype: torch.dtype, from_fil
     from_file: makes the components from a single file in the original layout.
     Raises Failure with a sentence for people.
     """
+    source = model.pretrained_model_name_or_path
     path = Path(source).expanduser()
     if path.is_file():
-        return from_file(Weights(path, MODEL_FIELD), dtype)
+        return from_file(Weights(path, MODEL_FIELD, averaged=model.start_from_ema), dtype)
+    if model.start_from_ema:
+        raise Failure(ema.none_in(source), ema.MEND, ema.OPTION)
     if is_without_weights():
         return _skeleton(kinds, source, dtype)
     if path.is_dir():
@@ -80,9 +85,7 @@ def _skeleton(kinds: tuple[str, ...], source: str, dtype: torch.dtype) -> dict[s
 
 def flow_parts(pipeline_class: Any, settings: TrainingSettings, dtype: torch.dtype, from_file: FromFile) -> Parts:
     """The components of a flow model, with as many text encoders as it has.  Raises Failure."""
-    found = components(
-        (pipeline_class.__name__,), settings.source_model.pretrained_model_name_or_path, dtype, from_file
-    )
+    found = components((pipeline_class.__name__,), settings.source_model, dtype, from_file)
     names = [name for name in ("text_encoder", "text_encoder_2", "text_encoder_3") if found.get(name) is not None]
     return frozen(
         Parts(

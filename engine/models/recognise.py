@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from engine.models.file_kind import file_kind
 from engine.models.header import NoModel, read_header
+from engine.models.layouts.ema import averages
 from engine.models.pickled import Harmful, read_checkpoint
 from engine.models.told import family_told, name_told, predicted
 from engine.reading import small_json
@@ -51,7 +52,8 @@ class Found:
     """kind, family: what it is.  channels: of the UNet's input, see VARIANTS.
 
     prediction: "epsilon" or "v_prediction" if the files say so.  called: the name that an unknown kind gives itself.
-    has_vae: whether one is in the file of a model with a UNet.
+    has_vae: whether one is in the file of a model with a UNet.  has_ema: whether it holds an average of the
+    weights beside them.
     """
 
     kind: Kind
@@ -60,6 +62,7 @@ class Found:
     prediction: str | None = None
     called: str = ""
     has_vae: bool = field(default=True, compare=False)
+    has_ema: bool = field(default=False, compare=False)
 
     @property
     def title(self) -> str:
@@ -114,7 +117,7 @@ _DENOISERS: tuple[tuple[str, FamilyName], ...] = (
 
 def by_shapes(shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str] = {}) -> Found:
     """What tensors with these names and shapes are.  metadata: what the file says about itself."""
-    found = _by_shapes(shapes)
+    found = replace(_by_shapes(shapes), has_ema=bool(averages(shapes)))
     if found.kind == "lora":
         return replace(found, family=family_told(metadata))
     if found.kind == "unknown":

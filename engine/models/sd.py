@@ -75,9 +75,8 @@ class StableDiffusion:
         }
 
     def load(self, settings: TrainingSettings, dtype: torch.dtype) -> Parts:
-        source = settings.source_model
         kinds = tuple(self.kinds.values())
-        found = checkpoint.components(kinds, source.pretrained_model_name_or_path, dtype, self._from_file)
+        found = checkpoint.components(kinds, settings.source_model, dtype, self._from_file)
         unet = found["unet"]
         self.pipeline, extra_channels = checkpoint.kind_of(unet, self.kinds, found, settings)
         vae = vae_files.vae_of(settings, found, dtype)

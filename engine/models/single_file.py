@@ -18,6 +18,7 @@ from engine.failure import Failure
 from engine.models import scales
 from engine.models.file_kind import file_kind
 from engine.models.header import NoModel
+from engine.models.layouts import ema
 from engine.models.layouts.entry import Entry, from_original, to_original
 from engine.models.mapped import mapped
 from engine.models.pickled import read_checkpoint
@@ -42,9 +43,10 @@ class Weights(Mapping[str, Tensor]):
     8-bit weights with scales are returned dequantized, and the scales are not listed.
     Raises Failure if the file is of another kind, damaged, or a pickle that could run code.
     option: the one that names the file, for messages.  metadata: what the file says about itself in words.
+    averaged: a weight of which the file has an average as well is that average; Failure if it has none.
     """
 
-    def __init__(self, file: Path, option: str) -> None:
+    def __init__(self, file: Path, option: str, averaged: bool = False) -> None:
         self.file, self.option = file, option
         self._tensors: dict[str, Tensor] = {}
         self._open: Any = None
@@ -74,6 +76,9 @@ class Weights(Mapping[str, Tensor]):
         self._beside = frozenset(self._names)
         self._names = scales.without_scales(self._names)
         self._listed = frozenset(self._names)
+        self._stored_as = ema.averages(self._names) if averaged else {}
+        if averaged and not self._stored_as:
+            raise Failure(ema.none_in(file.name), ema.MEND, ema.OPTION)
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._stored(name)
@@ -93,6 +98,7 @@ class Weights(Mapping[str, Tensor]):
             ) from error
 
     def _stored(self, name: str) -> Tensor:
+        name = self._stored_as.get(name, name)
         if self._open is None:
             return self._tensors[name]
         try:

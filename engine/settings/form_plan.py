@@ -13,7 +13,7 @@ from engine.settings.option import Option
 
 PLAN: dict[str, tuple[tuple[str, str], ...]] = {
     "Source Model": (
-        ("Model", """pretrained_model_name_or_path model_list
+        ("Model", """pretrained_model_name_or_path model_list start_from_ema
             v2 v_parameterization sdxl sdxl_checkbox sd3_checkbox flux1_checkbox
             hunyuan_image_checkbox anima_checkbox lumina_checkbox"""),
         ("Saving", "save_model_as save_precision lora_file_dialect"),
@@ -133,6 +133,9 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
             secondary_separator caption_tag_dropout_rate token_warmup_min token_warmup_step"""),
     ),
     "Parameters/Advanced/Scheduled Huber Loss": (("", "loss_type huber_schedule huber_c huber_scale"),),
+    "Parameters/Advanced/EMA": (
+        ("", "ema ema_decay ema_warmup ema_every_n_steps ema_on_cpu ema_save ema_samples"),
+    ),
     "Parameters/Advanced/Validation": (
         ("", """validation_split validation_seed validate_every_n_epochs validate_every_n_steps
             max_validation_steps"""),

@@ -64,6 +64,16 @@ class SourceModel(Group):
         methods=("lora",),
         ours=True,
     )
+    start_from_ema: bool = option(
+        False,
+        label="Start from the checkpoint's EMA weights",
+        section="Source Model",
+        help="Original Stable Diffusion checkpoints may hold the UNet twice: as it was trained, which is what is used, "
+        "and as an exponential moving average (model_ema), which usually draws better. A file called emaonly "
+        "holds the average under the usual names.",
+        also=("model_ema", "use_ema"),
+        ours=True,
+    )
     model_list: str = option(
         "",
         label="Model list",

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from engine.settings.anima import Anima
+from engine.settings.averaging import Averaging
 from engine.settings.block_lists import Block, by_block
 from engine.settings.blocks import Blocks
 from engine.settings.captions import Captions
@@ -72,6 +73,7 @@ class TrainingSettings(JobSettings):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     blocks: Blocks = Field(default_factory=Blocks)
     objective: Objective = Field(default_factory=Objective)
+    averaging: Averaging = Field(default_factory=Averaging)
     validation: Validation = Field(default_factory=Validation)
     saving: Saving = Field(default_factory=Saving)
     samples: Samples = Field(default_factory=Samples)

@@ -60,7 +60,7 @@ class Phase:
     """What is in memory at the peak of one phase of a run, in bytes.
 
     weights: of the model, frozen or not.  network: what is trained in addition.  activations: everything that a
-    forward pass keeps for the backward pass.
+    forward pass keeps for the backward pass.  optimizer: its memory, and the weights' average.
     """
 
     weights: int
@@ -150,7 +150,15 @@ class _Estimator:
         """The model again, in the number format of its file."""
         width = DTYPES[self._settings.source_model.save_precision].itemsize
         copied = sum(tensor.numel() * width for module in self._parts.modules() for tensor in _tensors(module))
-        return Phase(weights=training.weights, optimizer=training.optimizer, activations=copied)
+        return Phase(
+            weights=training.weights, network=self._set_aside, optimizer=training.optimizer, activations=copied
+        )
+
+    @property
+    def _set_aside(self) -> int:
+        """The trained weights, where the average is in their place and they wait in the same memory."""
+        waits = self._settings.averaging.ema and self._device == "cpu"
+        return _bytes_of(parameters(self._method)) if waits else 0
 
     def _while_loading(self) -> int:
         """Bytes before anything is quantized, including the file being read: a folder's largest part, which is read
@@ -201,7 +209,7 @@ class _Estimator:
 
         phase = self._phase(self._on_device(), measure)
         remembered, _ = self._optimizer
-        return replace(phase, network=self._network, optimizer=remembered)
+        return replace(phase, network=self._network + self._set_aside, optimizer=remembered)
 
     def _on_device(self) -> list[nn.Module]:
         """What is in memory during training."""
@@ -236,8 +244,9 @@ class _Estimator:
 
     @cached_property
     def _optimizer(self) -> tuple[int, int]:
-        """(bytes of the optimizer's state, bytes that it needs temporarily)."""
+        """(bytes of the optimizer's state and of the weights' average, bytes that a step needs temporarily)."""
         learned = parameters(self._method)
+        averaging = self._settings.averaging
         counts: Counter[tuple[int, ...]] = Counter()
         for parameter in learned:
             counts[tuple(parameter.shape[2:])] += parameter.numel()
@@ -256,6 +265,8 @@ class _Estimator:
         # torch's own optimizers update all weights at once on a GPU, with a temporary tensor of each one's size.
         at_once = made.startswith("torch.optim") and self._device == "cuda"
         total = sum(counts.values())
+        if averaging.ema and not (averaging.ema_on_cpu and self._device == "cuda"):
+            kept += total * torch.float32.itemsize
         largest = total if at_once and not self._settings.is_fused() else max(p.numel() for p in learned)
         return int(kept), largest * dtype.itemsize
 
@@ -277,7 +288,7 @@ class _Estimator:
         phase = self._phase([parts.denoiser, *parts.of_pictures(), *learning], draw)
         parts.vae.to(self._dtype)
         remembered, _ = self._optimizer
-        return replace(phase, network=self._network, optimizer=remembered)
+        return replace(phase, network=self._network + self._set_aside, optimizer=remembered)
 
     def _phase(self, modules: list[nn.Module], work: Callable[[], None], grad: bool = False) -> Phase:
         """What `work` needs with these modules on the device.  On a CPU the others are in the same memory."""

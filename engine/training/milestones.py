@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from engine.training.hardware import of_first_process
 from engine.training.metadata import RunMetadata
 from engine.training.method import Method
 from engine.training.report import Report, broken_down
+from engine.training.results import Results
 from engine.training.samples import Sampler
 from engine.training.state import save_state
 from engine.training.validation import ValidationLoss
@@ -45,10 +46,7 @@ STATE_EVERY = 120.0
 
 @dataclass(kw_only=True)
 class Milestones:
-    """Called after every step.  memory: returns the optimizer's, schedule's and scaler's state, to be saved.
-
-    resting: within its block the weights are the ones to use and save.
-    """
+    """Called after every step.  memory: returns the state of the optimizer and all beside it, to be saved."""
 
     settings: TrainingSettings
     run: RunFolder
@@ -59,7 +57,7 @@ class Milestones:
     report: Report
     accelerator: Accelerator
     memory: Callable[[], dict[str, Any]]
-    resting: Callable[[], AbstractContextManager[None]]
+    results: Results
     validation: ValidationLoss | None = None
 
     def __post_init__(self) -> None:
@@ -89,6 +87,7 @@ class Milestones:
 
     def after(self, step: int) -> bool:
         """Do what is due after `step` steps (from 1); True if the run was asked to stop here."""
+        self.results.after_step()
         wants = self._requests()
         # Before the state is saved: a run that resumes from it does not measure again.
         if self._measures(step) and self._validate(step):
@@ -155,9 +154,12 @@ class Milestones:
         metadata = self.metadata.at(step, -(-step // self.plan.steps_per_epoch))
         for note in self.metadata.new_notes():
             self.report.warn(note)
-        with self.resting():
-            self.method.save(file, metadata)
-        self.report.event(Checkpoint(file=str(file), step=step, final=final))
+        files = {self._file(f"{stem}{suffix}"): in_place for suffix, in_place in self.results.saved.items()}
+        for each, in_place in files.items():
+            with in_place():
+                self.method.save(each, metadata)
+        for each in files:  # only now: a run that was killed between two of them writes both again
+            self.report.event(Checkpoint(file=str(each), step=step, final=final and each == file))
         self._go_on(step)
 
     def _free_to_write(self, stem: str, with_state: bool) -> str:
@@ -239,7 +241,7 @@ class Milestones:
     def _draw(self, step: int, epoch: int | None = None, but: Sequence[Sample] = ()) -> None:
         drawn = {sample.prompt_index for sample in but if sample.step == step}
         if self.sampler and self.accelerator.is_main_process:
-            with self.resting():
+            with self.results.shown():
                 self.sampler.draw(self.report, step, epoch, drawn)
             self._go_on(step)
         self.accelerator.wait_for_everyone()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from engine.failure import Failure
 from engine.settings.optimizer import Optimizer as OptimizerSettings
@@ -50,16 +51,24 @@ def resting_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     if not hasattr(optimizer, "eval"):
         yield
         return
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    trained = [p.detach().clone() for p in parameters]
-    optimizer.eval()
+    with as_before([p for group in optimizer.param_groups for p in group["params"]]):
+        optimizer.eval()
+        try:
+            yield
+        finally:
+            optimizer.train()  # type: ignore[attr-defined]
+
+
+@contextmanager
+def as_before(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """After the block the parameters are what they were before it, to the bit; meanwhile a copy is in main memory."""
+    before = [parameter.detach().to("cpu", copy=True) for parameter in parameters]
     try:
         yield
     finally:
-        optimizer.train()  # type: ignore[attr-defined]
         with torch.no_grad():
-            for parameter, before in zip(parameters, trained, strict=True):
-                parameter.copy_(before)
+            for parameter, kept in zip(parameters, before, strict=True):
+                parameter.copy_(kept)
 
 
 def full_name(optimizer: torch.optim.Optimizer, settings: OptimizerSettings) -> str:

@@ -56,6 +56,8 @@ def _changes(s: TrainingSettings) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "Mixed precision bf16", {"mixed_precision": "bf16"}
     if narrower := NARROWER_OPTIMIZERS.get(s.optimizer.optimizer):
         yield f"Optimizer {narrower}", {"optimizer": narrower}
+    if s.averaging.ema and not s.averaging.ema_on_cpu:
+        yield "Keep EMA in main memory", {"ema_on_cpu": True}
     if is_lora and s.optimizer.rates()[1] > 0:
         yield "Do not train the text encoder", {"text_encoder_lr": 0.0}
     if is_lora and not s.memory.base_format():

@@ -36,7 +36,7 @@ TIMESTEPS = (0.2, 0.4, 0.6, 0.8)
 class ValidationLoss:
     """measure() measures it; dropout and the like are off meanwhile.
 
-    resting: within its block the weights are those to be used and saved.  stop: whether the user asks for it.
+    shown: within its block the weights are those to be measured.  stop: whether the user asks for it.
     """
 
     pictures: TrainingPictures
@@ -45,7 +45,7 @@ class ValidationLoss:
     model: Model
     conditioning: CaptionConditioning
     accelerator: Accelerator
-    resting: Callable[[], AbstractContextManager[None]]
+    shown: Callable[[], AbstractContextManager[None]]
     stop: Callable[[], bool]
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ class ValidationLoss:
         losses, lost = torch.zeros(3, device=device), dict[Path, str]()
         devices = [device] if device.type == "cuda" else []
         with (
-            self.resting(),
+            self.shown(),
             resting_modules([self.model.parts.denoiser, *self.model.parts.text_encoders]),
             torch.no_grad(),
             torch.random.fork_rng(devices),

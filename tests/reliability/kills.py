@@ -55,10 +55,11 @@ SCENARIOS: dict[str, tuple[Method, dict[str, Any]]] = {
         "save_last_n_steps": 6, "sample_every_n_steps": 6, "sample_at_first": True, "validation_split": 0.2,
         "validate_every_n_steps": 6,
     }),
-    # A folder for diffusers that is written again and again, the text encoder learns too.
+    # Folders for diffusers that are written again and again, averages beside them, the text encoder learns too.
     "whole": ("dreambooth", {
         "epoch": 1, "learning_rate_te": 1e-4, "save_model_as": "diffusers_safetensors", "save_every_n_steps": 4,
         "save_every_n_epochs": 0, "save_last_n_steps": 4, "save_state": True, "sample_every_n_steps": 4,
+        "ema": True, "ema_every_n_steps": 3,
     }),
     # Nothing on the way: where it is killed before its first state, it begins again.
     "short": ("lora", {"max_train_steps": 4, "text_encoder_lr": 1e-3, "cache_latents": False}),

@@ -23,6 +23,7 @@ from engine.runs.saved_state import Progress, delete_state, saved_progress, tidy
 from engine.settings.training import TrainingSettings
 from engine.training.milestones import Milestones, Past
 from engine.training.report import Report
+from engine.training.results import Results
 from engine.training.state import save_state
 
 PLAN = StepPlan(pictures=4, batch=(1,), accumulation=1, epochs=3, processes=1, batches=4, steps=14, decided_by="epoch")
@@ -83,7 +84,8 @@ def engine(told: TrainingSettings, run: RunFolder, method: Method | None = None,
     metadata: Any = SimpleNamespace(at=lambda *_: {}, seed=7, new_notes=list)
     return Milestones(
         settings=told, run=run, plan=PLAN, method=method or Method(), metadata=metadata, sampler=sampler or Sampler(),
-        report=report, accelerator=Accelerator(cpu=True), memory=lambda: {"optimizer": {}}, resting=nullcontext,
+        report=report, accelerator=Accelerator(cpu=True), memory=lambda: {"optimizer": {}},
+        results=Results(nullcontext, {"": nullcontext}),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from engine.runs.folder import RunFolder
 from engine.settings.training import TrainingSettings
 from engine.training.milestones import Milestones
 from engine.training.report import Report
+from engine.training.results import Results
 
 CASES: list[dict[str, Any]] = [
     {"save_every_n_steps": 4, "save_every_n_epochs": 1},
@@ -76,7 +77,8 @@ def test_those_that_sd_scripts_leaves_are_left(tmp_path: Path, asked: dict[str, 
     run = RunFolder.create("train", settings.model_dump_json(), "cat")
     milestones = Milestones(
         settings=settings, run=run, plan=plan, method=method, metadata=metadata, sampler=sampler,
-        report=Report(run.writer()), accelerator=accelerator, memory=dict, resting=nullcontext,
+        report=Report(run.writer()), accelerator=accelerator, memory=dict,
+        results=Results(nullcontext, {"": nullcontext}),
     )  # fmt: skip
     for step in range(1, total + 1):
         assert not milestones.after(step)

@@ -60,7 +60,7 @@ def prepare(
         report=begun.report,
         accelerator=begun.accelerator,
         memory=optimized.state_dict,
-        resting=optimized.resting,
+        results=optimized.results,
         validation=_validation(begun, data, attached.method, model, encoded=encoded, optimized=optimized),
     )
     ahead = Ahead(
@@ -136,6 +136,6 @@ def _validation(
         model=model,
         conditioning=encoded.held_out,
         accelerator=begun.accelerator,
-        resting=optimized.resting,
+        shown=optimized.results.shown,
         stop=begun.run.stop_requested,
     )
