@@ -126,4 +126,6 @@ def test_an_option_that_has_an_argument_comes_back_and_is_not_merely_named():
         "Weight by score",
         "Words by score",
         "Place of the words",
+        "EMA",
+        "Start from the checkpoint's EMA weights",
     }
