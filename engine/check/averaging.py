@@ -34,8 +34,8 @@ def check_averaging(settings: TrainingSettings, plan: StepPlan | None) -> Iterat
     elif not s.ema_warmup and (left := s.ema_decay**plan.steps) > MOST_OF_THE_BEGINNING:
         yield Problem(
             "ema_decay",
-            f"Without EMA warm-up, the average after {plan.steps} steps is still {100 * left:.3g}% the weights that the run "
-            f"starts from, because EMA decay is {s.ema_decay:g}.",
+            f"Without EMA warm-up, the average after {plan.steps} steps is still {100 * left:.3g}% the weights that "
+            f"the run starts from, because EMA decay is {s.ema_decay:g}.",
             "Turn on EMA warm-up, or lower EMA decay.",
             blocking=False,
         )

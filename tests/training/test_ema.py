@@ -19,7 +19,7 @@ from engine.runs.history import History
 from engine.settings.averaging import Averaging
 from engine.training.moving_average import MovingAverage, decay_at
 from tests.training.test_estimate import needed
-from tests.training.test_resume import assert_same_bits
+from tests.training.test_resume import assert_same_bits, ended, kill_at_once, resume, wait_for_step
 
 Trained = Callable[..., History]
 
@@ -209,6 +209,24 @@ def test_weights_that_are_updated_in_the_backward_pass_are_averaged_too(trained:
 
 
 class TestResuming:
+    def test_a_killed_run_goes_on_to_the_same_bits_in_both_files(
+        self, start_run: Any, trained: Trained, tmp_path: Path
+    ):
+        told: dict[str, Any] = SHORT | {"max_train_steps": 10, "save_every_n_steps": 3, "save_state": False}
+        told |= {"ema": True, "ema_every_n_steps": 2}
+        trained(output_name="whole", **told)
+        run = start_run(output_name="broken", **told)
+        wait_for_step(run, 4)
+        kill_at_once(run)
+        killed = ended(run)
+        assert killed.status == "died"
+        resumed = resume(run)
+        assert resumed.last.how == "done", resumed.problem
+        assert resumed.planned.first_step == killed.state_step >= 3
+        for which in ("", "-step00000009", "-ema", "-step00000009-ema"):
+            whole, broken = (load_file(tmp_path / "out" / f"{name}{which}.safetensors") for name in ("whole", "broken"))
+            assert_same_bits(broken, whole)
+
     def test_another_run_goes_on_from_the_state_to_the_same_average(self, trained: Trained, tmp_path: Path):
         told = SHORT | {"save_every_n_steps": 0, "save_state": False, "ema": True, "ema_every_n_steps": 3}
         trained(output_name="whole", **told | {"max_train_steps": 8})

@@ -105,6 +105,19 @@ ALL = [*(f"shapes-step{step:08d}.safetensors" for step in (4, 8, 12)), "shapes.s
 
 
 class TestWhereTheRunEndsAmongWhatIsDue:
+    def test_between_the_averaged_weights_and_the_trained_ones_both_are_written_again(self, told):
+        run, both = begun(told), Results(nullcontext, {"-ema": nullcontext, "": nullcontext})
+        first = engine(told, run, Method(killed_at="shapes-step00000004.safetensors"))
+        first.results = both
+        with pytest.raises(Killed):
+            trained(first)
+        assert files(told) == ["shapes-step00000004-ema.safetensors"]
+        resumable_settings(run)
+        second = engine(told, run)
+        second.results = both
+        trained(second, first=5)
+        assert files(told) == sorted(name.replace(".", f"{which}.") for name in ALL for which in ("", "-ema"))
+
     @pytest.mark.parametrize("step", [4, 8])
     def test_at_a_file_its_state_is_there_and_the_file_is_written_when_it_goes_on(self, told, step: int):
         run, name = begun(told), f"shapes-step{step:08d}.safetensors"
