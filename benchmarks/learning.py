@@ -33,13 +33,13 @@ CASES: dict[str, tuple[float, dict[str, Any]]] = {
     "GLoRA": (2e-3, {"lora_type": "LyCORIS/GLoRA"}),
     "(IA)³": (5e-2, {"lora_type": "LyCORIS/iA3"}),
     "Diag-OFT": (3e-3, {"lora_type": "LyCORIS/Diag-OFT", "network_dim": 16, "conv_dim": 16}),
-    "BOFT": (1e-3, {"lora_type": "LyCORIS/BOFT"}),
+    "BOFT": (1.5e-3, {"lora_type": "LyCORIS/BOFT"}),
     "Native": (1e-3, {"lora_type": "LyCORIS/Native Fine-Tuning"}),
     "Kohya LoHa": (5e-3, {"lora_type": "Kohya LoHa"}),
     "Kohya LoKr": (5e-3, {"lora_type": "Kohya LoKr"}),
     "LoRA-FA": (5e-3, {"lora_type": "LoRA-FA"}),
     "T-LoRA": (5e-3, {"lora_type": "T-LoRA"}),
-    "Kohya DyLoRA": (1e-2, {"lora_type": "Kohya DyLoRA"}),
+    "Kohya DyLoRA": (3e-3, {"lora_type": "Kohya DyLoRA", "dylora_unit": 4}),
     "LyCORIS DyLoRA": (3e-3, {"lora_type": "LyCORIS/DyLoRA", "dylora_unit": 4}),
 }
 """A learning rate, and what else is set; convolutions have the rank of all else."""
