@@ -108,6 +108,7 @@ def test_two_captioners_are_compared_and_one_of_them_is_taken(open_page, tmp_pat
     expect(taken).to_be_visible()
     expect(taken).to_have_value(str(folder))
     expect(page.page.locator("#caption-blip-model_id :is(textarea, input)").first).to_have_value(blip)
+    page.page.wait_for_function("text => (sessionStorage.getItem('darkroom-utilities') ?? '').includes(text)", arg=blip)
     page.page.reload()
     page.tab("Utilities", "Captioning", "BLIP")
     expect(taken).to_have_value(str(folder))

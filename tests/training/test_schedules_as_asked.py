@@ -265,7 +265,9 @@ def test_a_schedule_free_run_that_once_followed_a_schedule_goes_on(kind: str, ar
     for group, its in zip(state["param_groups"], followed.param_groups, strict=True):
         group["lr"] = its["lr"]
     unused: Any = None
-    optimized = Optimized(optimizer=optimizer, schedule=schedule, updates=unused, names=[], scaler=None)
+    optimized = Optimized(
+        optimizer=optimizer, schedule=schedule, updates=unused, names=[], scaler=None, average=None, results=unused
+    )
     optimized.load_state_dict({"optimizer": state, "schedule": old.state_dict()})
     assert schedule.last_epoch == 13
     for _ in range(3):
