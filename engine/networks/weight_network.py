@@ -136,8 +136,8 @@ class Place:
             {_key(name): tensor if name in self.kind.exact else tensor.to(dtype) for name, tensor in begun.items()}
         )
 
-        is_chain = self.kind.chain(self.trained, self.site, self.original()) is not None
-        self.scales_rows = is_chain and self.kind.row_norms(self.trained) is not None
+        has_norms = self.kind.row_norms(self.trained) is not None
+        self.scales_rows = has_norms and self.kind.chain(self.trained, self.site, self.original()) is not None
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:
