@@ -17,8 +17,7 @@ from torch import Tensor
 from engine.demo.demo import MODEL_FOLDER
 from engine.models.family import Family
 from engine.models.parts import Parts
-from engine.networks.readers import READ
-from engine.networks.signs import can_continue
+from engine.networks.readers import READ, not_read
 from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
 from tests.models.loading import loaded
@@ -127,9 +126,8 @@ def cases() -> Iterator[tuple[str, str, str]]:
         for dialect in READ:
             yield family, dialect, "Standard"
     for variant, values in VARIANTS.items():
-        for dialect, kinds in READ.items():
-            read = set(can_continue(values["lora_type"])) <= set(kinds) and "constrained" not in variant
-            if read and not (dialect == "diffusers" and values.get("train_norm")):
+        for dialect in READ:
+            if not_read(TrainingSettings().with_values(values | {"lora_file_dialect": dialect})) is None:
                 yield "sd1", dialect, variant
 
 
