@@ -145,6 +145,7 @@ def test_files_that_people_name_are_opened_by_the_bounded_reader() -> None:
         "engine/settings/reference.py": "the program's own",
         "engine/tools/caption_files.py": "the run's own notes",
         "engine/tools/compare_copies.py": "the run's own",
+        "engine/tools/scoring.py": "the run's own notes",
         "engine/training/metadata.py": "what the run has just written",
         "engine/reading.py": "the bounded reader",
         "ui/access.py": "a password, of which a kilobyte is read, and which a shell may hand over through a pipe",
