@@ -133,6 +133,17 @@ class Driver:
     def choose(self, option: str, choice: str) -> None:
         self.field(option).select_option(choice)
 
+    def open_presets(self, preset: str) -> Any:
+        """The entry of a preset in the list of presets, which shuts when its entries change."""
+        entry = self.page.get_by_role("option", name=preset, exact=True)
+        until = time.monotonic() + PATIENCE / 1000
+        while not entry.is_visible():
+            assert time.monotonic() < until, self.page.get_by_role("option").all_inner_texts()
+            if self.page.locator("#preset input").get_attribute("aria-expanded") != "true":
+                self.page.locator("#preset input").click()
+            self.page.wait_for_timeout(200)
+        return entry
+
     def open_field(self, option: str) -> None:
         """Open the tabs around an option's field."""
         self.page.evaluate("option => darkroom.goTo(option)", option)

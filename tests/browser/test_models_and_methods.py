@@ -46,8 +46,7 @@ def test_each_method_shows_its_own_options_and_presets_and_a_reload_keeps_it(ope
     expect(page.field("learning_rate_te")).to_be_visible()
     expect(page.field("network_dim")).to_be_hidden()
     expect(page.field("learning_rate")).to_have_value("0.00001")
-    page.page.locator("#preset input").click()
-    expect(page.page.get_by_role("option", name="Person or object", exact=True)).to_be_visible()
+    page.open_presets("Person or object")
     expect(page.page.get_by_role("option", name="SDXL character", exact=True)).to_have_count(0)
     page.page.keyboard.press("Escape")
 
@@ -67,3 +66,17 @@ def test_each_method_shows_its_own_options_and_presets_and_a_reload_keeps_it(ope
     page.tab("Parameters", "Basic")
     expect(page.field("learning_rate")).to_have_value("0.0001")
     expect(page.field("network_dim")).to_be_visible()
+
+
+def test_a_list_that_is_open_when_its_entries_change_is_closed_for_the_new_ones(open_page):
+    page = open_page()
+    page.page.route("**/queue/join*", lambda route: None)  # held
+    page.tab("DreamBooth")
+    preset = page.page.locator("#preset input")
+    page.open_presets("SDXL character")  # still LoRA's
+    page.page.unroute("**/queue/join*")  # which sends what was held, and so brings DreamBooth's
+    expect(preset).to_have_attribute("aria-expanded", "false")
+    entry = page.open_presets("Person or object")
+    expect(page.page.get_by_role("option", name="SDXL character", exact=True)).to_have_count(0)
+    entry.click()
+    expect(preset).to_have_value("Person or object")

@@ -11,8 +11,7 @@ from tests.browser.conftest import Driver
 
 
 def choose(page: Driver, preset: str) -> None:
-    page.page.locator("#preset input").click()
-    page.page.get_by_role("option", name=preset, exact=True).click()
+    page.open_presets(preset).click()
     expect(page.page.locator("#preset-box")).to_be_visible()
 
 

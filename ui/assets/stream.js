@@ -3,6 +3,8 @@
 // for open and then closes it.  Here the word is kept back while a click waits, and the stream is asked for again.
 // And a stream that breaks off while nothing waits, since the server was started anew, is closed by that word: Gradio
 // would take it for open for ever, and no later click would be answered.
+// A list that is open when fewer entries come is shut for them: Gradio would draw the new entries by the places of the
+// old ones, fail at the first that is not there, and never draw that list again.
 (() => {
   const ask = window.fetch.bind(window);
   const waiting = new Set(); // ids of clicks that have no answer yet
@@ -58,10 +60,37 @@
     }
   }
 
+  // The lists to keep shut while a message is taken in: those that are shut, and one whose entries it takes away.
+  const keptShut = (message) => {
+    if (!message.includes('"choices"')) return [];
+    const { output } = JSON.parse(message.slice(message.indexOf(":") + 1));
+    const fewest = Math.min(...(output?.data ?? []).flatMap((given) => given?.choices?.length ?? []));
+    const outgrown = (option) => Math.max(+option.dataset.index + 1, option.ariaSetSize) > fewest;
+    return [...document.querySelectorAll("input[role=combobox]")].filter((list) => {
+      const drawn = document.getElementById(list.getAttribute("aria-controls"))?.querySelectorAll("[role=option]");
+      return list.ariaExpanded !== "true" || [...(drawn ?? [])].some(outgrown);
+    });
+  };
+
+  const shut = (lists, are) => lists.forEach((list) => (list.inert = are));
+  const turn = () => new Promise((resolve) => setTimeout(resolve));
+  const frame = () => Promise.race([new Promise(requestAnimationFrame), new Promise((late) => setTimeout(late, 500))]);
+
+  async function* withListsShut(told) {
+    for await (const message of told) {
+      const lists = keptShut(message);
+      if (lists.includes(document.activeElement)) document.activeElement.blur();
+      shut(lists, true);
+      if (lists.length) await turn(); // Svelte has closed them by then
+      yield message;
+      if (lists.length) frame().then(frame).then(turn).then(() => shut(lists, false)); // and drawn the new entries
+    }
+  }
+
   const stream = async (asked) => {
     const response = await ask(asked);
     if (!response.ok) return response;
-    const told = toTheEnd(asked, response);
+    const told = withListsShut(toTheEnd(asked, response));
     const body = new ReadableStream({
       async pull(controller) {
         const { value, done } = await told.next();
