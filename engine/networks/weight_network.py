@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -53,6 +53,14 @@ class ChangedLayer(nn.Module):
             return self.base_layer.widened(torch.float32)
         return Stored.whole(self.weight.detach())
 
+    def acts_as_one(self, x: Tensor, kind: Kind) -> bool:
+        """Whether the changed weight is made and used as one: with one pass where the weight and its change would need
+        one each.  In few digits a change is lost that is small beside the weight.
+        """
+        if isinstance(self.base_layer, QuantizedLinear):
+            return False
+        return kind.is_as_large or (x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type))
+
     def with_weights(self, x: Tensor, weights: list[Tensor], counts: Tensor | None = None) -> Tensor:
         """What the layer does, without its bias, with other weights in turn: a convolution's steps are the widest's.
 
@@ -85,8 +93,7 @@ class ChangedLayer(nn.Module):
             with without_bias(self.base_layer):
                 alone: Tensor = self.base_layer(x, *rest, **named)
             return self.place.scale(alone, x, self)
-        y: Tensor = self.base_layer(x, *rest, **named)
-        return self.place.add(y, x, self)
+        return self.place.add(lambda: self.base_layer(x, *rest, **named), x, self)
 
 
 @contextmanager
@@ -203,17 +210,21 @@ class Place:
         for tensor in trained.values():
             tensor.mul_(shortening)
 
-    def add(self, y: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor:
-        """y: of the layer alone."""
+    def add(self, alone: Callable[[], Tensor], x: Tensor, layer: ChangedLayer) -> Tensor:
+        """alone: what the layer gives by itself."""
         number, counts = self._layers.index(layer), self.counts if layer.training else None
         if (drawn := self._drawn(number, x, layer)) is None:
-            return y
+            return alone()
         trained, kept = drawn
-        if (chain := self.kind.chain(trained, self.site, self.original())) is None:
-            delta = self._of_made_weight(x, layer, trained, number, kept)
-        else:
+        original = self.original()
+        dropout = self.dropouts.network if layer.training else 0.0
+        if (chain := self.kind.chain(trained, self.site, original)) is not None:
             delta = layer.with_weights(x, self._chain_of(chain, number, kept), counts)
-        return y + F.dropout(delta, self.dropouts.network, layer.training)
+        elif kept is None and not dropout and layer.acts_as_one(x, self.kind):
+            return self._of_made_weight(x, layer, trained, number, original, whole=True)
+        else:
+            delta = self._of_made_weight(x, layer, trained, number, original, kept)
+        return alone() + F.dropout(delta, dropout)
 
     def scale(self, alone: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor:
         """Where rows are brought to norms.  alone: of the layer's weight."""
@@ -254,20 +265,30 @@ class Place:
         return [*before, self._rows_of(last, number, kept)]
 
     def _of_made_weight(
-        self, x: Tensor, layer: ChangedLayer, trained: Mapping[str, Tensor], number: int, kept: Tensor | None
+        self,
+        x: Tensor,
+        layer: ChangedLayer,
+        trained: Mapping[str, Tensor],
+        number: int,
+        original: Stored,
+        kept: Tensor | None = None,
+        *,
+        whole: bool = False,
     ) -> Tensor:
+        """whole: what the layer gives with its changed weight, and not what the change adds to it."""
         of_weight = self._of_weight(trained)
 
         def made(original: Original, *tensors: Tensor) -> Tensor:
-            # A change is small beside the weight, and lost where both are in few digits.
             with torch.autocast(x.device.type, enabled=False):
-                change = self.kind.change(dict(zip(of_weight, tensors, strict=True)), self.site, original)
-            return self._rows_of(change, number, kept)
+                weight = self.kind.change(dict(zip(of_weight, tensors, strict=True)), self.site, original)
+                return self._rows_of(original() + weight if whole else weight, number, kept)
 
-        delta = with_made_weight(x, made, self.original(), list(of_weight.values()), layer.steps)
-        if (of_bias := trained.get(self.kind.of_bias)) is not None:
-            delta = delta + layer.along_outputs(self._rows_of(of_bias, number, kept)).to(delta.dtype)
-        return delta
+        result = with_made_weight(x, made, original, list(of_weight.values()), layer.steps)
+        of_bias = trained.get(self.kind.of_bias)
+        bias = None if of_bias is None else self._rows_of(of_bias, number, kept)
+        if whole and layer.bias is not None:
+            bias = layer.bias.detach() if bias is None else bias + layer.bias.detach()
+        return result if bias is None else result + layer.along_outputs(bias).to(result.dtype)
 
     def _of_weight(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in trained.items() if name != self.kind.of_bias}

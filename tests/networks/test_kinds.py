@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -341,22 +342,55 @@ def test_lycoris_s_own_reader_gives_the_same_prediction(pocket: Loaded, variant:
     assert (ours - before).abs().max() > 1e-3
 
 
+def first_layer(parts: Parts) -> tuple[Any, Tensor]:
+    """And something that it takes."""
+    layer: Any = next(module for module in parts.denoiser.modules() if isinstance(module, ChangedLayer))
+    torch.manual_seed(1)
+    return layer, torch.randn(2, layer.weight.shape[1], *[8] * (layer.weight.dim() - 2))
+
+
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "Native"])
-def test_in_few_digits_the_change_is_the_one_that_the_file_makes(pocket: Loaded, variant: str):
+def test_in_few_digits_the_change_is_the_one_that_the_file_makes(
+    pocket: Loaded, variant: str, monkeypatch: pytest.MonkeyPatch
+):
     """Under autocast the small change of a weight is computed apart from the weight, which has few digits then."""
     family, parts = fresh(pocket)
     attached(variant, family, parts, by=1e-3)
+    layer, x = first_layer(parts)
 
-    def change(autocast: bool) -> Tensor:
-        """Of what the first layer gives."""
-        layer: Any = next(module for module in parts.denoiser.modules() if isinstance(module, ChangedLayer))
-        torch.manual_seed(1)
-        x = torch.randn(2, layer.weight.shape[1], *[8] * (layer.weight.dim() - 2))
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            return layer.place.add(torch.zeros(()), x, layer).float()
+    def change() -> Tensor:
+        return layer.place.add(lambda: torch.zeros(()), x, layer).float()
 
-    exact = change(autocast=False)
-    assert (change(autocast=True) - exact).norm() < 0.02 * exact.norm()
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16):
+            ours = change()
+        monkeypatch.setattr(layer, "acts_as_one", lambda *_: False)  # which is for full width
+        exact = change()
+    assert (ours - exact).norm() < 0.02 * exact.norm()
+
+
+@pytest.mark.parametrize(("variant", "in_few_digits"), [("LoHa", 2), ("LoKr", 2), ("Native", 1)])
+def test_a_changed_weight_takes_one_pass_where_nothing_of_the_change_is_lost(
+    pocket: Loaded, variant: str, in_few_digits: int
+):
+    family, parts = fresh(pocket)
+    attached(variant, family, parts, by=1e-3)
+    layer, x = first_layer(parts)
+    passes: list[Any] = []
+    layer.base_layer.register_forward_hook(lambda *_: passes.append(1))
+    expected = layer.with_weights(x, [layer.weight + layer.place.change()])
+    expected = expected if layer.bias is None else expected + layer.along_outputs(layer.bias)
+    if (of_bias := layer.place.trained.get("diff_b")) is not None:
+        expected = expected + layer.along_outputs(of_bias)
+    torch.testing.assert_close(layer(x), expected)
+    assert not passes
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(layer(x).float(), expected, atol=0.05, rtol=0.05)
+    assert 1 + len(passes) == in_few_digits
+    layer.place.dropouts = replace(layer.place.dropouts, network=0.5)
+    layer.train()
+    layer(x)
+    assert 1 + len(passes) == in_few_digits + 1
 
 
 @pytest.mark.parametrize("conv_dim", [3, 0])
