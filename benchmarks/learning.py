@@ -33,7 +33,7 @@ CASES: dict[str, tuple[float, dict[str, Any]]] = {
     "GLoRA": (2e-3, {"lora_type": "LyCORIS/GLoRA"}),
     "(IA)³": (5e-2, {"lora_type": "LyCORIS/iA3"}),
     "Diag-OFT": (3e-3, {"lora_type": "LyCORIS/Diag-OFT", "network_dim": 16, "conv_dim": 16}),
-    "BOFT": (1.5e-3, {"lora_type": "LyCORIS/BOFT"}),
+    "BOFT": (1e-3, {"lora_type": "LyCORIS/BOFT", "network_dim": 16, "conv_dim": 16}),
     "Native": (1e-3, {"lora_type": "LyCORIS/Native Fine-Tuning"}),
     "Kohya LoHa": (5e-3, {"lora_type": "Kohya LoHa"}),
     "Kohya LoKr": (5e-3, {"lora_type": "Kohya LoKr"}),

@@ -297,7 +297,9 @@ class Place:
         """Those of the layer of this number.  kept: how much each of all rows counts."""
         if kept is not None:
             weight = weight * kept.view(-1, *[1] * (weight.dim() - 1)).to(weight.dtype)
-        return self._turned(weight).split(self._rows)[number]
+        turned = self._turned(weight)
+        # Autograd would put a single one's gradient together anew.
+        return turned if len(self._rows) == 1 else turned.split(self._rows)[number]
 
     def _turned(self, weight: Tensor) -> Tensor:
         """Between the file's order of rows and the layers'."""
