@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import ChromaPipeline, ChromaTransformer2DModel, FlowMatchEulerDiscreteScheduler
@@ -49,6 +49,7 @@ LOOKED_AT_BEHIND = 1
 class Chroma(Flux):
     name = "Chroma"
     pipeline = ChromaPipeline
+    word_tables: ClassVar[tuple[str, ...]] = ()
 
     def facts(self, settings: TrainingSettings, parts: Parts) -> dict[str, Any]:
         return super().facts(settings, parts) | {

@@ -28,6 +28,8 @@ class Family(Protocol):
 
     trains_text_encoders: bool
     """Whether training the whole model may train its text encoders too."""
+    word_tables: tuple[str, ...]
+    """What files of new words call the tables of the first text encoders, which are CLIPs; empty if there are none."""
     pipeline: Any
     """diffusers' pipeline class; if there are several, that of the loaded model."""
     network_module: str

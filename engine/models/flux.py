@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
@@ -55,6 +55,7 @@ TOLD_GUIDANCE = 3.5
 class Flux:
     name = "FLUX.1"
     trains_text_encoders = False
+    word_tables: ClassVar[tuple[str, ...]] = ("clip_l",)
     pipeline = FluxPipeline
     network_module = "networks.lora_flux"
 

@@ -8,7 +8,7 @@ Source: Qin et al. 2025, arXiv:2503.21758.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, Lumina2Pipeline, Lumina2Transformer2DModel
@@ -47,6 +47,7 @@ GUIDANCE = 4.0
 class LuminaImage2:
     name = "Lumina Image 2.0"
     trains_text_encoders = False
+    word_tables: ClassVar[tuple[str, ...]] = ()
     pipeline = Lumina2Pipeline
     network_module = "networks.lora_lumina"
 

@@ -40,6 +40,7 @@ STRENGTH = 0.3
 
 class StableDiffusionXLRefiner(StableDiffusionXL):
     name = "SDXL refiner"
+    word_tables: ClassVar[tuple[str, ...]] = ("clip_g",)
     kinds: ClassVar[dict[int, str]] = {4: "StableDiffusionXLImg2ImgPipeline"}
     first_encoder = 2
     refines = True

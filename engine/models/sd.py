@@ -46,6 +46,7 @@ class StableDiffusion:
     version = 1
     name = "Stable Diffusion 1"
     trains_text_encoders = True
+    word_tables: ClassVar[tuple[str, ...]] = ("emb_params",)
     pipeline: Any = StableDiffusionPipeline
     kinds: ClassVar[dict[int, str]] = {
         4: "StableDiffusionPipeline",

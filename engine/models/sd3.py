@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,7 @@ SHIFT = 3.0
 class StableDiffusion3:
     name = "Stable Diffusion 3"
     trains_text_encoders = False
+    word_tables: ClassVar[tuple[str, ...]] = ("clip_l", "clip_g")
     pipeline = StableDiffusion3Pipeline
     network_module = "networks.lora_sd3"
 

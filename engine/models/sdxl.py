@@ -56,6 +56,7 @@ def encoded_by(
 class StableDiffusionXL:
     name = "SDXL"
     trains_text_encoders = True
+    word_tables: ClassVar[tuple[str, ...]] = ("clip_l", "clip_g")
     pipeline: Any = StableDiffusionXLPipeline
     kinds: ClassVar[dict[int, str]] = {4: "StableDiffusionXLPipeline", 9: "StableDiffusionXLInpaintPipeline"}
     network_module = "networks.lora"
