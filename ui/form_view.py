@@ -17,7 +17,9 @@ from engine.settings.option import Option, sections_of
 from engine.settings.training import Method
 from ui.sentences import Sentences
 
-METHODS: dict[Method, str] = {"dreambooth": "DreamBooth", "lora": "LoRA", "finetune": "Finetuning"}
+METHODS: dict[Method, str] = {
+    "dreambooth": "DreamBooth", "lora": "LoRA", "textual_inversion": "Textual Inversion", "finetune": "Finetuning",
+}  # fmt: skip
 """The methods there are, in the order and words of kohya_ss's tabs."""
 
 DEEPEST_TAB = 2

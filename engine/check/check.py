@@ -14,6 +14,7 @@ from engine.check.memory import check_memory
 from engine.check.model import check_model
 from engine.check.network import check_network
 from engine.check.network_weights import check_network_weights
+from engine.check.new_words import check_new_words
 from engine.check.numbers import check_numbers, check_resume, check_sizes
 from engine.check.objective import check_objective
 from engine.check.output import check_output
@@ -69,6 +70,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *check_objective(settings),
         *check_averaging(settings, plan),
         *check_network(settings),
+        *check_new_words(found.items if found else [], settings),
         *([] if resumed and resumed.has_state else check_network_weights(settings)),
         *check_memory(settings),
         *check_sizes(found.items if found else [], settings),

@@ -25,19 +25,23 @@ SIDES, SIDES_OF_PATCHES = 8, 16
 PLACES_OF_LUMINA = 299
 """Tokens of a caption that Lumina Image 2.0 has places for; the picture's is the 300th."""
 
+HIGH_RATES = {"textual_inversion": 0.1}
+"""Above these a learning rate is pointed out; above 0.01 with other methods. A word's few numbers can move fast."""
+
 LARGEST_SIDE = 4096
 """Pixels. No model is trained beyond it; more is a slip of the keyboard that would fill the memory."""
 
 
 def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
     optimizer, network = settings.optimizer, settings.network
+    high = HIGH_RATES.get(settings.method, 0.01)
     if not any(settings.rates()):
         yield Problem("learning_rate", "Every learning rate is 0, so nothing would be learned.", "1e-4 is usual.")
-    elif max(settings.rates()) > 0.01 and not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
+    elif max(settings.rates()) > high and not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         yield Problem(
             "unet_lr" if settings.method == "lora" else "learning_rate",
             f"A learning rate of {max(settings.rates()):g} is very high; training will most likely diverge.",
-            "1e-4 is usual for a LoRA, 1e-5 for a whole model.",
+            "1e-4 is usual for a LoRA, 1e-5 for a whole model, 5e-4 to 5e-3 for new words.",
             blocking=False,
         )
     if settings.method == "lora" and network.network_alpha > network.network_dim:
@@ -127,7 +131,7 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
             "Set it to 0, or train the UNet too.",
         )
     kept = KEPT_CAPTIONS.get(settings.families.said())
-    if kept and settings.values()[kept] and (settings.captions.shuffle_caption or any(settings.rates()[1:])):
+    if kept and settings.values()[kept] and (settings.captions.shuffle_caption or settings.trains_text_encoder):
         yield Problem(
             kept,
             "Encoded captions cannot be saved to files when captions are shuffled or a text encoder is trained.",

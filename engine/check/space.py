@@ -19,6 +19,9 @@ from engine.settings.training import TrainingSettings
 WEIGHTS_PER_RANK = 589_824
 """Of an SD 1.5 LoRA: the inputs plus outputs of its 264 modules."""
 
+WIDTH_OF_WORDS = 768 + 1280
+"""Numbers of a token, of SDXL's two text encoders together."""
+
 WEIGHTS_OF_UNET = 859_520_964
 """Of SD 1.5's."""
 
@@ -69,6 +72,9 @@ def on_one_disk(a: Path, b: Path) -> bool:
 
 def trained_weights(settings: TrainingSettings) -> int | None:
     """How many weights learn; None where that is not known."""
+    if settings.method == "textual_inversion":
+        words = settings.textual_inversion
+        return len(words.words()) * words.num_vectors_per_token * WIDTH_OF_WORDS
     if not settings.trains_whole_model:
         return _of_network(settings)
     sizes = _sizes(settings)

@@ -17,22 +17,23 @@ from engine.settings.training import TrainingSettings
 
 _EPOCH_DIGITS, _STEP_DIGITS = 6, 8
 
-SavedAs = Literal["safetensors", "ckpt", "diffusers", "diffusers_safetensors"]
+SavedAs = Literal["safetensors", "ckpt", "pt", "diffusers", "diffusers_safetensors"]
 """A file, or a folder for diffusers with its weights in torch's or in safetensors' format."""
 
 MODEL_INDEX = "model_index.json"
 """What every diffusers folder holds."""
 
 _ENDINGS: dict[SavedAs, str] = {
-    "safetensors": ".safetensors", "ckpt": ".ckpt", "diffusers": "", "diffusers_safetensors": "",
+    "safetensors": ".safetensors", "ckpt": ".ckpt", "pt": ".pt", "diffusers": "", "diffusers_safetensors": "",
 }  # fmt: skip
 
 
 def saved_as(settings: TrainingSettings) -> SavedAs:
-    """The format of the result: a LoRA is always a file, as in kohya_ss."""
+    """The format of the result: a LoRA is always a file, as in kohya_ss, and of new words other programs read .pt."""
     asked = settings.source_model.save_model_as
     if not settings.trains_whole_model:
-        return lora_form(asked)
+        form = lora_form(asked)
+        return "pt" if settings.method == "textual_inversion" and form == "ckpt" else form
     if asked != "same as source model":
         return asked
     source = Path(settings.source_model.pretrained_model_name_or_path).suffix.lower()
@@ -60,8 +61,10 @@ def saved_names(settings: TrainingSettings, stem: str) -> list[str]:
 
 
 def beside_names(settings: TrainingSettings) -> list[str]:
-    """The suffixes of the text encoders that Stable Diffusion 3 saves next to its file."""
+    """The suffixes of text encoders that Stable Diffusion 3 saves next to its file, and of new words but the first."""
     s = settings.sd3
+    if settings.method == "textual_inversion":
+        return [f"-{word}" for word in settings.textual_inversion.words()[1:]]
     if not settings.trains_whole_model or settings.family() != "sd3" or is_folder(settings):
         return []
     return ["_clip_l", "_clip_g"] * s.save_clip + ["_t5xxl"] * s.save_t5xxl

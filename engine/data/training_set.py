@@ -5,6 +5,7 @@ Everything that counts, checks or trains on pictures asks here, so that it sees 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from engine.data.folders import scan
 from engine.data.items import Subset, TrainingSet, items_of
 from engine.data.metadata_list import listed_items
 from engine.data.steps import StepPlan, plan_of
+from engine.data.templates import SENTENCES, described_by_template
 from engine.failure import Failure
 from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings
@@ -46,7 +48,7 @@ def learning_from(settings: TrainingSettings, values: dict[str, str]) -> tuple[T
 
 def training_set(settings: TrainingSettings) -> TrainingSet:
     """The pictures with what an epoch does with each.  Raises Failure, and OSError where a folder cannot be read."""
-    found = _described(settings)
+    found = _told(_described(settings), settings)
     if (shown := sum(item.repeats for item in found.items)) > MOST_SHOWN:
         by = described_by(settings)
         raise Failure(
@@ -78,6 +80,15 @@ def plan_here(settings: TrainingSettings) -> StepPlan | None:
     except (Failure, OSError, ValueError):
         return None
     return plan if plan.pictures else None
+
+
+def _told(found: TrainingSet, settings: TrainingSettings) -> TrainingSet:
+    """With sentences in place of captions, where the settings say so."""
+    template, words = settings.applied("caption_template"), settings.textual_inversion.words()
+    if template not in SENTENCES or not words:
+        return found
+    items, held_out = (described_by_template(template, words[0], some) for some in (found.items, found.held_out))
+    return replace(found, items=items, held_out=held_out)
 
 
 def _described(settings: TrainingSettings) -> TrainingSet:

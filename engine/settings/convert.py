@@ -62,7 +62,8 @@ def convert(
         raise SettingsFileError(f"{output} is a folder; add a file name.")
     if target in FOR_A_LORA and settings.method != "lora":
         raise SettingsFileError(
-            "sd-scripts' arguments can only be written for a LoRA, and these settings train the whole model."
+            "sd-scripts' arguments can only be written for a LoRA, and these settings "
+            + ("train the whole model." if settings.trains_whole_model else "teach new words.")
         )
     settings, secrets = settings.parted_from_secrets()
     prompts = settings.samples.sample_prompts.strip()

@@ -25,6 +25,7 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "Parameters/Basic": (
         ("LoRA", "lora_type lycoris_preset network_weights dim_from_weights"),
+        ("New words", "embedding_weights token_string init_word num_vectors_per_token caption_template"),
         ("Steps", "train_batch_size epoch max_train_epochs max_train_steps save_every_n_epochs"),
         ("Captions, seed and cache", "caption_extension seed cache_latents cache_latents_to_disk"),
         ("Learning rate and optimizer", """lr_scheduler lr_scheduler_type
@@ -40,9 +41,6 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
         ("LoRA network", """network_dim network_alpha rs_lora tlora_least_rank tlora_exponent conv_dim conv_alpha
             scale_weight_norms network_dropout rank_dropout module_dropout dylora_unit
             train_lora_ggpo ggpo_sigma ggpo_beta"""),
-    ),
-    "Parameters/Basic/Textual inversion": (
-        ("", "embedding_weights token_string init_word num_vectors_per_token caption_template"),
     ),
     "Parameters/Basic/SDXL": (
         ("", """sdxl_cache_text_encoder_outputs sdxl_no_half_vae

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from engine.settings.option import Group, option
-from engine.settings.waiting import TEXTUAL_INVERSION
+from engine.settings.option import Group, idle, option
 
-SECTION = "Parameters/Basic/Textual inversion"
+SECTION = "Parameters/Basic"
+
+
+def as_a_word(*words: str) -> re.Pattern[str]:
+    """Where one of the words, a group, stands as a word of its own; in any case, as CLIP reads them."""
+    either = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+    return re.compile(rf"(?<!\w)({either})(?!\w)", re.IGNORECASE)
 
 
 class TextualInversion(Group):
@@ -15,9 +21,10 @@ class TextualInversion(Group):
         "",
         label="Token string",
         section=SECTION,
-        help="The new word to teach; it must not be one that the text encoder already knows as a single token.",
+        help="The new word to teach, or several, with commas between; none that the text encoder already knows as a "
+        "single token. Write it in the captions. Other programs call the word by its file's name; further words get "
+        "files of their own, NAME-WORD.",
         source="Gal et al. 2022, arXiv:2208.01618",
-        standing=TEXTUAL_INVERSION,
         also=("Trigger word",),
         methods=("textual_inversion",),
     )
@@ -25,8 +32,7 @@ class TextualInversion(Group):
         "*",
         label="Init word",
         section=SECTION,
-        help="An existing word to start from, such as cat.",
-        standing=TEXTUAL_INVERSION,
+        help="An existing word to start from, such as cat. If it is of fewer tokens than Vectors, they are repeated.",
         methods=("textual_inversion",),
     )
     num_vectors_per_token: int = option(
@@ -39,7 +45,6 @@ class TextualInversion(Group):
         section=SECTION,
         help="How many tokens the new word uses. More tokens capture more detail but leave less room in the prompt; 1 "
         "to 8 is usual.",
-        standing=TEXTUAL_INVERSION,
         also=("Vectors per token",),
         methods=("textual_inversion",),
     )
@@ -50,7 +55,6 @@ class TextualInversion(Group):
         section=SECTION,
         kohya="weights",
         help="A trained embedding file to continue from.",
-        standing=TEXTUAL_INVERSION,
         methods=("textual_inversion",),
     )
     caption_template: Literal["caption", "object template", "style template"] = option(
@@ -58,8 +62,8 @@ class TextualInversion(Group):
         label="Template",
         section=SECTION,
         kohya="template",
-        help="Describe the pictures with their own captions, or with fixed sentences about an object or a style.",
-        standing=TEXTUAL_INVERSION,
+        help="Describe the pictures with their own captions, or with sentences about the word as an object or a style, "
+        "of which one is drawn each time.",
         methods=("textual_inversion",),
     )
     stop_text_encoder_training_pct: int = option(
@@ -69,8 +73,12 @@ class TextualInversion(Group):
         step=1,
         widget="slider",
         label="Stop TE (% of total steps)",
-        section="Parameters/Basic",
+        section=SECTION,
         help="Stop TE, under the key kohya_ss's Textual inversion tab uses.",
-        standing=TEXTUAL_INVERSION,
+        standing=idle("Textual inversion teaches the text encoder alone, all the way."),
         methods=("textual_inversion",),
     )
+
+    def words(self) -> list[str]:
+        """Those to teach, in order."""
+        return [word.strip() for word in self.token_string.split(",") if word.strip()]

@@ -44,12 +44,12 @@ from engine.settings.validation import Validation
 from engine.settings.values import JobSettings
 from engine.settings.whole_model import WholeModel
 
-Method = Literal["lora", "dreambooth", "finetune"]
-"""kohya_ss's training tabs; the two that train the whole model differ in what of it is trained by default."""
+Method = Literal["lora", "dreambooth", "textual_inversion", "finetune"]
+"""kohya_ss's training tabs; DreamBooth and fine-tuning differ in what of the model is trained by default."""
 
 
 USUAL: dict[str, dict[Method, Any]] = {
-    "learning_rate": {"lora": 1e-4, "dreambooth": 1e-5, "finetune": 1e-5},
+    "learning_rate": {"lora": 1e-4, "dreambooth": 1e-5, "textual_inversion": 5e-4, "finetune": 1e-5},
 }
 """Values that are usual with a method, where they are not the same with each; a LoRA's are the defaults."""
 
@@ -131,10 +131,17 @@ class TrainingSettings(JobSettings):
 
     def rates(self) -> tuple[float, ...]:
         """The learning rates of all parts that the method might train; 0 for a part that it does not."""
+        if self.method == "textual_inversion":
+            return (self.optimizer.learning_rate,)
         if not self.trains_whole_model:
             return self.optimizer.rates()[: 1 if self.family() == "chroma" else 2]  # its T5 is not trained
         text_encoders = {"sd1": 1, "sd2": 1, "sdxl": 2}.get(self.family(), 0)
         return tuple(self.whole_model_rates(text_encoders).values())
+
+    @property
+    def trains_text_encoder(self) -> bool:
+        """Something that a text encoder reads with learns, so that captions are encoded at every step."""
+        return self.method == "textual_inversion" or any(self.rates()[1:])
 
     def fused_option(self) -> str:
         """The option by which weights are to be updated within the backward pass, empty where none says so."""

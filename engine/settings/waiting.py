@@ -16,7 +16,6 @@ ANIMA = later("Anima models")
 MMAP = later("reading model files without memory mapping")
 
 
-TEXTUAL_INVERSION = later("textual inversion")
 NETWORKS = later("other types of LoRA")
 BYPASS = maps("adding to what a layer gives, which is how networks are always computed")
 

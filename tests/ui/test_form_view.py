@@ -109,6 +109,6 @@ def test_small_numbers_are_written_as_people_write_them(some: Drawn):
 
 def test_the_methods_are_tabs_of_which_one_is_chosen():
     html = methods_html("dreambooth")
-    assert html.count('role="tab"') == 3
+    assert html.count('role="tab"') == 4
     assert 'data-method="dreambooth" aria-selected="true"' in html
     assert html.count('aria-selected="true"') == html.count('tabindex="0"') == 1

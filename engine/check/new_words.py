@@ -1,0 +1,123 @@
+"""Can new words be taught as the settings ask?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from engine.check.problem import Problem
+from engine.data.items import Item, captions_of
+from engine.data.output_names import why_no_name
+from engine.data.templates import SENTENCES
+from engine.failure import Failure
+from engine.reading import small_bytes
+from engine.settings.families import TITLES, FamilyName
+from engine.settings.textual_inversion import as_a_word
+from engine.settings.training import TrainingSettings
+
+WITHOUT_CLIP: tuple[FamilyName, ...] = ("chroma", "lumina", "hunyuan", "anima", "qwen")
+LARGEST_VOCABULARY = 2**25
+
+MARKS = '{}|()[]:"'
+"""That have a meaning of their own in captions and prompts."""
+
+
+def check_new_words(items: list[Item], settings: TrainingSettings) -> Iterator[Problem]:
+    if settings.method != "textual_inversion":
+        return
+    family, s = settings.family(), settings.textual_inversion
+    if family in WITHOUT_CLIP:
+        yield Problem(
+            "token_string",
+            f"{TITLES[family]} reads captions without CLIP, so it cannot be taught new words.",
+            "Choose another base model, or train a LoRA.",
+        )
+        return
+    words = s.words()
+    if not words:
+        yield Problem("token_string", "No word to teach is given.", "Enter one that does not exist, such as my-cat.")
+        return
+    yield from _of_each(words)
+    yield from _beside_vocabulary(words, settings)
+    if s.caption_template in SENTENCES and len(words) > 1:
+        yield Problem(
+            "caption_template",
+            f"The {s.caption_template} is about one word, but Token string has {len(words)}.",
+            "Set Template to caption and write the words in the captions, or teach one word.",
+        )
+    if s.embedding_weights and len(words) > 1:
+        yield Problem(
+            "embedding_weights", "A file of one word cannot begin several.", "Clear it, or teach one word at a time."
+        )
+    if not s.init_word.strip():
+        yield Problem(
+            "init_word", "Init word is empty.", "Enter an existing word that is near to the new one, such as cat."
+        )
+    if s.caption_template not in SENTENCES:
+        yield from _in_captions(words, items)
+
+
+def _of_each(words: list[str]) -> Iterator[Problem]:
+    for word in words:
+        if marks := sorted({mark for mark in word if mark in MARKS or mark.isspace()}):
+            said = ", ".join("a blank" if mark.isspace() else mark for mark in marks)
+            yield Problem(
+                "token_string",
+                f'"{word}" contains {said}.',
+                "Use letters, digits, - and _; other characters mean something else in prompts.",
+            )
+        elif len(words) > 1 and (why := why_no_name(word)):
+            yield Problem("token_string", f'"{word}" {why}.', "A further word is part of its file's name.")
+    twice = [word for number, word in enumerate(words) if word.lower() in map(str.lower, words[:number])]
+    if twice:
+        yield Problem("token_string", f'"{twice[0]}" is there twice.', "Name each word once.")
+
+
+def _beside_vocabulary(words: list[str], settings: TrainingSettings) -> Iterator[Problem]:
+    """Where the model is a folder that has its vocabulary; of other models a run sees it once they are loaded."""
+    folder, s = Path(settings.source_model.pretrained_model_name_or_path), settings.textual_inversion
+    try:
+        vocabulary = json.loads(small_bytes(folder / "tokenizer" / "vocab.json", LARGEST_VOCABULARY))
+    except (OSError, ValueError):
+        return
+    if known := [word for word in words if _is_token(word, vocabulary)]:
+        yield Problem(
+            "token_string",
+            f'The text encoder already knows "{known[0]}" as a single token, and other prompts would lose it.',
+            "Choose a word that does not exist.",
+        )
+    begins_as = s.init_word.split()
+    count = len(begins_as)
+    # Words of several tokens are not counted here: how CLIP divides them is its tokenizer's to say.
+    if 0 < count < s.num_vectors_per_token and all(_is_token(word, vocabulary) for word in begins_as):
+        yield Problem(
+            "init_word",
+            f"Init word is of {count} {'token' if count == 1 else 'tokens'} and Vectors is {s.num_vectors_per_token}: "
+            f"{'it begins each of them' if count == 1 else 'they begin them in turn'}.",
+            f"Nothing needs to be done; up to {s.num_vectors_per_token} words can be given.",
+            blocking=False,
+        )
+
+
+def _is_token(word: str, vocabulary: Mapping[str, int]) -> bool:
+    return f"{word.lower()}</w>" in vocabulary
+
+
+def _in_captions(words: list[str], items: list[Item]) -> Iterator[Problem]:
+    """A word that no caption has is not learned; none of them: nothing is."""
+    own = [item for item in items if not item.is_regularisation]
+    try:
+        captions = captions_of(own)
+    except Failure:  # said elsewhere
+        return
+    around = [
+        text for item in own[:1] for text in (item.subset.captions.caption_prefix, item.subset.captions.caption_suffix)
+    ]
+    missing = [word for word in words if not any(map(as_a_word(word).search, (*captions, *around)))]
+    if missing and own:
+        yield Problem(
+            "token_string",
+            f'No caption contains "{missing[0]}", so it would not be learned.',
+            "Write it in the captions, set Caption prefix to it, or choose a template.",
+        )
