@@ -58,8 +58,15 @@ def learning_rates(optimizer: Optimizer, schedule: LRScheduler) -> list[float]:
     if has_given_rates(optimizer):
         return [float(rate) for rate in schedule.get_last_lr()]
     # Adafactor's rate in step t: min(0.01, 1/√t) times the weights' size (Shazeer & Stern 2018, algorithm 5); its
-    # schedule only knows it while there are gradients.
-    return [float(rate) for rate in schedule.get_lr()]
+    # schedule only knows it once there was a step, and of groups that have gradients.
+    return [_own_rate(schedule.optimizer, group) for group in schedule.optimizer.param_groups]
+
+
+def _own_rate(adafactor: Any, group: dict[str, Any]) -> float:
+    first = group["params"][0]
+    size = first.detach().float().square().mean().sqrt()
+    of_step = {"step": adafactor.state.get(first, {}).get("step", 0) + 1, "RMS": float(size)}
+    return float(adafactor._get_lr(group, of_step))
 
 
 def warmup_steps(settings: OptimizerSettings, total_steps: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.failure import Failure
+from engine.runs.history import History
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE, Optimizer, OptimizerName
 from engine.settings.optimizer_classes import CLASSES
 from engine.training.optimizers import full_name, make_optimizer, resting_weights
@@ -123,13 +125,24 @@ def test_adafactor_makes_its_own_rates_unless_told_not_to():
     weight = parameter()
     own, own_schedule = begun("Adafactor", weight)
     assert own.defaults["relative_step"]
-    weight.square().sum().backward()
-    own.step()
     # In step 1 it is min(0.01, 1/√1) times the root mean square of the weights, here of −1 … 1 evenly: 1/√3.
     assert learning_rates(own, own_schedule) == pytest.approx([0.01 / 3**0.5], rel=0.02)
+    weight.square().sum().backward()
+    own.step()
+    own.state[weight]["step"] = 19_999
+    size = float(weight.detach().square().mean().sqrt())
+    assert learning_rates(own, own_schedule) == pytest.approx([20_000**-0.5 * size])
     given, schedule = begun("Adafactor", weight, "relative_step=False scale_parameter=False")
     assert schedule.get_last_lr() == [0.01]
     assert not given.defaults["relative_step"]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "adafactor"])
+def test_a_run_with_adafactor_as_it_comes(trained: Callable[..., History], schedule: str):
+    history = trained(optimizer="Adafactor", lr_scheduler=schedule, lr_warmup=0, max_train_steps=3)
+    assert history.last.how == "done"
+    assert history.last_step is not None
+    assert all(0 < rate < 0.01 for rate in history.last_step.learning_rates.values())
 
 
 def test_what_an_optimizer_refuses_is_said_in_words():
