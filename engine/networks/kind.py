@@ -60,7 +60,6 @@ class Kind(ABC):
     of_bias: the tensor, (out,), that is added to the bias.
     prefix: what stands for the lora that names in files begin with.
     reach: which layers it is put on, where the settings of its kind say that alone.
-    is_as_large: the change may be as large as the weight, so the two are added in few digits too, as in fine-tuning.
     is_product: the change is a product of all tensors, so its norm is limited by shortening each of them.
     """
 
@@ -70,7 +69,6 @@ class Kind(ABC):
     of_bias = ""
     prefix = "lora"
     reach: Reach | None = None
-    is_as_large = False
     is_product = False
 
     def at(self, attachment: Attachment) -> Kind:

@@ -53,13 +53,12 @@ class ChangedLayer(nn.Module):
             return self.base_layer.widened(torch.float32)
         return Stored.whole(self.weight.detach())
 
-    def acts_as_one(self, x: Tensor, kind: Kind) -> bool:
+    def acts_as_one(self, x: Tensor) -> bool:
         """Whether the changed weight is made and used as one: with one pass where the weight and its change would need
         one each.  In few digits a change is lost that is small beside the weight.
         """
-        if isinstance(self.base_layer, QuantizedLinear):
-            return False
-        return kind.is_as_large or (x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type))
+        is_wide = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
+        return is_wide and not isinstance(self.base_layer, QuantizedLinear)
 
     def with_weights(self, x: Tensor, weights: list[Tensor], counts: Tensor | None = None) -> Tensor:
         """What the layer does, without its bias, with other weights in turn: a convolution's steps are the widest's.
@@ -220,7 +219,7 @@ class Place:
         dropout = self.dropouts.network if layer.training else 0.0
         if (chain := self.kind.chain(trained, self.site, original)) is not None:
             delta = layer.with_weights(x, self._chain_of(chain, number, kept), counts)
-        elif kept is None and not dropout and layer.acts_as_one(x, self.kind):
+        elif kept is None and not dropout and layer.acts_as_one(x):
             return self._of_made_weight(x, layer, trained, number, original, whole=True)
         else:
             delta = self._of_made_weight(x, layer, trained, number, original, kept)

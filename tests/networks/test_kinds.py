@@ -369,10 +369,8 @@ def test_in_few_digits_the_change_is_the_one_that_the_file_makes(
     assert (ours - exact).norm() < 0.02 * exact.norm()
 
 
-@pytest.mark.parametrize(("variant", "in_few_digits"), [("LoHa", 2), ("LoKr", 2), ("Native", 1)])
-def test_a_changed_weight_takes_one_pass_where_nothing_of_the_change_is_lost(
-    pocket: Loaded, variant: str, in_few_digits: int
-):
+@pytest.mark.parametrize("variant", ["LoHa", "LoKr", "Native"])
+def test_a_changed_weight_takes_one_pass_where_nothing_of_the_change_is_lost(pocket: Loaded, variant: str):
     family, parts = fresh(pocket)
     attached(variant, family, parts, by=1e-3)
     layer, x = first_layer(parts)
@@ -386,11 +384,11 @@ def test_a_changed_weight_takes_one_pass_where_nothing_of_the_change_is_lost(
     assert not passes
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(layer(x).float(), expected, atol=0.05, rtol=0.05)
-    assert 1 + len(passes) == in_few_digits
+    assert len(passes) == 1
     layer.place.dropouts = replace(layer.place.dropouts, network=0.5)
     layer.train()
     layer(x)
-    assert 1 + len(passes) == in_few_digits + 1
+    assert len(passes) == 2
 
 
 @pytest.mark.parametrize("conv_dim", [3, 0])

@@ -17,7 +17,6 @@ class Native(Kind):
 
     fast = ()
     of_bias = "diff_b"
-    is_as_large = True
     is_product = True
 
     def begin(self, site: Site, original: Original) -> dict[str, Tensor]:
