@@ -69,7 +69,9 @@ def from_arguments(
         del given["dynamo_backend"]
     method, family, notes = _purpose(given, script, kept)
     read = Read(_flag(family, method), notes)
-    if method != "lora":
+    if method == "textual_inversion":
+        read.method = "textual_inversion"
+    elif method != "lora":
         _of_another_training(given, script, read)
         return read
     further: dict[str, Any] = {}

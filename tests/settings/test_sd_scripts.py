@@ -103,7 +103,7 @@ def test_the_scripts_name_says_the_family_and_what_it_does_not_do_here_is_told()
     for family, facts in FAMILIES.items():
         assert getattr(read(f"accelerate launch {family}_train_network.py --seed 1").families, facts.flag) is True
     assert read("accelerate launch sdxl_train.py --in_json a.json").families.sdxl_checkbox is True
-    for script in ("train_db.py", "flux_train.py", "train_textual_inversion.py"):
+    for script in ("train_db.py", "flux_train.py", "train_controlnet.py"):
         assert f"{script} does not train a LoRA" in parse_settings(f"python {script} --seed 1").report()[0]
     assert "my_train.py is not a known script" in parse_settings("python my_train.py --seed 1").report()[0]
 
@@ -235,9 +235,7 @@ def test_accelerates_precision_alone_is_kept_and_told():
     assert "full precision" not in " ".join(both.report())
 
 
-@pytest.mark.parametrize(
-    "script", ["train_db.py", "fine_tune.py --in_json m.json", "train_textual_inversion.py", "train_controlnet.py"]
-)
+@pytest.mark.parametrize("script", ["train_db.py", "fine_tune.py --in_json m.json", "train_controlnet.py"])
 def test_of_a_script_that_trains_no_lora_only_what_suits_one_is_taken(script: str):
     loaded = parse_settings(
         f"python {script} --pretrained_model_name_or_path m.ckpt --train_data_dir img --output_dir out "
@@ -253,6 +251,25 @@ def test_of_a_script_that_trains_no_lora_only_what_suits_one_is_taken(script: st
     assert loaded.report()[0].startswith(f"{script.split()[0]} does not train a LoRA")
     assert "--learning_rate, --max_train_steps, --network_dim" in " ".join(loaded.report())
     assert ("m.json were not read" in " ".join(loaded.report())) == ("in_json" in script)
+
+
+@pytest.mark.parametrize(
+    ("script", "sdxl"), [("train_textual_inversion", False), ("sdxl_train_textual_inversion", True)]
+)
+@pytest.mark.parametrize("template", ["object", "style", ""])
+def test_a_command_that_teaches_a_word_is_read_as_one(script: str, sdxl: bool, template: str):
+    loaded = parse_settings(
+        f"accelerate launch {script}.py --token_string zig --init_word cat --num_vectors_per_token 4 --weights a.pt "
+        f"--learning_rate 1e-3 --max_train_steps 400 {f'--use_{template}_template' if template else ''}"
+    )
+    s = loaded.settings
+    words = s.textual_inversion
+    assert (s.method, loaded.says_method, s.families.sdxl) == ("textual_inversion", True, sdxl)
+    assert (words.words(), words.init_word, words.num_vectors_per_token) == (["zig"], "cat", 4)
+    assert words.caption_template == (f"{template} template" if template else "caption")
+    assert words.embedding_weights == "a.pt"
+    assert (s.optimizer.learning_rate, s.optimizer.max_train_steps) == (1e-3, 400)
+    assert not [note for note in loaded.report() if not note.startswith("Not in the command")]
 
 
 def test_a_lora_type_that_sd_scripts_does_not_have_is_named():
