@@ -164,7 +164,6 @@ FOREIGN: dict[str, dict[str, tuple[int, ...]]] = {
     "VeRA": {"base_model.model.down.0.to_k.vera_lambda_b": (320,)},
     "LoRA with biases": {**lora(UNET), f"{UNET}.lora_up.bias": (320,)},
     "LoRA of XLabs": {f"double_blocks.0.processor.qkv_lora1.{side}.weight": (16, 3072) for side in ("down", "up")},
-    "LoRA with embeddings": {**lora(UNET), "bundle_emb.cat.clip_l": (1, 768)},
     "ControlNet-LLLite": {"lllite_unet_input_blocks_1_1_x_attn1_to_q.down.0.weight": (32, 320)},
 }
 

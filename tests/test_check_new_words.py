@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +39,12 @@ def test_a_word_with_a_template_has_nothing_against_it(settings: TrainingSetting
         ({"caption_template": "caption"}, "token_string", 'No caption contains "zig", so it would not be learned.'),
         ({"token_string": "zig, zag", "caption_template": "caption", "caption_prefix": "zig, zag ",
           "embedding_weights": "a.pt"}, "embedding_weights", "A file of one word cannot begin several."),
+        ({"embedding_weights": "/nowhere/a.pt"}, "embedding_weights", 'There is no file "/nowhere/a.pt".'),
+        ({"token_string": "zig, ema", "caption_prefix": "zig ema "}, "token_string", 'The file of "ema" would have'),
+        ({"token_string": "zig, step00000001"}, "token_string", 'The file of "step00000001" would have the name'),
+        ({"token_string": "zig, " + "z" * 60}, "token_string", f'"{"z" * 40}…" has 60 letters.'),
+        ({"token_string": "--n"}, "token_string", '"--n" contains --.'),
+        ({"token_string": "z\u200big"}, "token_string", '"z\u200big" contains an invisible character.'),
         ({"lumina_checkbox": True}, "token_string", "Lumina Image 2.0 reads captions without CLIP, so it cannot be"),
         ({"flux1_checkbox": True, "flux_model_type": "chroma"}, "token_string", "Chroma reads captions without CLIP"),
     ],
@@ -72,3 +80,30 @@ def test_fewer_tokens_than_vectors_are_told(settings: TrainingSettings, vectors:
 @pytest.mark.parametrize(("rate", "is_told"), [(0.05, False), (0.2, True)])
 def test_a_word_may_learn_faster_than_a_model(settings: TrainingSettings, rate: float, is_told: bool):
     assert ("learning_rate" in problems(settings, learning_rate=rate)) == is_told
+
+
+def test_a_word_in_any_folder_s_prefix_will_do(settings: TrainingSettings, tmp_path: Path):
+    (folder,) = Path(settings.folders.train_data_dir).iterdir()
+    shutil.copytree(folder, tmp_path / "more")
+    (tmp_path / "set.toml").write_text(
+        f"""[[datasets]]
+        resolution = 64
+        [[datasets.subsets]]
+        image_dir = "{folder}"
+        [[datasets.subsets]]
+        image_dir = "{tmp_path}/more"
+        num_repeats = 2
+        caption_prefix = "a zig"
+        """
+    )
+    told = {"caption_template": "caption", "dataset_config": str(tmp_path / "set.toml"), "train_data_dir": ""}
+    assert "token_string" not in problems(settings, **told)
+    assert "token_string" in problems(settings, **told, token_string="zag")
+
+
+@pytest.mark.parametrize("vocabulary", ["[" * 200_000, "5", "{"])
+def test_a_vocabulary_that_is_none_ends_no_check(settings: TrainingSettings, tmp_path: Path, vocabulary: str):
+    folder = tmp_path / "model"
+    shutil.copytree(settings.source_model.pretrained_model_name_or_path, folder)
+    (folder / "tokenizer" / "vocab.json").write_text(vocabulary)
+    assert "token_string" not in problems(settings, pretrained_model_name_or_path=str(folder))

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from engine.check.problem import Problem
 from engine.data.items import Item, captions_of
-from engine.data.output_names import why_no_name
+from engine.data.output_names import beside_names, why_no_name
 from engine.data.templates import SENTENCES
 from engine.failure import Failure
-from engine.reading import small_bytes
+from engine.reading import small_json
 from engine.settings.families import TITLES, FamilyName
-from engine.settings.textual_inversion import as_a_word
+from engine.settings.textual_inversion import as_a_word, folded
 from engine.settings.training import TrainingSettings
 
 WITHOUT_CLIP: tuple[FamilyName, ...] = ("chroma", "lumina", "hunyuan", "anima", "qwen")
 LARGEST_VOCABULARY = 2**25
 
-MARKS = '{}|()[]:"'
+MARKS = '{}|()[]:"\\'
 """That have a meaning of their own in captions and prompts."""
+
+LONGEST_WORD = 50
+
+RESERVED = re.compile(r"(ema|state|(step)?\d+)(-.*)?", re.IGNORECASE)
+"""What else follows an output name and a hyphen: averages, states, epochs and steps."""
 
 
 def check_new_words(items: list[Item], settings: TrainingSettings) -> Iterator[Problem]:
-    if settings.method != "textual_inversion":
+    if not settings.teaches_words:
         return
     family, s = settings.family(), settings.textual_inversion
     if family in WITHOUT_CLIP:
@@ -38,7 +44,7 @@ def check_new_words(items: list[Item], settings: TrainingSettings) -> Iterator[P
     if not words:
         yield Problem("token_string", "No word to teach is given.", "Enter one that does not exist, such as my-cat.")
         return
-    yield from _of_each(words)
+    yield from _of_each(words, settings)
     yield from _beside_vocabulary(words, settings)
     if s.caption_template in SENTENCES and len(words) > 1:
         yield Problem(
@@ -50,6 +56,10 @@ def check_new_words(items: list[Item], settings: TrainingSettings) -> Iterator[P
         yield Problem(
             "embedding_weights", "A file of one word cannot begin several.", "Clear it, or teach one word at a time."
         )
+    elif s.embedding_weights and not Path(s.embedding_weights).is_file():
+        yield Problem(
+            "embedding_weights", f'There is no file "{s.embedding_weights}".', "Correct the path, or clear the field."
+        )
     if not s.init_word.strip():
         yield Problem(
             "init_word", "Init word is empty.", "Enter an existing word that is near to the new one, such as cat."
@@ -58,18 +68,31 @@ def check_new_words(items: list[Item], settings: TrainingSettings) -> Iterator[P
         yield from _in_captions(words, items)
 
 
-def _of_each(words: list[str]) -> Iterator[Problem]:
+def _of_each(words: list[str], settings: TrainingSettings) -> Iterator[Problem]:
     for word in words:
-        if marks := sorted({mark for mark in word if mark in MARKS or mark.isspace()}):
-            said = ", ".join("a blank" if mark.isspace() else mark for mark in marks)
+        marks = sorted({mark for mark in word if mark in MARKS or unicodedata.category(mark)[0] in "CZ"})
+        if marks or word.startswith("--"):
+            said = ", ".join("a blank" if mark.isspace() else mark if mark.isprintable() else "an invisible character"
+                             for mark in marks or ["--"])  # fmt: skip
             yield Problem(
                 "token_string",
                 f'"{word}" contains {said}.',
                 "Use letters, digits, - and _; other characters mean something else in prompts.",
             )
-        elif len(words) > 1 and (why := why_no_name(word)):
-            yield Problem("token_string", f'"{word}" {why}.', "A further word is part of its file's name.")
-    twice = [word for number, word in enumerate(words) if word.lower() in map(str.lower, words[:number])]
+        elif len(word) > LONGEST_WORD:
+            yield Problem(
+                "token_string", f'"{word[:40]}…" has {len(word)} letters.', f"Use at most {LONGEST_WORD} letters."
+            )
+        elif f"-{word}" in beside_names(settings):
+            if why := why_no_name(word):
+                yield Problem("token_string", f'"{word}" {why}.', "The word is part of its file's name.")
+            elif RESERVED.fullmatch(word):
+                yield Problem(
+                    "token_string",
+                    f'The file of "{word}" would have the name of another file of this run.',
+                    "Choose another word, or name it first where only words are taught.",
+                )
+    twice = [word for number, word in enumerate(words) if folded(word) in map(folded, words[:number])]
     if twice:
         yield Problem("token_string", f'"{twice[0]}" is there twice.', "Name each word once.")
 
@@ -78,8 +101,10 @@ def _beside_vocabulary(words: list[str], settings: TrainingSettings) -> Iterator
     """Where the model is a folder that has its vocabulary; of other models a run sees it once they are loaded."""
     folder, s = Path(settings.source_model.pretrained_model_name_or_path), settings.textual_inversion
     try:
-        vocabulary = json.loads(small_bytes(folder / "tokenizer" / "vocab.json", LARGEST_VOCABULARY))
+        vocabulary = small_json(folder / "tokenizer" / "vocab.json", LARGEST_VOCABULARY)
     except (OSError, ValueError):
+        return
+    if not isinstance(vocabulary, dict):
         return
     if known := [word for word in words if _is_token(word, vocabulary)]:
         yield Problem(
@@ -101,7 +126,7 @@ def _beside_vocabulary(words: list[str], settings: TrainingSettings) -> Iterator
 
 
 def _is_token(word: str, vocabulary: Mapping[str, int]) -> bool:
-    return f"{word.lower()}</w>" in vocabulary
+    return f"{folded(word)}</w>" in vocabulary
 
 
 def _in_captions(words: list[str], items: list[Item]) -> Iterator[Problem]:
@@ -111,10 +136,10 @@ def _in_captions(words: list[str], items: list[Item]) -> Iterator[Problem]:
         captions = captions_of(own)
     except Failure:  # said elsewhere
         return
-    around = [
-        text for item in own[:1] for text in (item.subset.captions.caption_prefix, item.subset.captions.caption_suffix)
-    ]
-    missing = [word for word in words if not any(map(as_a_word(word).search, (*captions, *around)))]
+    subsets = {id(item.subset): item.subset.captions for item in own}.values()
+    around = [text for one in subsets for text in (one.caption_prefix, one.caption_suffix)]
+    texts = [folded(text) for text in (*captions, *around)]
+    missing = [word for word in words if not any(map(as_a_word(folded(word)).search, texts))]
     if missing and own:
         yield Problem(
             "token_string",

@@ -135,7 +135,7 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
         yield Problem(
             kept,
             "Encoded captions cannot be saved to files when captions are shuffled or a text encoder is trained.",
-            "Turn off Shuffle caption and set the text encoder's learning rate to 0, or turn this off.",
+            "Turn off Shuffle caption and do not train a text encoder or new words, or turn this off.",
             blocking=False,
         )
     if settings.captions.weighted_captions and settings.families.said() in TRANSFORMERS:
@@ -146,7 +146,7 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
             "Remove the brackets from the captions.",
             blocking=False,
         )
-    if settings.trains_whole_model:
+    if settings.method != "lora":
         return
     for name in ("network_dropout", "rank_dropout", "module_dropout"):
         if settings.values()[name] == 1:

@@ -13,6 +13,7 @@ from engine.data.steps import StepPlan
 from engine.runs.saved_state import PROGRESS
 from engine.settings.folders import Folders
 from engine.settings.source_model import lora_form
+from engine.settings.textual_inversion import IN_LORA
 from engine.settings.training import TrainingSettings
 
 _EPOCH_DIGITS, _STEP_DIGITS = 6, 8
@@ -61,10 +62,14 @@ def saved_names(settings: TrainingSettings, stem: str) -> list[str]:
 
 
 def beside_names(settings: TrainingSettings) -> list[str]:
-    """The suffixes of text encoders that Stable Diffusion 3 saves next to its file, and of new words but the first."""
+    """The suffixes of text encoders that Stable Diffusion 3 saves next to its file, and of new words.
+
+    Where nothing else is taught, the first word is in the file itself.
+    """
     s = settings.sd3
-    if settings.method == "textual_inversion":
-        return [f"-{word}" for word in settings.textual_inversion.words()[1:]]
+    if words := settings.new_words():
+        alone, apart = settings.method == "textual_inversion", settings.textual_inversion.save_words != IN_LORA
+        return [f"-{word}" for word in words[alone:]] if alone or apart else []
     if not settings.trains_whole_model or settings.family() != "sd3" or is_folder(settings):
         return []
     return ["_clip_l", "_clip_g"] * s.save_clip + ["_t5xxl"] * s.save_t5xxl

@@ -118,7 +118,7 @@ def survey(settings: TrainingSettings, folder: str = "") -> Survey:
         settings.dataset.size()
     except ValueError as error:
         raise Failure(str(error), "", "max_resolution") from None
-    described = training_set(settings) if not folder else _of_folder(Path(folder), settings)
+    described = training_set(settings, own_captions=True) if not folder else _of_folder(Path(folder), settings)
     items = [*described.items, *described.held_out]
     if not items:
         raise Failure(f'There are no pictures in "{folder or settings.folders.train_data_dir}".', "Choose another.")

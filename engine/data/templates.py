@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from engine.data.items import Item, Subset
+from engine.settings.captions import Captions
 
 OBJECT = (
     "a photo of {}", "a photo of a {}", "a photo of one {}", "a picture of {}", "a close-up of {}",
@@ -26,17 +27,28 @@ SENTENCES = {"object template": OBJECT, "style template": STYLE}
 
 def described_by_template(template: str, word: str, items: Sequence[Item]) -> list[Item]:
     """The items with the template's sentences about the word; regularisation pictures keep their captions."""
-    sentences = "\n".join(sentence.replace("{}", word) for sentence in SENTENCES[template])
-    subsets: dict[int, Subset] = {}  # pictures treated alike stay those of one object
-    return [
-        item
-        if item.is_regularisation
-        else replace(item, caption=sentences, subset=subsets.setdefault(id(item.subset), _of_lines(item.subset)))
-        for item in items
-    ]
+    sentences = [sentence.replace("{}", word) for sentence in SENTENCES[template]]
+    subsets: dict[int, tuple[str, Subset]] = {}  # pictures treated alike stay those of one object
+    described: list[Item] = []
+    for item in items:
+        if not item.is_regularisation:
+            if id(item.subset) not in subsets:
+                subsets[id(item.subset)] = _lines(sentences, item.subset.captions), _of_lines(item.subset)
+            caption, subset = subsets[id(item.subset)]
+            item = replace(item, caption=caption, subset=subset)
+        described.append(item)
+    return described
+
+
+def _lines(sentences: Sequence[str], captions: Captions) -> str:
+    """A sentence a line, each with what stands around captions."""
+    around = [part if captions.enable_wildcard else part.replace("{", "{{").replace("}", "}}")
+              for part in (captions.caption_prefix, captions.caption_suffix)]  # fmt: skip
+    return "\n".join(" ".join(filter(None, [around[0], sentence, around[1]])) for sentence in sentences)
 
 
 def _of_lines(subset: Subset) -> Subset:
-    """A caption of several lines is one of them each time."""
-    captions = subset.captions.model_copy(update={"enable_wildcard": True, "shuffle_caption": False})
-    return replace(subset, captions=captions)
+    """A caption of several lines is one of them each time, whole."""
+    whole = {"shuffle_caption": False, "caption_tag_dropout_rate": 0.0, "token_warmup_step": 0.0}
+    told = {"enable_wildcard": True, "caption_prefix": "", "caption_suffix": ""}
+    return replace(subset, captions=subset.captions.model_copy(update=whole | told))

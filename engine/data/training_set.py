@@ -46,9 +46,12 @@ def learning_from(settings: TrainingSettings, values: dict[str, str]) -> tuple[T
     return settings.with_values(dict.fromkeys(cleared, "") | values), labels
 
 
-def training_set(settings: TrainingSettings) -> TrainingSet:
-    """The pictures with what an epoch does with each.  Raises Failure, and OSError where a folder cannot be read."""
-    found = _told(_described(settings), settings)
+def training_set(settings: TrainingSettings, *, own_captions: bool = False) -> TrainingSet:
+    """The pictures with what an epoch does with each.  Raises Failure, and OSError where a folder cannot be read.
+
+    own_captions: even where a template's sentences take their place.
+    """
+    found = _described(settings) if own_captions else _told(_described(settings), settings)
     if (shown := sum(item.repeats for item in found.items)) > MOST_SHOWN:
         by = described_by(settings)
         raise Failure(
@@ -84,7 +87,7 @@ def plan_here(settings: TrainingSettings) -> StepPlan | None:
 
 def _told(found: TrainingSet, settings: TrainingSettings) -> TrainingSet:
     """With sentences in place of captions, where the settings say so."""
-    template, words = settings.applied("caption_template"), settings.textual_inversion.words()
+    template, words = settings.applied("caption_template"), settings.new_words()
     if template not in SENTENCES or not words:
         return found
     items, held_out = (described_by_template(template, words[0], some) for some in (found.items, found.held_out))

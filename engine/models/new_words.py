@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from engine.failure import Failure
 from engine.models.clip import words_of
-from engine.settings.textual_inversion import as_a_word
+from engine.settings.textual_inversion import as_a_word, folded
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,20 @@ class TokenizerWithWords:
 
     def __init__(self, tokenizer: Any, tokens: Mapping[str, Sequence[int]]) -> None:
         self._tokenizer = tokenizer
-        self._tokens = {word.lower(): list(numbers) for word, numbers in tokens.items()}
+        self._tokens = {folded(word): list(numbers) for word, numbers in tokens.items()}
         self._word = as_a_word(*self._tokens)
 
     def __call__(self, texts: Sequence[str], *, add_special_tokens: bool, **options: Any) -> Any:
         """Tokens without start and end, as `input_ids`: what is read here is not padded."""
         assert not add_special_tokens
-        split = [self._word.split(text) for text in texts]  # what stands between the words, and each of these
+        split = [self._word.split(folded(text)) for text in texts]  # what stands between the words, and each of these
         between = [piece for pieces in split for piece in pieces[::2]]
         read = iter(self._tokenizer(between, add_special_tokens=False, **options).input_ids)
         ids: list[list[int]] = []
         for pieces in split:
             tokens = [*next(read)]
             for word in pieces[1::2]:
-                tokens += [*self._tokens[word.lower()], *next(read)]
+                tokens += [*self._tokens[word], *next(read)]
             ids.append(tokens)
         return SimpleNamespace(input_ids=ids)
 
@@ -101,4 +101,12 @@ def taught(encoder: Any, tokenizer: Any, words: Sequence[NewWord]) -> tuple[Word
         begun += [known.weight[begins_as[number % len(begins_as)]] for number in range(word.vectors)]
     table = WordTable(known, torch.stack(begun).detach().float().clone())
     encoder.set_input_embeddings(table)
+    _find_ends(encoder, tokenizer.eos_token_id)
     return table, TokenizerWithWords(tokenizer, tokens)
+
+
+def _find_ends(encoder: Any, end: int) -> None:
+    """Old configs of CLIP have a wrong end token, for which transformers takes the largest number: now a new word's."""
+    for module in encoder.modules():
+        if hasattr(module, "eos_token_id"):
+            module.eos_token_id = end

@@ -52,6 +52,8 @@ class Described:
         for_ = f" for {' or '.join(titles)}" if titles else ""
         said = [f"This is {called(file)}{for_}, named as {file.naming} names layers."]
         encoders = sum(place.part != "unet" for place in file.modules)
+        if file.words:
+            said.append(f"It comes with the new {'words' if len(file.words) > 1 else 'word'} {', '.join(file.words)}.")
         said.append(f"It changes {len(file.modules)} layers, {encoders or 'none'} of them in text encoders.")
         ranks = _sides if file.kind in TURNING else _ranks
         said += [ranks(file.ranks(wide=wide), wide) for wide in (False, True) if file.ranks(wide=wide)]
@@ -89,6 +91,9 @@ class Described:
             values["train_on_input"] = all(inputs)
             if len({*inputs}) > 1:
                 values["lycoris_preset"] = "ia3"
+        if file.words:
+            values |= {"pivotal": True, "token_string": ", ".join(file.words)}
+            values["num_vectors_per_token"] = max(file.words.values())
         return values
 
     def _lora_type(self) -> LoraType | None:

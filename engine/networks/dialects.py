@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from engine.models.bundled_words import PREFIX, bundled_words
 from engine.networks.signs import (
     LOCON,
     LORA,
@@ -72,12 +73,13 @@ class Found:
 class NetworkFile:
     """modules: those of kinds that can be trained here.  kinds: other tensors, by the kind they indicate, in words.
 
-    unknown: unrecognised names.  doubled: names that duplicate another tensor.  namings: number of modules' tensors per
-    naming scheme.
+    words: new ones that come with the network, each with how many vectors it is.  unknown: unrecognised names.
+    doubled: names that duplicate another tensor.  namings: number of modules' tensors per naming scheme.
     """
 
     modules: dict[Place, Found] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)
+    words: Mapping[str, int] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     namings: Counter[str] = field(default_factory=Counter)
@@ -170,7 +172,6 @@ _KINDS = tuple(
         (r"\.lora_(up|B)(\.[\w-]+)?\.bias$|\.lora_(down|A)(\.[\w-]+)?\.bias$", "LoRA with biases"),
         (r"\.set_weight$", "file of whole weights"),
         (r"^lllite_", "ControlNet-LLLite"),
-        (r"^bundle_emb\.", "LoRA with embeddings (OneTrainer)"),
         (r"\.processor\.(qkv|proj)_lora[12]?\.", "LoRA of XLabs"),
     )
 )
@@ -224,10 +225,12 @@ _BESIDE = ("alpha", "dora_scale", "rescale", "diff_b")
 
 def dialect_of(shapes: Shapes) -> NetworkFile:
     """Identify tensors by these names and shapes."""
-    file = NetworkFile()
+    file = NetworkFile(words=bundled_words(shapes))
     scaled = {name.removesuffix(".on_input") for name in shapes if name.endswith(".on_input")}
     beside: list[tuple[Place, str, str]] = []
     for name, shape in shapes.items():
+        if name.startswith(PREFIX):
+            continue
         if kind := next((kind for pattern, kind in _KINDS if pattern.search(name)), None):
             file.kinds[kind] += 1
             continue

@@ -42,6 +42,12 @@ def of_another_kind(name: str, file: NetworkFile, settings: TrainingSettings) ->
             "Choose another file; or merge this file into the base model with the program that made it, and train "
             "on that model.",
         )
+    if lost := [word for word in file.words if word not in settings.new_words()]:
+        return Refusal(
+            f'{name} comes with the new word "{lost[0]}", which this run does not teach: it would be lost.',
+            f"Turn on Teach new words too and set Token string to {', '.join(file.words)}.",
+            "token_string" if settings.teaches_words else "pivotal",
+        )
     return _damaged(name, file) or _of_another_type(name, file, settings) or _with_more(name, file, settings)
 
 

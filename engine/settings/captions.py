@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, idle, option
+from engine.settings.option import EVERY_METHOD, Group, idle, option
 
 ADVANCED = "Parameters/Advanced"
 FURTHER = "Parameters/Advanced/Captions"
@@ -64,6 +64,7 @@ class Captions(Group):
         "Only for models whose only text encoders are CLIP.",
         applies_when={"flux1_checkbox": (False,), "sd3_checkbox": (False,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     no_token_padding: bool = option(
         False,

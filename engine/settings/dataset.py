@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engine.settings.option import Group, maps, option
+from engine.settings.option import EVERY_METHOD, Group, maps, option
 
 BASIC = "Parameters/Basic"
 
@@ -145,6 +145,7 @@ class Dataset(Group):
         help="Learn only the visible part of each picture: what its mask in the Mask folder leaves visible, or its "
         "own transparency if there is no mask.",
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     mask_dir: str = option(
         "",

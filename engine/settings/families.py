@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, maps, option
+from engine.settings.option import EVERY_METHOD, Group, maps, option
 from engine.settings.waiting import ANIMA, HUNYUAN
 
 SECTION = "Source Model"
@@ -119,6 +119,7 @@ class Families(Group):
         help="The model is a FLUX.1 model, or Chroma, which has the same architecture.",
         also=("FLUX", "Flux", "Chroma"),
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     sd3_checkbox: bool = option(
         False,
@@ -127,6 +128,7 @@ class Families(Group):
         help="The model is a Stable Diffusion 3 or 3.5 model.",
         also=("SD 3.5", "Stable Diffusion 3"),
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     lumina_checkbox: bool = option(
         False,

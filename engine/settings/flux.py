@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, idle, maps, option
+from engine.settings.option import EVERY_METHOD, Group, idle, maps, option
 from engine.settings.waiting import CAPTIONS_ONCE, T5_TRAINING
 
 SECTION = "Parameters/Basic/FLUX.1"
@@ -21,6 +21,7 @@ class Flux(Group):
         applies_when={"flux1_checkbox": (True,)},
         also=("ae.sft",),
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     flux1_clip_l: str = option(
         "",
@@ -50,6 +51,7 @@ class Flux(Group):
         help="flux for FLUX.1, chroma for Chroma.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("lora",),
+        acts_for=("lora", "textual_inversion"),
     )
     flux1_cache_text_encoder_outputs: bool = option(
         False,
@@ -59,6 +61,7 @@ class Flux(Group):
         applies_when={"flux1_checkbox": (True,)},
         standing=CAPTIONS_ONCE,
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     flux1_cache_text_encoder_outputs_to_disk: bool = option(
         False,
@@ -68,6 +71,7 @@ class Flux(Group):
         "run does not need the text encoders. The files are compatible with sd-scripts.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     timestep_sampling: Literal["flux_shift", "sigma", "shift", "sigmoid", "uniform"] = option(
         "sigma",
@@ -77,6 +81,7 @@ class Flux(Group):
         source="Esser et al. 2024, arXiv:2403.03206",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     discrete_flow_shift: float = option(
         3.0,
@@ -87,6 +92,7 @@ class Flux(Group):
         help="For shift: how far timesteps are shifted towards more noise; 3 is usual, 1 means no shift.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     model_prediction_type: Literal["raw", "additive", "sigma_scaled"] = option(
         "sigma_scaled",
@@ -95,6 +101,7 @@ class Flux(Group):
         help="How the model's output is interpreted when computing the loss; raw is usual for FLUX.1.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     flux_guidance_scale: float = option(
         3.5,
@@ -106,6 +113,7 @@ class Flux(Group):
         help="The guidance value given to FLUX.1-dev during training; 1 is usual for a LoRA. Chroma always gets 0.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     t5xxl_max_token_length: int = option(
         512,
@@ -117,6 +125,7 @@ class Flux(Group):
         applies_when={"flux1_checkbox": (True,)},
         also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     apply_t5_attn_mask: bool = option(
         False,
@@ -127,6 +136,7 @@ class Flux(Group):
         applies_when={"flux1_checkbox": (True,)},
         also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     train_blocks: Literal["all", "double", "single"] = option(
         "all",
@@ -180,6 +190,7 @@ class Flux(Group):
         help="With Gradient checkpointing: keep the checkpoints in main memory until the backward pass needs them.",
         applies_when={"flux1_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     mem_eff_save: bool = option(
         False,
@@ -189,6 +200,7 @@ class Flux(Group):
         applies_when={"flux1_checkbox": (True,)},
         standing=maps("saving weight by weight without a second copy of the model, which is always done"),
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     blockwise_fused_optimizers: bool = option(
         False,
@@ -219,6 +231,7 @@ class Flux(Group):
         applies_when={"flux1_checkbox": (True,)},
         standing=idle("kohya_ss has replaced it with Blocks to swap."),
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     double_blocks_to_swap: int = option(
         0,
@@ -232,4 +245,5 @@ class Flux(Group):
         applies_when={"flux1_checkbox": (True,)},
         standing=idle("kohya_ss has replaced it with Blocks to swap."),
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, idle, option
+from engine.settings.option import EVERY_METHOD, Group, idle, option
 from engine.settings.waiting import ATTENTION
 
 ADVANCED = "Parameters/Advanced"
@@ -53,6 +53,7 @@ class Memory(Group):
         section=ADVANCED,
         help="Keep the base model in 8 bits: half the memory of fp16, slightly less precise.",
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     fp8_base_unet: bool = option(
         False,
@@ -60,6 +61,7 @@ class Memory(Group):
         section=ADVANCED,
         help="The same for the UNet or transformer only; the text encoders stay as they are.",
         methods=("lora",),
+        acts_for=("lora", "textual_inversion"),
     )
     base_weights: Literal["", "fp8", "int8", "nf4"] = option(
         "",
@@ -80,6 +82,7 @@ class Memory(Group):
         help="How many blocks of a FLUX.1 or SD 3 transformer are kept in main memory while they are not needed. Uses "
         "less GPU memory, but is slower. Only for a LoRA, and needs Gradient checkpointing.",
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     lowvram: bool = option(
         False,

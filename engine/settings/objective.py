@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, option
+from engine.settings.option import EVERY_METHOD, Group, option
 from engine.settings.waiting import SHOWN_TIMESTEPS
 
 ADVANCED = "Parameters/Advanced"
@@ -22,6 +22,7 @@ class Objective(Group):
         "step, so latents cannot be cached.",
         also=("inpainting model",),
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     clip_skip: int = option(
         1,
@@ -63,6 +64,7 @@ class Objective(Group):
         help="Weight the loss at each timestep by 1/√SNR, where SNR is its signal-to-noise ratio.",
         source="Yu et al. 2023, arXiv:2310.08442",
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     scale_v_pred_loss_like_noise_pred: bool = option(
         False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.arguments import Value, read_arguments
-from engine.settings.option import Group, option
+from engine.settings.option import EVERY_METHOD, Group, option
 from engine.settings.waiting import T5_TRAINING
 
 BASIC = "Parameters/Basic"
@@ -210,6 +210,7 @@ class Optimizer(Group):
         help="Gradients with a larger norm are clipped to this; 0 turns clipping off.",
         also=("Gradient clipping",),
         methods=("dreambooth", "lora"),
+        acts_for=EVERY_METHOD,
     )
     gradient_accumulation_steps: int = option(
         1,

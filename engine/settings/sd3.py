@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import Group, maps, option
+from engine.settings.option import EVERY_METHOD, Group, maps, option
 from engine.settings.waiting import CAPTIONS_ONCE, MMAP, MORE_SD3
 
 SECTION = "Parameters/Basic/SD3"
@@ -21,6 +21,7 @@ class Sd3(Group):
         applies_when={"flux1_checkbox": (True,)},
         also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     clip_g: str = option(
         "",
@@ -30,6 +31,7 @@ class Sd3(Group):
         help="File of the CLIP-G text encoder. Leave empty if the model's file or folder contains it.",
         applies_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     t5xxl: str = option(
         "",
@@ -40,6 +42,7 @@ class Sd3(Group):
         applies_when={"flux1_checkbox": (True,)},
         also_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     sd3_clip_l: str = option(
         "",
@@ -69,6 +72,7 @@ class Sd3(Group):
         applies_when={"sd3_checkbox": (True,)},
         standing=MORE_SD3,
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     t5xxl_dtype: Literal["float32", "fp16", "bf16"] = option(
         "bf16",
@@ -78,6 +82,7 @@ class Sd3(Group):
         applies_when={"sd3_checkbox": (True,)},
         standing=MORE_SD3,
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     sd3_text_encoder_batch_size: int = option(
         1,
@@ -89,6 +94,7 @@ class Sd3(Group):
         applies_when={"sd3_checkbox": (True,)},
         standing=MORE_SD3,
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     sd3_cache_text_encoder_outputs: bool = option(
         False,
@@ -98,6 +104,7 @@ class Sd3(Group):
         applies_when={"sd3_checkbox": (True,)},
         standing=CAPTIONS_ONCE,
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     sd3_cache_text_encoder_outputs_to_disk: bool = option(
         False,
@@ -107,6 +114,7 @@ class Sd3(Group):
         "run does not need the text encoders. The files are compatible with sd-scripts.",
         applies_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     weighting_scheme: Literal["logit_normal", "sigma_sqrt", "mode", "cosmap", "uniform"] = option(
         "logit_normal",
@@ -116,6 +124,7 @@ class Sd3(Group):
         source="Esser et al. 2024, arXiv:2403.03206",
         applies_when={"sd3_checkbox": (True,)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     logit_mean: float = option(
         0.0,
@@ -124,6 +133,7 @@ class Sd3(Group):
         help="For logit_normal: above 0 favors more noise, below 0 less.",
         applies_when={"sd3_checkbox": (True,), "weighting_scheme": ("logit_normal",)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     logit_std: float = option(
         1.0,
@@ -133,6 +143,7 @@ class Sd3(Group):
         help="For logit_normal: how widely the timesteps spread around the favored one.",
         applies_when={"sd3_checkbox": (True,), "weighting_scheme": ("logit_normal",)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     mode_scale: float = option(
         1.29,
@@ -141,6 +152,7 @@ class Sd3(Group):
         help="For mode: above 0 favors the middle timesteps.",
         applies_when={"sd3_checkbox": (True,), "weighting_scheme": ("mode",)},
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=EVERY_METHOD,
     )
     sd3_clip_l_dropout_rate: float = option(
         0.0,

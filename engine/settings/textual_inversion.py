@@ -3,20 +3,64 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+import unicodedata
+from typing import Any, Literal
 
 from engine.settings.option import Group, idle, option
 
 SECTION = "Parameters/Basic"
 
+BESIDE_A_LORA: dict[str, tuple[Any, ...]] = {"pivotal": (True,)}
+"""Where a LoRA is trained, words are taught only if they are asked for."""
+
+IN_LORA: Literal["in the LoRA file"] = "in the LoRA file"
+
+ALONE: dict[str, tuple[Any, ...]] = {"method": ("textual_inversion",)}
+
+
+def folded(text: str) -> str:
+    """As CLIP reads it: the same however its letters are composed, and in any case."""
+    return unicodedata.normalize("NFC", text).lower()
+
 
 def as_a_word(*words: str) -> re.Pattern[str]:
-    """Where one of the words, a group, stands as a word of its own; in any case, as CLIP reads them."""
+    """Where one of the words, a group, stands as a word of its own in a text; all of them folded()."""
     either = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-    return re.compile(rf"(?<!\w)({either})(?!\w)", re.IGNORECASE)
+    return re.compile(rf"(?<!\w)({either})(?!\w)")
 
 
 class TextualInversion(Group):
+    pivotal: bool = option(
+        False,
+        label="Teach new words too",
+        section=SECTION,
+        help="Pivotal tuning: train the LoRA and the words that call it together. A word of its own holds what the "
+        "pictures have in common, so a smaller LoRA does, and ordinary words keep their meaning.",
+        source="the pivot of Roich et al. 2021, arXiv:2106.05744, is the word",
+        also=("Pivotal tuning", "Trigger word"),
+        methods=("lora",),
+        ours=True,
+    )
+    words_lr: float = option(
+        5e-4,
+        ge=0,
+        label="Learning rate of new words",
+        section=SECTION,
+        help="Words usually learn at 5 to 10 times the rate of the LoRA.",
+        applies_when=BESIDE_A_LORA,
+        methods=("lora",),
+        ours=True,
+    )
+    save_words: Literal["as files", "in the LoRA file", "both"] = option(
+        "as files",
+        label="Save new words",
+        section=SECTION,
+        help="As files of their own, NAME-WORD, which every program reads; or in the LoRA file, where A1111 and Forge "
+        "find them, and with which diffusers does not load it.",
+        applies_when=BESIDE_A_LORA,
+        methods=("lora",),
+        ours=True,
+    )
     token_string: str = option(
         "",
         label="Token string",
@@ -27,6 +71,9 @@ class TextualInversion(Group):
         source="Gal et al. 2022, arXiv:2208.01618",
         also=("Trigger word",),
         methods=("textual_inversion",),
+        acts_for=("textual_inversion", "lora"),
+        applies_when=BESIDE_A_LORA,
+        also_when=ALONE,
     )
     init_word: str = option(
         "*",
@@ -34,6 +81,9 @@ class TextualInversion(Group):
         section=SECTION,
         help="An existing word to start from, such as cat. If it is of fewer tokens than Vectors, they are repeated.",
         methods=("textual_inversion",),
+        acts_for=("textual_inversion", "lora"),
+        applies_when=BESIDE_A_LORA,
+        also_when=ALONE,
     )
     num_vectors_per_token: int = option(
         1,
@@ -47,6 +97,9 @@ class TextualInversion(Group):
         "to 8 is usual.",
         also=("Vectors per token",),
         methods=("textual_inversion",),
+        acts_for=("textual_inversion", "lora"),
+        applies_when=BESIDE_A_LORA,
+        also_when=ALONE,
     )
     embedding_weights: str = option(
         "",
@@ -56,6 +109,9 @@ class TextualInversion(Group):
         kohya="weights",
         help="A trained embedding file to continue from.",
         methods=("textual_inversion",),
+        acts_for=("textual_inversion", "lora"),
+        applies_when=BESIDE_A_LORA,
+        also_when=ALONE,
     )
     caption_template: Literal["caption", "object template", "style template"] = option(
         "caption",
@@ -65,6 +121,9 @@ class TextualInversion(Group):
         help="Describe the pictures with their own captions, or with sentences about the word as an object or a style, "
         "of which one is drawn each time.",
         methods=("textual_inversion",),
+        acts_for=("textual_inversion", "lora"),
+        applies_when=BESIDE_A_LORA,
+        also_when=ALONE,
     )
     stop_text_encoder_training_pct: int = option(
         0,

@@ -141,7 +141,16 @@ class TrainingSettings(JobSettings):
     @property
     def trains_text_encoder(self) -> bool:
         """Something that a text encoder reads with learns, so that captions are encoded at every step."""
-        return self.method == "textual_inversion" or any(self.rates()[1:])
+        return self.teaches_words or any(self.rates()[1:])
+
+    @property
+    def teaches_words(self) -> bool:
+        """Words that are new to the text encoders, alone or beside a LoRA."""
+        return self.method == "textual_inversion" or bool(self.applied("pivotal"))
+
+    def new_words(self) -> list[str]:
+        """In order; none where none are taught."""
+        return self.textual_inversion.words() if self.teaches_words else []
 
     def fused_option(self) -> str:
         """The option by which weights are to be updated within the backward pass, empty where none says so."""

@@ -138,7 +138,11 @@ class LoraMethod(Denoising):
         return {**said, "ss_scale_weight_norms": self._largest_norm or None}
 
     def save(self, file: Path, metadata: dict[str, str]) -> None:
-        save_lora(self._names.named(self.network.file_weights(), self._dialect), metadata, file, self._dtype)
+        save_lora(self.file_weights(), metadata, file, self._dtype)
+
+    def file_weights(self) -> dict[str, Tensor]:
+        """What a file holds, by its names there."""
+        return self._names.named(self.network.file_weights(), self._dialect)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.network.state_dict()

@@ -12,6 +12,7 @@ from engine.models.parts import Parts
 from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
 from engine.training.method import Method
+from engine.training.pivotal_method import PivotalMethod
 from engine.training.textual_inversion_method import TextualInversionMethod
 from engine.training.whole_model_method import WholeModelMethod
 
@@ -31,7 +32,8 @@ def method_of(
     state that the run resumes from.
     """
     if settings.method == "lora":
-        return LoraMethod(family, parts, settings, total_steps=total_steps, dtype=dtype, goes_on=goes_on)
+        method = PivotalMethod if settings.teaches_words else LoraMethod
+        return method(family, parts, settings, total_steps=total_steps, dtype=dtype, goes_on=goes_on)
     if settings.method == "textual_inversion":
         return TextualInversionMethod(family, parts, settings, goes_on=goes_on)
     return WholeModelMethod(family, parts, settings, total_steps=total_steps, dtype=dtype)

@@ -14,6 +14,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from engine.data.output_names import (
+    beside_names,
     epoch_name,
     free_stem,
     holds_other_things,
@@ -159,6 +160,9 @@ class Milestones:
             with in_place():
                 self.method.save(each, metadata)
         for each in files:  # only now: a run that was killed between two of them writes both again
+            for part in beside_names(self.settings):
+                beside = each.with_name(f"{each.stem}{part}{each.suffix}")
+                self.report.event(Checkpoint(file=str(beside), step=step))
             self.report.event(Checkpoint(file=str(each), step=step, final=final and each == file))
         self._go_on(step)
 

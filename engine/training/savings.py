@@ -38,7 +38,7 @@ def ways_down(settings: TrainingSettings, now: Estimate, device: Device) -> Iter
 
 
 def _changes(s: TrainingSettings) -> Iterator[tuple[str, dict[str, Any]]]:
-    is_lora, batch = s.method == "lora", s.optimizer.train_batch_size
+    is_lora, is_beside, batch = s.method == "lora", not s.trains_whole_model, s.optimizer.train_batch_size
     if not s.hardware.gradient_checkpointing:
         yield "Turn on Gradient checkpointing", {"gradient_checkpointing": True}
     if batch > 1:
@@ -60,15 +60,15 @@ def _changes(s: TrainingSettings) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "Keep EMA in main memory", {"ema_on_cpu": True}
     if is_lora and s.optimizer.rates()[1] > 0:
         yield "Do not train the text encoder", {"text_encoder_lr": 0.0}
-    if is_lora and not s.memory.base_format():
+    if is_beside and not s.memory.base_format():
         yield "Base weights in fp8", {"base_weights": "fp8"}
-    if is_lora and s.memory.base_format() != "nf4":
+    if is_beside and s.memory.base_format() != "nf4":
         yield "Base weights in nf4", {"base_weights": "nf4"}
-    if is_lora and s.family() in TRANSFORMERS and not s.memory.blocks_to_swap:
+    if is_beside and s.family() in TRANSFORMERS and not s.memory.blocks_to_swap:
         yield "Swap 18 blocks", {"blocks_to_swap": 18, "gradient_checkpointing": True}
-    if not is_lora and not s.memory.full_bf16:
+    if not is_beside and not s.memory.full_bf16:
         yield "Full bf16 training", {"full_bf16": True, "mixed_precision": "bf16"}
-    if not is_lora and not s.is_fused():
+    if not is_beside and not s.is_fused():
         fused = {"flux": "flux_fused_backward_pass", "sd3": "sd3_fused_backward_pass"}
         option = fused.get(s.families.said(), "fused_backward_pass")
         yield (

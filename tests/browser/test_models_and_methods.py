@@ -68,6 +68,21 @@ def test_each_method_shows_its_own_options_and_presets_and_a_reload_keeps_it(ope
     expect(page.field("network_dim")).to_be_visible()
 
 
+def test_words_are_asked_for_where_they_are_taught_alone_or_beside_a_lora(open_page):
+    page = open_page()
+    page.tab("Parameters", "Basic")
+    expect(page.field("token_string")).to_be_hidden()
+    page.page.locator("#option-pivotal input").check()
+    for name in ("token_string", "words_lr", "save_words"):
+        expect(page.field(name)).to_be_visible()
+    page.tab("DreamBooth")
+    expect(page.field("learning_rate_te")).to_be_visible()
+    expect(page.field("token_string")).to_be_hidden()
+    page.tab("Textual Inversion")
+    expect(page.field("token_string")).to_be_visible()
+    expect(page.field("words_lr")).to_be_hidden()
+
+
 def test_a_list_that_is_open_when_its_entries_change_is_closed_for_the_new_ones(open_page):
     page = open_page()
     page.page.route("**/queue/join*", lambda route: None)  # held

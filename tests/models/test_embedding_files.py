@@ -57,7 +57,9 @@ def test_a_file_of_diffusers_own_or_with_a_single_row_is_read(tmp_path: Path):
         (OF_ONE, WIDTHS[1], "no embeddings for this model's text encoder clip_l"),
         (OF_TWO, WIDTHS[0], "no embeddings for this model's text encoder emb_params"),
         ({"clip_l": ROWS, "clip_g": OTHERS[:1]}, WIDTHS[1], "more vectors for one text encoder"),
-        ({"emb_params": torch.zeros(1, 2, 4)}, WIDTHS[0], "4 numbers wide"),
+        ({"emb_params": torch.zeros(1, 2, 4)}, WIDTHS[0], "is no file of embeddings"),
+        ({"emb_params": torch.zeros(0, 4)}, WIDTHS[0], "is no file of embeddings"),
+        ({"emb_params": ROWS.log()}, WIDTHS[0], "is no file of embeddings"),
     ],
 )
 def test_files_of_other_models_are_refused_in_a_sentence(tensors: Any, widths: Any, what: str, tmp_path: Path):

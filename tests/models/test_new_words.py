@@ -44,6 +44,21 @@ def test_a_word_is_read_as_its_tokens_wherever_it_stands_as_a_word(clip: Pair):
     assert weights[0, 0, :5].tolist() == pytest.approx([1, 1, 1.5, 1.5, 1])
 
 
+@pytest.mark.parametrize(
+    ("word", "text", "stands"),
+    [
+        ("zig", "a zıg on red", False),  # a letter that only looks alike where case is ignored
+        ("İz", "a i̇z on red", True),
+        ("cafe\u0301x", "a CAF\u00c9X on red", True),  # composed otherwise
+    ],
+)
+def test_letters_are_compared_as_clip_reads_them(clip: Pair, word: str, text: str, stands: bool):
+    encoder, plain = clip
+    first = encoder.get_input_embeddings().num_embeddings
+    _, tokenizer = taught(encoder, plain, [NewWord(word)])
+    assert (first in ids(tokenizer, text)) == stands
+
+
 def test_what_was_known_stays_bit_for_bit_and_the_new_rows_alone_learn(clip: Pair):
     encoder, plain = clip
     encoder.requires_grad_(False)

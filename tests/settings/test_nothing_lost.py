@@ -128,4 +128,5 @@ def test_an_option_that_has_an_argument_comes_back_and_is_not_merely_named():
         "Place of the words",
         "EMA",
         "Start from the checkpoint's EMA weights",
+        "Teach new words too",
     }

@@ -17,6 +17,7 @@ from engine.demo.demo import MODEL_FOLDER
 from engine.demo.judge import judge, scenes_of
 from engine.demo.shapes import SHAPES, SIZE, draw, random_scene
 from engine.runs.history import History
+from ui.run_files import downloadable
 
 Trained = Callable[..., History]
 
@@ -137,3 +138,14 @@ def test_a_run_goes_on_to_the_same_bits(trained: Trained, tmp_path: Path):
     )
     assert torch.equal(whole["emb_params"], second["emb_params"])
     assert not torch.equal(whole["emb_params"], first["emb_params"])
+    other = trained(**given | {"output_name": "other", "token_string": "zag", "max_train_steps": 4, "resume": state})
+    assert other.last.how == "failed"
+    assert "new words" in other.problem.mend
+
+
+def test_the_files_of_all_words_can_be_downloaded(trained: Trained, tmp_path: Path):
+    history = trained(**GIVEN | {"token_string": "zig, zag"}, caption_prefix="zig zag", max_train_steps=2, ema=True,
+                      ema_save="beside")  # fmt: skip
+    names = [file.name for file in downloadable(history)]
+    assert sorted(names) == ["zig-ema-zag.safetensors", "zig-ema.safetensors", "zig-zag.safetensors", "zig.safetensors"]
+    assert names[-1] == "zig.safetensors"  # the newest is the run's own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,27 @@ def test_diffusers_reads_a_prompt_with_the_tables_as_training_does(family: str, 
         torch.testing.assert_close(ours_by_shape[one.shape], one, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("family", ["sdxl", "sd3", "flux"])
+def test_a_whole_prompt_is_read_to_its_end_beside_an_old_config_too(family: str, tmp_path: Path):
+    """The configs of published models have end token 2, for which transformers takes that with the largest number."""
+    pipeline(family).save_pretrained(tmp_path / "model")
+
+    def pooled(text: str) -> torch.Tensor:
+        ours, parts = loaded(tmp_path / "model", **SETTINGS[family])
+        for number in range(len(ours.word_tables)):
+            encoder, tokenizer = parts.text_encoders[number], parts.tokenizers[number]
+            _, parts.tokenizers[number] = taught(encoder, tokenizer, [NewWord(WORD)])
+        with torch.no_grad():
+            return ours.encode_text(parts, [text], Reading())["pooled"]
+
+    expected = pooled(f"a {WORD} red circle")
+    for config in (tmp_path / "model").glob("text_encoder*/config.json"):
+        if (told := json.loads(config.read_text())).get("model_type") == "clip_text_model":
+            config.write_text(json.dumps(told | {"eos_token_id": 2}))
+    torch.testing.assert_close(pooled(f"a {WORD} red circle"), expected)
+    assert not torch.allclose(pooled(f"a {WORD} blue square"), expected, atol=1e-4)
+
+
 _SAID: dict[str, dict[str, Any]] = {
     "sd2": {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": False},
     "sdxl": {"device": "cpu", "do_classifier_free_guidance": False},
@@ -90,3 +112,21 @@ def test_its_memory_is_estimated_with_the_text_encoders_that_stay(family: str, t
     _, parts = loaded(tmp_path / "model", **SETTINGS[family])
     encoders = sum(p.numel() for encoder in parts.text_encoders for p in encoder.parameters())
     assert words.weights - lora.weights > encoders  # in bytes, of which each has two or more
+
+
+COMMON = {"masked_loss", "max_grad_norm"}
+
+
+@pytest.mark.parametrize(
+    ("switch", "needed"),
+    [
+        ("sdxl", {"sdxl_no_half_vae", "weighted_captions"}),
+        ("sd3_checkbox", {"clip_l", "clip_g", "t5xxl", "weighting_scheme", "blocks_to_swap"}),
+        ("flux1_checkbox", {"flux_vae", "t5xxl", "clip_l", "timestep_sampling", "discrete_flow_shift"}),
+    ],
+)
+def test_the_form_has_the_fields_that_a_family_needs(switch: str, needed: set[str]):
+    values = TrainingSettings().with_values({switch: True, "token_string": WORD}).values()
+    for method in ("lora", "textual_inversion"):
+        shown = {item.name for item in TrainingSettings.options() if item.applies(values | {"method": method})}
+        assert shown >= needed | COMMON

@@ -122,8 +122,11 @@
     }
 
     applies({ when, methods }) {
-      if (methods && !methods.includes(this.method || darkroom.method)) return false;
-      const holds = ([name, allowed]) => !this.fields.has(name) || allowed.some((one) => String(one) === String(this.values[name]));
+      const method = this.method || darkroom.method;
+      if (methods && !methods.includes(method)) return false;
+      const value = (name) => (name === "method" ? method : this.values[name]);
+      const holds = ([name, allowed]) =>
+        (name !== "method" && !this.fields.has(name)) || allowed.some((one) => String(one) === String(value(name)));
       return !when.length || when.some((condition) => Object.entries(condition).every(holds));
     }
   }

@@ -104,6 +104,6 @@ def _restore(saved: SavedState, method: Method, optimized: Optimized) -> None:
     except (KeyError, RuntimeError, ValueError) as error:
         raise Failure(
             "The training state belongs to a different network or optimizer, so this run cannot resume from it.",
-            "Set rank, optimizer and learning rates as in the run that saved it, or clear Resume.",
+            "Set rank, new words, optimizer and learning rates as in the run that saved it, or clear Resume.",
             "resume",
         ) from error
