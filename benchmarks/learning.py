@@ -33,7 +33,7 @@ CASES: dict[str, tuple[float, dict[str, Any]]] = {
     "GLoRA": (2e-3, {"lora_type": "LyCORIS/GLoRA"}),
     "(IA)³": (5e-2, {"lora_type": "LyCORIS/iA3"}),
     "Diag-OFT": (3e-3, {"lora_type": "LyCORIS/Diag-OFT", "network_dim": 16, "conv_dim": 16}),
-    "BOFT": (1e-3, {"lora_type": "LyCORIS/BOFT", "network_dim": 16, "conv_dim": 16}),
+    "BOFT": (1e-3, {"lora_type": "LyCORIS/BOFT"}),
     "Native": (1e-3, {"lora_type": "LyCORIS/Native Fine-Tuning"}),
     "Kohya LoHa": (5e-3, {"lora_type": "Kohya LoHa"}),
     "Kohya LoKr": (5e-3, {"lora_type": "Kohya LoKr"}),
@@ -48,7 +48,6 @@ CASES: dict[str, tuple[float, dict[str, Any]]] = {
 def learned(case: str, rate: float, work: Path) -> dict[str, Any]:
     """A whole run, and what the model draws with its file."""
     from diffusers import StableDiffusionPipeline
-    from safetensors.torch import load_file
 
     from engine.demo.demo import MODEL_FOLDER, write_demo
     from engine.demo.judge import scenes_of, share_right
@@ -72,7 +71,8 @@ def learned(case: str, rate: float, work: Path) -> dict[str, Any]:
 
     family = family_of(settings)
     parts = family.load(settings, torch.float32)
-    LoraMethod(family, parts, settings, total_steps=1, dtype=torch.float32).load_state_dict(load_file(file))
+    begun = settings.with_values({"network_weights": str(file)})
+    LoraMethod(family, parts, begun, total_steps=1, dtype=torch.float32)
     pipeline = StableDiffusionPipeline.from_pretrained(MODEL_FOLDER, torch_dtype=torch.float32, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.unet, pipeline.text_encoder = parts.denoiser.eval(), parts.text_encoders[0].eval()
