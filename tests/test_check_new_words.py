@@ -39,6 +39,8 @@ def test_a_word_with_a_template_has_nothing_against_it(settings: TrainingSetting
         ({"caption_template": "caption"}, "token_string", 'No caption contains "zig", so it would not be learned.'),
         ({"token_string": "zig, zag", "caption_template": "caption", "caption_prefix": "zig, zag ",
           "embedding_weights": "a.pt"}, "embedding_weights", "A file of one word cannot begin several."),
+        ({"dreamartist": True, "token_string": "zig, zag", "caption_prefix": "zig zag "}, "token_string",
+         "DreamArtist teaches one word and its opposite, but Token string has 2."),
         ({"embedding_weights": "/nowhere/a.pt"}, "embedding_weights", 'There is no file "/nowhere/a.pt".'),
         ({"token_string": "zig, ema", "caption_prefix": "zig ema "}, "token_string", 'The file of "ema" would have'),
         ({"token_string": "zig, step00000001"}, "token_string", 'The file of "step00000001" would have the name'),

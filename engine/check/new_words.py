@@ -52,6 +52,12 @@ def check_new_words(items: list[Item], settings: TrainingSettings) -> Iterator[P
             f"The {s.caption_template} is about one word, but Token string has {len(words)}.",
             "Set Template to caption and write the words in the captions, or teach one word.",
         )
+    if settings.applied("dreamartist") and len(words) > 1:
+        yield Problem(
+            "token_string",
+            f"DreamArtist teaches one word and its opposite, but Token string has {len(words)}.",
+            "Name one word, or turn off DreamArtist.",
+        )
     if s.embedding_weights and len(words) > 1:
         yield Problem(
             "embedding_weights", "A file of one word cannot begin several.", "Clear it, or teach one word at a time."

@@ -13,7 +13,7 @@ from engine.data.steps import StepPlan
 from engine.runs.saved_state import PROGRESS
 from engine.settings.folders import Folders
 from engine.settings.source_model import lora_form
-from engine.settings.textual_inversion import IN_LORA
+from engine.settings.textual_inversion import IN_LORA, NEGATIVE
 from engine.settings.training import TrainingSettings
 
 _EPOCH_DIGITS, _STEP_DIGITS = 6, 8
@@ -69,10 +69,16 @@ def beside_names(settings: TrainingSettings) -> list[str]:
     s = settings.sd3
     if words := settings.new_words():
         alone, apart = settings.method == "textual_inversion", settings.textual_inversion.save_words != IN_LORA
-        return [f"-{word}" for word in words[alone:]] if alone or apart else []
+        return [word_suffix(word, settings) for word in words[alone:]] if alone or apart else []
     if not settings.trains_whole_model or settings.family() != "sd3" or is_folder(settings):
         return []
     return ["_clip_l", "_clip_g"] * s.save_clip + ["_t5xxl"] * s.save_t5xxl
+
+
+def word_suffix(word: str, settings: TrainingSettings) -> str:
+    """What a new word's own file has behind the run's name."""
+    is_negative = settings.applied("dreamartist") and word == settings.new_words()[-1]
+    return NEGATIVE if is_negative else f"-{word}"
 
 
 def stem_of(file: str) -> str:

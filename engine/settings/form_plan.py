@@ -26,7 +26,7 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
     "Parameters/Basic": (
         ("LoRA", "lora_type lycoris_preset network_weights dim_from_weights"),
         ("New words", """pivotal embedding_weights token_string init_word num_vectors_per_token caption_template
-            words_lr save_words"""),
+            dreamartist dreamartist_guidance negative_init_word negative_vectors words_lr save_words"""),
         ("Steps", "train_batch_size epoch max_train_epochs max_train_steps save_every_n_epochs"),
         ("Captions, seed and cache", "caption_extension seed cache_latents cache_latents_to_disk"),
         ("Learning rate and optimizer", """lr_scheduler lr_scheduler_type

@@ -87,6 +87,7 @@ ELSEWHERE: Mapping[str, Place] = {
             "score_threshold", "score_weighting", "score_low", "score_high", "score_low_weight", "score_words",
             "score_words_at",
             "start_from_ema", "pivotal", "words_lr", "save_words",
+            "dreamartist", "dreamartist_guidance", "negative_init_word", "negative_vectors",
             "single_blocks_to_swap",
             "double_blocks_to_swap", "stop_text_encoder_training", "stop_text_encoder_training_pct",
             "ema", "ema_decay", "ema_warmup", "ema_every_n_steps", "ema_on_cpu", "ema_save", "ema_samples",

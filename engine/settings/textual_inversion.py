@@ -15,6 +15,9 @@ BESIDE_A_LORA: dict[str, tuple[Any, ...]] = {"pivotal": (True,)}
 
 IN_LORA: Literal["in the LoRA file"] = "in the LoRA file"
 
+NEGATIVE = "-neg"
+"""How the word for what pictures do not show ends, and its file, as DreamArtist's extension looks for it."""
+
 ALONE: dict[str, tuple[Any, ...]] = {"method": ("textual_inversion",)}
 
 
@@ -125,6 +128,48 @@ class TextualInversion(Group):
         applies_when=BESIDE_A_LORA,
         also_when=ALONE,
     )
+    dreamartist: bool = option(
+        False,
+        label="DreamArtist",
+        section=SECTION,
+        help="Teach two words from as little as one picture: one for what it shows, and one for what it does not, for "
+        "the negative prompt. Each step is guided from the second to the first, as pictures are drawn.",
+        source="Dong et al. 2022, arXiv:2211.11337",
+        also=("Positive and negative embedding",),
+        methods=("textual_inversion",),
+        ours=True,
+    )
+    dreamartist_guidance: float = option(
+        5.0,
+        ge=1,
+        le=30,
+        label="Guidance in training",
+        section=SECTION,
+        help="How strongly a step is guided from the negative word to the positive one. Draw with the same CFG scale.",
+        applies_when={"dreamartist": (True,)},
+        methods=("textual_inversion",),
+        ours=True,
+    )
+    negative_init_word: str = option(
+        "*",
+        label="Negative init word",
+        section=SECTION,
+        help="An existing word for the negative one to start from.",
+        applies_when={"dreamartist": (True,)},
+        methods=("textual_inversion",),
+        ours=True,
+    )
+    negative_vectors: int = option(
+        3,
+        ge=1,
+        le=75,
+        label="Negative vectors",
+        section=SECTION,
+        help="How many tokens the negative word uses; as many as the positive one or some more are usual.",
+        applies_when={"dreamartist": (True,)},
+        methods=("textual_inversion",),
+        ours=True,
+    )
     stop_text_encoder_training_pct: int = option(
         0,
         ge=-1,
@@ -139,5 +184,5 @@ class TextualInversion(Group):
     )
 
     def words(self) -> list[str]:
-        """Those to teach, in order."""
+        """Those that Token string names, in order."""
         return [word.strip() for word in self.token_string.split(",") if word.strip()]

@@ -39,7 +39,7 @@ from engine.settings.sdxl import Sdxl
 from engine.settings.secrets import without_secrets
 from engine.settings.source_model import SourceModel
 from engine.settings.taste import Taste
-from engine.settings.textual_inversion import TextualInversion
+from engine.settings.textual_inversion import NEGATIVE, TextualInversion
 from engine.settings.validation import Validation
 from engine.settings.values import JobSettings
 from engine.settings.whole_model import WholeModel
@@ -149,8 +149,9 @@ class TrainingSettings(JobSettings):
         return self.method == "textual_inversion" or bool(self.applied("pivotal"))
 
     def new_words(self) -> list[str]:
-        """In order; none where none are taught."""
-        return self.textual_inversion.words() if self.teaches_words else []
+        """In order, the negative one last; none where none are taught."""
+        words = self.textual_inversion.words() if self.teaches_words else []
+        return [*words, *(f"{word}{NEGATIVE}" for word in words[:1] if self.applied("dreamartist"))]
 
     def fused_option(self) -> str:
         """The option by which weights are to be updated within the backward pass, empty where none says so."""

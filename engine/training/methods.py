@@ -10,6 +10,7 @@ from torch import Tensor
 from engine.models.family import Family
 from engine.models.parts import Parts
 from engine.settings.training import TrainingSettings
+from engine.training.dreamartist_method import DreamArtistMethod
 from engine.training.lora_method import LoraMethod
 from engine.training.method import Method
 from engine.training.pivotal_method import PivotalMethod
@@ -35,5 +36,6 @@ def method_of(
         method = PivotalMethod if settings.teaches_words else LoraMethod
         return method(family, parts, settings, total_steps=total_steps, dtype=dtype, goes_on=goes_on)
     if settings.method == "textual_inversion":
-        return TextualInversionMethod(family, parts, settings, goes_on=goes_on)
+        teaches = DreamArtistMethod if settings.applied("dreamartist") else TextualInversionMethod
+        return teaches(family, parts, settings, goes_on=goes_on)
     return WholeModelMethod(family, parts, settings, total_steps=total_steps, dtype=dtype)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from engine.data.output_names import word_suffix
 from engine.failure import Failure
 from engine.models.bundled_words import bundled_words
 from engine.models.embedding_files import read_embeddings, write_embeddings
@@ -18,6 +20,14 @@ from engine.models.parts import Parts
 from engine.models.pickled import header_of
 from engine.settings.training import TrainingSettings
 from engine.training.metadata import DTYPES
+
+
+def new_words(settings: TrainingSettings) -> list[NewWord]:
+    s, texts = settings.textual_inversion, settings.new_words()
+    words = [NewWord(text, s.num_vectors_per_token, s.init_word) for text in texts]
+    if settings.applied("dreamartist"):
+        words[-1] = NewWord(texts[-1], s.negative_vectors, s.negative_init_word)
+    return words
 
 
 class Words:
@@ -31,8 +41,10 @@ class Words:
         self, family: Family, parts: Parts, settings: TrainingSettings, *, goes_on: bool, bundled: Path | None = None
     ) -> None:
         s = settings.textual_inversion
-        self._words = [NewWord(word, s.num_vectors_per_token, s.init_word) for word in s.words()]
-        self._places = {word: slice(i * word.vectors, (i + 1) * word.vectors) for i, word in enumerate(self._words)}
+        self._words = new_words(settings)
+        ends = [*accumulate(word.vectors for word in self._words)]
+        self._places = {word: slice(end - word.vectors, end) for word, end in zip(self._words, ends, strict=True)}
+        self._suffixes = {word.text: word_suffix(word.text, settings) for word in self._words}
         self._dtype = DTYPES[settings.source_model.save_precision]
         self._tables: dict[str, WordTable] = {}
         for number, name in enumerate(family.word_tables):
@@ -65,7 +77,11 @@ class Words:
         first_in_it: that of the first word is `file`.
         """
         for number, (word, tables) in enumerate(self.by_word()):
-            place = file if first_in_it and number == 0 else file.with_name(f"{file.stem}-{word}{file.suffix}")
+            place = (
+                file
+                if first_in_it and number == 0
+                else file.with_name(f"{file.stem}{self._suffixes[word]}{file.suffix}")
+            )
             write_embeddings(place, word, tables, metadata)
 
     def state_dict(self) -> dict[str, Tensor]:
