@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,6 +40,13 @@ class Site:
     def is_wide(self) -> bool:
         """A convolution that looks at more than one pixel."""
         return looks_wide(self.shape)
+
+
+class Scales(NamedTuple):
+    """ΔW = W · diag(values), (in,), or diag(values) · W, (out,)."""
+
+    values: Tensor
+    of_inputs: bool
 
 
 def site_of(target: Target, attachment: Attachment, rank: int, alpha: float) -> Site:
@@ -88,6 +95,10 @@ class Kind(ABC):
 
         One of them at most looks at more than one pixel.
         """
+        return None
+
+    def scales(self, trained: Mapping[str, Tensor]) -> Scales | None:
+        """How much is added of each channel that the weight is given, or gives; None of a change that is no such."""
         return None
 
     def row_norms(self, trained: Mapping[str, Tensor]) -> Tensor | None:

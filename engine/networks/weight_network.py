@@ -18,7 +18,7 @@ from engine.models.stored import Stored
 from engine.models.targets import Attachment, Target, is_norm
 from engine.networks.dropout import Dropouts, RowsLeftOut
 from engine.networks.held import Held, Otherwise
-from engine.networks.kind import Kind, Original, Site, site_of, whole_name
+from engine.networks.kind import Kind, Original, Scales, Site, site_of, whole_name
 from engine.networks.magnitudes import LEAST_NORM, norms_with_chain, scaled
 from engine.networks.norms import ChangedNorm
 from engine.networks.recomputed import through, with_made_weight
@@ -80,11 +80,11 @@ class ChangedLayer(nn.Module):
         alone: what its weight does without either.
         """
         scale = norms.flatten() / norms_with_chain(self.original(), chain).clamp(min=LEAST_NORM)
-        bias = None if self.bias is None else self.along_outputs(self.bias.detach().float())
-        return scaled(alone, self.with_weights(x, chain), self.along_outputs(scale), bias)
+        bias = None if self.bias is None else self.along_channels(self.bias.detach().float())
+        return scaled(alone, self.with_weights(x, chain), self.along_channels(scale), bias)
 
-    def along_outputs(self, values: Tensor) -> Tensor:
-        """One for each output, in a shape that broadcasts along what the layer gives."""
+    def along_channels(self, values: Tensor) -> Tensor:
+        """One for each channel, in a shape that broadcasts along what the layer is given or gives."""
         return values.view(-1, 1, 1) if self.steps else values
 
     def forward(self, x: Tensor, *rest: Any, **named: Any) -> Tensor:
@@ -92,7 +92,7 @@ class ChangedLayer(nn.Module):
             with without_bias(self.base_layer):
                 alone: Tensor = self.base_layer(x, *rest, **named)
             return self.place.scale(alone, x, self)
-        return self.place.add(lambda: self.base_layer(x, *rest, **named), x, self)
+        return self.place.add(lambda given: self.base_layer(given, *rest, **named), x, self)
 
 
 @contextmanager
@@ -209,28 +209,37 @@ class Place:
         for tensor in trained.values():
             tensor.mul_(shortening)
 
-    def add(self, alone: Callable[[], Tensor], x: Tensor, layer: ChangedLayer) -> Tensor:
-        """alone: what the layer gives by itself."""
+    def add(self, alone: Callable[[Tensor], Tensor], x: Tensor, layer: ChangedLayer) -> Tensor:
+        """alone: what the layer by itself makes of what it is given."""
         number, counts = self._layers.index(layer), self.counts if layer.training else None
         if (drawn := self._drawn(number, x, layer)) is None:
-            return alone()
+            return alone(x)
         trained, kept = drawn
         original = self.original()
         dropout = self.dropouts.network if layer.training else 0.0
-        if (chain := self.kind.chain(trained, self.site, original)) is not None:
+        as_one = kept is None and not dropout and layer.acts_as_one(x)
+        if (scales := self.kind.scales(trained)) is not None:
+            if as_one and scales.of_inputs:
+                return alone(x * (1 + layer.along_channels(scales.values)))
+            delta = self._of_scaled(alone, x, layer, scales, number, kept)
+        elif (chain := self.kind.chain(trained, self.site, original)) is not None:
             delta = layer.with_weights(x, self._chain_of(chain, number, kept), counts)
-        elif kept is None and not dropout and layer.acts_as_one(x):
+        elif as_one:
             return self._of_made_weight(x, layer, trained, number, original, whole=True)
         else:
             delta = self._of_made_weight(x, layer, trained, number, original, kept)
-        return alone() + F.dropout(delta, dropout)
+        return alone(x) + F.dropout(delta, dropout)
 
     def scale(self, alone: Tensor, x: Tensor, layer: ChangedLayer) -> Tensor:
         """Where rows are brought to norms.  alone: of the layer's weight."""
         number, bias = self._layers.index(layer), layer.bias
         drawn = self._drawn(number, x, layer)
         drops = layer.training and bool(self.dropouts.network or self.dropouts.rank)
-        y = alone if bias is None or not (drawn is None or drops) else alone + layer.along_outputs(bias).to(alone.dtype)
+        y = (
+            alone
+            if bias is None or not (drawn is None or drops)
+            else alone + layer.along_channels(bias).to(alone.dtype)
+        )
         if drawn is None:
             return y
         trained, kept = drawn
@@ -242,7 +251,7 @@ class Place:
             return changed
         delta = changed - y
         if kept is not None:
-            delta = delta * layer.along_outputs(self._rows_of(kept, number)).to(y.dtype)
+            delta = delta * layer.along_channels(self._rows_of(kept, number)).to(y.dtype)
         return y + F.dropout(delta, self.dropouts.network, layer.training)
 
     def _drawn(self, number: int, x: Tensor, layer: ChangedLayer) -> tuple[Mapping[str, Tensor], Tensor | None] | None:
@@ -262,6 +271,23 @@ class Place:
         """For the layer of this number."""
         *before, last = chain
         return [*before, self._rows_of(last, number, kept)]
+
+    def _of_scaled(
+        self,
+        alone: Callable[[Tensor], Tensor],
+        x: Tensor,
+        layer: ChangedLayer,
+        scales: Scales,
+        number: int,
+        kept: Tensor | None,
+    ) -> Tensor:
+        given = x * layer.along_channels(scales.values).to(x.dtype) if scales.of_inputs else x
+        with without_bias(layer.base_layer):
+            delta = alone(given)
+        of_outputs = [] if scales.of_inputs else [scales.values]
+        for values in (*of_outputs, *([] if kept is None else [kept])):
+            delta = delta * layer.along_channels(self._rows_of(values, number)).to(delta.dtype)
+        return delta
 
     def _of_made_weight(
         self,
@@ -287,7 +313,7 @@ class Place:
         bias = None if of_bias is None else self._rows_of(of_bias, number, kept)
         if whole and layer.bias is not None:
             bias = layer.bias.detach() if bias is None else bias + layer.bias.detach()
-        return result if bias is None else result + layer.along_outputs(bias).to(result.dtype)
+        return result if bias is None else result + layer.along_channels(bias).to(result.dtype)
 
     def _of_weight(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in trained.items() if name != self.kind.of_bias}

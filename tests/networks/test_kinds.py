@@ -19,6 +19,7 @@ from engine.models.targets import Target
 from engine.networks.dropout import Dropouts, RowsLeftOut
 from engine.networks.kind import Kind
 from engine.networks.kinds import kinds
+from engine.networks.kinds.ia3 import IA3
 from engine.networks.kohya_format import save_lora
 from engine.networks.made import PRESETS, kind_of, network_of, reach_of, trained_layers
 from engine.networks.network import Network
@@ -349,7 +350,10 @@ def first_layer(parts: Parts) -> tuple[Any, Tensor]:
     return layer, torch.randn(2, layer.weight.shape[1], *[8] * (layer.weight.dim() - 2))
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "Native"])
+SCALED = [name for name in VARIANTS if name.startswith("(IA)3")]
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name not in ("Native", *SCALED)])
 def test_in_few_digits_the_change_is_the_one_that_the_file_makes(
     pocket: Loaded, variant: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -359,7 +363,7 @@ def test_in_few_digits_the_change_is_the_one_that_the_file_makes(
     layer, x = first_layer(parts)
 
     def change() -> Tensor:
-        return layer.place.add(lambda: torch.zeros(()), x, layer).float()
+        return layer.place.add(lambda given: torch.zeros(()), x, layer).float()
 
     with torch.no_grad():
         with torch.autocast("cpu", torch.bfloat16):
@@ -367,6 +371,29 @@ def test_in_few_digits_the_change_is_the_one_that_the_file_makes(
         monkeypatch.setattr(layer, "acts_as_one", lambda *_: False)  # which is for full width
         exact = change()
     assert (ours - exact).norm() < 0.02 * exact.norm()
+
+
+@pytest.mark.parametrize("variant", SCALED)
+@pytest.mark.parametrize("drops", [False, True])
+def test_channels_are_scaled_without_a_weight_of_their_own(
+    pocket: Loaded, variant: str, drops: bool, monkeypatch: pytest.MonkeyPatch
+):
+    family, parts = fresh(pocket)
+    attached(variant, family, parts, by=0.3)
+    layer, x = first_layer(parts)
+    expected = layer.with_weights(x, [layer.weight + layer.place.change()])
+    expected = expected if layer.bias is None else expected + layer.along_channels(layer.bias)
+    monkeypatch.setattr(IA3, "change", None)
+    torch.testing.assert_close(layer(x), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        few = layer(x).float()
+    assert (few - expected).norm() < 0.01 * expected.norm()
+    if drops:
+        layer.place.dropouts = replace(layer.place.dropouts, network=0.5)
+        alone = layer.base_layer(x)
+        layer.train()
+        doubled = (layer(x) - alone) / (expected - alone)  # a change that is not dropped counts twice
+        assert (torch.isclose(doubled, torch.tensor(2.0), atol=1e-2) | (doubled.abs() < 1e-2)).float().mean() > 0.99
 
 
 @pytest.mark.parametrize("variant", ["LoHa", "LoKr", "Native"])
@@ -377,9 +404,9 @@ def test_a_changed_weight_takes_one_pass_where_nothing_of_the_change_is_lost(poc
     passes: list[Any] = []
     layer.base_layer.register_forward_hook(lambda *_: passes.append(1))
     expected = layer.with_weights(x, [layer.weight + layer.place.change()])
-    expected = expected if layer.bias is None else expected + layer.along_outputs(layer.bias)
+    expected = expected if layer.bias is None else expected + layer.along_channels(layer.bias)
     if (of_bias := layer.place.trained.get("diff_b")) is not None:
-        expected = expected + layer.along_outputs(of_bias)
+        expected = expected + layer.along_channels(of_bias)
     torch.testing.assert_close(layer(x), expected)
     assert not passes
     with torch.autocast("cpu", torch.bfloat16):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.models.targets import Attachment
-from engine.networks.kind import Kind, Original, Site
+from engine.networks.kind import Kind, Original, Scales, Site
 from engine.settings.training import TrainingSettings
 
 
@@ -34,6 +34,9 @@ class IA3(Kind):
 
     def fixed(self, site: Site) -> dict[str, Tensor]:
         return {"on_input": torch.tensor(int(self.on_input))}
+
+    def scales(self, trained: Mapping[str, Tensor]) -> Scales:
+        return Scales(trained["weight"].flatten(), self.on_input)
 
     def change(self, trained: Mapping[str, Tensor], site: Site, original: Original) -> Tensor:
         point = [1] * (len(site.shape) - 2)
