@@ -22,6 +22,9 @@ from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings, training_options
 from tests.pictures import draw_pictures
 
+usage = namedtuple("usage", "total used free")
+"""Of a disk, in bytes, as shutil.disk_usage() has it."""
+
 
 def problems(settings: TrainingSettings, **changes: Any) -> dict[str, Problem]:
     return {problem.option: problem for problem in check(settings.with_values(changes)).problems}
@@ -147,8 +150,9 @@ def test_sizes_that_patches_cannot_cover_are_named(settings: TrainingSettings):
 
 
 @pytest.mark.parametrize("kind", ACTING)
-def test_every_type_of_lora_can_start(settings: TrainingSettings, kind: LoraType):
-    """With ranks as presets have them; a LoKr's may be far above its matrices."""
+def test_every_type_of_lora_can_start(settings: TrainingSettings, kind: LoraType, monkeypatch: pytest.MonkeyPatch):
+    """With ranks as presets have them, and 100 GB free; a LoKr's ranks may be far above its matrices."""
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**12, 10**12, 10**11))
     families = {"Flux1": "flux1_checkbox", "Flux1 OFT": "flux1_checkbox", "Lumina": "lumina_checkbox"}
     changes: dict[str, Any] = {
         "lora_type": kind,
@@ -285,7 +289,6 @@ class TestOutput:
         assert "the model it is trained from" in problems(whole)["output_name"].what
 
     def test_not_enough_disk(self, settings: TrainingSettings, monkeypatch: pytest.MonkeyPatch):
-        usage = namedtuple("usage", "total used free")
         monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9, 10**6))
         problem = problems(settings)["output_dir"]
         assert problem.blocking
@@ -298,7 +301,6 @@ class TestSpace:
     @pytest.fixture
     def disks(self, monkeypatch: pytest.MonkeyPatch):
         def have(free: float) -> None:
-            usage = namedtuple("usage", "total used free")
             monkeypatch.setattr("shutil.disk_usage", lambda _: usage(0, 0, int(free * 1e9)))
 
         return have
