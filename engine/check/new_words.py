@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.check.problem import Problem
 from engine.data.items import Item, captions_of
-from engine.data.output_names import beside_names, why_no_name
+from engine.data.output_names import AVERAGED, beside_names, why_no_name
 from engine.data.templates import SENTENCES
 from engine.failure import Failure
 from engine.reading import small_json
@@ -25,7 +25,7 @@ MARKS = '{}|()[]:"\\'
 
 LONGEST_WORD = 50
 
-RESERVED = re.compile(r"(ema|state|(step)?\d+)(-.*)?", re.IGNORECASE)
+RESERVED = re.compile(rf"({AVERAGED[1:]}|state|(step)?\d+)(-.*)?", re.IGNORECASE)
 """What else follows an output name and a hyphen: averages, states, epochs and steps."""
 
 

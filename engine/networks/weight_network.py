@@ -251,7 +251,7 @@ class Place:
             return changed
         delta = changed - y
         if kept is not None:
-            delta = delta * layer.along_channels(self._rows_of(kept, number)).to(y.dtype)
+            delta = self._times(delta, kept, layer, number)
         return y + F.dropout(delta, self.dropouts.network, layer.training)
 
     def _drawn(self, number: int, x: Tensor, layer: ChangedLayer) -> tuple[Mapping[str, Tensor], Tensor | None] | None:
@@ -284,10 +284,13 @@ class Place:
         given = x * layer.along_channels(scales.values).to(x.dtype) if scales.of_inputs else x
         with without_bias(layer.base_layer):
             delta = alone(given)
-        of_outputs = [] if scales.of_inputs else [scales.values]
-        for values in (*of_outputs, *([] if kept is None else [kept])):
-            delta = delta * layer.along_channels(self._rows_of(values, number)).to(delta.dtype)
-        return delta
+        if not scales.of_inputs:
+            delta = self._times(delta, scales.values, layer, number)
+        return delta if kept is None else self._times(delta, kept, layer, number)
+
+    def _times(self, given: Tensor, values: Tensor, layer: ChangedLayer, number: int) -> Tensor:
+        """What the layer of this number gives, times its part of what there is one of for each of all rows."""
+        return given * layer.along_channels(self._rows_of(values, number)).to(given.dtype)
 
     def _of_made_weight(
         self,

@@ -35,9 +35,9 @@ class PivotalMethod(LoraMethod):
         of_network = goes_on and {name: one for name, one in goes_on.items() if not name.startswith(_STATE)}
         super().__init__(family, parts, settings, total_steps=total_steps, dtype=dtype, goes_on=of_network)
         weights = settings.network.network_weights
-        bundled = Path(weights) if weights else None
+        begun = Path(weights) if weights else None
         # After the network: peft freezes whatever it finds.
-        self._words = Words(family, parts, settings, goes_on=bool(goes_on), bundled=bundled)
+        self._words = Words(family, parts, settings, goes_on=bool(goes_on), bundled=begun)
 
     @property
     def trains_text_encoder(self) -> bool:

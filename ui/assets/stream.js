@@ -65,10 +65,10 @@
     if (!message.includes('"choices"')) return [];
     const { output } = JSON.parse(message.slice(message.indexOf(":") + 1));
     const fewest = Math.min(...(output?.data ?? []).flatMap((given) => given?.choices?.length ?? []));
-    const outgrown = (option) => Math.max(+option.dataset.index + 1, option.ariaSetSize) > fewest;
+    const outgrown = (option) => Math.max(+option.dataset.index + 1, option.getAttribute("aria-setsize")) > fewest;
     return [...document.querySelectorAll("input[role=combobox]")].filter((list) => {
       const drawn = document.getElementById(list.getAttribute("aria-controls"))?.querySelectorAll("[role=option]");
-      return list.ariaExpanded !== "true" || [...(drawn ?? [])].some(outgrown);
+      return list.getAttribute("aria-expanded") !== "true" || [...(drawn ?? [])].some(outgrown);
     });
   };
 
