@@ -19,8 +19,9 @@ from ui.sentences import Sentences
 
 METHODS: dict[Method, str] = {
     "dreambooth": "DreamBooth", "lora": "LoRA", "textual_inversion": "Textual Inversion", "finetune": "Finetuning",
+    "hypernetwork": "Hypernetwork",
 }  # fmt: skip
-"""The methods there are, in the order and words of kohya_ss's tabs."""
+"""The methods there are: in the order and words of kohya_ss's tabs, then what it has none for."""
 
 DEEPEST_TAB = 2
 """Levels of sections that are tabs; deeper ones are folds."""

@@ -10,6 +10,7 @@ from engine.check.arguments import check_arguments
 from engine.check.averaging import check_averaging
 from engine.check.captions import check_captions
 from engine.check.choices import check_choices
+from engine.check.hypernetwork import check_hypernetwork
 from engine.check.memory import check_memory
 from engine.check.model import check_model
 from engine.check.network import check_network
@@ -70,6 +71,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *check_objective(settings),
         *check_averaging(settings, plan),
         *check_network(settings),
+        *check_hypernetwork(settings),
         *check_new_words(found.items if found else [], settings),
         *([] if resumed and resumed.has_state else check_network_weights(settings)),
         *check_memory(settings),

@@ -17,7 +17,7 @@ from engine.settings.families import KEPT_CAPTIONS, TITLES, TRANSFORMERS
 from engine.settings.network import PARTS
 from engine.settings.optimizer import FINDS_ITS_OWN_RATE, TAKES_ONE_RATE
 from engine.settings.optimizer_classes import sets_all_rates
-from engine.settings.training import TrainingSettings
+from engine.settings.training import USUAL, TrainingSettings
 
 SIDES, SIDES_OF_PATCHES = 8, 16
 """What both sides of a picture must be divisible by: a latent has 8×8 pixels, a patch of latents 16×16."""
@@ -36,12 +36,13 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
     optimizer, network = settings.optimizer, settings.network
     high = HIGH_RATES.get(settings.method, 0.01)
     if not any(settings.rates()):
-        yield Problem("learning_rate", "Every learning rate is 0, so nothing would be learned.", "1e-4 is usual.")
+        usual = USUAL["learning_rate"][settings.method]
+        yield Problem("learning_rate", "Every learning rate is 0, so nothing would be learned.", f"{usual:g} is usual.")
     elif max(settings.rates()) > high and not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         yield Problem(
             "unet_lr" if settings.method == "lora" else "learning_rate",
             f"A learning rate of {max(settings.rates()):g} is very high; training will most likely diverge.",
-            "1e-4 is usual for a LoRA, 1e-5 for a whole model, 5e-4 to 5e-3 for new words.",
+            "1e-4 is usual for a LoRA, 1e-5 for a whole model or a hypernetwork, 5e-4 to 5e-3 for new words.",
             blocking=False,
         )
     if settings.method == "lora" and network.network_alpha > network.network_dim:

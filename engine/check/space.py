@@ -75,6 +75,8 @@ def trained_weights(settings: TrainingSettings) -> int | None:
     if settings.method == "textual_inversion":
         words = settings.textual_inversion
         return len(words.words()) * words.num_vectors_per_token * WIDTH_OF_WORDS
+    if settings.method == "hypernetwork":
+        return _of_hypernetwork(settings)
     if not settings.trains_whole_model:
         return _of_network(settings)
     sizes = _sizes(settings)
@@ -82,6 +84,13 @@ def trained_weights(settings: TrainingSettings) -> int | None:
         return None
     learns = [rate > 0 for rate in settings.rates()]
     return sum(count for count, does in zip((sizes.denoiser, *sizes.text_encoders), learns, strict=False) if does)
+
+
+def _of_hypernetwork(settings: TrainingSettings) -> int | None:
+    try:
+        return settings.hypernetwork.weights(settings.family())
+    except ValueError:  # said elsewhere
+        return None
 
 
 def _of_network(settings: TrainingSettings) -> int:

@@ -30,8 +30,12 @@ _ENDINGS: dict[SavedAs, str] = {
 
 
 def saved_as(settings: TrainingSettings) -> SavedAs:
-    """The format of the result: a LoRA is always a file, as in kohya_ss, and of new words other programs read .pt."""
+    """The format of the result: a LoRA is always a file, as in kohya_ss, and of new words other programs read .pt; of
+    hypernetworks they read nothing else.
+    """
     asked = settings.source_model.save_model_as
+    if settings.method == "hypernetwork":
+        return "pt"
     if not settings.trains_whole_model:
         form = lora_form(asked)
         return "pt" if settings.method == "textual_inversion" and form == "ckpt" else form

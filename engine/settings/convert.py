@@ -61,9 +61,10 @@ def convert(
     if output is not None and not output.name:
         raise SettingsFileError(f"{output} is a folder; add a file name.")
     if target in FOR_A_LORA and settings.method != "lora":
+        does = {"textual_inversion": "teach new words", "hypernetwork": "train a hypernetwork"}
         raise SettingsFileError(
             "sd-scripts' arguments can only be written for a LoRA, and these settings "
-            + ("train the whole model." if settings.trains_whole_model else "teach new words.")
+            f"{does.get(settings.method, 'train the whole model')}."
         )
     settings, secrets = settings.parted_from_secrets()
     prompts = settings.samples.sample_prompts.strip()

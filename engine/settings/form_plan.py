@@ -27,6 +27,8 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
         ("LoRA", "lora_type lycoris_preset network_weights dim_from_weights"),
         ("New words", """pivotal embedding_weights token_string init_word num_vectors_per_token caption_template
             dreamartist dreamartist_guidance negative_init_word negative_vectors words_lr save_words"""),
+        ("Hypernetwork", """hypernetwork_weights hypernetwork_sizes hypernetwork_structure hypernetwork_activation
+            hypernetwork_activate_output hypernetwork_layer_norm hypernetwork_dropout hypernetwork_init"""),
         ("Steps", "train_batch_size epoch max_train_epochs max_train_steps save_every_n_epochs"),
         ("Captions, seed and cache", "caption_extension seed cache_latents cache_latents_to_disk"),
         ("Learning rate and optimizer", """lr_scheduler lr_scheduler_type

@@ -29,8 +29,16 @@ none is no field: the page knows the value from elsewhere.
 MustBe = Literal["", "given", "folder", "file"]
 """What a text has to be before a start: anything but empty, or what lies on the disk; "" for no matter what."""
 
-EVERY_METHOD = ("dreambooth", "lora", "textual_inversion", "finetune")
+TABS = ("dreambooth", "lora", "textual_inversion", "finetune")
 """kohya_ss's training tabs, as its settings files' folders name them."""
+
+EVERY_METHOD = (*TABS, "hypernetwork")
+"""They, and what no tab of kohya_ss's trains."""
+
+KIN: Mapping[str, tuple[str, ...]] = {
+    "hypernetwork": ("dreambooth", "lora", "textual_inversion"),
+}
+"""By methods of our own, tabs of kohya_ss's: what all of these have, the method has too."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class Kohya:
 
     key: str
     as_text: bool = False
-    methods: tuple[str, ...] = EVERY_METHOD
+    methods: tuple[str, ...] = TABS
     has_it: bool = True
     also: tuple[str, ...] = ()
 
@@ -170,8 +178,10 @@ class Option:
 
         Fine-tuning knows DreamBooth's too, for here both read their pictures and train alike.
         """
-        saved_by = self.acts_for or self.kohya.methods
-        return method in saved_by or (method == "finetune" and "dreambooth" in saved_by)
+        known_to = self.acts_for or self.kohya.methods
+        if method == "finetune" and "dreambooth" in known_to:
+            return True
+        return method in known_to or (not self.acts_for and method in KIN and set(KIN[method]) <= set(known_to))
 
     def value_text(self, value: Any) -> str:
         """A value for people: "on", "8", "(none)"; secrets stay unseen."""
@@ -220,7 +230,7 @@ def option(
     not_yet: Mapping[str, str] | None = None,
     also: tuple[str, ...] = (),
     suggestions: tuple[str, ...] = (),
-    methods: tuple[str, ...] = EVERY_METHOD,
+    methods: tuple[str, ...] = TABS,
     kohya_text: bool = False,
     ours: bool = False,
     must_be: MustBe = "",

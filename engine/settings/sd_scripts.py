@@ -88,6 +88,8 @@ ELSEWHERE: Mapping[str, Place] = {
             "score_words_at",
             "start_from_ema", "pivotal", "words_lr", "save_words",
             "dreamartist", "dreamartist_guidance", "negative_init_word", "negative_vectors",
+            "hypernetwork_weights", "hypernetwork_sizes", "hypernetwork_structure", "hypernetwork_activation",
+            "hypernetwork_activate_output", "hypernetwork_layer_norm", "hypernetwork_dropout", "hypernetwork_init",
             "single_blocks_to_swap",
             "double_blocks_to_swap", "stop_text_encoder_training", "stop_text_encoder_training_pct",
             "ema", "ema_decay", "ema_warmup", "ema_every_n_steps", "ema_on_cpu", "ema_save", "ema_samples",

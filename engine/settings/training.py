@@ -23,6 +23,7 @@ from engine.settings.form_plan import in_form_order
 from engine.settings.hardware import Hardware
 from engine.settings.huggingface import HuggingFace
 from engine.settings.hunyuan import Hunyuan
+from engine.settings.hypernetwork import Hypernetwork
 from engine.settings.logging import Logging
 from engine.settings.lumina import Lumina
 from engine.settings.lycoris import Lycoris
@@ -44,12 +45,18 @@ from engine.settings.validation import Validation
 from engine.settings.values import JobSettings
 from engine.settings.whole_model import WholeModel
 
-Method = Literal["lora", "dreambooth", "textual_inversion", "finetune"]
-"""kohya_ss's training tabs; DreamBooth and fine-tuning differ in what of the model is trained by default."""
-
+Method = Literal["lora", "dreambooth", "textual_inversion", "hypernetwork", "finetune"]
+"""kohya_ss's training tabs, and one more; DreamBooth and fine-tuning differ in what of the model is trained by
+default."""
 
 USUAL: dict[str, dict[Method, Any]] = {
-    "learning_rate": {"lora": 1e-4, "dreambooth": 1e-5, "textual_inversion": 5e-4, "finetune": 1e-5},
+    "learning_rate": {
+        "lora": 1e-4,
+        "dreambooth": 1e-5,
+        "textual_inversion": 5e-4,
+        "hypernetwork": 1e-5,
+        "finetune": 1e-5,
+    },
 }
 """Values that are usual with a method, where they are not the same with each; a LoRA's are the defaults."""
 
@@ -84,6 +91,7 @@ class TrainingSettings(JobSettings):
     huggingface: HuggingFace = Field(default_factory=HuggingFace)
     whole_model: WholeModel = Field(default_factory=WholeModel)
     textual_inversion: TextualInversion = Field(default_factory=TextualInversion)
+    hypernetwork: Hypernetwork = Field(default_factory=Hypernetwork)
     sdxl: Sdxl = Field(default_factory=Sdxl)
     sd3: Sd3 = Field(default_factory=Sd3)
     flux: Flux = Field(default_factory=Flux)
@@ -131,7 +139,7 @@ class TrainingSettings(JobSettings):
 
     def rates(self) -> tuple[float, ...]:
         """The learning rates of all parts that the method might train; 0 for a part that it does not."""
-        if self.method == "textual_inversion":
+        if self.method in ("textual_inversion", "hypernetwork"):
             return (self.optimizer.learning_rate,)
         if not self.trains_whole_model:
             return self.optimizer.rates()[: 1 if self.family() == "chroma" else 2]  # its T5 is not trained

@@ -11,6 +11,7 @@ from engine.models.family import Family
 from engine.models.parts import Parts
 from engine.settings.training import TrainingSettings
 from engine.training.dreamartist_method import DreamArtistMethod
+from engine.training.hypernetwork_method import HypernetworkMethod
 from engine.training.lora_method import LoraMethod
 from engine.training.method import Method
 from engine.training.pivotal_method import PivotalMethod
@@ -38,4 +39,6 @@ def method_of(
     if settings.method == "textual_inversion":
         teaches = DreamArtistMethod if settings.applied("dreamartist") else TextualInversionMethod
         return teaches(family, parts, settings, goes_on=goes_on)
+    if settings.method == "hypernetwork":
+        return HypernetworkMethod(family, parts, settings, dtype=dtype, goes_on=goes_on)
     return WholeModelMethod(family, parts, settings, total_steps=total_steps, dtype=dtype)

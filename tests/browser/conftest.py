@@ -114,6 +114,10 @@ class Driver:
         self.page = page
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        # Printed, so that pytest shows it where a test fails: a page that Gradio loads anew, and what made it do so.
+        page.on("framenavigated", lambda frame: print("page: went to", frame.url))
+        page.on("requestfailed", lambda request: print("page: failed", request.url, request.failure))
+        page.on("console", lambda told: print("page:", told.type, told.text) if told.type == "error" else None)
         page.set_default_timeout(PATIENCE)
         page.goto(url)
         expect(page.locator("#start")).to_be_visible()

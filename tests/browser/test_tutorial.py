@@ -98,9 +98,15 @@ WITHOUT_A_FIELD = {
 
 def found(page: Driver, words: str) -> str:
     """The option that the first hit for these words leads to."""
-    page.page.locator("#option-search").fill(words)
-    first = page.page.locator("#option-hits [data-option]").first
-    expect(first).to_be_visible()
+    box, first = page.page.locator("#option-search"), page.page.locator("#option-hits [data-option]").first
+    box.fill(words)
+    try:
+        expect(first).to_be_visible(timeout=30_000)
+    except AssertionError:
+        # Seen once, on a machine under load: Gradio loads a page anew that lost its connection while it came up.
+        assert not box.input_value()
+        box.fill(words)
+        expect(first).to_be_visible()
     return str(first.get_attribute("data-option"))
 
 

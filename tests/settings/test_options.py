@@ -11,7 +11,7 @@ import pytest
 
 from engine.__main__ import _options_of_utilities, _parser
 from engine.settings.kohya_json import from_kohya, to_kohya
-from engine.settings.option import EVERY_METHOD, Group, Option, option, options_of, sections_of
+from engine.settings.option import TABS, Group, Option, option, options_of, sections_of
 from engine.settings.reference import reference_page, shown_by_tests
 from engine.settings.training import TrainingSettings, training_options
 from engine.settings.values import BadValues
@@ -86,7 +86,7 @@ def test_all_317_keys_of_kohya_ss_and_those_of_our_own_are_declared_once():
     theirs = [item for item in training_options() if item.kohya.has_it]
     assert len(theirs) == 317
     # How many of them each of kohya_ss's tabs saves.
-    saved = {method: sum(method in item.kohya.methods for item in theirs) for method in EVERY_METHOD}
+    saved = {method: sum(method in item.kohya.methods for item in theirs) for method in TABS}
     assert saved == {"dreambooth": 175, "lora": 287, "textual_inversion": 128, "finetune": 215}
 
 
@@ -105,7 +105,7 @@ def test_conditions_name_options_and_values_that_there_are():
     known = {item.name: item for item in training_options()}
     for item in training_options():
         for name, values in (item.applies_when or {}).items():
-            allowed = known[name].choices or (True, False)
+            allowed = known[name].choices or {bool: (True, False), str: ("",)}[known[name].kind]
             assert set(values) <= set(allowed), (item.name, name)
 
 

@@ -12,7 +12,7 @@ from engine.settings.training import training_options
 from engine.settings.values import JobSettings
 from tests.ui.drawn import Drawn
 from ui.form import Form, has_field
-from ui.form_view import as_template, form_html, methods_html, text_of, tree_of
+from ui.form_view import METHODS, as_template, form_html, methods_html, text_of, tree_of
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,6 @@ def test_small_numbers_are_written_as_people_write_them(some: Drawn):
 
 def test_the_methods_are_tabs_of_which_one_is_chosen():
     html = methods_html("dreambooth")
-    assert html.count('role="tab"') == 4
+    assert html.count('role="tab"') == len(METHODS)
     assert 'data-method="dreambooth" aria-selected="true"' in html
     assert html.count('aria-selected="true"') == html.count('tabindex="0"') == 1
