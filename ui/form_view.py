@@ -19,7 +19,7 @@ from ui.sentences import Sentences
 
 METHODS: dict[Method, str] = {
     "dreambooth": "DreamBooth", "lora": "LoRA", "textual_inversion": "Textual Inversion", "finetune": "Finetuning",
-    "hypernetwork": "Hypernetwork",
+    "leco": "LECO", "hypernetwork": "Hypernetwork",
 }  # fmt: skip
 """The methods there are: in the order and words of kohya_ss's tabs, then what it has none for."""
 

@@ -56,7 +56,7 @@ class NetworkLine:
             settings = self._form.settings(told)
         except BadValues:
             return NOTHING
-        if settings.method != "lora" or not settings.source_model.pretrained_model_name_or_path:
+        if not settings.trains_network or not settings.source_model.pretrained_model_name_or_path:
             return NOTHING
         answer = self._process.ask(settings.model_dump_json(include=ASKED))
         return NOTHING if answer is None else Sentences(line_of(answer, settings) + blocks_of(answer))

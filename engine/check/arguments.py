@@ -118,7 +118,7 @@ def _floor(settings: TrainingSettings, given: Mapping[str, Value]) -> Iterator[P
     """A rate to end at must lie below that of one part at least; the others hold theirs."""
     name = FLOORS.get(settings.optimizer.lr_scheduler, "")
     floor, rates = given.get(name), settings.rates()
-    if settings.method == "lora":
+    if settings.trains_network:
         ratios = [settings.network.loraplus_ratio(part)[1] for part in ("unet", "text_encoder")]
         rates = tuple(rate * max(ratio, 1) for rate, ratio in zip(rates, ratios, strict=False))
     if isinstance(floor, int | float) and any(rates) and not 0 <= floor < max(rates):

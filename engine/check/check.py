@@ -11,6 +11,7 @@ from engine.check.averaging import check_averaging
 from engine.check.captions import check_captions
 from engine.check.choices import check_choices
 from engine.check.hypernetwork import check_hypernetwork
+from engine.check.leco import check_leco
 from engine.check.memory import check_memory
 from engine.check.model import check_model
 from engine.check.network import check_network
@@ -28,13 +29,14 @@ from engine.check.sources import check_sources
 from engine.check.taste import check_taste
 from engine.data.examining import examined
 from engine.data.items import Item, TrainingSet, places_of, readable
-from engine.data.steps import StepPlan, plan_of
+from engine.data.steps import StepPlan, plan_of, plan_of_prompts
 from engine.data.training_set import described_by, training_set
 from engine.failure import Failure
+from engine.settings.leco_prompts import prompt_sets
 from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings
 
-ONLY_AT_THE_BEGINNING = ("resume",)
+ONLY_AT_THE_BEGINNING = ("resume", "embedding_weights", "hypernetwork_weights")
 """What a run that has a state of its own looks at no more, beside Network weights."""
 
 
@@ -55,8 +57,8 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
     if not all(is_elsewhere(settings, problem) for problem in unusable):  # the disk cannot even be asked about them
         return Checked(unusable, None)
     settings = with_whole_paths(settings)
-    found, described = _training_set(settings)
-    plan = _plan(found.items, settings) if found and found.items else None
+    found, described = _training_set(settings) if settings.learns_from_pictures else (None, [])
+    plan = _plan_of(found, settings)
     problems = [
         *check_model(settings),
         *check_sources(settings),
@@ -72,6 +74,7 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
         *check_averaging(settings, plan),
         *check_network(settings),
         *check_hypernetwork(settings),
+        *check_leco(settings),
         *check_new_words(found.items if found else [], settings),
         *([] if resumed and resumed.has_state else check_network_weights(settings)),
         *check_memory(settings),
@@ -109,6 +112,15 @@ def _training_set(settings: TrainingSettings) -> tuple[TrainingSet | None, list[
     if not folders:
         return found, list(check_described(found, settings, by))
     return found, [*problems, *(Problem(by, note, blocking=False) for note in found.notes)]
+
+
+def _plan_of(found: TrainingSet | None, settings: TrainingSettings) -> StepPlan | None:
+    if settings.learns_from_pictures:
+        return _plan(found.items, settings) if found and found.items else None
+    try:
+        return plan_of_prompts(settings, len(prompt_sets(settings)))
+    except ValueError:  # said by check_leco()
+        return None
 
 
 def _plan(items: list[Item], settings: TrainingSettings) -> StepPlan | None:

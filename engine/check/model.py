@@ -41,7 +41,7 @@ def check_model(settings: TrainingSettings, found: Found | None = None) -> Itera
     source = settings.source_model
     yield from _base_model(settings, source.pretrained_model_name_or_path, found)
     kind, family = settings.network.lora_type, settings.family()
-    if settings.method == "lora" and family not in OF_ONE_FAMILY.get(kind, (family,)):
+    if settings.trains_network and family not in OF_ONE_FAMILY.get(kind, (family,)):
         yield Problem("lora_type", f"LoRA type {kind} does not work with {TITLES[family]} models.", "Choose Standard.")
     yield from _vae(source.vae)
 

@@ -35,7 +35,7 @@ WIDTHS: Mapping[FamilyName, tuple[int, int]] = {
 
 def check_network(settings: TrainingSettings) -> Iterator[Problem]:
     s = settings.network
-    if settings.method != "lora":
+    if not settings.trains_network:
         yield from as_problem("block_lr", settings.rates_by_block)
         return
     try:
@@ -112,7 +112,7 @@ def _shares(settings: TrainingSettings, shares: Shares) -> Iterator[Problem]:
             f"No block of the {'transformer' if settings.family() in TRANSFORMERS else 'UNet'} is trained: each has a "
             "rank or a learning rate of 0.",
             "Give some a value above 0, or clear the list.",
-            blocking=not settings.optimizer.rates()[1],
+            blocking=not settings.network_rates()[1],
         )
     yield from _sizes(settings)
 

@@ -40,7 +40,7 @@ TAKE_RANK = "Take rank and alpha from the file"
 
 def check_network_weights(settings: TrainingSettings) -> Iterator[Problem]:
     given = settings.network.network_weights
-    if settings.method != "lora" or not given or settings.network.lora_type not in ACTING:
+    if not settings.trains_network or not given or settings.network.lora_type not in ACTING:
         return
     file = Path(given)
     if not file.is_file():
@@ -195,7 +195,7 @@ def _is_trained(place: Place, file: NetworkFile, family: FamilyName, settings: T
 
 def _without_rate(modules: Iterable[Place], family: FamilyName, settings: TrainingSettings) -> list[Place]:
     """Places that the family trains, in a part whose learning rate is 0; those of one part."""
-    unet, text_encoder = settings.optimizer.rates()
+    unet, text_encoder = settings.network_rates()
     places = [place for place in modules if may_train(family, place)]
     encoders = [place for place in places if place.part != "unet"]
     if encoders and not text_encoder:

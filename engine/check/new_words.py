@@ -25,6 +25,8 @@ MARKS = '{}|()[]:"\\'
 
 LONGEST_WORD = 50
 
+APART = "as files"
+
 RESERVED = re.compile(rf"({AVERAGED[1:]}|state|(step)?\d+)(-.*)?", re.IGNORECASE)
 """What else follows an output name and a hyphen: averages, states, epochs and steps."""
 
@@ -70,6 +72,8 @@ def check_new_words(items: list[Item], settings: TrainingSettings) -> Iterator[P
         yield Problem(
             "init_word", "Init word is empty.", "Enter an existing word that is near to the new one, such as cat."
         )
+    if settings.applied("dreamartist") and not s.negative_init_word.strip():
+        yield Problem("negative_init_word", "Negative init word is empty.", "Enter an existing word; * is any.")
     if s.caption_template not in SENTENCES:
         yield from _in_captions(words, items)
 
@@ -85,6 +89,11 @@ def _of_each(words: list[str], settings: TrainingSettings) -> Iterator[Problem]:
                 f'"{word}" contains {said}.',
                 "Use letters, digits, - and _; other characters mean something else in prompts.",
             )
+        elif "." in word and settings.method == "lora" and settings.textual_inversion.save_words != APART:
+            yield Problem(
+                "token_string", f'"{word}" contains a dot, at which programs end the names of words in LoRA files.',
+                "Choose a word without one, or save new words as files.",
+            )  # fmt: skip
         elif len(word) > LONGEST_WORD:
             yield Problem(
                 "token_string", f'"{word[:40]}…" has {len(word)} letters.', f"Use at most {LONGEST_WORD} letters."

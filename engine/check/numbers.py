@@ -40,12 +40,12 @@ def check_numbers(settings: TrainingSettings) -> Iterator[Problem]:
         yield Problem("learning_rate", "Every learning rate is 0, so nothing would be learned.", f"{usual:g} is usual.")
     elif max(settings.rates()) > high and not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         yield Problem(
-            "unet_lr" if settings.method == "lora" else "learning_rate",
+            "unet_lr" if settings.trains_network else "learning_rate",
             f"A learning rate of {max(settings.rates()):g} is very high; training will most likely diverge.",
             "1e-4 is usual for a LoRA, 1e-5 for a whole model or a hypernetwork, 5e-4 to 5e-3 for new words.",
             blocking=False,
         )
-    if settings.method == "lora" and network.network_alpha > network.network_dim:
+    if settings.trains_network and network.network_alpha > network.network_dim:
         yield Problem(
             "network_alpha",
             f"Alpha {network.network_alpha:g} is above rank {network.network_dim}: the LoRA is applied at "
@@ -147,7 +147,7 @@ def _together(settings: TrainingSettings) -> Iterator[Problem]:
             "Remove the brackets from the captions.",
             blocking=False,
         )
-    if settings.method != "lora":
+    if not settings.trains_network:
         return
     for name in ("network_dropout", "rank_dropout", "module_dropout"):
         if settings.values()[name] == 1:
@@ -164,7 +164,7 @@ def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
     rates = {rate for rate in settings.rates() if rate}
     if not optimizer.optimizer.startswith(FINDS_ITS_OWN_RATE):
         return
-    is_lora, takes_one = settings.method == "lora", optimizer.optimizer.startswith(TAKES_ONE_RATE)
+    is_lora, takes_one = settings.trains_network, optimizer.optimizer.startswith(TAKES_ONE_RATE)
     parts = zip(PARTS, settings.rates() if is_lora and takes_one else (), strict=False)
     ratios = [settings.network.loraplus_ratio(part) for part, rate in parts if rate]
     unlike = {option: ratio for option, ratio in ratios if ratio != 1}
@@ -187,6 +187,15 @@ def _own_rate(settings: TrainingSettings) -> Iterator[Problem]:
                 "Clear it, or choose another optimizer.",
             )
             return
+    if settings.applied("pivotal") and (of_words := settings.textual_inversion.words_lr) not in rates:
+        yield Problem(
+            "words_lr",
+            f"{optimizer.optimizer} finds the learning rate itself and multiplies it by this; new words are at "
+            f"{of_words:g}, and the LoRA is at {max(rates, default=0):g}.",
+            "Set them all to 1.",
+            blocking=takes_one,
+        )
+        return
     if len(rates) > 1 and takes_one:
         yield Problem(
             "text_encoder_lr" if is_lora else "learning_rate",
@@ -211,7 +220,7 @@ def _no_rate(settings: TrainingSettings) -> Iterator[Problem]:
             return
     except ValueError:  # of the arguments, which have sentences of their own
         return
-    name, is_lora = settings.optimizer.optimizer, settings.method == "lora"
+    name, is_lora = settings.optimizer.optimizer, settings.trains_network
     ratios = dict(settings.network.loraplus_ratio(part) for part in PARTS) if is_lora else {}
     labels = {item.name: item.label for item in settings.options()}
     given = [option for option in _RATES_OF_LAYERS if settings.applied(option).strip()]

@@ -74,7 +74,8 @@ def trained_weights(settings: TrainingSettings) -> int | None:
     """How many weights learn; None where that is not known."""
     if settings.method == "textual_inversion":
         words = settings.textual_inversion
-        return len(words.words()) * words.num_vectors_per_token * WIDTH_OF_WORDS
+        negative = words.negative_vectors if settings.applied("dreamartist") else 0
+        return (len(words.words()) * words.num_vectors_per_token + negative) * WIDTH_OF_WORDS
     if settings.method == "hypernetwork":
         return _of_hypernetwork(settings)
     if not settings.trains_whole_model:
@@ -87,6 +88,9 @@ def trained_weights(settings: TrainingSettings) -> int | None:
 
 
 def _of_hypernetwork(settings: TrainingSettings) -> int | None:
+    if settings.hypernetwork.hypernetwork_weights:
+        file = Path(settings.hypernetwork.hypernetwork_weights)
+        return file.stat().st_size // 4 if file.is_file() else None
     try:
         return settings.hypernetwork.weights(settings.family())
     except ValueError:  # said elsewhere

@@ -62,7 +62,14 @@ def is_folder(settings: TrainingSettings) -> bool:
 def saved_names(settings: TrainingSettings, stem: str) -> list[str]:
     """The names of everything written under a stem, the model's own first: see beside_names()."""
     ending, weights = _ENDINGS[saved_as(settings)], ("", *[AVERAGED] * settings.averaging.saves_both())
-    return [f"{stem}{which}{part}{ending}" for which in weights for part in ("", *beside_names(settings))]
+    beside = word_ending(ending) if settings.new_words() else ending
+    parts = [ending, *(f"{part}{beside}" for part in beside_names(settings))]
+    return [f"{stem}{which}{part}" for which in weights for part in parts]
+
+
+def word_ending(ending: str) -> str:
+    """Of a new word's own file, beside a file that ends so: other programs read no word of a .ckpt."""
+    return ".pt" if ending == ".ckpt" else ending
 
 
 def beside_names(settings: TrainingSettings) -> list[str]:

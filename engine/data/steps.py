@@ -16,7 +16,8 @@ from engine.settings.training import TrainingSettings
 
 @dataclass(frozen=True)
 class StepPlan:
-    """pictures: pictures × repeats of an epoch.  batch: pictures per step and process, by dataset.
+    """pictures: pictures × repeats of an epoch; 0 where a method learns without.  batch: pictures per step and
+    process, by dataset.
 
     accumulation: batches per step.  epochs: requested.  processes: training in parallel.
     batches: of an epoch, if known: buckets leave some of them short.
@@ -43,6 +44,8 @@ class StepPlan:
 
     def arithmetic(self) -> str:
         """Such as "120 pictures × repeats ÷ batch 6 × 5 epochs = 100 steps"."""
+        if not self.pictures:
+            return f"{self.steps} steps, set by Max train steps"
         if self.decided_by == "max_train_steps":
             return f"{self.steps} steps, set by Max train steps ({self.epochs_run} epochs of {self.steps_per_epoch})"
         accumulation = f" ÷ accumulation {self.accumulation}" if self.accumulation > 1 else ""
@@ -79,6 +82,15 @@ def plan_steps(
         exact = sum((Fraction(count, batch) for count, batch in datasets), Fraction(0))
         steps, decided_by = math.ceil(exact * epochs / accumulation), "epoch"
     return replace(plan, steps=steps, decided_by=decided_by)
+
+
+def plan_of_prompts(settings: TrainingSettings, sets: int) -> StepPlan:
+    """The plan of a run on so many sets of prompts, whose only epoch shows each equally often."""
+    optimizer, processes = settings.optimizer, settings.hardware.num_processes
+    per_step = optimizer.gradient_accumulation_steps * processes
+    batches = sets * math.ceil(optimizer.max_train_steps * per_step / sets)
+    plan = StepPlan(0, (1,), optimizer.gradient_accumulation_steps, 1, processes, batches, 0, "max_train_steps")
+    return replace(plan, steps=optimizer.max_train_steps)
 
 
 def plan_of(items: list[Item], settings: TrainingSettings, places: list[Placed] | None = None) -> StepPlan:

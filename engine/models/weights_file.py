@@ -30,7 +30,9 @@ def write_weights(file: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
         if file.suffix == ".safetensors":
             safetensors.torch.save_file(dict(weights), new, metadata=dict(metadata))
         else:
-            torch.save(pickled if pickled is not None else dict(weights), new)
+            # As before torch 1.6: A1111 and Forge refuse archives with the entries that torch has added to them since.
+            told = pickled if pickled is not None else dict(weights)
+            torch.save(told, new, _use_new_zipfile_serialization=False)
         if new.stat().st_mode != usual:
             with suppress(OSError):  # file systems of other owners and systems have their own permissions
                 os.chmod(new, usual)

@@ -17,14 +17,16 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn import init
 
-from engine.settings.hypernetwork import Activation, Initialisation
 from engine.settings.hypernetwork import Hypernetwork as Settings
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU, "leakyrelu": nn.LeakyReLU, "elu": nn.ELU, "swish": nn.Hardswish, "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "mish": nn.Mish, "silu": nn.SiLU, "softsign": nn.Softsign,
+    "relu6": nn.ReLU6, "selu": nn.SELU, "celu": nn.CELU, "softplus": nn.Softplus, "hardtanh": nn.Hardtanh,
+    "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid, "logsigmoid": nn.LogSigmoid, "tanhshrink": nn.Tanhshrink,
+    "softshrink": nn.Softshrink, "hardshrink": nn.Hardshrink,
 }  # fmt: skip
-"""By the names of the web UI, whose swish is PyTorch's Hardswish."""
+"""By the names of the web UI, whose swish is PyTorch's Hardswish; the form offers those that are in use."""
 
 KEYS, VALUES = "k", "v"
 
@@ -40,11 +42,11 @@ class Structure:
     """
 
     widths: tuple[float, ...]
-    activation: Activation = "linear"
+    activation: str = "linear"
     activate_output: bool = False
     layer_norm: bool = False
     dropouts: tuple[float, ...] = ()
-    init: Initialisation = "Normal"
+    init: str = "Normal"
 
     @classmethod
     def of(cls, settings: Settings) -> Structure:

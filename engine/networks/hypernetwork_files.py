@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 from engine.failure import Failure
 from engine.models.weights_file import write_weights
 from engine.networks.hypernetwork import ACTIVATIONS, KEYS, VALUES, Hypernetwork, Structure
-from engine.settings.hypernetwork import MOST_LAYERS, WIDEST
+from engine.settings.hypernetwork import MOST_LAYERS, NARROWEST, WIDEST
 
 OPTION = "hypernetwork_weights"
 
@@ -55,12 +56,18 @@ def write_hypernetwork(
         "step": steps, "name": file.stem, "layer_structure": list(s.widths), "activation_func": s.activation,
         "is_layer_norm": s.layer_norm, "weight_initialization": s.init, "activate_output": s.activate_output,
         "use_dropout": any(s.dropouts), "dropout_structure": list(s.dropouts) if any(s.dropouts) else None,
-        "last_layer_dropout": True, "sd_checkpoint": metadata.get("ss_new_sd_model_hash", "")[:SHORT_HASH] or None,
-        "sd_checkpoint_name": metadata.get("ss_sd_model_name"),
+        "last_layer_dropout": True, "sd_checkpoint": _short_hash(metadata),
+        "sd_checkpoint_name": Path(metadata.get("ss_sd_model_name", "")).stem or None,
     }  # fmt: skip
     for width in network.widths:
         told[width] = tuple(_under(f"{width}.{use}.", weights) for use in (KEYS, VALUES))
     write_weights(file, weights, metadata, pickled=told)
+
+
+def _short_hash(metadata: Mapping[str, str]) -> str | None:
+    """Of the base model, where it is a file."""
+    said = metadata.get("ss_new_sd_model_hash", "")
+    return said[:SHORT_HASH] if re.fullmatch("[0-9a-f]{64}", said) else None
 
 
 def _under(beginning: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -83,9 +90,10 @@ def read_hypernetwork(file: Path) -> Found:
             for use, of_one in zip((KEYS, VALUES), both, strict=True)
         }
         found = Found(_structure(told), weights, int(told.get("step") or 0))
+        is_whole = all(tensor.isfinite().all() for one in weights.values() for tensor in one.values())
     except Exception as error:
         raise _refused(f"{file.name} is no hypernetwork, or it is damaged.") from error
-    if not weights or not all(tensor.isfinite().all() for one in weights.values() for tensor in one.values()):
+    if not weights or not is_whole:
         raise _refused(f"{file.name} is no hypernetwork, or it is damaged.")
     return found
 
@@ -93,14 +101,18 @@ def read_hypernetwork(file: Path) -> Found:
 def _structure(told: Mapping[Any, Any]) -> Structure:
     """Raises ValueError where the file says what cannot be built."""
     widths = tuple(float(part) for part in told.get("layer_structure") or (1, 2, 1))
-    activation: Any = str(told.get("activation_func") or "linear").lower()
+    activation = str(told.get("activation_func") or "linear").lower()
     dropouts = _dropouts(told, len(widths))
-    is_whole = 2 <= len(widths) <= MOST_LAYERS and widths[0] == widths[-1] == 1 and all(0 < w <= WIDEST for w in widths)
-    if not is_whole or activation not in (*ACTIVATIONS, "linear") or len(dropouts) not in (0, len(widths)):
+    is_sound = 2 <= len(widths) <= MOST_LAYERS and widths[0] == widths[-1] == 1
+    if not is_sound or not all(NARROWEST <= width <= WIDEST for width in widths):
+        raise ValueError
+    if activation not in (*ACTIVATIONS, "linear") or len(dropouts) not in (0, len(widths)):
+        raise ValueError
+    if not all(0 <= chance < 1 for chance in dropouts):
         raise ValueError
     return Structure(
         widths, activation, bool(told.get("activate_output", True)), bool(told.get("is_layer_norm")), dropouts,
-        told.get("weight_initialization") or "Normal",
+        str(told.get("weight_initialization") or "Normal"),
     )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def dropouts_of(settings: TrainingSettings) -> Dropouts:
 
 def rated(targets: Iterable[Target], settings: TrainingSettings) -> list[Target]:
     """Those of parts with a learning rate."""
-    rates = dict(zip(PARTS, settings.optimizer.rates(), strict=True))
+    rates = dict(zip(PARTS, settings.network_rates(), strict=True))
     return [target for target in targets if rates[target.group] > 0]
 
 

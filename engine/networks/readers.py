@@ -48,7 +48,7 @@ def not_read(settings: TrainingSettings) -> Refusal | None:
         )
     if dialect == "diffusers" and settings.applied("train_norm"):
         return Refusal("diffusers reads no trained normalisation layers.", _instead("kohya", "ComfyUI"), OPTION)
-    if dialect == "diffusers" and settings.family() == "lumina" and settings.optimizer.rates()[1]:
+    if dialect == "diffusers" and settings.family() == "lumina" and settings.network_rates()[1]:
         return Refusal(
             "diffusers reads no LoRA on the text encoder of Lumina Image 2.0.",
             "Set the learning rate of the text encoder to 0, or LoRA file dialect to kohya or ComfyUI.",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import EVERY_METHOD, Group, idle, option
+from engine.settings.kin import EVERY_METHOD
+from engine.settings.option import Group, idle, option
 
 ADVANCED = "Parameters/Advanced"
 FURTHER = "Parameters/Advanced/Captions"

@@ -61,7 +61,11 @@ def convert(
     if output is not None and not output.name:
         raise SettingsFileError(f"{output} is a folder; add a file name.")
     if target in FOR_A_LORA and settings.method != "lora":
-        does = {"textual_inversion": "teach new words", "hypernetwork": "train a hypernetwork"}
+        does = {
+            "textual_inversion": "teach new words",
+            "hypernetwork": "train a hypernetwork",
+            "leco": "learn from prompts alone",
+        }
         raise SettingsFileError(
             "sd-scripts' arguments can only be written for a LoRA, and these settings "
             f"{does.get(settings.method, 'train the whole model')}."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import EVERY_METHOD, Group, idle, maps, option
+from engine.settings.kin import EVERY_METHOD
+from engine.settings.option import Group, idle, maps, option
 from engine.settings.waiting import CAPTIONS_ONCE, T5_TRAINING
 
 SECTION = "Parameters/Basic/FLUX.1"

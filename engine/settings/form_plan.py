@@ -29,6 +29,8 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
             dreamartist dreamartist_guidance negative_init_word negative_vectors words_lr save_words"""),
         ("Hypernetwork", """hypernetwork_weights hypernetwork_sizes hypernetwork_structure hypernetwork_activation
             hypernetwork_activate_output hypernetwork_layer_norm hypernetwork_dropout hypernetwork_init"""),
+        ("Prompts", """prompts_file leco_target leco_positive leco_unconditional leco_neutral leco_action
+            leco_guidance_scale leco_multiplier max_denoising_steps leco_denoise_guidance_scale"""),
         ("Steps", "train_batch_size epoch max_train_epochs max_train_steps save_every_n_epochs"),
         ("Captions, seed and cache", "caption_extension seed cache_latents cache_latents_to_disk"),
         ("Learning rate and optimizer", """lr_scheduler lr_scheduler_type

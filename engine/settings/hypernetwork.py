@@ -27,7 +27,7 @@ WIDTHS: Mapping[FamilyName, tuple[int, ...]] = {
 }  # fmt: skip
 """Of what attention makes keys and values of, in the published models of the families that have cross-attention."""
 
-MOST_LAYERS, WIDEST = 16, 16.0
+MOST_LAYERS, NARROWEST, WIDEST = 16, 0.05, 16.0
 """Far beyond any that was found useful; more would fill the memory."""
 
 
@@ -121,6 +121,8 @@ class Hypernetwork(Group):
             found = [int(part) for part in _parts(self.hypernetwork_sizes)]
         except ValueError:
             raise ValueError(f'"{self.hypernetwork_sizes}" is not a list of widths such as 768, 320.') from None
+        if not all(size > 0 for size in found):
+            raise ValueError(f'"{self.hypernetwork_sizes}" is not a list of widths such as 768, 320.')
         return list(dict.fromkeys(found))
 
     def structure(self) -> list[float]:
@@ -129,7 +131,7 @@ class Hypernetwork(Group):
             found = [float(part) for part in _parts(self.hypernetwork_structure)]
         except ValueError:
             found = []
-        if len(found) < 2 or found[0] != 1 or found[-1] != 1 or not all(0 < part <= WIDEST for part in found):
+        if len(found) < 2 or found[0] != 1 or found[-1] != 1 or not all(NARROWEST <= part <= WIDEST for part in found):
             raise ValueError(f'"{self.hypernetwork_structure}" is not a structure from 1 to 1 such as 1, 2, 1.')
         if len(found) > MOST_LAYERS:
             raise ValueError(f"The structure has {len(found)} numbers; {MOST_LAYERS} are the most.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import EVERY_METHOD, Group, idle, option
+from engine.settings.kin import EVERY_METHOD
+from engine.settings.option import Group, idle, option
 from engine.settings.waiting import ATTENTION
 
 ADVANCED = "Parameters/Advanced"
@@ -46,6 +47,7 @@ class Memory(Group):
         "be lost.",
         also=("Full bf16 training",),
         methods=("dreambooth", "lora", "finetune"),
+        acts_for=("dreambooth", "lora", "hypernetwork", "finetune"),
     )
     fp8_base: bool = option(
         False,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.settings.option import EVERY_METHOD, Group, option
+from engine.settings.kin import EVERY_METHOD
+from engine.settings.option import Group, option
 from engine.settings.waiting import SHOWN_TIMESTEPS
 
 ADVANCED = "Parameters/Advanced"

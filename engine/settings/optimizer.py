@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.arguments import Value, read_arguments
-from engine.settings.option import EVERY_METHOD, Group, option
+from engine.settings.kin import EVERY_METHOD
+from engine.settings.option import Group, option
 from engine.settings.waiting import T5_TRAINING
 
 BASIC = "Parameters/Basic"

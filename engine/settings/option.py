@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from engine.settings.kin import KIN, TABS
 from engine.settings.secrets import ARGUMENT_FIELDS, HIDDEN, arguments_without_secrets, hidden
 
 T = TypeVar("T")
@@ -28,17 +29,6 @@ none is no field: the page knows the value from elsewhere.
 
 MustBe = Literal["", "given", "folder", "file"]
 """What a text has to be before a start: anything but empty, or what lies on the disk; "" for no matter what."""
-
-TABS = ("dreambooth", "lora", "textual_inversion", "finetune")
-"""kohya_ss's training tabs, as its settings files' folders name them."""
-
-EVERY_METHOD = (*TABS, "hypernetwork")
-"""They, and what no tab of kohya_ss's trains."""
-
-KIN: Mapping[str, tuple[str, ...]] = {
-    "hypernetwork": ("dreambooth", "lora", "textual_inversion"),
-}
-"""By methods of our own, tabs of kohya_ss's: what all of these have, the method has too."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +171,9 @@ class Option:
         known_to = self.acts_for or self.kohya.methods
         if method == "finetune" and "dreambooth" in known_to:
             return True
-        return method in known_to or (not self.acts_for and method in KIN and set(KIN[method]) <= set(known_to))
+        if (kin := KIN.get(method)) is None:
+            return method in known_to
+        return not {self.path[0], self.name} & kin.without and (method in known_to or set(kin.tabs) <= set(known_to))
 
     def value_text(self, value: Any) -> str:
         """A value for people: "on", "8", "(none)"; secrets stay unseen."""

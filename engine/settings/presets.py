@@ -32,8 +32,11 @@ USERS_OWN_SECTIONS = (
     "Source Model", "Folders", "Parameters/Metadata", "Parameters/Accelerate launch",
     "Parameters/Advanced/Logging", "Parameters/HuggingFace",
 )  # fmt: skip
-USERS_OWN_WIDGETS = ("path", "folder", "secret")
-USERS_OWN = ("sample_prompts", "caption_extension")
+USERS_OWN_WIDGETS = ("path", "file", "folder", "secret")
+USERS_OWN = (
+    "sample_prompts", "caption_extension", "token_string", "init_word", "negative_init_word",
+    "leco_target", "leco_positive", "leco_unconditional", "leco_neutral",
+)  # fmt: skip
 
 LONGEST_NAME = 80
 _RESERVED_BY_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -63,7 +66,8 @@ class Preset:
 class Recipe:
     """What a preset says.
 
-    settings: the defaults with the preset's values over them.  report: what there is to say about its values.
+    settings: the defaults with the preset's values over them; of what it does not name, what is usual with the method
+    counts.  report: what there is to say about its values.
     named: the options that it gives a value, be it their default.
     """
 
@@ -74,11 +78,13 @@ class Recipe:
 
     def applied_to(self, current: TrainingSettings) -> TrainingSettings:
         """The recipe for everything but what is the user's own; see the top of this file."""
-        said = self.settings.values()
+        said, usual = self.settings.values(), TrainingSettings().for_method(current.method).values()
         # A model is of one family: a preset that names its switch turns the others off.
         named = self.named | set(SWITCHES) if set(SWITCHES) & set(self.named) else self.named
         values = {
-            item.name: said[item.name] for item in training_options() if not is_users_own(item) or item.name in named
+            item.name: (said if item.name in named else usual)[item.name]
+            for item in training_options()
+            if not is_users_own(item) or item.name in named
         }
         applied = current.with_values(values)
         return applied.model_copy(update={"kohya_extra": applied.kohya_extra | self.settings.kohya_extra})

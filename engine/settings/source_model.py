@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.settings.families import KNOWN
-from engine.settings.option import TABS, Group, idle, option
+from engine.settings.option import Group, idle, option
 
 Precision = Literal["float", "fp16", "bf16"]
 SaveAs = Literal["safetensors", "ckpt", "same as source model", "diffusers", "diffusers_safetensors"]
@@ -45,7 +45,6 @@ class SourceModel(Group):
         "diffusers_safetensors is a folder for diffusers, and diffusers is the same with the weights in .bin "
         "files. A LoRA is always a single file: safetensors, unless you choose ckpt.",
         also=("Save model as",),
-        acts_for=TABS,
     )
     save_precision: Precision = option(
         "fp16",

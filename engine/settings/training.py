@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -24,6 +24,7 @@ from engine.settings.hardware import Hardware
 from engine.settings.huggingface import HuggingFace
 from engine.settings.hunyuan import Hunyuan
 from engine.settings.hypernetwork import Hypernetwork
+from engine.settings.leco import Leco
 from engine.settings.logging import Logging
 from engine.settings.lumina import Lumina
 from engine.settings.lycoris import Lycoris
@@ -45,19 +46,18 @@ from engine.settings.validation import Validation
 from engine.settings.values import JobSettings
 from engine.settings.whole_model import WholeModel
 
-Method = Literal["lora", "dreambooth", "textual_inversion", "hypernetwork", "finetune"]
-"""kohya_ss's training tabs, and one more; DreamBooth and fine-tuning differ in what of the model is trained by
+Method = Literal["lora", "dreambooth", "textual_inversion", "hypernetwork", "leco", "finetune"]
+"""kohya_ss's training tabs, and more; DreamBooth and fine-tuning differ in what of the model is trained by
 default."""
 
 USUAL: dict[str, dict[Method, Any]] = {
     "learning_rate": {
-        "lora": 1e-4,
-        "dreambooth": 1e-5,
-        "textual_inversion": 5e-4,
-        "hypernetwork": 1e-5,
+        "lora": 1e-4, "dreambooth": 1e-5, "textual_inversion": 5e-4, "hypernetwork": 1e-5, "leco": 1e-4,
         "finetune": 1e-5,
     },
-}
+    "max_train_steps": {**dict.fromkeys(get_args(Method), 0), "leco": 500},
+    "lr_scheduler": {**dict.fromkeys(get_args(Method), "cosine"), "leco": "constant"},
+}  # fmt: skip
 """Values that are usual with a method, where they are not the same with each; a LoRA's are the defaults."""
 
 
@@ -96,6 +96,7 @@ class TrainingSettings(JobSettings):
     sd3: Sd3 = Field(default_factory=Sd3)
     flux: Flux = Field(default_factory=Flux)
     flux_ranks: FluxRanks = Field(default_factory=FluxRanks)
+    leco: Leco = Field(default_factory=Leco)
     lumina: Lumina = Field(default_factory=Lumina)
     hunyuan: Hunyuan = Field(default_factory=Hunyuan)
     anima: Anima = Field(default_factory=Anima)
@@ -141,10 +142,27 @@ class TrainingSettings(JobSettings):
         """The learning rates of all parts that the method might train; 0 for a part that it does not."""
         if self.method in ("textual_inversion", "hypernetwork"):
             return (self.optimizer.learning_rate,)
+        if self.method == "leco":
+            return self.network_rates()[:1]
         if not self.trains_whole_model:
-            return self.optimizer.rates()[: 1 if self.family() == "chroma" else 2]  # its T5 is not trained
+            return self.network_rates()[: 1 if self.family() == "chroma" else 2]  # its T5 is not trained
         text_encoders = {"sd1": 1, "sd2": 1, "sdxl": 2}.get(self.family(), 0)
         return tuple(self.whole_model_rates(text_encoders).values())
+
+    def network_rates(self) -> tuple[float, float]:
+        """(UNet's rate, text encoder's rate) of a network; a part whose rate is 0 is not trained."""
+        if self.method == "leco":
+            return self.optimizer.unet_lr or self.optimizer.learning_rate, 0.0
+        return self.optimizer.rates()
+
+    @property
+    def trains_network(self) -> bool:
+        """A LoRA of some type, on the base model."""
+        return self.method in ("lora", "leco")
+
+    @property
+    def learns_from_pictures(self) -> bool:
+        return self.method != "leco"
 
     @property
     def trains_text_encoder(self) -> bool:

@@ -37,6 +37,18 @@ def truncated(limit: CaptionLimit, items: Sequence[Item], captions: Sequence[str
     )
 
 
+def cut_prompts(limit: CaptionLimit, prompts: Sequence[str]) -> str:
+    """A sentence on prompts without pictures that are cut off; "" where none is."""
+    counts = zip(token_counts(limit.tokenizer, prompts), prompts, strict=True)
+    length, longest = max(counts, default=(0, ""))
+    if length <= limit.tokens:
+        return ""
+    return (
+        f'The prompt "{longest[:80]}…" has {length} tokens and the limit is {limit.tokens}; the rest is cut off.'
+        f"{_mend(limit)}"
+    )
+
+
 def token_counts(tokenizer: Any, captions: Sequence[str]) -> list[int]:
     """Tokens of each caption, without the start and end tokens."""
     different = list(dict.fromkeys(captions))

@@ -17,17 +17,20 @@ from torch import Tensor, nn
 
 from engine.data.captions import may_vary
 from engine.data.training_set import training_set
+from engine.failure import Failure
 from engine.models.conditioning import Conditioning
 from engine.models.extra_channels import EXTRA_CHANNELS
 from engine.models.parts import Parts
 from engine.models.quantize import NF4_BLOCK
 from engine.models.skeleton import without_weights
 from engine.models.vae import to_pixels
+from engine.settings.leco_prompts import PromptSet, prompt_sets
 from engine.settings.memory import BaseFormat
 from engine.settings.training import TrainingSettings
 from engine.training.block_swap import AHEAD, blocks_of, how_many, spread
 from engine.training.caption_progress import CAPTIONS_AT_A_TIME
 from engine.training.hardware import Precision, choose_precision
+from engine.training.leco_method import LecoMethod
 from engine.training.ledger import counted, without_contents
 from engine.training.metadata import DTYPES
 from engine.training.method import parameters
@@ -129,7 +132,10 @@ class _Estimator:
         phases = {}
         if self._device == "cpu":
             phases["loading"] = Phase(weights=self._while_loading())
-        phases["latents"] = self._phase(parts.of_pictures(), lambda: _encode(parts, encoded_together, width, height))
+        if settings.learns_from_pictures:
+            phases["latents"] = self._phase(
+                parts.of_pictures(), lambda: _encode(parts, encoded_together, width, height)
+            )
         of_captions, captions = self._captions()
         if not self._encoder.learns:
             phases["captions"] = captions
@@ -214,6 +220,8 @@ class _Estimator:
     def _on_device(self) -> list[nn.Module]:
         """What is in memory during training."""
         settings, parts = self._settings, self._parts
+        if not settings.learns_from_pictures:
+            return [parts.denoiser]
         stay = self._encoder.learns or may_vary(ANY_CAPTION, settings.captions)
         looks = [] if settings.dataset.keeps_latents() else parts.of_pictures()
         return [parts.denoiser, *(parts.text_encoders if stay else []), *looks]
@@ -221,6 +229,8 @@ class _Estimator:
     def _loss(self, of_captions: Conditioning, shown: Shown) -> Tensor:
         """What a batch costs, by the method's own code."""
         parts, (width, height, batch) = self._parts, shown
+        if isinstance(self._method, LecoMethod):
+            return self._loss_of_prompts(self._method, of_captions)
         if not self._settings.dataset.keeps_latents():
             with torch.no_grad():
                 _encode(parts, batch, width, height)
@@ -230,17 +240,31 @@ class _Estimator:
             encoded = self._encoder.encode(["a"] * batch) if self._encoder.learns else _repeated(of_captions, batch)
             return encoded | _extra_channels(parts, latents)
 
-        model = Model(
+        model = self._model()
+        examples = Examples(latents, torch.empty(batch, 6), None, conditioning)
+        return self._method.losses(model, examples, model.objective.corrupt).mean()
+
+    def _loss_of_prompts(self, method: LecoMethod, of_captions: Conditioning) -> Tensor:
+        """The largest set's, with what is drawn before: two pictures for each, without gradients."""
+        model, set_, parts = self._model(), _largest_set(self._settings), self._parts
+        (width, height), batch = set_.resolution, set_.batch_size
+        latents = torch.empty(2 * batch, parts.channels, height // parts.stride, width // parts.stride)
+        timesteps, sizes = torch.empty(2 * batch, dtype=torch.long), torch.empty(2 * batch, 6)
+        with torch.no_grad():
+            model.predict(latents, timesteps, lambda: _repeated(of_captions, 2 * batch), sizes)
+        told = _repeated(of_captions, len(set_.prompts))
+        return method.judged(model, set_, latents[:batch], timesteps[:batch], told, sizes[:batch]).mean()
+
+    def _model(self) -> Model:
+        return Model(
             family=self._family,
-            parts=parts,
-            objective=self._family.objective(self._settings, parts),
+            parts=self._parts,
+            objective=self._family.objective(self._settings, self._parts),
             dtype=self._dtype,
             device=torch.device("cpu"),
             autocast=self._autocast,
             offload=self._offloaded,
         )
-        examples = Examples(latents, torch.empty(batch, 6), None, conditioning)
-        return self._method.losses(model, examples, model.objective.corrupt).mean()
 
     @cached_property
     def _optimizer(self) -> tuple[int, int]:
@@ -353,6 +377,9 @@ class _Estimator:
 
 def _largest_batches(settings: TrainingSettings) -> tuple[Shown, Shown]:
     """The most demanding batches of any dataset, for training and for validation.  Raises Failure."""
+    if not settings.learns_from_pictures:
+        largest = _largest_set(settings)
+        return (*largest.resolution, largest.batch_size), (0, 0, 0)
     usual = (*settings.dataset.size(), settings.optimizer.train_batch_size)
     if not settings.folders.dataset_config:
         return usual, usual
@@ -364,6 +391,13 @@ def _largest_batches(settings: TrainingSettings) -> tuple[Shown, Shown]:
         for items in (found.items, found.held_out)
     )
     return learned, held_out
+
+
+def _largest_set(settings: TrainingSettings) -> PromptSet:
+    try:
+        return max(prompt_sets(settings), key=lambda set_: math.prod(set_.resolution) * set_.batch_size)
+    except ValueError as error:
+        raise Failure(str(error), "Correct the file, or clear the field.", "prompts_file") from None
 
 
 def _encode(parts: Parts, batch: int, width: int, height: int) -> None:

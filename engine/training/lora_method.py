@@ -57,7 +57,7 @@ class LoraMethod(Denoising):
         s = settings.network
         targets = family.lora_targets(parts, reach_of(settings))
         there = {target.group for target in targets if target.attachments}  # some families' text encoders have none
-        rates = zip(PARTS, settings.optimizer.rates(), strict=True)
+        rates = zip(PARTS, settings.network_rates(), strict=True)
         self.rates = {part: rate if part in there or part == "unet" else 0.0 for part, rate in rates}
         self._ratios: dict[str, float] = {part: s.loraplus_ratio(part)[1] for part in PARTS}
         self._text_encoder_stops = settings.optimizer.text_encoder_steps(total_steps)
@@ -201,7 +201,7 @@ def _nothing_trained(settings: TrainingSettings) -> Failure:
             "Choose another preset, or set a learning rate for the part that it reaches.",
             "lycoris_preset",
         )
-    if (kind := kind_of(settings)) and kind.reach and not settings.optimizer.rates()[0]:
+    if (kind := kind_of(settings)) and kind.reach and not settings.network_rates()[0]:
         return Failure(
             f"LoRA type {settings.network.lora_type} reaches no layer of this model that is trained.",
             "Set a learning rate for the UNet.",

@@ -82,6 +82,8 @@ class RunMetadata:
 
     @cached_property
     def _data(self) -> dict[str, Any]:
+        if not self.settings.learns_from_pictures:
+            return {}
         return data_facts(self.settings, self.plan, items=self.items, captions=self.captions, places=self.places)
 
     def at(self, step: int, epoch: int) -> dict[str, str]:
@@ -105,7 +107,7 @@ class RunMetadata:
             }
         whole = {**{key: as_text(value) for key, value in sorted(values.items())}, **self._modelspec()}
         written, left_out = within(whole)
-        if not self.settings.metadata.no_metadata and "ss_tag_frequency" not in whole:
+        if self._data and not self.settings.metadata.no_metadata and "ss_tag_frequency" not in whole:
             left_out.insert(0, "ss_tag_frequency")
         if left_out and (note := sentence(left_out)) not in self.notes:
             self.notes.append(note)
@@ -179,7 +181,7 @@ def _rates(s: TrainingSettings, optimizer: str) -> dict[str, Any]:
     said: dict[str, Any] = {"ss_learning_rate": o.learning_rate, "ss_lr_scheduler": o.lr_scheduler}
     if s.trains_whole_model or not (o.unet_lr or o.text_encoder_lr):
         return said | {"ss_unet_lr": None, "ss_text_encoder_lr": None}
-    unet, text = o.rates()
+    unet, text = s.network_rates()
     return said | {"ss_unet_lr": unet, "ss_text_encoder_lr": [text] if s.family() in TRANSFORMERS else text}
 
 

@@ -12,6 +12,7 @@ from engine.models.parts import Parts
 from engine.settings.training import TrainingSettings
 from engine.training.dreamartist_method import DreamArtistMethod
 from engine.training.hypernetwork_method import HypernetworkMethod
+from engine.training.leco_method import LecoMethod
 from engine.training.lora_method import LoraMethod
 from engine.training.method import Method
 from engine.training.pivotal_method import PivotalMethod
@@ -36,6 +37,8 @@ def method_of(
     if settings.method == "lora":
         method = PivotalMethod if settings.teaches_words else LoraMethod
         return method(family, parts, settings, total_steps=total_steps, dtype=dtype, goes_on=goes_on)
+    if settings.method == "leco":
+        return LecoMethod(family, parts, settings, total_steps=total_steps, dtype=dtype, goes_on=goes_on)
     if settings.method == "textual_inversion":
         teaches = DreamArtistMethod if settings.applied("dreamartist") else TextualInversionMethod
         return teaches(family, parts, settings, goes_on=goes_on)

@@ -48,6 +48,7 @@ class Model:
 class Examples:
     """What a step learns from: pictures of one size, as clean latents, with their conditioning.
 
+    numbers: which ones of all, or which set of prompts, for a method that learns without pictures.
     latents: (B, C, h, w), float32, on the training device.  sizes: (B, 6), see Family.predict().
     mask: (B, h, w) in [0, 1], how much each position counts; None if all count fully.
     conditioning: of the captions, including the extra channels of models that have them.
@@ -57,8 +58,14 @@ class Examples:
     sizes: Tensor
     mask: Tensor | None
     conditioning: Callable[[], Conditioning]
+    numbers: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, model: Model, shown: Shown, of_captions: Callable[[], Conditioning]) -> Examples:
         latents, extra = model.parts.split_channels(shown.latents.to(model.device, torch.float32))
-        return cls(latents, shown.sizes, shown.mask, lambda: of_captions() | extra)
+        return cls(latents, shown.sizes, shown.mask, lambda: of_captions() | extra, shown.pictures)
+
+    @classmethod
+    def of_prompts(cls, number: int, conditioning: Callable[[], Conditioning]) -> Examples:
+        """A set of prompts.  conditioning: of all of them, in their order."""
+        return cls(torch.empty(0), torch.empty(0, 6), None, conditioning, (number,))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from engine.data.batches import MicroBatch
 from engine.data.dataset import Latents, Loaded
 from engine.models.conditioning import Conditioning
@@ -16,6 +18,11 @@ class Read:
 
     pictures: Loaded
     conditioning: Conditioning | None
+
+
+def nothing_to_read(batch: MicroBatch) -> Read:
+    """Of a batch without pictures."""
+    return Read(Loaded(batch.pictures, None, None, torch.empty(0, 6), None, {}), None)
 
 
 class Reader:

@@ -38,7 +38,7 @@ def ways_down(settings: TrainingSettings, now: Estimate, device: Device) -> Iter
 
 
 def _changes(s: TrainingSettings) -> Iterator[tuple[str, dict[str, Any]]]:
-    is_lora, is_beside, batch = s.method == "lora", not s.trains_whole_model, s.optimizer.train_batch_size
+    is_lora, is_beside, batch = s.trains_network, not s.trains_whole_model, s.optimizer.train_batch_size
     if not s.hardware.gradient_checkpointing:
         yield "Turn on Gradient checkpointing", {"gradient_checkpointing": True}
     if batch > 1:
@@ -58,7 +58,7 @@ def _changes(s: TrainingSettings) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"Optimizer {narrower}", {"optimizer": narrower}
     if s.averaging.ema and not s.averaging.ema_on_cpu:
         yield "Keep EMA in main memory", {"ema_on_cpu": True}
-    if is_lora and s.optimizer.rates()[1] > 0:
+    if is_lora and s.network_rates()[1] > 0:
         yield "Do not train the text encoder", {"text_encoder_lr": 0.0}
     if is_beside and not s.memory.base_format():
         yield "Base weights in fp8", {"base_weights": "fp8"}

@@ -33,6 +33,15 @@ class SavedState(NamedTuple):
     progress: Progress
 
 
+def foreign() -> Failure:
+    """Of a state that was saved by another run than the settings describe."""
+    return Failure(
+        "The training state belongs to a different network or optimizer, so this run cannot resume from it.",
+        "Set rank, structure, new words, optimizer and learning rates as in the run that saved it, or clear Resume.",
+        "resume",
+    )
+
+
 def save_state(folder: Path, weights: dict[str, Tensor], optimizer: dict[str, Any], progress: Progress) -> None:
     """Write a state folder; a kill at any moment leaves the old one or the new one intact."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +15,33 @@ from engine.training.conditioning import CaptionConditioning
 from engine.training.method import Method
 from engine.training.model import Examples, Model
 from engine.training.read_ahead import Read
+
+
+class Step(Protocol):
+    def loss_of(self, batch: MicroBatch, read: Read) -> Tensor:
+        """A number, with gradients: the mean over the batch's examples, times the batch's share of its step.
+
+        read: what was read of the batch.  Everything random depends on the batch's seed alone.
+        """
+
+
+class PromptStep:
+    """Of a method that learns without pictures: each batch is one set of prompts.
+
+    sets: by number, which of the captions are its prompts.
+    """
+
+    def __init__(
+        self, method: Method, model: Model, conditioning: CaptionConditioning, sets: Sequence[tuple[int, ...]]
+    ) -> None:
+        self._method, self._model, self._conditioning, self._sets = method, model, conditioning, sets
+
+    def loss_of(self, batch: MicroBatch, read: Read) -> Tensor:
+        torch.manual_seed(batch.seed)
+        (number,) = batch.pictures
+        prompts = replace(batch, pictures=self._sets[number])
+        examples = Examples.of_prompts(number, lambda: self._conditioning.of(prompts))
+        return self._method.losses(self._model, examples, self._model.objective.corrupt).mean() * batch.weight
 
 
 class TrainingStep:
@@ -31,10 +60,6 @@ class TrainingStep:
         self._latents, self._conditioning, self._weights = latents, conditioning, weights
 
     def loss_of(self, batch: MicroBatch, read: Read) -> Tensor:
-        """A number, with gradients: the mean over the batch's pictures, times the batch's share of its step.
-
-        read: what was read of the batch.  Everything random depends on the batch's seed alone.
-        """
         torch.manual_seed(batch.seed)
         shown = self._latents.shown(read.pictures)
         batch = replace(batch, pictures=shown.pictures)

@@ -47,6 +47,11 @@ class TrainingPictures:
     held_out: TrainingPictures | None = None
 
 
+def no_pictures() -> TrainingPictures:
+    """Of a method that learns without."""
+    return TrainingPictures(items=[], places=[], latents=Latents([], lambda pixels, _: pixels), found={})
+
+
 def training_pictures(
     settings: TrainingSettings,
     family: Family,

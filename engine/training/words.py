@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.data.output_names import word_suffix
+from engine.data.output_names import word_ending, word_suffix
 from engine.failure import Failure
 from engine.models.bundled_words import bundled_words
 from engine.models.embedding_files import read_embeddings, write_embeddings
@@ -18,6 +18,7 @@ from engine.models.family import Family
 from engine.models.new_words import NewWord, WordTable, taught
 from engine.models.parts import Parts
 from engine.models.pickled import header_of
+from engine.settings.textual_inversion import NEGATIVE
 from engine.settings.training import TrainingSettings
 from engine.training.metadata import DTYPES
 
@@ -53,7 +54,11 @@ class Words:
         if goes_on:
             return
         if s.embedding_weights:
-            self._begin_from(Path(s.embedding_weights), self._words[0])  # the check has seen to it that it is alone
+            file = Path(s.embedding_weights)
+            self._begin_from(file, self._words[0])  # the check has seen to it that it is alone
+            beside = file.with_name(f"{file.stem}{NEGATIVE}{file.suffix}")
+            if settings.applied("dreamartist") and beside.is_file():
+                self._begin_from(beside, self._words[-1])
         elif bundled:
             for word in self._words:
                 if word.text in bundled_words(header_of(bundled).shapes):
@@ -80,7 +85,7 @@ class Words:
             place = (
                 file
                 if first_in_it and number == 0
-                else file.with_name(f"{file.stem}{self._suffixes[word]}{file.suffix}")
+                else file.with_name(f"{file.stem}{self._suffixes[word]}{word_ending(file.suffix)}")
             )
             write_embeddings(place, word, tables, metadata)
 
@@ -115,6 +120,6 @@ class Words:
                 raise Failure(
                     f"{file.name} has {len(tables[name])} vectors, but Vectors is {word.vectors}.",
                     f"Set it to {len(tables[name])}, or clear the field.",
-                    "num_vectors_per_token",
+                    "num_vectors_per_token" if word is self._words[0] else "negative_vectors",
                 )
             table.rows[self._places[word]] = tables[name]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from engine.settings.kin import EVERY_METHOD
 from engine.settings.kohya_json import to_kohya
-from engine.settings.option import EVERY_METHOD
 from engine.settings.training import TrainingSettings, training_options
 
 WHOLE, LORA = ("dreambooth", "finetune"), ("lora",)

@@ -10,8 +10,9 @@ from typing import Literal
 import pytest
 
 from engine.__main__ import _options_of_utilities, _parser
+from engine.settings.kin import TABS
 from engine.settings.kohya_json import from_kohya, to_kohya
-from engine.settings.option import TABS, Group, Option, option, options_of, sections_of
+from engine.settings.option import Group, Option, option, options_of, sections_of
 from engine.settings.reference import reference_page, shown_by_tests
 from engine.settings.training import TrainingSettings, training_options
 from engine.settings.values import BadValues

@@ -8,7 +8,7 @@ import pytest
 
 from engine.demo.demo import MODEL_FOLDER
 from engine.models.attachments import layers_within
-from engine.settings.training import TrainingSettings
+from engine.settings.training import Method, TrainingSettings
 from engine.training.estimate import Phase, estimate
 from tests.models.loading import loaded
 
@@ -35,3 +35,19 @@ def test_of_the_changes_of_all_weights_a_few_are_there_at_once(kind: str):
     sizes = [4 * layer.weight.numel() for layer in layers]
     assert 5 * max(sizes) < sum(sizes) / 3
     assert training(**KINDS[kind]).activations < training().activations + 5 * max(sizes)
+
+
+def test_of_methods_beside_the_lora_s():
+    """LECO's peak is that of one prediction with gradients, of its largest set; a hypernetwork is counted in."""
+    given = {"pretrained_model_name_or_path": str(MODEL_FOLDER), "max_resolution": "64,64", "mixed_precision": "no",
+             "leco_target": "cat"}  # fmt: skip
+
+    def of(method: Method, **changes: Any) -> dict[str, Phase]:
+        return estimate(TrainingSettings().for_method(method).with_values(given | changes), "cuda").phases
+
+    leco, larger = of("leco"), of("leco", max_resolution="128,128", train_batch_size=2)
+    assert list(leco) == ["captions", "training"]
+    assert 6 < larger["training"].activations / leco["training"].activations < 10  # eight times as many latents
+    hyper = of("hypernetwork", hypernetwork_structure="1, 4, 1")["training"]
+    weights = sum(2 * width * (4 * width) * 2 + 2 * 5 * width for width in (64, 96))
+    assert hyper.network == hyper.gradients == 4 * weights

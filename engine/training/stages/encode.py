@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.data.captions import only_wordings, vary
-from engine.settings.captions import Captions
 from engine.training.caption_encoder import CaptionEncoder
-from engine.training.caption_lengths import truncated
+from engine.training.caption_lengths import cut_prompts, truncated
 from engine.training.caption_progress import CaptionProgress
 from engine.training.conditioning import CaptionConditioning
 from engine.training.held_out_captions import HeldOutCaptions
@@ -46,7 +45,7 @@ def encode(begun: Begun, data: Data, encoder: CaptionEncoder) -> Encoded:
     conditioning = CaptionConditioning(
         encoder,
         data.captions,
-        _variations(data),
+        data.variations,
         steps=data.plan.steps,
         device=device,
         kept=kept,
@@ -62,18 +61,24 @@ def encode(begun: Begun, data: Data, encoder: CaptionEncoder) -> Encoded:
 
 def _warn_of_cut_captions(begun: Begun, data: Data, encoder: CaptionEncoder) -> None:
     limit = encoder.family.caption_limit(encoder.parts, encoder.reading)
-    if too_long := truncated(limit, data.pictures.items, data.captions, encoder.reading.weighted):
+    if data.sets:
+        too_long = cut_prompts(limit, data.captions)
+    else:
+        too_long = truncated(limit, data.pictures.items, data.captions, encoder.reading.weighted)
+    if too_long:
         begun.report.warn(too_long)
 
 
 def _kept(begun: Begun, data: Data, encoder: CaptionEncoder) -> KeptCaptions | None:
-    """Captions cached in files, if the settings ask for that."""
+    """Captions cached in files, if the settings ask for that and there are pictures for these to lie beside."""
+    if data.sets:
+        return None
     kept = kept_captions(
         encoder,
         begun.settings,
         pictures=[item.picture for item in data.pictures.items],
         captions=data.captions,
-        variations=_variations(data),
+        variations=data.variations,
         warn=begun.report.warn,
         accelerator=begun.accelerator,
     )
@@ -89,13 +94,9 @@ def _remember_t5(
     begun: Begun, data: Data, encoder: CaptionEncoder, *, held_out: HeldOutCaptions | None, progress: CaptionProgress
 ) -> None:
     """If every wording is known before the first step."""
-    variations = _variations(data)
+    variations = data.variations
     if vary(data.captions, variations):
         return
     prompts = [text for prompt in begun.settings.samples.prompts() for text in (prompt.text, prompt.negative)]
-    texts = [*only_wordings(data.captions, variations), "", *prompts]
+    texts = [*only_wordings(data.captions, variations), "", *prompts, *begun.settings.new_words()]
     remember_t5(encoder, texts, begun.device, progress, further=held_out.texts if held_out else ())
-
-
-def _variations(data: Data) -> list[Captions]:
-    return [item.subset.captions for item in data.pictures.items]

@@ -10,7 +10,6 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from engine.failure import Failure
 from engine.training.hardware import allow_half_gradients
 from engine.training.method import Method, names, parameters
 from engine.training.moving_average import MovingAverage
@@ -18,7 +17,7 @@ from engine.training.optimizers import make_optimizer, resting_weights
 from engine.training.results import Results, results_of
 from engine.training.schedules import has_given_rates, learning_rates, make_schedule, restore, restore_rates
 from engine.training.stages.begin import Begun
-from engine.training.state import SavedState
+from engine.training.state import SavedState, foreign
 from engine.training.updates import AllAtOnce, Fused, Updates
 
 
@@ -102,8 +101,4 @@ def _restore(saved: SavedState, method: Method, optimized: Optimized) -> None:
         method.load_state_dict(saved.weights)
         optimized.load_state_dict(saved.optimizer)
     except (KeyError, RuntimeError, ValueError) as error:
-        raise Failure(
-            "The training state belongs to a different network or optimizer, so this run cannot resume from it.",
-            "Set rank, new words, optimizer and learning rates as in the run that saved it, or clear Resume.",
-            "resume",
-        ) from error
+        raise foreign() from error

@@ -15,14 +15,14 @@ from engine.training.method import Method
 from engine.training.milestones import Milestones
 from engine.training.model import Model
 from engine.training.optimizers import full_name
-from engine.training.read_ahead import Read, Reader
+from engine.training.read_ahead import Read, Reader, nothing_to_read
 from engine.training.stages.attach import Attached
 from engine.training.stages.begin import Begun
 from engine.training.stages.encode import Encoded
 from engine.training.stages.load import Loaded
 from engine.training.stages.optimize import Optimized
 from engine.training.stages.read import Data
-from engine.training.step import TrainingStep
+from engine.training.step import PromptStep, Step, TrainingStep
 from engine.training.validation import ValidationLoss
 
 
@@ -32,7 +32,7 @@ class Prepared:
 
     batches: Batches
     ahead: Ahead[Read]
-    step: TrainingStep
+    step: Step
     milestones: Milestones
 
 
@@ -43,13 +43,7 @@ def prepare(
     settings = begun.settings
     batches = _batches(begun, data)
     model = _model(begun, loaded, encoded)
-    step = TrainingStep(
-        attached.method,
-        model,
-        latents=data.pictures.latents,
-        conditioning=encoded.conditioning,
-        weights=torch.tensor(_weights(data, settings), device=begun.device),
-    )
+    step = _step(begun, data, attached.method, model, encoded)
     milestones = Milestones(
         settings=settings,
         run=begun.run,
@@ -64,11 +58,23 @@ def prepare(
         validation=_validation(begun, data, attached.method, model, encoded=encoded, optimized=optimized),
     )
     ahead = Ahead(
-        Reader(data.pictures.latents, encoded.conditioning),
+        nothing_to_read if data.sets else Reader(data.pictures.latents, encoded.conditioning),
         (batch for number in range(begun.start, data.plan.steps) for batch in batches.at(number)),
         settings.dataset.max_data_loader_n_workers,
     )
     return Prepared(batches, ahead, step, milestones)
+
+
+def _step(begun: Begun, data: Data, method: Method, model: Model, encoded: Encoded) -> Step:
+    if data.sets:
+        return PromptStep(method, model, encoded.conditioning, data.sets)
+    return TrainingStep(
+        method,
+        model,
+        latents=data.pictures.latents,
+        conditioning=encoded.conditioning,
+        weights=torch.tensor(_weights(data, begun.settings), device=begun.device),
+    )
 
 
 def _weights(data: Data, settings: TrainingSettings) -> list[float]:
@@ -81,14 +87,19 @@ def _weights(data: Data, settings: TrainingSettings) -> list[float]:
 
 def _batches(begun: Begun, data: Data) -> Batches:
     items, places = data.pictures.items, data.pictures.places
+    if data.sets:  # the whole run is one epoch
+        repeats, sizes, buckets = [data.plan.batches // len(data.sets)] * len(data.sets), [1] * len(data.sets), None
+    else:
+        repeats, sizes = [item.repeats for item in items], [item.subset.batch_size for item in items]
+        buckets = [item.bucket(place) for item, place in zip(items, places, strict=True)]
     return Batches(
-        [item.repeats for item in items],
-        [item.subset.batch_size for item in items],
+        repeats,
+        sizes,
         accumulation=begun.settings.optimizer.gradient_accumulation_steps,
         seed=begun.seed,
         processes=begun.accelerator.num_processes,
         rank=begun.accelerator.process_index,
-        buckets=[item.bucket(place) for item, place in zip(items, places, strict=True)],
+        buckets=buckets,
     )
 
 
@@ -114,7 +125,7 @@ def _metadata(begun: Begun, loaded: Loaded, data: Data, method: Method, *, optim
         family=facts,
         plan=data.plan,
         items=data.pictures.items,
-        captions=data.captions,
+        captions=[] if data.sets else data.captions,
         places=data.pictures.places,
         seed=begun.seed,
         precision=begun.accelerator.mixed_precision,
