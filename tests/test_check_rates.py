@@ -53,3 +53,26 @@ def test_it_trains_all_groups_at_one_rate_of_its_own():
     optimizer.step()
     torch.testing.assert_close(weights[0], weights[1])
     torch.testing.assert_close(weights[0], torch.full((4, 4), 1 - 1e-2))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "words_lr", "expected"),
+    [
+        ("Prodigy", 5e-4, True), ("DAdaptAdam", 0.0, True), ("Prodigy", 1.0, None),
+        ("prodigyplus.ProdigyPlusScheduleFree", 5e-4, False), ("AdamW", 5e-4, None),
+    ],
+)  # fmt: skip
+def test_an_optimizer_of_one_rate_has_it_for_new_words_too(optimizer: str, words_lr: float, expected: bool | None):
+    """It would refuse the groups at the first step; ProdigyPlus would hardly teach them."""
+    rates = {"learning_rate": 1.0, "unet_lr": 1.0, "text_encoder_lr": 1.0}
+    given = rates if optimizer != "AdamW" else {}
+    found = said(optimizer=optimizer, pivotal=True, words_lr=words_lr, token_string="zig", **given)
+    assert [blocking for option, _, blocking in found if option == "words_lr"] == [expected] * (expected is not None)
+
+
+@pytest.mark.parametrize(("method", "usual"), [("hypernetwork", "1e-05"), ("lora", "0.0001"), ("leco", "0.0001")])
+def test_a_rate_of_zero_is_told_what_is_usual(method: str, usual: str):
+    found = TrainingSettings().for_method(method).with_values({"learning_rate": 0, "unet_lr": 0, "text_encoder_lr": 0})
+    assert [one.mend for one in check_numbers(found) if "Every learning rate is 0" in one.what] == [
+        f"{usual} is usual."
+    ]

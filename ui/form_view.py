@@ -208,11 +208,17 @@ def text_of(item: Option, value: Any) -> str:
 def _meaning(item: Option) -> str:
     """For which values of others the option applies: Option.applies(), for the page's script."""
     alternatives = [condition for condition in (item.applies_when, item.also_when) if condition]
-    methods = [method for method in METHODS if item.is_for(method)]
     told = json.dumps(alternatives, separators=(",", ":"), default=list)
-    return (f' data-when="{escape(told)}"' if alternatives else "") + (
-        f' data-methods="{" ".join(methods)}"' if len(methods) < len(METHODS) else ""
-    )
+    return (f' data-when="{escape(told)}"' if alternatives else "") + _methods_of(item)
+
+
+def _methods_of(item: Option) -> str:
+    """Those that the option is for, or those that it is not for, whichever are fewer."""
+    these = [method for method in METHODS if item.is_for(method)]
+    others = [method for method in METHODS if method not in these]
+    if len(these) <= len(others):
+        return f' data-methods="{" ".join(these)}"'
+    return f' data-not="{" ".join(others)}"' if others else ""
 
 
 def _words_of(item: Option, choice: str) -> str:

@@ -97,6 +97,9 @@ def _needs(item: Option, labels: dict[str, str]) -> dict[str, str]:
     joint = "or" if item.also_when else "shown"
     told = {name: f"{joint if place else 'shown'} when {text}" for place, (name, text) in enumerate(needed.items())}
     tabs = [words for method, words in METHODS.items() if item.is_for(method)]
-    if len(tabs) < len(METHODS):
+    others = [words for words in METHODS.values() if words not in tabs]
+    if len(others) in (1, 2):
+        told[METHOD] = f"shown on every tab but {' and '.join(others)}"
+    elif others:
         told[METHOD] = f"shown on the tab{'s' * (len(tabs) > 1)} {' and '.join(tabs)}"
     return told

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,3 +51,31 @@ def test_bytes_of_what_is_nested():
         "d": 5,
     }
     assert bytes_in(tree) == 12 + 4 + 8
+
+
+def test_the_web_ui_opens_what_is_not_safetensors(tmp_path: Path):
+    """Its check refuses archives with entries other than data, data.pkl and version, of which torch writes more now; of
+    the older format it looks through five pickles, with a few names allowed.
+    """
+    write_weights(
+        tmp_path / "a.pt", {"a": torch.ones(2)}, {}, pickled={768: ({"w": torch.ones(2).half()}, {}), "n": "a"}
+    )
+    assert not zipfile.is_zipfile(tmp_path / "a.pt")
+
+    class Allowed(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            assert (module, name) in {
+                ("collections", "OrderedDict"), ("torch._utils", "_rebuild_tensor_v2"), ("torch", "FloatStorage"),
+                ("torch", "HalfStorage"),
+            }  # fmt: skip
+            return super().find_class(module, name)
+
+        def persistent_load(self, saved: Any) -> Any:
+            assert saved[0] == "storage"
+            return torch.storage.TypedStorage(_internal=True)
+
+    with open(tmp_path / "a.pt", "rb") as file:
+        for _ in range(5):
+            Allowed(file).load()
+    told = torch.load(tmp_path / "a.pt", weights_only=True)
+    assert torch.equal(told[768][0]["w"], torch.ones(2).half())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engine.failure import Failure
 from engine.models.quantize import quantize
-from engine.networks.hypernetwork import Hypernetwork, Structure, widths_in
+from engine.networks.hypernetwork import Hypernetwork, Module, Structure, widths_in
 from engine.networks.hypernetwork_files import read_hypernetwork, write_hypernetwork
 from engine.settings.hypernetwork import WIDTHS
 from engine.settings.hypernetwork import Hypernetwork as Settings
@@ -96,6 +96,15 @@ def test_a_file_is_read_as_it_was_written(structure: Structure, tmp_path: Path):
             assert torch.equal(weights[name], tensor)
 
 
+@pytest.mark.parametrize("activation", ["selu", "CELU", "softplus", "relu6"])
+def test_other_activations_of_the_web_ui_s_are_read(activation: str, tmp_path: Path):
+    one = {"linear.0.weight": torch.ones(8, 4), "linear.0.bias": torch.zeros(8), "linear.2.weight": torch.ones(4, 8),
+           "linear.2.bias": torch.zeros(4)}  # fmt: skip
+    torch.save({4: (one, one), "activation_func": activation, "activate_output": False}, tmp_path / "a.pt")
+    found = read_hypernetwork(tmp_path / "a.pt")
+    assert set(Module(4, found.structure).state_dict()) == set(one)
+
+
 @torch.no_grad()
 def test_dropout_is_of_training_alone():
     unet, _ = made(Structure((1, 2, 1), dropouts=(0, 0.5, 0), init="XavierNormal"))
@@ -133,7 +142,10 @@ def test_old_files_are_read(tmp_path: Path):
     [
         {}, {"a": torch.ones(2)}, {4: "words"}, {4: ({"linear.0.weight": torch.tensor(float("nan"))}, {})},
         {4: ({}, {}), "layer_structure": [2, 1]}, {4: ({}, {}), "activation_func": "wonderful"},
-        {4: ({}, {}), "use_dropout": True, "dropout_structure": [0.5]}, [1, 2],
+        {4: ({}, {}), "use_dropout": True, "dropout_structure": [0.5]},
+        {4: ({}, {}), "use_dropout": True, "dropout_structure": [0, 2.0, 0]},
+        {4: ({}, {}), "use_dropout": True, "dropout_structure": [0, float("nan"), 0]},
+        {4: ({"linear.0.weight": torch.eye(4).to_sparse()}, {})}, [1, 2],
         {4: ({}, {}), "layer_structure": [1, float("nan"), 1]}, {4: ({}, {}), "layer_structure": [1, 1e9, 1]},
     ],
     ids=str,

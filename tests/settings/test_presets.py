@@ -12,7 +12,7 @@ from engine.settings.families import SWITCHES
 from engine.settings.files import parse_settings
 from engine.settings.kohya_json import to_kohya
 from engine.settings.presets import OURS, PresetError, PresetExists, Presets, as_preset, changed, is_users_own
-from engine.settings.training import TrainingSettings, training_options
+from engine.settings.training import Method, TrainingSettings, training_options
 from ui.form import Form
 from ui.presets_panel import PresetsPanel
 
@@ -222,3 +222,21 @@ def test_a_folder_that_cannot_be_looked_into_leaves_ours(tmp_path: Path):
     assert all(preset.ours for preset in Presets(tmp_path / "presets").all())
     with pytest.raises(PresetError, match="Cannot write"):
         Presets(tmp_path / "presets").save("Mine", TrainingSettings())
+
+
+@pytest.mark.parametrize("method", ["finetune", "textual_inversion", "hypernetwork", "leco"])
+def test_what_a_preset_does_not_say_is_what_is_usual_with_the_method(tmp_path: Path, method: Method):
+    """Not what is usual with a LoRA: the presets of a method leave its own rate unsaid."""
+    presets, usual = Presets(tmp_path, method=method), TrainingSettings().for_method(method)
+    kept = presets.save("Mine", usual.with_values({"max_train_steps": 77}))
+    applied = presets.load(kept).applied_to(usual.with_values({"learning_rate": 0.5, "lr_scheduler": "linear"}))
+    assert applied == usual.with_values({"max_train_steps": 77})
+
+
+def test_words_and_files_to_begin_from_are_the_users_own(presets: Presets):
+    own = {"token_string": "zig", "init_word": "cat", "hypernetwork_weights": "/my/file.pt", "prompts_file": "/my.toml",
+           "leco_target": "cat"}  # fmt: skip
+    current = TrainingSettings().with_values(own)
+    applied = presets.load(presets.save("Mine", TrainingSettings().with_values({"network_dim": 3}))).applied_to(current)
+    assert {name: applied.values()[name] for name in own} == own
+    assert not set(own) & set(as_preset(current))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine.check.new_words import check_new_words
 from engine.demo.judge import judge, scenes_of
 from engine.demo.shapes import SIZE
 from engine.models.conditioning import Reading
@@ -87,3 +88,21 @@ def test_a_step_is_guided_from_the_negative_word_to_the_captions(guidance: float
         found = method.predict(model, Examples(torch.ones(1, 4, 8, 8), sizes, None, lambda: told), noisy)
     torch.testing.assert_close(found, guidance * positive + (1 - guidance) * negative)
     assert not torch.allclose(positive, negative, atol=1e-4)
+
+
+def test_both_words_go_on_from_their_files(trained: Trained, tmp_path: Path):
+    given: dict[str, Any] = BOTH | {"caption_template": "object template", "max_train_steps": 2}
+    out = tmp_path / "out"
+    trained(**given | {"output_name": "first", "learning_rate": 0.05})
+    further = {"output_name": "still", "learning_rate": 1e-12, "embedding_weights": str(out / "first.safetensors")}
+    trained(**given | further)
+    for end in ("", "-neg"):
+        first, still = (load_file(out / f"{name}{end}.safetensors")["emb_params"] for name in ("first", "still"))
+        torch.testing.assert_close(first, still)
+
+
+def test_an_empty_negative_init_word_is_said_before_the_start():
+    given = {"token_string": "zig", "dreamartist": True, "negative_init_word": " "}
+    settings = TrainingSettings().for_method("textual_inversion").with_values(given)
+    found = [problem for problem in check_new_words([], settings) if problem.option == "negative_init_word"]
+    assert [problem.what for problem in found] == ["Negative init word is empty."]

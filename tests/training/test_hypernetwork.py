@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.check.check import check
+from engine.check.check import Resumed, check
 from engine.demo.shapes import SHAPES, draw, random_scene
 from engine.failure import Failure
 from engine.models.families import family_of
@@ -159,6 +159,8 @@ def test_what_does_not_fit_the_model_gets_a_sentence(settings: TrainingSettings,
         ({"hypernetwork_structure": "1, nan, 1"}, "hypernetwork_structure", "is not a structure from 1 to 1"),
         ({"hypernetwork_structure": "one"}, "hypernetwork_structure", "is not a structure from 1 to 1"),
         ({"hypernetwork_structure": "1" + ", 1" * 16}, "hypernetwork_structure", "has 17 numbers; 16 are the most"),
+        ({"hypernetwork_structure": "1, 0.0001, 1"}, "hypernetwork_structure", "is not a structure from 1 to 1"),
+        ({"hypernetwork_sizes": "-64"}, "hypernetwork_sizes", '"-64" is not a list of widths'),
         ({"hypernetwork_sizes": "big"}, "hypernetwork_sizes", '"big" is not a list of widths'),
         ({"hypernetwork_dropout": "1"}, "hypernetwork_dropout", "neither one probability below 1 nor one for each"),
         ({"hypernetwork_dropout": "0, 0.1, 0.2, 0"}, "hypernetwork_dropout", "one for each of the 3 numbers"),
@@ -178,3 +180,45 @@ def test_what_is_wrong_is_said_before_the_start(
 def test_what_is_right_passes(settings: TrainingSettings):
     good = settings.for_method("hypernetwork").with_values({"hypernetwork_structure": "1, 2, 2, 1"})
     assert not [problem for problem in check(good).problems if problem.blocking]
+
+
+def test_a_state_of_another_run_gets_the_usual_sentence(trained: Trained, tmp_path: Path):
+    out = tmp_path / "out"
+    trained(**GIVEN | {"save_state_on_train_end": True, "max_train_steps": 1})
+    trained(output_name="lora", save_state_on_train_end=True, max_train_steps=1)
+    for changes in ({"resume": str(out / "lora-state")},
+                    {"resume": str(out / "hyper-state"), "hypernetwork_structure": "1, 3, 1"},
+                    {"resume": str(out / "hyper-state"), "hypernetwork_activation": "relu"}):  # fmt: skip
+        history = trained(**GIVEN | {"output_name": "other", "max_train_steps": 2} | changes)
+        assert history.failure is not None
+        assert history.failure.what.startswith("The training state belongs to a different network")
+
+
+def test_what_a_run_begins_from_may_be_gone_once_it_has_a_state(settings: TrainingSettings):
+    for method, changes in (
+        ("hypernetwork", {"hypernetwork_weights": "/gone/x.pt"}),
+        ("textual_inversion", {"token_string": "zig", "embedding_weights": "/gone/x.safetensors"}),
+    ):
+        begun = settings.for_method(method).with_values(changes)
+        (option,) = {"hypernetwork_weights", "embedding_weights"} & set(changes)
+        assert option in [problem.option for problem in check(begun).problems]
+        assert option not in [problem.option for problem in check(begun, Resumed((), True)).problems]
+
+
+def test_a_file_written_before_the_first_step_of_a_resumed_run_says_the_steps_so_far(
+    settings: TrainingSettings, tmp_path: Path
+):
+    """As where a run was killed between its state and its file."""
+    hyper = settings.for_method("hypernetwork")
+    family = family_of(hyper)
+    first = HypernetworkMethod(family, family.load(hyper, torch.float32), hyper, dtype=torch.float32)
+    for step in (1, 2, 3):
+        first.before_step(step)
+    parts = family.load(hyper, torch.float32)
+    resumed = HypernetworkMethod(family, parts, hyper, dtype=torch.float32, goes_on=first.state_dict())
+    resumed.load_state_dict(first.state_dict())
+    resumed.save(tmp_path / "a.pt", {"ss_new_sd_model_hash": "IsADirectory", "ss_sd_model_name": "model.safetensors"})
+    told = held(tmp_path / "a.pt")
+    assert (told["step"], told["sd_checkpoint"], told["sd_checkpoint_name"]) == (3, None, "model")
+    resumed.save(tmp_path / "a.pt", {"ss_new_sd_model_hash": "0123456789abcdef" * 4})
+    assert held(tmp_path / "a.pt")["sd_checkpoint"] == "0123456789"

@@ -12,6 +12,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from engine.check.check import check
+from engine.check.new_words import check_new_words
 from engine.demo.demo import MODEL_FOLDER
 from engine.demo.shapes import SHAPES
 from engine.networks.described import described
@@ -103,3 +104,15 @@ def test_its_own_file_is_told_of_and_gone_on_with_whole(trained: Trained, settin
             or option == "token_string"
         )
         assert found[option].blocking
+
+
+def test_beside_a_ckpt_words_are_files_that_programs_read(trained: Trained, tmp_path: Path):
+    trained(**BRIEF | {"save_model_as": "ckpt"})
+    assert sorted(file.suffix for file in (tmp_path / "out").iterdir() if file.is_file()) == [".ckpt", ".pt"]
+
+
+@pytest.mark.parametrize(("saved", "is_refused"), [("as files", False), ("in the LoRA file", True), ("both", True)])
+def test_a_dot_would_end_the_name_of_a_word_in_a_lora_file(saved: str, is_refused: bool):
+    settings = TrainingSettings().with_values({"pivotal": True, "token_string": "my.cat", "save_words": saved})
+    found = [problem for problem in check_new_words([], settings) if "contains a dot" in problem.what]
+    assert bool(found) == is_refused

@@ -98,7 +98,8 @@ def test_beside_which_values_a_field_has_a_meaning_is_told_to_the_script():
     told = json.dumps([{"plain": [1, 2]}, {"lone": ["x"]}], separators=(",", ":")).replace('"', "&quot;")
     assert f'id="some-beside" data-when="{told}"' in html
     ours = form_html("option", training_options(), in_tabs=True)
-    assert 'id="option-network_dim" data-methods="lora"' in ours
+    assert 'id="option-network_dim" data-methods="lora leco"' in ours
+    assert 'id="option-epoch" data-not="leco"' in ours
 
 
 def test_small_numbers_are_written_as_people_write_them(some: Drawn):

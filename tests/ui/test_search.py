@@ -63,7 +63,8 @@ def test_an_option_that_is_shown_beside_certain_values_only_says_which():
     assert search.index()["options"]["lr_scheduler_power"]["needs"] == {
         "lr_scheduler": "shown when LR Scheduler is polynomial",
     }
-    assert search.index()["options"]["network_dim"]["needs"] == {"method": "shown on the tab LoRA"}
+    assert search.index()["options"]["network_dim"]["needs"] == {"method": "shown on the tabs LoRA and LECO"}
+    assert search.index()["options"]["epoch"]["needs"] == {"method": "shown on every tab but LECO"}
 
 
 def test_a_help_text_cannot_end_the_script_that_holds_it(monkeypatch: pytest.MonkeyPatch):

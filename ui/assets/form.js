@@ -20,6 +20,7 @@
           range: box.querySelector('input[type="range"]'),
           when: JSON.parse(box.dataset.when || "[]"),
           methods: box.dataset.methods?.split(" "),
+          not: box.dataset.not?.split(" "),
           entered: 0, // the serial of its last entry
         });
         this.values[control.name] = read(control);
@@ -121,9 +122,9 @@
       if (darkroom.forms.option === this) darkroom.blocksChanged();
     }
 
-    applies({ when, methods }) {
+    applies({ when, methods, not }) {
       const method = this.method || darkroom.method;
-      if (methods && !methods.includes(method)) return false;
+      if ((methods && !methods.includes(method)) || not?.includes(method)) return false;
       const value = (name) => (name === "method" ? method : this.values[name]);
       const holds = ([name, allowed]) =>
         (name !== "method" && !this.fields.has(name)) || allowed.some((one) => String(one) === String(value(name)));

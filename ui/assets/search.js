@@ -65,7 +65,7 @@
   function needs(option) {
     const tab = document.querySelector('#methods [role="tab"][aria-selected="true"]')?.textContent.trim();
     return Object.entries(option.needs || {})
-      .filter(([name, text]) => name !== "method" || !text.includes(tab))
+      .filter(([name, text]) => name !== "method" || text.includes(" but ") === text.includes(tab))
       .map(([, text]) => text);
   }
 
