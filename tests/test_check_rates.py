@@ -73,6 +73,5 @@ def test_an_optimizer_of_one_rate_has_it_for_new_words_too(optimizer: str, words
 @pytest.mark.parametrize(("method", "usual"), [("hypernetwork", "1e-05"), ("lora", "0.0001"), ("leco", "0.0001")])
 def test_a_rate_of_zero_is_told_what_is_usual(method: str, usual: str):
     found = TrainingSettings().for_method(method).with_values({"learning_rate": 0, "unet_lr": 0, "text_encoder_lr": 0})
-    assert [one.mend for one in check_numbers(found) if "Every learning rate is 0" in one.what] == [
-        f"{usual} is usual."
-    ]
+    mends = [one.mend for one in check_numbers(found) if "Every learning rate is 0" in one.what]
+    assert mends == [f"{usual} is usual."]

@@ -190,8 +190,8 @@ def test_a_state_of_another_run_gets_the_usual_sentence(trained: Trained, tmp_pa
                     {"resume": str(out / "hyper-state"), "hypernetwork_structure": "1, 3, 1"},
                     {"resume": str(out / "hyper-state"), "hypernetwork_activation": "relu"}):  # fmt: skip
         history = trained(**GIVEN | {"output_name": "other", "max_train_steps": 2} | changes)
-        assert history.failure is not None
-        assert history.failure.what.startswith("The training state belongs to a different network")
+        assert history.problem is not None
+        assert history.problem.what.startswith("The training state belongs to a different network")
 
 
 def test_what_a_run_begins_from_may_be_gone_once_it_has_a_state(settings: TrainingSettings):
