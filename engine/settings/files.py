@@ -13,8 +13,10 @@ from engine.settings.dataset_toml import read_dataset
 from engine.settings.errors import SettingsFileError
 from engine.settings.kohya_arguments import as_arguments
 from engine.settings.kohya_json import Loaded, from_kohya, is_known, to_kohya
+from engine.settings.sd_networks import read_network
 from engine.settings.sd_scripts import place_of
 from engine.settings.sd_scripts_read import Read
+from engine.settings.shell_words import words_of
 from engine.settings.text_files import TooLarge, small_text
 from engine.settings.toml_files import OURS, flat, is_dataset, looks_like_toml, parse_toml, read_config
 from engine.settings.training import USUAL, Method, TrainingSettings, training_options
@@ -62,10 +64,22 @@ def parse_settings(text: str, name: str = "The file", folder: Path | None = None
     data = _parse_json(text, name)
     if isinstance(data.get("source_model"), dict):
         return _parse_own(data)
-    loaded = from_kohya(data)
+    loaded = _loaded(_of_leco(data)) if data.keys() >= LECO else from_kohya(data)
     if data:  # an object with nothing in it says that all is at its default
         _refuse_strangers(data, loaded, name)
     return loaded
+
+
+LECO = {"prompts_file", "network_module"}
+"""Keys by which a file of kohya_ss's LECO tab is known: its other tabs name LoRAs by LoRA_type."""
+
+
+def _of_leco(data: Mapping[str, Any]) -> Read:
+    """That tab has sd-scripts' network_module and network_args for LoRA_type, and the other tabs' keys for the rest."""
+    parts = words_of(str(data.get("network_args") or ""))
+    network, unknown = read_network(str(data["network_module"]), parts, data)
+    rest = {key: value for key, value in data.items() if key not in ("network_module", "network_args")}
+    return Read(rest | network | ({"network_args": " ".join(unknown)} if unknown else {}), [], "leco")
 
 
 def dialect(text: str, name: str) -> Literal["json", "toml", "command"]:

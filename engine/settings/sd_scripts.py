@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from engine.settings.kin import KIN
 from engine.settings.option import Option
 from engine.settings.training import training_options
 
@@ -88,8 +89,8 @@ ELSEWHERE: Mapping[str, Place] = {
             "score_words_at",
             "start_from_ema", "pivotal", "words_lr", "save_words",
             "dreamartist", "dreamartist_guidance", "negative_init_word", "negative_vectors",
-            "prompts_file", "leco_target", "leco_positive", "leco_unconditional", "leco_neutral", "leco_action",
-            "leco_guidance_scale", "leco_multiplier", "max_denoising_steps", "leco_denoise_guidance_scale",
+            "leco_target", "leco_positive", "leco_unconditional", "leco_neutral", "leco_action",
+            "leco_guidance_scale", "leco_multiplier",
             "hypernetwork_weights", "hypernetwork_sizes", "hypernetwork_structure", "hypernetwork_activation",
             "hypernetwork_activate_output", "hypernetwork_layer_norm", "hypernetwork_dropout", "hypernetwork_init",
             "single_blocks_to_swap",
@@ -200,6 +201,8 @@ SCRIPTS: Mapping[str, tuple[str, str]] = {
     "train_network": ("lora", ""),
     "train_textual_inversion": ("textual_inversion", ""),
     "train_textual_inversion_xti": ("textual_inversion", ""),
+    "train_leco": ("leco", ""),
+    "sdxl_train_leco": ("leco", "sdxl"),
     "train_controlnet": ("controlnet", ""),
     "train_control_net": ("controlnet", ""),
     "sdxl_train_control_net": ("controlnet", "sdxl"),
@@ -240,7 +243,15 @@ def counts_for(item: Option, family: str) -> bool:
 def option_for(argument: str, family: str, method: str) -> Option | None:
     """The option that an argument sets in a family's script: the family's own one before the common one."""
     fitting = _by_argument().get(argument, ())
-    return next((item for item in fitting if method in item.kohya.methods and counts_for(item, family)), None)
+    own = method in KIN
+    return next(
+        (
+            item
+            for item in fitting
+            if (item.is_for(method) if own else method in item.kohya.methods) and counts_for(item, family)
+        ),
+        None,
+    )
 
 
 def absent(item: Option, family: str) -> Any:

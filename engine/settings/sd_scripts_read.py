@@ -71,6 +71,8 @@ def from_arguments(
     read = Read(_flag(family, method), notes)
     if method == "textual_inversion":
         read.method = "textual_inversion"
+    elif method == "leco":
+        read.method = "leco"
     elif method != "lora":
         _of_another_training(given, script, read)
         return read

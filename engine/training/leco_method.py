@@ -50,7 +50,7 @@ class LecoMethod(LoraMethod):
         dtype: torch.dtype,
         goes_on: Mapping[str, Tensor] | None = None,
     ) -> None:
-        if parts.extra_channels is not None or parts.alphas_cumprod is None:
+        if parts.extra_channels is not None or parts.alphas_cumprod is None or parts.refines:
             raise Failure(
                 "LECO draws from prompts alone, and this model needs pictures too.",
                 "Choose an ordinary model.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.check.check import check
+from engine.settings.files import parse_settings
 from engine.settings.leco_prompts import prompt_sets, read_prompt_sets
 from engine.settings.training import TrainingSettings
 
@@ -161,6 +163,18 @@ def test_the_form_is_a_set_or_the_two_of_a_slider():
 def test_what_is_wrong_is_said_before_the_start(changes: dict[str, Any], option: str, sentence: str):
     problems = check(leco(**changes)).problems
     assert [problem for problem in problems if problem.option == option and sentence in problem.what]
+
+
+def test_a_file_of_kohya_ss_s_leco_tab_is_known_by_its_keys():
+    told = {"prompts_file": "p.toml", "network_module": "lycoris.kohya", "network_args": "algo=lokr conv_dim=8",
+            "network_dim": 4, "unet_lr": 0, "learning_rate": 2e-4, "max_denoising_steps": 30, "sdxl": True,
+            "max_train_steps": 600, "lr_scheduler": "cosine"}  # fmt: skip
+    loaded = parse_settings(json.dumps(told))
+    s = loaded.settings
+    assert (s.method, loaded.says_method, loaded.report()) == ("leco", True, [])
+    assert (s.network.lora_type, s.network.conv_dim, s.network_rates()) == ("LyCORIS/LoKr", 8, (2e-4, 0.0))
+    assert (s.leco.prompts_file, s.leco.max_denoising_steps, s.families.sdxl) == ("p.toml", 30, True)
+    assert (s.optimizer.max_train_steps, s.optimizer.lr_scheduler) == (600, "cosine")
 
 
 def test_pictures_are_not_asked_for():

@@ -272,6 +272,21 @@ def test_a_command_that_teaches_a_word_is_read_as_one(script: str, sdxl: bool, t
     assert not [note for note in loaded.report() if not note.startswith("Not in the command")]
 
 
+@pytest.mark.parametrize(("script", "sdxl"), [("train_leco", False), ("sdxl_train_leco", True)])
+def test_a_command_of_leco_is_read_as_one(script: str, sdxl: bool):
+    loaded = parse_settings(
+        f"accelerate launch {script}.py --prompts_file p.toml --max_denoising_steps 20 --leco_denoise_guidance_scale 4 "
+        "--network_module lycoris.kohya --network_args algo=loha --network_dim 6 --unet_lr 3e-4 --max_train_steps 700 "
+        "--min_snr_gamma 5 --output_name slider"
+    )
+    s = loaded.settings
+    assert (s.method, loaded.says_method, s.families.sdxl) == ("leco", True, sdxl)
+    assert (s.leco.prompts_file, s.leco.max_denoising_steps, s.leco.leco_denoise_guidance_scale) == ("p.toml", 20, 4)
+    assert (s.network.lora_type, s.network.network_dim, s.optimizer.unet_lr) == ("LyCORIS/LoHa", 6, 3e-4)
+    assert (s.optimizer.max_train_steps, s.objective.min_snr_gamma, s.folders.output_name) == (700, 5, "slider")
+    assert not [note for note in loaded.report() if not note.startswith("Not in the command")]
+
+
 def test_a_lora_type_that_sd_scripts_does_not_have_is_named():
     written = convert(TrainingSettings().with_values({"lora_type": "T-LoRA"}), "sd-scripts-command")
     assert "sd-scripts has no argument for: LoRA type (T-LoRA)." in written.notes
