@@ -93,10 +93,10 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
 def _training_set(settings: TrainingSettings) -> tuple[TrainingSet | None, list[Problem]]:
     """What the run learns from, None where that cannot be found out, and what is wrong with how it is described."""
     by = described_by(settings)
-    folders = [option for option in ("train_data_dir", "reg_data_dir") if by == "train_data_dir"]
+    folders = ["train_data_dir", "reg_data_dir", "opposite_data_dir"] if by == "train_data_dir" else []
     problems = []
     for option in folders:
-        if option == by or settings.values()[option]:
+        if option == by or settings.applied(option):
             folder, wrong = image_folder(settings, option)
             problems += [*wrong, *(check_pictures(folder, settings, option) if folder else [])]
     try:

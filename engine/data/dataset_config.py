@@ -7,7 +7,7 @@ at the file's folder.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,20 @@ LARGEST = 2**20
 MOST_REPEATS = 1_000_000
 
 NOT_FOLLOWED = (
-    "cache_info", "custom_attributes", "network_multiplier",
+    "cache_info", "custom_attributes",
     "resize_interpolation",
 )  # fmt: skip
 """Keys that sd-scripts knows but that have no effect here."""
 
-_ANYWHERE = {*OPTIONS, "num_repeats", "class_tokens", *NOT_FOLLOWED}
+STRENGTH = "network_multiplier"
+"""Of the network while a dataset is learned."""
+
+MOST_STRENGTH = 10.0
+
+_ANYWHERE = {*OPTIONS, "num_repeats", "class_tokens", STRENGTH, *NOT_FOLLOWED}
 _OF_EITHER = {"validation_split", "validation_seed"}
 """sd-scripts' documentation puts them in a subset, its parser in a dataset."""
-_IN_SUBSET = (_ANYWHERE - (set(OF_DATASET) - _OF_EITHER)) | {
+_IN_SUBSET = (_ANYWHERE - (set(OF_DATASET) - _OF_EITHER) - {STRENGTH}) | {
     "image_dir", "metadata_file", "is_reg", ALPHA, MASKS,
 }  # fmt: skip
 
@@ -91,6 +96,8 @@ def read_dataset_config(file: Path, settings: TrainingSettings) -> TrainingSet:
     unfollowed = {*NOT_FOLLOWED, *(key for key, name in OPTIONS.items() if name in waiting)}
     said = {key for table in tables for key, value in table.values.items() if key in unfollowed and value}
     notes += [f"{file.name}: {key} has no effect." for key in sorted(said)]
+    if settings.method != "lora" and any(STRENGTH in table.values for table in tables):
+        notes.append(f"{file.name}: {STRENGTH} only has an effect with a LoRA.")
     if not settings.dataset.masked_loss and any(MASKS in table.values for table in tables):
         notes.append(f"{file.name}: {MASKS} only has an effect with Masked loss, which is off.")
     if not any(own for own, _ in datasets):
@@ -141,7 +148,14 @@ def _subset(table: _Table, settings: TrainingSettings, beside: Path) -> Subset:
         raise table.wrong(f"{', '.join(keys)}: {' '.join(error.problems.values())}") from None
     except ValueError as error:
         raise table.wrong(str(error)) from None
-    return Subset.of(own, table.dataset)
+    return replace(Subset.of(own, table.dataset), strength=_strength(table))
+
+
+def _strength(table: _Table) -> float:
+    value = table.values.get(STRENGTH, 1.0)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= MOST_STRENGTH:
+        raise table.wrong(f"{STRENGTH} is {value!r}; it takes a number from -{MOST_STRENGTH:g} to {MOST_STRENGTH:g}.")
+    return float(value)
 
 
 def _plain(value: Any) -> Any:

@@ -30,6 +30,7 @@ class Subset:
     """The settings that pictures treated alike have in common.
 
     dataset: its number; a batch contains pictures of one dataset, at most its batch_size.
+    strength: that the network has while these pictures are learned.
     pictures, captions: how they are read.  taste: what their scores mean.  validation: how many of them are held out.
     Training size and buckets are the same for a whole dataset.
     """
@@ -40,6 +41,7 @@ class Subset:
     captions: Captions = field(default_factory=Captions)
     taste: Taste = field(default_factory=Taste)
     validation: Validation = field(default_factory=Validation)
+    strength: float = 1.0
 
     @classmethod
     def of(cls, settings: TrainingSettings, dataset: int = 0) -> Subset:

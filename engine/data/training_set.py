@@ -22,6 +22,9 @@ from engine.settings.training import TrainingSettings
 MOST_SHOWN = 20_000_000
 """A million pictures twenty times.  The order of an epoch takes some hundred bytes for each, in every process."""
 
+OPPOSITE = -1.0
+"""The strength at which a LoRA learns the pictures of the opposite."""
+
 Description = Literal["dataset_config", "in_json", "train_data_dir"]
 
 
@@ -106,4 +109,7 @@ def _described(settings: TrainingSettings) -> TrainingSet:
         raise Failure("No image folder is chosen.", "Enter or choose one.", by)
     regularisation = items_of(scan(Path(folders.reg_data_dir)), subset) if folders.reg_data_dir else []
     found = scan(Path(folders.train_data_dir), settings.loose_repeats())
-    return TrainingSet.of(items_of(found, subset), regularisation)
+    if not (opposite := settings.applied("opposite_data_dir")):
+        return TrainingSet.of(items_of(found, subset), regularisation)
+    of_opposite = items_of(scan(Path(opposite)), replace(subset, dataset=1, strength=OPPOSITE))
+    return TrainingSet.of_datasets([(items_of(found, subset), regularisation), (of_opposite, [])])

@@ -16,10 +16,16 @@ class Strength:
     It stays as set, for a pass may be made again when its gradients are asked for.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self._layers: list[Any] = [layer for layer in module.modules() if hasattr(layer, "base_layer")]
+    def __init__(self, *modules: nn.Module) -> None:
+        self._layers: list[Any] = [
+            layer for module in modules for layer in module.modules() if hasattr(layer, "base_layer")
+        ]
+        self._now = WHOLE
 
     def set(self, strength: float) -> None:
+        if strength == self._now:
+            return
+        self._now = strength
         for layer in self._layers:
             vars(layer).pop("forward", None)
             if strength == 0:

@@ -65,6 +65,19 @@ class Folders(Group):
         also=("Regularisation folder", "Regularization folder", "Class images"),
         methods=("dreambooth", "lora", "textual_inversion"),
     )
+    opposite_data_dir: str = option(
+        "",
+        widget="folder",
+        label="Opposite image folder (Optional. makes the LoRA a slider)",
+        section="Folders",
+        help="Sub-folders named REPEATS_WORDS with pictures of the opposite, such as the same people young where those "
+        "of the image folder are old, under the same captions. They are learned at strength -1 of the LoRA, and the "
+        "others at 1; so its strength moves between the two.",
+        source="Gandikota et al. 2023, arXiv:2311.12092, section 4.2",
+        also=("Image slider", "Concept slider", "Slider"),
+        methods=("lora",),
+        ours=True,
+    )
     dataset_config: str = option(
         "",
         widget="path",

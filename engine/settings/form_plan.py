@@ -20,7 +20,7 @@ PLAN: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "Folders": (
         ("", """train_data_dir image_folder dataset_config in_json
-            output_dir reg_data_dir logging_dir
+            output_dir reg_data_dir opposite_data_dir logging_dir
             output_name overwrite training_comment train_dir"""),
     ),
     "Parameters/Basic": (

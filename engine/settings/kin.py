@@ -29,7 +29,7 @@ OF_PICTURES = _names("""
     keep_tokens shuffle_caption caption_dropout_every_n_epochs caption_dropout_rate caption_prefix caption_suffix
     enable_wildcard caption_separator keep_tokens_separator secondary_separator caption_tag_dropout_rate
     token_warmup_min token_warmup_step
-    train_data_dir dataset_config reg_data_dir in_json train_inpainting prior_loss_weight
+    train_data_dir dataset_config reg_data_dir opposite_data_dir in_json train_inpainting prior_loss_weight
     min_timestep max_timestep noise_offset_type noise_offset_random_strength adaptive_noise_scale
     multires_noise_iterations multires_noise_discount ip_noise_gamma ip_noise_gamma_random_strength
     epoch max_train_epochs sample_every_n_epochs save_every_n_epochs save_last_n_epochs save_last_n_epochs_state

@@ -89,7 +89,7 @@ ELSEWHERE: Mapping[str, Place] = {
             "score_words_at",
             "start_from_ema", "pivotal", "words_lr", "save_words",
             "dreamartist", "dreamartist_guidance", "negative_init_word", "negative_vectors",
-            "leco_target", "leco_positive", "leco_unconditional", "leco_neutral", "leco_action",
+            "opposite_data_dir", "leco_target", "leco_positive", "leco_unconditional", "leco_neutral", "leco_action",
             "leco_guidance_scale", "leco_multiplier",
             "hypernetwork_weights", "hypernetwork_sizes", "hypernetwork_structure", "hypernetwork_activation",
             "hypernetwork_activate_output", "hypernetwork_layer_norm", "hypernetwork_dropout", "hypernetwork_init",

@@ -19,7 +19,6 @@ from engine.failure import Failure
 from engine.models.conditioning import Conditioning
 from engine.models.family import Family
 from engine.models.parts import Parts
-from engine.networks.strength import WHOLE, Strength
 from engine.objective.noise import offset_noise
 from engine.objective.objective import Corrupted
 from engine.settings.leco_prompts import PromptSet, prompt_sets
@@ -58,7 +57,6 @@ class LecoMethod(LoraMethod):
             )
         super().__init__(family, parts, settings, total_steps=total_steps, dtype=dtype, goes_on=goes_on)
         self._sets, self._file = prompt_sets(settings), settings.leco.prompts_file
-        self._strength = Strength(parts.denoiser)
         self._steps, self._guidance = settings.leco.max_denoising_steps, settings.leco.leco_denoise_guidance_scale
         self._offset = settings.objective.noise_offset
 
@@ -71,10 +69,6 @@ class LecoMethod(LoraMethod):
             self._strength.set(set_.multiplier)
             noisy, timesteps = self.begun(model, shape, told, sizes)
         return self.judged(model, set_, noisy, timesteps, told, sizes)
-
-    def after_step(self) -> None:
-        super().after_step()
-        self._strength.set(WHOLE)
 
     def metadata(self) -> dict[str, Any]:
         return {

@@ -28,6 +28,7 @@ from engine.networks.refusals import Refusal
 from engine.networks.saved_names import SavedNames
 from engine.networks.shares import Share, Shares, alpha_for
 from engine.networks.signs import looks_wide
+from engine.networks.strength import WHOLE, Strength
 from engine.objective.objective import Corrupted
 from engine.settings.network import PARTS, WITH_FROZEN_DOWN
 from engine.settings.network import Network as NetworkSettings
@@ -88,6 +89,7 @@ class LoraMethod(Denoising):
                 why = refusals.otherwise if isinstance(error, Otherwise) else refusals.other_sizes
                 raise _refused(why(Path(s.network_weights).name, str(error))) from error
         self._dtype = DTYPES[settings.source_model.save_precision]
+        self._strength = Strength(parts.denoiser, *parts.text_encoders)
 
     @property
     def trains_text_encoder(self) -> bool:
@@ -122,12 +124,17 @@ class LoraMethod(Denoising):
 
     def after_step(self) -> None:
         """Called after every step of the optimizer."""
+        self._strength.set(WHOLE)
         if self._largest_norm:
             self.network.limit_norms(self._largest_norm)
 
     def predict(self, model: Model, examples: Examples, corrupted: Corrupted) -> Tensor:
         self.network.see(corrupted.timesteps)
-        return super().predict(model, examples, corrupted)
+        self._strength.set(examples.strength)
+        prediction = super().predict(model, examples, corrupted)
+        if not prediction.requires_grad:  # else a part of it may be made again, at the same strength
+            self._strength.set(WHOLE)
+        return prediction
 
     def metadata(self) -> dict[str, Any]:
         said = self.network.metadata() | {"ss_network_module": self._module}

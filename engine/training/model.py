@@ -49,6 +49,7 @@ class Examples:
     """What a step learns from: pictures of one size, as clean latents, with their conditioning.
 
     numbers: which ones of all, or which set of prompts, for a method that learns without pictures.
+    strength: that a network has meanwhile.
     latents: (B, C, h, w), float32, on the training device.  sizes: (B, 6), see Family.predict().
     mask: (B, h, w) in [0, 1], how much each position counts; None if all count fully.
     conditioning: of the captions, including the extra channels of models that have them.
@@ -59,11 +60,12 @@ class Examples:
     mask: Tensor | None
     conditioning: Callable[[], Conditioning]
     numbers: tuple[int, ...] = ()
+    strength: float = 1.0
 
     @classmethod
-    def of(cls, model: Model, shown: Shown, of_captions: Callable[[], Conditioning]) -> Examples:
+    def of(cls, model: Model, shown: Shown, of_captions: Callable[[], Conditioning], strength: float = 1.0) -> Examples:
         latents, extra = model.parts.split_channels(shown.latents.to(model.device, torch.float32))
-        return cls(latents, shown.sizes, shown.mask, lambda: of_captions() | extra, shown.pictures)
+        return cls(latents, shown.sizes, shown.mask, lambda: of_captions() | extra, shown.pictures, strength)
 
     @classmethod
     def of_prompts(cls, number: int, conditioning: Callable[[], Conditioning]) -> Examples:

@@ -45,7 +45,10 @@ class PromptStep:
 
 
 class TrainingStep:
-    """weights: (pictures,), how much the loss of each counts, on the training device."""
+    """weights: (pictures,), how much the loss of each counts, on the training device.
+
+    strengths: of a network while each is learned; the same for all of a batch.
+    """
 
     def __init__(
         self,
@@ -55,14 +58,17 @@ class TrainingStep:
         latents: Latents,
         conditioning: CaptionConditioning,
         weights: Tensor,
+        strengths: Sequence[float] = (),
     ) -> None:
         self._method, self._model = method, model
         self._latents, self._conditioning, self._weights = latents, conditioning, weights
+        self._strengths = strengths
 
     def loss_of(self, batch: MicroBatch, read: Read) -> Tensor:
         torch.manual_seed(batch.seed)
         shown = self._latents.shown(read.pictures)
         batch = replace(batch, pictures=shown.pictures)
-        examples = Examples.of(self._model, shown, lambda: self._conditioning.of(batch, read.conditioning))
+        strength = self._strengths[batch.pictures[0]] if self._strengths else 1.0
+        examples = Examples.of(self._model, shown, lambda: self._conditioning.of(batch, read.conditioning), strength)
         losses = self._method.losses(self._model, examples, self._model.objective.corrupt)
         return (losses * self._weights[list(batch.pictures)]).mean() * batch.weight

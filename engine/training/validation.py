@@ -110,7 +110,8 @@ class ValidationLoss:
             return torch.zeros(2, device=device)
         shown = together(each)
         batch = replace(batch, pictures=shown.pictures)
-        examples = Examples.of(self.model, shown, lambda: self.conditioning.of(batch))
+        strength = self.pictures.items[batch.pictures[0]].subset.strength
+        examples = Examples.of(self.model, shown, lambda: self.conditioning.of(batch), strength)
         total = torch.zeros((), device=device)
         for at in TIMESTEPS:
             corrupt = partial(self._corrupted, batch.pictures, at=at)

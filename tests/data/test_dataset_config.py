@@ -140,13 +140,13 @@ def test_what_is_left_out_is_told(folder: Path):
     found = described(
         folder,
         TWO.replace('image_dir = "dogs"', 'image_dir = "empty"') + '\n[[datasets.subsets]]\nimage_dir = "cats"\n'
-        '[[datasets.subsets]]\nimage_dir = "dogs"\nnum_repeats = 0\nnetwork_multiplier = 0.5\n',
+        '[[datasets.subsets]]\nimage_dir = "dogs"\nnum_repeats = 0\ncache_info = true\n',
     )
     assert found.notes == (
         'd.toml, dataset 1, subset 2: "empty" has no pictures or 0 repeats, and is left out.',
         'd.toml, dataset 2, subset 2: "cats" is listed twice; the second time is ignored.',
         'd.toml, dataset 2, subset 3: "dogs" has no pictures or 0 repeats, and is left out.',
-        "d.toml: network_multiplier has no effect.",
+        "d.toml: cache_info has no effect.",
     )
     assert len(found.items) == 2 + 1 + 2
 

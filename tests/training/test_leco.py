@@ -152,7 +152,7 @@ def test_the_aim_is_the_neutral_prediction_taken_away_from_the_positive_one(acti
     cost = method.judged(model, set_, noisy, timesteps, told, sizes)
 
     def predicted(prompt: str, strength: float) -> torch.Tensor:
-        Strength(model.parts.denoiser).set(strength)
+        method._strength.set(strength)
         one = model.family.encode_text(model.parts, [prompt], Reading())
         return model.family.predict(model.parts, noisy, timesteps, one, sizes)
 

@@ -74,6 +74,7 @@ def _step(begun: Begun, data: Data, method: Method, model: Model, encoded: Encod
         latents=data.pictures.latents,
         conditioning=encoded.conditioning,
         weights=torch.tensor(_weights(data, begun.settings), device=begun.device),
+        strengths=[item.subset.strength for item in data.pictures.items],
     )
 
 
