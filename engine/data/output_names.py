@@ -62,9 +62,14 @@ def is_folder(settings: TrainingSettings) -> bool:
 def saved_names(settings: TrainingSettings, stem: str) -> list[str]:
     """The names of everything written under a stem, the model's own first: see beside_names()."""
     ending, weights = _ENDINGS[saved_as(settings)], ("", *[AVERAGED] * settings.averaging.saves_both())
-    beside = word_ending(ending) if settings.new_words() else ending
-    parts = [ending, *(f"{part}{beside}" for part in beside_names(settings))]
+    parts = [ending, *beside_endings(settings, ending)]
     return [f"{stem}{which}{part}" for which in weights for part in parts]
+
+
+def beside_endings(settings: TrainingSettings, ending: str) -> list[str]:
+    """beside_names() with their extensions.  ending: of the file itself."""
+    own = word_ending(ending) if settings.new_words() else ending
+    return [f"{part}{own}" for part in beside_names(settings)]
 
 
 def word_ending(ending: str) -> str:

@@ -22,6 +22,7 @@ from engine.networks.kohya_format import LEGACY_HASH_LENGTH, LEGACY_HASH_OFFSET,
 from engine.settings.families import TRANSFORMERS
 from engine.settings.objective import Objective
 from engine.settings.optimizer import Optimizer
+from engine.settings.taste import Taste
 from engine.settings.training import TrainingSettings
 from engine.settings.validation import Validation
 from engine.training.data_facts import data_facts
@@ -113,6 +114,14 @@ class RunMetadata:
             self.notes.append(note)
         return written
 
+    def of_average(self) -> dict[str, str]:
+        """What the file of averaged weights says besides; nothing where none are kept."""
+        s = self.settings
+        if not s.averaging.ema or s.metadata.no_metadata:
+            return {}
+        names = ("ema_decay", "ema_warmup", "ema_every_n_steps")
+        return {f"ss_{name}": as_text(getattr(s.averaging, name)) for name in names}
+
     def new_notes(self) -> list[str]:
         """Those that were not asked for yet."""
         new, self._told = self.notes[self._told :], len(self.notes)
@@ -144,6 +153,7 @@ class RunMetadata:
             "ss_sd_scripts_commit_hash": "(unknown)",
             "ss_max_token_length": None if s.captions.max_token_length == "75" else s.captions.max_token_length,
             **_objective(s.objective),
+            **_taste(s.taste),
             **_validation(s.validation, self.held_out),
         }
 
@@ -239,6 +249,11 @@ def _objective(o: Objective) -> dict[str, Any]:
         "ss_huber_c": o.huber_c,
         "ss_huber_scale": o.huber_scale,
     }
+
+
+def _taste(t: Taste) -> dict[str, Any]:
+    """How aesthetic scores were used; nothing where they were not."""
+    return {f"ss_{name}": value for name, value in t if t.used()}
 
 
 def file_facts(kind: str, source: str) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Any
 from accelerate import Accelerator
 
 from engine.data.output_names import (
-    beside_names,
+    AVERAGED,
+    beside_endings,
     epoch_name,
     free_stem,
     holds_other_things,
@@ -156,12 +157,14 @@ class Milestones:
         for note in self.metadata.new_notes():
             self.report.warn(note)
         files = {self._file(f"{stem}{suffix}"): in_place for suffix, in_place in self.results.saved.items()}
-        for each, in_place in files.items():
+        of_average = self.metadata.of_average()
+        for (each, in_place), suffix in zip(files.items(), self.results.saved, strict=True):
+            is_average = suffix == AVERAGED or not self.settings.averaging.saves_both()
             with in_place():
-                self.method.save(each, metadata)
+                self.method.save(each, metadata | of_average if is_average else metadata)
         for each in files:  # only now: a run that was killed between two of them writes both again
-            for part in beside_names(self.settings):
-                beside = each.with_name(f"{each.stem}{part}{each.suffix}")
+            for ending in beside_endings(self.settings, each.suffix):
+                beside = each.with_name(f"{each.stem}{ending}")
                 self.report.event(Checkpoint(file=str(beside), step=step))
             self.report.event(Checkpoint(file=str(each), step=step, final=final and each == file))
         self._go_on(step)

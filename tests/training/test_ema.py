@@ -11,6 +11,7 @@ import torch
 from diffusers import DiffusionPipeline
 from diffusers.training_utils import EMAModel
 from PIL import Image, ImageChops
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -113,6 +114,11 @@ def test_the_averaged_weights_may_take_the_place_of_the_trained_ones(trained: Tr
     both, average, one, plain = (
         load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("both", "both-ema", "one", "plain")
     )
+    for name, is_average in (("both", False), ("both-ema", True), ("one", True), ("plain", False)):
+        with safe_open(tmp_path / "out" / f"{name}.safetensors", "pt") as file:
+            told = {key: value for key, value in file.metadata().items() if key.startswith("ss_ema")}
+        expected = {"ss_ema_decay": "0.9999", "ss_ema_warmup": "True", "ss_ema_every_n_steps": "1"}
+        assert told == (expected if is_average else {})
     assert_same_bits(one, average)
     assert_same_bits(both, plain)  # the training itself is what it was without
     assert any(not torch.equal(one[name], plain[name]) for name in one)

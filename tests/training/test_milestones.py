@@ -81,7 +81,7 @@ def engine(told: TrainingSettings, run: RunFolder, method: Method | None = None,
     report.event(
         Planned(total_steps=14, steps_per_epoch=4, seed=7, device="cpu", first_step=behind.step if behind else 0)
     )
-    metadata: Any = SimpleNamespace(at=lambda *_: {}, seed=7, new_notes=list)
+    metadata: Any = SimpleNamespace(at=lambda *_: {}, seed=7, new_notes=list, of_average=dict)
     return Milestones(
         settings=told, run=run, plan=PLAN, method=method or Method(), metadata=metadata, sampler=sampler or Sampler(),
         report=report, accelerator=Accelerator(cpu=True), memory=lambda: {"optimizer": {}},

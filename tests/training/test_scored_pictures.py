@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from engine.runs.folder import RunFolder
 from engine.settings.training import TrainingSettings
@@ -75,8 +76,11 @@ def test_regularisation_pictures_count_by_the_prior_loss_weight_alone(
         assert weighted[picture] == pytest.approx([weight * cost for cost in plain[picture]], rel=1e-5)
 
 
-def test_a_run_says_how_many_pictures_the_threshold_leaves_out(trained, scored: TrainingSettings):
+def test_a_run_says_how_many_pictures_the_threshold_leaves_out(trained, scored: TrainingSettings, tmp_path: Path):
     told = trained(score_threshold=6, max_train_steps=1)
+    with safe_open(next((tmp_path / "out").glob("*.safetensors")), "pt") as file:
+        said = {key: value for key, value in file.metadata().items() if key.startswith("ss_score")}
+    assert (said["ss_score_threshold"], said["ss_score_weighting"]) == ("6.0", "False")
     assert "2 of 5 pictures are left out: their aesthetic scores are below 6, the Score threshold." in told.warnings
 
 

@@ -71,7 +71,9 @@ def test_those_that_sd_scripts_leaves_are_left(tmp_path: Path, asked: dict[str, 
         most = max(most, len(list(file.parent.glob("*.safetensors"))))
 
     method: Any = SimpleNamespace(save=save, state_dict=lambda: {"w": torch.ones(1)})
-    metadata: Any = SimpleNamespace(at=lambda step, epoch: {"steps": str(step)}, seed=1, new_notes=list)
+    metadata: Any = SimpleNamespace(
+        at=lambda step, epoch: {"steps": str(step)}, seed=1, new_notes=list, of_average=dict
+    )
     accelerator: Any = SimpleNamespace(is_main_process=True, wait_for_everyone=lambda: None)
     sampler: Any = None
     run = RunFolder.create("train", settings.model_dump_json(), "cat")
