@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +15,8 @@ import torch
 from torch import Tensor
 
 from engine.disk import written_whole
+
+KNOWN_ENTRIES = re.compile(r"[^/]+/(data\.pkl|version|data/\d+)")
 
 HEADER = 2**20
 """Bytes allowed for everything in a file besides its tensors."""
@@ -30,12 +34,18 @@ def write_weights(file: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
         if file.suffix == ".safetensors":
             safetensors.torch.save_file(dict(weights), new, metadata=dict(metadata))
         else:
-            # As before torch 1.6: A1111 and Forge refuse archives with the entries that torch has added to them since.
-            told = pickled if pickled is not None else dict(weights)
-            torch.save(told, new, _use_new_zipfile_serialization=False)
+            torch.save(pickled if pickled is not None else dict(weights), new)
+            _list_what_older_programs_know(new)
         if new.stat().st_mode != usual:
             with suppress(OSError):  # file systems of other owners and systems have their own permissions
                 os.chmod(new, usual)
+
+
+def _list_what_older_programs_know(archive: Path) -> None:
+    """A1111 refuses a file whose list of entries has others than these, of which torch has added some since."""
+    with zipfile.ZipFile(archive, "a") as whole:
+        whole.filelist[:] = [entry for entry in whole.filelist if KNOWN_ENTRIES.fullmatch(entry.filename)]
+        whole.comment = b""  # has the list written anew
 
 
 def bytes_in(tree: Any) -> int:

@@ -20,6 +20,7 @@ from engine.settings.command import (
 from engine.settings.dataset_toml import OPTIONS, write_dataset
 from engine.settings.errors import SettingsFileError, listed
 from engine.settings.files import LARGEST_FILE, dialect, from_kohya, parse_settings, read_text, to_kohya
+from engine.settings.kin import KIN
 from engine.settings.kohya_arguments import as_arguments
 from engine.settings.option import Option
 from engine.settings.sd_scripts import place_of
@@ -116,11 +117,11 @@ def kind_of(path: Path) -> Target | None:
 
 
 def _kohya_json(settings: TrainingSettings, *_: object) -> Converted:
-    notes = (
-        []
-        if settings.method == "lora"
-        else ["kohya_ss's files do not say what they train: open this one on the matching tab."]
-    )
+    notes = ["kohya_ss's files do not say what they train: open this one on the matching tab."]
+    if settings.method in KIN:
+        notes = ["No tab of kohya_ss's reads this file: open it in Darkroom, on the tab that it was saved from."]
+    elif settings.method == "lora":
+        notes = []
     return Converted(json.dumps(as_arguments(to_kohya(settings)), indent=2, ensure_ascii=False) + "\n", notes)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -54,13 +56,18 @@ def test_bytes_of_what_is_nested():
 
 
 def test_the_web_ui_opens_what_is_not_safetensors(tmp_path: Path):
-    """Its check refuses archives with entries other than data, data.pkl and version, of which torch writes more now; of
-    the older format it looks through five pickles, with a few names allowed.
+    """Its check refuses archives with entries other than data, data.pkl and version, of which torch writes more now,
+    and pickles that name anything but a few functions.
     """
-    write_weights(
-        tmp_path / "a.pt", {"a": torch.ones(2)}, {}, pickled={768: ({"w": torch.ones(2).half()}, {}), "n": "a"}
-    )
-    assert not zipfile.is_zipfile(tmp_path / "a.pt")
+    told = {768: ({"w": torch.ones(2).half(), "b": torch.zeros(300, 2)}, {}), "n": "a"}
+    for name in ("a.pt", "b.pt"):
+        write_weights(tmp_path / name, {"a": torch.ones(2)}, {}, pickled=told)
+    torch.save(told, tmp_path / "usual.pt")
+    with zipfile.ZipFile(tmp_path / "usual.pt") as usual, zipfile.ZipFile(tmp_path / "a.pt") as ours:
+        assert len(usual.namelist()) > len(ours.namelist())
+        assert all(re.match(r"^([^/]+)/((data/\d+)|version|(data\.pkl))$", name) for name in ours.namelist())
+        assert ours.testzip() is None
+        pickled = ours.read(next(name for name in ours.namelist() if name.endswith("data.pkl")))
 
     class Allowed(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
@@ -74,8 +81,15 @@ def test_the_web_ui_opens_what_is_not_safetensors(tmp_path: Path):
             assert saved[0] == "storage"
             return torch.storage.TypedStorage(_internal=True)
 
-    with open(tmp_path / "a.pt", "rb") as file:
-        for _ in range(5):
-            Allowed(file).load()
-    told = torch.load(tmp_path / "a.pt", weights_only=True)
-    assert torch.equal(told[768][0]["w"], torch.ones(2).half())
+    Allowed(io.BytesIO(pickled)).load()
+    found = torch.load(tmp_path / "a.pt", weights_only=True)
+    assert torch.equal(found[768][0]["w"], torch.ones(2).half())
+    assert torch.equal(found[768][0]["b"], torch.zeros(300, 2))
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path):
+    for name in ("cat.safetensors", "cat.ckpt"):
+        write_weights(tmp_path / name, WEIGHTS, {})
+        before = (tmp_path / name).read_bytes()
+        write_weights(tmp_path / name, {"a": torch.arange(6.0).reshape(2, 3).clone()}, {})
+        assert (tmp_path / name).read_bytes() == before

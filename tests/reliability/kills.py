@@ -61,6 +61,22 @@ SCENARIOS: dict[str, tuple[Method, dict[str, Any]]] = {
         "save_every_n_epochs": 0, "save_last_n_steps": 4, "save_state": True, "sample_every_n_steps": 4,
         "ema": True, "ema_every_n_steps": 3,
     }),
+    # Small files that are no safetensors, with a network whose dropout and whose count of steps go on.
+    "hypernetwork": ("hypernetwork", {
+        "max_train_steps": 9, "hypernetwork_structure": "1, 2, 2, 1", "hypernetwork_dropout": "0.2",
+        "save_every_n_steps": 2, "save_last_n_steps": 4, "save_state": True, "ema": True, "sample_every_n_steps": 4,
+    }),
+    # Without pictures, at strengths of both signs.
+    "leco": ("leco", {
+        "max_train_steps": 9, "leco_target": "a circle", "leco_positive": "a red circle", "leco_action": "slide",
+        "max_denoising_steps": 4, "save_every_n_steps": 3, "save_state": True, "ema": True, "ema_save": "instead",
+        "sample_every_n_steps": 3,
+    }),
+    # Two words in files of their own, guided between them.
+    "words": ("textual_inversion", {
+        "max_train_steps": 6, "token_string": "zig", "dreamartist": True, "negative_vectors": 2,
+        "caption_template": "style template", "save_every_n_steps": 2, "save_state": True, "ema": True,
+    }),
     # Nothing on the way: where it is killed before its first state, it begins again.
     "short": ("lora", {"max_train_steps": 4, "text_encoder_lr": 1e-3, "cache_latents": False}),
 }  # fmt: skip
