@@ -17,20 +17,19 @@ from torch import Tensor, nn
 
 from engine.data.captions import may_vary
 from engine.data.training_set import training_set
-from engine.failure import Failure
 from engine.models.conditioning import Conditioning
 from engine.models.extra_channels import EXTRA_CHANNELS
 from engine.models.parts import Parts
 from engine.models.quantize import NF4_BLOCK
 from engine.models.skeleton import without_weights
 from engine.models.vae import to_pixels
-from engine.settings.leco_prompts import PromptSet, prompt_sets
+from engine.settings.leco_prompts import PromptSet
 from engine.settings.memory import BaseFormat
 from engine.settings.training import TrainingSettings
 from engine.training.block_swap import AHEAD, blocks_of, how_many, spread
 from engine.training.caption_progress import CAPTIONS_AT_A_TIME
 from engine.training.hardware import Precision, choose_precision
-from engine.training.leco_method import LecoMethod
+from engine.training.leco_method import LecoMethod, sets_of
 from engine.training.ledger import counted, without_contents
 from engine.training.metadata import DTYPES
 from engine.training.method import parameters
@@ -394,10 +393,7 @@ def _largest_batches(settings: TrainingSettings) -> tuple[Shown, Shown]:
 
 
 def _largest_set(settings: TrainingSettings) -> PromptSet:
-    try:
-        return max(prompt_sets(settings), key=lambda set_: math.prod(set_.resolution) * set_.batch_size)
-    except ValueError as error:
-        raise Failure(str(error), "Correct the file, or clear the field.", "prompts_file") from None
+    return max(sets_of(settings), key=lambda set_: math.prod(set_.resolution) * set_.batch_size)
 
 
 def _encode(parts: Parts, batch: int, width: int, height: int) -> None:

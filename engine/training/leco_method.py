@@ -38,6 +38,14 @@ LARGEST_SCALE = 3.0
 """Of the pictures that SDXL is told to see a part of, beside that part."""
 
 
+def sets_of(settings: TrainingSettings) -> list[PromptSet]:
+    """Raises Failure if they cannot be read, such as from a file that is gone since the check."""
+    try:
+        return prompt_sets(settings)
+    except ValueError as error:
+        raise Failure(str(error), "Correct the file, or clear the field.", "prompts_file") from None
+
+
 class LecoMethod(LoraMethod):
     def __init__(
         self,
@@ -56,7 +64,7 @@ class LecoMethod(LoraMethod):
                 "pretrained_model_name_or_path",
             )
         super().__init__(family, parts, settings, total_steps=total_steps, dtype=dtype, goes_on=goes_on)
-        self._sets, self._file = prompt_sets(settings), settings.leco.prompts_file
+        self._sets, self._file = sets_of(settings), settings.leco.prompts_file
         self._steps, self._guidance = settings.leco.max_denoising_steps, settings.leco.leco_denoise_guidance_scale
         self._offset = settings.objective.noise_offset
 

@@ -183,6 +183,14 @@ def test_a_strength_is_that_of_every_layer(lora_type: str):
     torch.testing.assert_close(at[0.5] - at[0.0], (at[1.0] - at[0.0]) / 2)
 
 
+def test_a_file_that_is_gone_gets_a_sentence(trained: Trained, tmp_path: Path):
+    history = trained(**GIVEN | {"prompts_file": str(tmp_path / "gone.toml")})
+    assert history.problem is not None
+    assert (history.problem.option, history.problem.what) == (
+        "prompts_file", "gone.toml was not read: it does not exist.",
+    )  # fmt: skip
+
+
 def test_after_a_step_the_network_acts_whole():
     method, model = method_and_model(leco_multiplier=-2.0)
     told = model.family.encode_text(model.parts, list(method._sets[0].prompts), Reading())

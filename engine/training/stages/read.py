@@ -9,8 +9,8 @@ from engine.data.steps import StepPlan, plan_of, plan_of_prompts
 from engine.failure import Failure
 from engine.runs.events import Planned
 from engine.settings.captions import Captions
-from engine.settings.leco_prompts import prompt_sets
 from engine.training.hardware import device_name
+from engine.training.leco_method import sets_of
 from engine.training.stages.begin import Begun
 from engine.training.stages.load import Loaded
 from engine.training.training_pictures import TrainingPictures, no_pictures, training_pictures
@@ -54,7 +54,7 @@ def read(begun: Begun, loaded: Loaded) -> Data:
 
 
 def _of_prompts(begun: Begun) -> Data:
-    sets = prompt_sets(begun.settings)
+    sets = sets_of(begun.settings)
     plan = plan_of_prompts(begun.settings, len(sets))
     _tell(begun, plan)
     captions = list(dict.fromkeys(prompt for set_ in sets for prompt in set_.prompts))
