@@ -32,7 +32,7 @@ BOTH = GIVEN | {"dreamartist": True, "negative_vectors": 2, "dreamartist_guidanc
 
 @pytest.mark.shows("dreamartist", "dreamartist_guidance", "negative_vectors", "negative_init_word")
 @pytest.mark.parametrize("count", [12, 1])
-def test_the_words_draw_together_what_the_pictures_show(trained: Trained, crosses: Path, tmp_path: Path, pictures: int):
+def test_the_words_draw_together_what_the_pictures_show(trained: Trained, crosses: Path, tmp_path: Path, count: int):
     """The paper's own case is a single picture."""
     for file in (crosses / "10_zig").iterdir():
         if int(file.stem) >= count:
