@@ -18,6 +18,9 @@ EVERY_LYCORIS = (
 WITH_MAGNITUDES: tuple[LoraType, ...] = ("LyCORIS/LoCon", "LyCORIS/LoHa", "LyCORIS/LoKr")
 """Those that DoRA can be around."""
 
+WITH_CORES = WITH_MAGNITUDES
+"""Those whose convolutions may have a core between their matrices."""
+
 PRESETS = (
     "full", "full-lin", "attn-mlp", "attn-only", "unet-only", "unet-transformer-only", "unet-convblock-only", "ia3",
 )  # fmt: skip
@@ -114,7 +117,7 @@ class Lycoris(Group):
         label="Use CP decomposition",
         section=SECTION,
         help="The older name of Use Tucker decomposition.",
-        applies_when={"lora_type": EVERY_LYCORIS},
+        applies_when={"lora_type": WITH_CORES},
         also=("CP decomposition",),
         methods=("lora",),
     )
@@ -124,7 +127,7 @@ class Lycoris(Group):
         section=SECTION,
         help="Decompose convolution kernels into a small core and two matrices, which takes fewer parameters.",
         source="Yeh et al. 2023, arXiv:2309.14859",
-        applies_when={"lora_type": (*EVERY_LYCORIS, "Kohya LoHa", "Kohya LoKr")},
+        applies_when={"lora_type": (*WITH_CORES, "Kohya LoHa", "Kohya LoKr")},
         methods=("lora",),
     )
     use_scalar: bool = option(

@@ -129,4 +129,5 @@ def test_an_option_that_has_an_argument_comes_back_and_is_not_merely_named():
         "EMA",
         "Start from the checkpoint's EMA weights",
         "Teach new words too",
+        "Opposite image folder (Optional. makes the LoRA a slider)",
     }
