@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from engine.data.items import Item, TrainingSet, places_of, readable
 from engine.data.steps import StepPlan, plan_of, plan_of_prompts
 from engine.data.training_set import described_by, training_set
 from engine.failure import Failure
+from engine.settings.kin import KIN
 from engine.settings.leco_prompts import prompt_sets
 from engine.settings.paths import with_whole_paths
 from engine.settings.training import TrainingSettings
@@ -85,6 +87,10 @@ def check(settings: TrainingSettings, resumed: Resumed | None = None) -> Checked
     ]
     said = {problem.option for problem in unusable}
     problems = [*unusable, *(problem for problem in problems if problem.option not in said)]
+    if settings.method in KIN:  # what other tabs left behind is of no account
+        known = {item.name: item for item in settings.options()}
+        problems = [one for one in problems if one.option not in known or known[one.option].is_for(settings.method)]
+    problems = list(dict.fromkeys(problems))
     if resumed and resumed.has_state:
         problems = [problem for problem in problems if problem.option not in ONLY_AT_THE_BEGINNING]
     return Checked(problems, plan)
@@ -109,9 +115,30 @@ def _training_set(settings: TrainingSettings) -> tuple[TrainingSet | None, list[
         return None, problems or [
             Problem(by, f"The folder cannot be searched for pictures: {error}.", "Allow this program to read it.")
         ]
+    if opposite := settings.applied("opposite_data_dir"):
+        problems += _opposite(opposite, settings, by)
     if not folders:
-        return found, list(check_described(found, settings, by))
+        return found, [*problems, *check_described(found, settings, by)]
     return found, [*problems, *(Problem(by, note, blocking=False) for note in found.notes)]
+
+
+def _opposite(opposite: str, settings: TrainingSettings, by: str) -> list[Problem]:
+    if by != "train_data_dir":
+        return [
+            Problem(
+                "opposite_data_dir",
+                "A dataset config or metadata file takes the place of the folders, so the opposite is not learned.",
+                "Clear it, or give a dataset of the config network_multiplier = -1.",
+            )
+        ]
+    if os.path.realpath(opposite) == os.path.realpath(settings.folders.train_data_dir):
+        return [
+            Problem(
+                "opposite_data_dir", "It is the image folder itself, so both directions would cancel.",
+                "Choose the folder of the opposite, or clear the field.",
+            )
+        ]  # fmt: skip
+    return []
 
 
 def _plan_of(found: TrainingSet | None, settings: TrainingSettings) -> StepPlan | None:

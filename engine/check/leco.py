@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.check.choices import USE
 from engine.check.problem import Problem
 from engine.settings.families import TITLES, FamilyName
 from engine.settings.leco_prompts import prompt_sets
@@ -27,19 +28,14 @@ def check_leco(settings: TrainingSettings) -> Iterator[Problem]:
             "max_train_steps",
             "Max train steps is 0, and LECO has no pictures that would say how long it learns.",
             "500 is usual.",
+            fix=f"{USE}500",
         )
-    if s.leco_action == "slide" and not s.prompts_file and not (s.leco_positive or s.leco_unconditional):
-        yield Problem(
-            "leco_positive",
-            "A slider needs something to slide to.",
-            "Enter a positive prompt and its opposite.",
-        )
-        return
     option = "prompts_file" if s.prompts_file else "leco_positive"
     try:
         sets = prompt_sets(settings)
     except ValueError as error:
-        yield Problem(option, str(error), "Correct the file, or clear the field and use those below it.")
+        mend = "Correct the file, or clear the field and use those below it."
+        yield Problem(option, str(error), mend if s.prompts_file else "Enter a positive prompt and its opposite.")
         return
     if idle := [why for set_ in sets if (why := set_.why_idle())]:
         which = f" in {len(idle)} of {len(sets)} sets" if s.prompts_file else ""

@@ -153,8 +153,9 @@ def _subset(table: _Table, settings: TrainingSettings, beside: Path) -> Subset:
 
 def _strength(table: _Table) -> float:
     value = table.values.get(STRENGTH, 1.0)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= MOST_STRENGTH:
-        raise table.wrong(f"{STRENGTH} is {value!r}; it takes a number from -{MOST_STRENGTH:g} to {MOST_STRENGTH:g}.")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < abs(value) <= MOST_STRENGTH:
+        limits = f"a number from -{MOST_STRENGTH:g} to {MOST_STRENGTH:g} that is not 0"
+        raise table.wrong(f"{STRENGTH} is {value!r}; it takes {limits}.")
     return float(value)
 
 

@@ -138,7 +138,10 @@ class Hypernetwork(Group):
         return found
 
     def dropouts(self) -> list[float]:
-        """The probability behind each number of structure(), 0 at the ends.  Raises ValueError, a sentence."""
+        """The probability behind each number of structure(), 0 at the ends; empty for no dropout.
+
+        Raises ValueError, a sentence.
+        """
         count = len(self.structure())
         try:
             found = [float(part) for part in _parts(self.hypernetwork_dropout)]
@@ -151,7 +154,7 @@ class Hypernetwork(Group):
                 f'"{self.hypernetwork_dropout}" is neither one probability below 1 nor one for each of the {count} '
                 "numbers of Layer structure, 0 at both ends."
             )
-        return found
+        return found if any(found) else []
 
     def weights(self, family: FamilyName) -> int:
         """How many learn in a published model; 0 where it has no place for any.  Raises ValueError, a sentence."""

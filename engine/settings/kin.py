@@ -30,11 +30,13 @@ OF_PICTURES = _names("""
     enable_wildcard caption_separator keep_tokens_separator secondary_separator caption_tag_dropout_rate
     token_warmup_min token_warmup_step
     train_data_dir dataset_config reg_data_dir opposite_data_dir in_json train_inpainting prior_loss_weight
+    train_lora_ggpo ggpo_sigma ggpo_beta
     min_timestep max_timestep noise_offset_type noise_offset_random_strength adaptive_noise_scale
     multires_noise_iterations multires_noise_discount ip_noise_gamma ip_noise_gamma_random_strength
     epoch max_train_epochs sample_every_n_epochs save_every_n_epochs save_last_n_epochs save_last_n_epochs_state
 """)
-"""What is said of pictures, of their captions, of the noise that is added to them, and of going through them."""
+"""What is said of pictures, of their captions, of the noise that is added to them, and of going through them; GGPO's
+noise would be added to what the model does without the network too."""
 
 OF_TEXT_ENCODERS = _names(
     "textual_inversion stop_text_encoder_training text_encoder_lr loraplus_text_encoder_lr_ratio t5xxl_lr"

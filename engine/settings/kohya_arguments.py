@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from engine.settings.kin import KIN
 from engine.settings.option import Option
 from engine.settings.sd_scripts import COMPILES_NOT, family_of_values, option_for, place_of
 from engine.settings.sd_scripts_read import from_arguments
@@ -24,8 +25,8 @@ MULTIRES = ("multires_noise_iterations", "multires_noise_discount")
 
 @cache
 def _ours() -> dict[str, Option]:
-    """The options by their arguments."""
-    own = (item for item in training_options() if not item.kohya.has_it)
+    """The options by their arguments; those of methods that its tabs do not train would stop its scripts."""
+    own = (item for item in training_options() if not item.kohya.has_it and not set(item.kohya.methods) <= set(KIN))
     return {place.name: item for item in own if (place := place_of(item)).kind == "argument"}
 
 

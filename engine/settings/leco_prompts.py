@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,12 @@ from engine.settings.training import TrainingSettings
 
 LARGEST = 2**19
 """Letters of a file."""
+
+LARGEST_BATCH, LARGEST_NUMBER = 64, 1000
+"""Beyond any that makes sense."""
+
+MOST_BRACKETS = 2000
+"""Of a YAML file, each of which its reader goes through again and again."""
 
 MOST = 10_000
 """Sets that a file may come to."""
@@ -82,7 +87,11 @@ def prompt_sets(settings: TrainingSettings) -> list[PromptSet]:
         multiplier=s.leco_multiplier, resolution=settings.dataset.size(),
         batch_size=settings.optimizer.train_batch_size,
     )  # fmt: skip
-    return list(_both_ways(usual)) if s.leco_action == "slide" else [usual]
+    if s.leco_action != "slide":
+        return [usual]
+    if not (s.leco_positive.strip() or s.leco_unconditional.strip()):
+        raise ValueError("A slider needs something to slide to.")
+    return list(_both_ways(replace(usual, positive=s.leco_positive)))
 
 
 def read_prompt_sets(file: Path) -> list[PromptSet]:
@@ -102,6 +111,8 @@ def read_prompt_sets(file: Path) -> list[PromptSet]:
 
 
 def _of_yaml(text: str) -> Iterator[PromptSet]:
+    if text.count("[") + text.count("{") > MOST_BRACKETS:
+        raise ValueError("it is not valid YAML; it may have an editing mistake")
     if "&" in text and "*" in text and any(token for token in _aliases(text)):
         raise ValueError("it refers from one place to another (YAML aliases), which prompt files do not")
     try:
@@ -131,13 +142,19 @@ def _of_toml(text: str, folder: Path) -> Iterator[PromptSet]:
     listed = common.get("prompts", common.get("targets", [common]))
     if not isinstance(listed, list):
         raise ValueError("its prompts or targets are not a list of tables")
-    neutrals: list[str | None] = [*_neutrals(common, folder)] or [None]
-    yield from _limited(
-        replace(set_, neutral=neutral) if neutral is not None else set_
-        for entry in listed
-        for neutral in (_neutrals(entry, folder) if isinstance(entry, dict) else []) or neutrals
-        for set_ in _of_table(entry, common)
-    )
+    yield from _limited(set_ for entry in listed for set_ in _of_entry(entry, common, folder))
+
+
+def _of_entry(entry: Any, common: Mapping[str, Any], folder: Path) -> Iterator[PromptSet]:
+    """Of a slider with several neutral prompts, each set once for each of them: the entry's own, or else the file's."""
+    if not (isinstance(entry, dict) and _is_slider(entry, common)):
+        yield from _of_table(entry, common)
+        return
+    neutrals = _neutrals(entry, folder, at_most=1)
+    if not neutrals and "neutral" not in entry:
+        neutrals = _neutrals(common, folder)
+    for set_ in _of_table(entry, common):
+        yield from (replace(set_, neutral=neutral) for neutral in neutrals or [set_.neutral])
 
 
 def _limited(found: Iterator[PromptSet]) -> Iterator[PromptSet]:
@@ -147,17 +164,24 @@ def _limited(found: Iterator[PromptSet]) -> Iterator[PromptSet]:
         yield set_
 
 
-def _neutrals(table: Mapping[str, Any], folder: Path) -> list[str]:
-    """Of sliders, for each of which the same is learned."""
+def _neutrals(table: Mapping[str, Any], folder: Path, at_most: int = 3) -> list[str]:
+    """Of the keys that name them; of an entry the first alone counts."""
+    found: list[list[str]] = []
     listed = table.get("neutrals")
-    found = [str(one) for one in listed] if isinstance(listed, list) else []
+    if isinstance(listed, list):
+        found.append([_as("neutral", str(one)) for one in listed])
     for key in ("neutral_prompt_file", "prompt_file"):
         if isinstance(name := table.get(key), str):
             try:
-                found += [line.strip() for line in small_text(folder / name, LARGEST).splitlines() if line.strip()]
+                lines = small_text(folder / name, LARGEST).splitlines()
             except (OSError, ValueError):
                 raise ValueError(f'{key} "{name}" cannot be read') from None
-    return found
+            found.append([line.strip() for line in lines if line.strip()])
+    return [neutral for some in found[:at_most] for neutral in some]
+
+
+def _is_slider(entry: Mapping[str, Any], common: Mapping[str, Any]) -> bool:
+    return "target_class" in entry or ("target" not in entry and "target_class" in common)
 
 
 def _of_table(entry: Any, common: Mapping[str, Any]) -> Iterator[PromptSet]:
@@ -165,7 +189,7 @@ def _of_table(entry: Any, common: Mapping[str, Any]) -> Iterator[PromptSet]:
     if not isinstance(entry, dict):
         raise ValueError("a set of prompts in it is not a table")
     said = {key: value for key, value in {**common, **entry}.items() if value is not None}
-    is_slider = "target_class" in entry or ("target" not in entry and "target_class" in common)
+    is_slider = _is_slider(entry, common)
     if "target" not in said and not is_slider:
         raise ValueError("a set of prompts in it has no target")
     values: dict[str, Any] = {}
@@ -184,21 +208,26 @@ def _of_table(entry: Any, common: Mapping[str, Any]) -> Iterator[PromptSet]:
 
 
 def _slider(said: Mapping[str, Any], values: dict[str, Any]) -> Iterator[PromptSet]:
-    positive, negative = str(said.get("positive", "")), str(said.get("negative", ""))
+    positive, negative = (_as("positive", said.get(key) or "") for key in ("positive", "negative"))
     if not positive.strip() and not negative.strip():
         raise ValueError("a slider in it has neither a positive nor a negative prompt")
-    to, other = (positive, negative) if positive.strip() else (negative, "")
-    own = {"target": str(said.get("target_class", "")), "positive": to, "unconditional": other}
-    sets = _both_ways(PromptSet(**{**values, **own}))
-    for set_ in sets:
-        # Of a negative prompt alone, more strength leads away from it.
-        yield set_ if positive.strip() else replace(set_, multiplier=-set_.multiplier)
+    own = {"target": _as("target", said.get("target_class") or ""), "positive": positive, "unconditional": negative}
+    yield from _both_ways(PromptSet(**{**values, **own}))
 
 
 def _both_ways(usual: PromptSet) -> Iterator[PromptSet]:
-    """Towards the positive prompt at the multiplier, towards the unconditional one at its opposite."""
-    yield replace(usual, action="enhance")
-    yield replace(usual, action="erase", multiplier=-usual.multiplier)
+    """Towards the positive prompt at the multiplier, towards the unconditional one at its opposite.
+
+    Of two prompts each way is there twice, so that pictures begin as often away from the one as from the other.
+    """
+    positive, negative = usual.positive.strip(), usual.unconditional.strip()
+    for sign, towards, away in ((1, "enhance", "erase"), (-1, "erase", "enhance")):
+        to = replace(usual, multiplier=sign * usual.multiplier)
+        if positive:
+            yield replace(to, action=towards)
+        if negative:
+            turned = replace(to, positive=usual.unconditional, unconditional=usual.positive if positive else "")
+            yield replace(turned, action=away)
 
 
 def _as(name: str, value: Any) -> Any:
@@ -207,17 +236,29 @@ def _as(name: str, value: Any) -> Any:
         if isinstance(value, bool):
             return value
     elif name == "batch_size":
-        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64:
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_BATCH:
             return value
     elif name in ("guidance_scale", "multiplier", "weight"):
-        if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER:
             return float(value)
     elif name == "action":
         if value in ("erase", "enhance"):
             return value
-    elif isinstance(value, str):
+    elif isinstance(value, str) and _is_whole(value):
         return value
-    raise ValueError(f"{name} cannot be {str(value)[:40]!r}")
+    raise ValueError(f"{name} cannot be {_shown(value)}")
+
+
+def _is_whole(text: str) -> bool:
+    """No half of a character, which no tokenizer takes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(str(value)[:40].encode("utf-8", "replace").decode())
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of so many digits"
 
 
 def _size(value: Any) -> tuple[int, int]:
@@ -228,6 +269,6 @@ def _size(value: Any) -> tuple[int, int]:
         isinstance(side, int) and not isinstance(side, bool) and least <= side <= most and side % 8 == 0
         for side in sides
     ):
-        raise ValueError(f"resolution cannot be {str(value)[:40]!r}: sides are multiples of 8 from {least} to {most}")
+        raise ValueError(f"resolution cannot be {_shown(value)}: sides are multiples of 8 from {least} to {most}")
     height, width = sides
     return width, height

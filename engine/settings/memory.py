@@ -63,7 +63,7 @@ class Memory(Group):
         section=ADVANCED,
         help="The same for the UNet or transformer only; the text encoders stay as they are.",
         methods=("lora",),
-        acts_for=("lora", "textual_inversion"),
+        acts_for=("lora", "textual_inversion", "hypernetwork"),
     )
     base_weights: Literal["", "fp8", "int8", "nf4"] = option(
         "",

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from engine.disk import why_not, write_text_whole
 from engine.settings.errors import SettingsFileError
@@ -20,7 +20,7 @@ from engine.settings.files import read_settings
 from engine.settings.kohya_json import RETIRED, Loaded, to_kohya
 from engine.settings.option import Option
 from engine.settings.secrets import hidden
-from engine.settings.training import TrainingSettings, training_options
+from engine.settings.training import Method, TrainingSettings, training_options
 
 OURS = Path(__file__).parents[2] / "presets"
 """The presets that come with the program; a folder for each method."""
@@ -76,6 +76,13 @@ class Recipe:
     report: tuple[str, ...] = ()
     named: frozenset[str] = frozenset()
 
+    def by(self, method: str) -> Recipe:
+        """The same for a method: what the recipe does not name is what is usual with it."""
+        said = self.settings.values()
+        usual = TrainingSettings().for_method(cast(Method, method))
+        settings = usual.with_values({name: said[name] for name in self.named})
+        return replace(self, settings=settings.model_copy(update={"kohya_extra": self.settings.kohya_extra}))
+
     def applied_to(self, current: TrainingSettings) -> TrainingSettings:
         """The recipe for everything but what is the user's own; see the top of this file."""
         said, usual = self.settings.values(), TrainingSettings().for_method(current.method).values()
@@ -99,7 +106,7 @@ class Presets:
     """The presets of a method: ours, which are only read, and those in the user's own folder."""
 
     def __init__(self, own: Path, ours: Path = OURS, method: str = "lora") -> None:
-        self._own, self._ours = own / method, ours / method
+        self._own, self._ours, self._method = own / method, ours / method, method
 
     def all(self) -> list[Preset]:
         """Ours, then the user's own, each by name."""
@@ -158,7 +165,7 @@ class Presets:
             loaded = read_settings(path)
         except SettingsFileError as error:
             raise PresetError(str(error)) from None
-        recipe = _recipe(loaded)
+        recipe = _recipe(loaded).by(self._method)
         file = self._file(path.stem)
         self._refuse_existing(file)
         left_out = [

@@ -110,7 +110,7 @@ def from_arguments(
 
 def _purpose(given: Mapping[str, Any], script: str, kept: Mapping[str, Any] | None) -> tuple[str, str, list[str]]:
     """(method, family, notes), as the script's name says, else as the arguments show."""
-    stem = script.removesuffix(".py").lower()
+    stem = script.removesuffix(".py").lower() or (OF_LECO if "prompts_file" in given else "")
     method, family = SCRIPTS.get(stem, ("lora", ""))
     if method != "lora":
         if stem.endswith("_train"):
@@ -129,6 +129,9 @@ def _purpose(given: Mapping[str, Any], script: str, kept: Mapping[str, Any] | No
         notes.append("It names no network_module; it was read as a Standard LoRA.")
     return "lora", family, notes
 
+
+OF_LECO = "train_leco"
+"""The script whose arguments alone name a prompts_file."""
 
 _OF_EVERY_TRAINING = (
     "pretrained_model_name_or_path", "v2", "v_parameterization", "train_data_dir", "reg_data_dir", "output_dir",

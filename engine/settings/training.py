@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -55,8 +55,6 @@ USUAL: dict[str, dict[Method, Any]] = {
         "lora": 1e-4, "dreambooth": 1e-5, "textual_inversion": 5e-4, "hypernetwork": 1e-5, "leco": 1e-4,
         "finetune": 1e-5,
     },
-    "max_train_steps": {**dict.fromkeys(get_args(Method), 0), "leco": 500},
-    "lr_scheduler": {**dict.fromkeys(get_args(Method), "cosine"), "leco": "constant"},
 }  # fmt: skip
 """Values that are usual with a method, where they are not the same with each; a LoRA's are the defaults."""
 

@@ -8,6 +8,7 @@ Source: Gandikota et al. 2023, "Erasing Concepts from Diffusion Models", arXiv:2
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ from engine.training.samplers import make_sampler
 
 TARGET, POSITIVE, UNCONDITIONAL, NEUTRAL = range(4)
 """The places of the prompts in a set, and so in the conditioning of an example."""
+
+MOST_TOLD = 16
+"""Sets of prompts in a file's metadata, as sd-scripts tells them."""
 
 LEAST_SIDE, STEP = 64, 64
 """Of drawn resolutions, pixels."""
@@ -66,7 +70,7 @@ class LecoMethod(LoraMethod):
         super().__init__(family, parts, settings, total_steps=total_steps, dtype=dtype, goes_on=goes_on)
         self._sets, self._file = sets_of(settings), settings.leco.prompts_file
         self._steps, self._guidance = settings.leco.max_denoising_steps, settings.leco.leco_denoise_guidance_scale
-        self._offset = settings.objective.noise_offset
+        self._offset = settings.applied("noise_offset")
 
     def losses(self, model: Model, examples: Examples, corrupt: Corrupt) -> Tensor:
         set_, told = self._sets[examples.numbers[0]], examples.conditioning()
@@ -83,10 +87,14 @@ class LecoMethod(LoraMethod):
             **super().metadata(),
             "ss_leco_prompt_count": len(self._sets),
             "ss_leco_prompts_file": Path(self._file).name or None,
+            "ss_leco_preview": json.dumps([_told(set_) for set_ in self._sets[:MOST_TOLD]], ensure_ascii=False),
         }
 
     def begun(self, model: Model, shape: tuple[int, ...], told: Conditioning, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (B, C, h, w) that are drawn up to a chance step, and the timesteps (B,) that they are at."""
+        """Latents (B, C, h, w) that are drawn up to a chance step, and the timesteps (B,) that they are at.
+
+        That is the sampler's next timestep; sd-scripts takes one that is up to a step of the sampler later.
+        """
         parts = model.parts
         alphas = parts.alphas_cumprod if parts.prediction == "v_prediction" else parts.alphas_with_signal
         assert alphas is not None
@@ -97,6 +105,7 @@ class LecoMethod(LoraMethod):
         pairs = _rows(told, (UNCONDITIONAL, TARGET), len(latents))
         for timestep in sampler.timesteps[:steps]:
             both = timestep.expand(2 * len(latents)).to(model.device)
+            self.network.see(both)
             without, with_target = model.predict(
                 torch.cat([latents, latents]), both, lambda: pairs, torch.cat([sizes, sizes])
             ).float().chunk(2)  # fmt: skip
@@ -119,6 +128,11 @@ class LecoMethod(LoraMethod):
             aim = predicted(NEUTRAL) + away
         self._strength.set(set_.multiplier)
         return model.objective.loss(predicted(TARGET), Corrupted(noisy, aim, timesteps)) * set_.weight
+
+
+def _told(set_: PromptSet) -> dict[str, Any]:
+    names = ("target", "positive", "unconditional", "neutral", "action", "multiplier", "weight")
+    return {name: getattr(set_, name) for name in names}
 
 
 def _rows(told: Conditioning, places: tuple[int, ...], count: int) -> Conditioning:

@@ -93,7 +93,7 @@ class RunMetadata:
             **self.network,
             **{key: value for key, value in self.family.items() if key.startswith("ss_")},
         }
-        if self.settings.metadata.no_metadata:
+        if self.settings.applied("no_metadata"):
             values = {key: value for key, value in ({"ss_v2": False} | said).items() if key in LEAST}
         else:
             values = {
@@ -108,7 +108,7 @@ class RunMetadata:
             }
         whole = {**{key: as_text(value) for key, value in sorted(values.items())}, **self._modelspec()}
         written, left_out = within(whole)
-        if self._data and not self.settings.metadata.no_metadata and "ss_tag_frequency" not in whole:
+        if self._data and not self.settings.applied("no_metadata") and "ss_tag_frequency" not in whole:
             left_out.insert(0, "ss_tag_frequency")
         if left_out and (note := sentence(left_out)) not in self.notes:
             self.notes.append(note)
@@ -117,7 +117,7 @@ class RunMetadata:
     def of_average(self) -> dict[str, str]:
         """What the file of averaged weights says besides; nothing where none are kept."""
         s = self.settings
-        if not s.averaging.ema or s.metadata.no_metadata:
+        if not s.averaging.ema or s.applied("no_metadata"):
             return {}
         names = ("ema_decay", "ema_warmup", "ema_every_n_steps")
         return {f"ss_{name}": as_text(getattr(s.averaging, name)) for name in names}

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from engine.check.check import check
+from engine.check.mend import mended
 from engine.settings.files import parse_settings
+from engine.settings.kohya_arguments import as_arguments
+from engine.settings.kohya_json import from_kohya, to_kohya
 from engine.settings.leco_prompts import prompt_sets, read_prompt_sets
 from engine.settings.training import TrainingSettings
 
@@ -70,15 +73,20 @@ weight = 2
 @pytest.mark.parametrize(
     ("told", "expected"),
     [
-        ('positive = "old"\nnegative = "young"', {(1.0, "old", "young", 1.5), (-1.0, "old", "young", -1.5)}),
+        (
+            'positive = "old"\nnegative = "young"',
+            {(1.0, "old", "young", 1.5), (-1.0, "young", "old", 1.5),
+             (-1.0, "old", "young", -1.5), (1.0, "young", "old", -1.5)},
+        ),
         ('positive = "old"', {(1.0, "old", "", 1.5), (-1.0, "old", "", -1.5)}),
         ('negative = "young"', {(-1.0, "young", "", 1.5), (1.0, "young", "", -1.5)}),
     ],
-)
+)  # fmt: skip
 def test_a_slider_is_learned_at_both_strengths(tmp_path: Path, told: str, expected: Any):
-    """direction, positive, unconditional, multiplier"""
+    """As sd-scripts has it: direction, positive, unconditional, multiplier."""
     sets = read(tmp_path, f'target_class = "person"\nmultiplier = 1.5\n{told}')
     assert {(one.direction, one.positive, one.unconditional, one.multiplier) for one in sets} == expected
+    assert len(sets) == len(expected)
     assert {one.target for one in sets} == {"person"}
 
 
@@ -96,10 +104,10 @@ resolutions = [512, 768]
 target_class = "dog"
 positive = "big"
 neutral = "animal"
-neutrals = ["animal"]
 """
     sets = read(tmp_path, text)
     assert len(sets) == 3 * 2 * 2 + 2
+    assert {one.neutral for one in sets if one.target == "dog"} == {"animal"}
     assert {one.neutral for one in sets if one.target == "person"} == {"child", "man", "woman"}
     assert {one.resolution for one in sets if one.target == "person"} == {(512, 512), (768, 768)}
 
@@ -120,6 +128,10 @@ neutrals = ["animal"]
         ("toml", 'target = "a"\npositive = 3', "positive cannot be '3'"),
         ("toml", 'target_class = "a"', "neither a positive nor a negative prompt"),
         ("toml", 'target_class = "a"\npositive = "b"\nprompt_file = "no.txt"', 'prompt_file "no.txt" cannot be read'),
+        ("toml", 'target = "a"\nweight = ' + "9" * 400, "weight cannot be"),
+        ("toml", 'target = "a"\nmultiplier = 0x' + "f" * 9000, "a number of so many digits"),
+        ("yaml", '- target: "\\ud800"', "target cannot be"),
+        ("yaml", '"&*" : ' + "[" * 40_000, "not valid YAML"),
         ("yaml", "- [", "not valid YAML"),
         ("yaml", "a: 3", "it is no list of prompts"),
         ("yaml", "- &a {target: x}\n- *a", "it refers from one place to another"),
@@ -135,7 +147,8 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, ending: str, text: st
 
 
 def leco(**changes: Any) -> TrainingSettings:
-    return TrainingSettings().for_method("leco").with_values({"leco_target": "cat", **changes})
+    given = {"leco_target": "cat", "max_train_steps": 500} | changes
+    return TrainingSettings().for_method("leco").with_values(given)
 
 
 def test_the_form_is_a_set_or_the_two_of_a_slider():
@@ -143,7 +156,14 @@ def test_the_form_is_a_set_or_the_two_of_a_slider():
     assert (erase.prompts, erase.direction) == (("cat", "cat", "", ""), -1.0)
     assert (erase.batch_size, erase.resolution) == (3, (640, 512))
     ways = prompt_sets(leco(leco_action="slide", leco_positive="big", leco_unconditional="small", leco_multiplier=2.0))
-    assert [(one.direction, one.multiplier) for one in ways] == [(1.0, 2.0), (-1.0, -2.0)]
+    assert sorted((one.direction, one.positive, one.multiplier) for one in ways) == [
+        (-1.0, "big", -2.0), (-1.0, "small", 2.0), (1.0, "big", 2.0), (1.0, "small", -2.0),
+    ]  # fmt: skip
+    away = prompt_sets(leco(leco_action="slide", leco_unconditional="small"))
+    assert [(one.direction, one.positive, one.multiplier) for one in away] == [
+        (-1.0, "small", 1.0),
+        (1.0, "small", -1.0),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +195,32 @@ def test_a_file_of_kohya_ss_s_leco_tab_is_known_by_its_keys():
     assert (s.network.lora_type, s.network.conv_dim, s.network_rates()) == ("LyCORIS/LoKr", 8, (2e-4, 0.0))
     assert (s.leco.prompts_file, s.leco.max_denoising_steps, s.families.sdxl) == ("p.toml", 30, True)
     assert (s.optimizer.max_train_steps, s.optimizer.lr_scheduler) == (600, "cosine")
+
+
+def test_what_other_tabs_left_behind_stops_no_start():
+    left_behind = {"masked_loss": True, "mask_dir": "/gone", "min_timestep": 500, "max_timestep": 100,
+                   "train_inpainting": True, "score_words": "much", "bucket_reso_steps": 1}  # fmt: skip
+    assert {problem.option for problem in check(leco()).problems} == {
+        problem.option for problem in check(leco(**left_behind)).problems
+    }
+
+
+def test_a_form_of_leco_is_saved_and_opened_without_growing():
+    settings = leco(prompts_file="/p.toml", max_denoising_steps=20)
+    written = as_arguments(to_kohya(settings))
+    assert "prompts_file" not in str(written.get("additional_parameters"))
+    assert from_kohya(written).settings.for_method("leco").leco == settings.leco
+    assert as_arguments(to_kohya(from_kohya(written).settings)) == written
+
+
+def test_a_toml_of_train_leco_is_known_by_its_prompts():
+    loaded = parse_settings('prompts_file = "p.toml"\nnetwork_module = "networks.lora"\nmax_train_steps = 50', "a.toml")
+    assert (loaded.settings.method, loaded.settings.leco.prompts_file) == ("leco", "p.toml")
+
+
+def test_steps_that_are_left_to_an_epoch_are_mended_with_a_click():
+    (problem,) = [one for one in check(leco(max_train_steps=0)).problems if one.option == "max_train_steps"]
+    assert mended(problem, leco(max_train_steps=0)).optimizer.max_train_steps == 500
 
 
 def test_pictures_are_not_asked_for():

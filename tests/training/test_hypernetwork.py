@@ -15,6 +15,7 @@ from engine.demo.shapes import SHAPES, draw, random_scene
 from engine.failure import Failure
 from engine.models.families import family_of
 from engine.runs.history import History
+from engine.settings.presets import Presets
 from engine.settings.training import TrainingSettings
 from engine.training.hypernetwork_method import HypernetworkMethod
 from tests.training.test_textual_inversion import pipeline, share
@@ -132,6 +133,9 @@ def test_a_file_is_trained_further_as_it_is_built(trained: Trained, tmp_path: Pa
     trained(**GIVEN | further | resumed)
     assert same(out / "second.pt", out / "third.pt")
     assert held(out / "third.pt")["step"] == 7
+    as_built = {"resume": str(out / "half-state"), "output_name": "fourth", "max_train_steps": 4}
+    trained(**GIVEN | built | as_built)
+    assert same(out / "second.pt", out / "fourth.pt")
 
 
 def test_what_does_not_fit_the_model_gets_a_sentence(settings: TrainingSettings, tmp_path: Path):
@@ -222,3 +226,11 @@ def test_a_file_written_before_the_first_step_of_a_resumed_run_says_the_steps_so
     assert (told["step"], told["sd_checkpoint"], told["sd_checkpoint_name"]) == (3, None, "model")
     resumed.save(tmp_path / "a.pt", {"ss_new_sd_model_hash": "0123456789abcdef" * 4})
     assert held(tmp_path / "a.pt")["sd_checkpoint"] == "0123456789"
+
+
+def test_what_a_settings_file_leaves_unsaid_is_imported_as_usual_with_the_method(tmp_path: Path):
+    (tmp_path / "theirs.json").write_text('{"learning_rate": 0.0001, "max_train_steps": 50}')
+    presets = Presets(tmp_path / "own", method="hypernetwork")
+    preset, _ = presets.import_file(tmp_path / "theirs.json")
+    applied = presets.load(preset).applied_to(TrainingSettings().for_method("hypernetwork"))
+    assert (applied.optimizer.learning_rate, applied.optimizer.max_train_steps) == (1e-4, 50)

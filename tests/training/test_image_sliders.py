@@ -82,7 +82,7 @@ def test_a_dataset_config_gives_each_dataset_its_strength(settings: TrainingSett
     assert any("only has an effect with a LoRA" in note for note in found.notes) == (method != "lora")
 
 
-@pytest.mark.parametrize("value", ["'much'", "true", "nan", "11"])
+@pytest.mark.parametrize("value", ["'much'", "true", "nan", "11", "0"])
 def test_a_strength_that_is_none_is_refused(settings: TrainingSettings, tmp_path: Path, value: str):
     file = tmp_path / "d.toml"
     image_dir = f"image_dir = '{tmp_path / 'img' / '2_shapes'}'"
@@ -95,4 +95,15 @@ def test_an_opposite_without_pictures_is_said(settings: TrainingSettings, tmp_pa
     (tmp_path / "empty").mkdir()
     for folder, sentence in (("empty", "pictures"), ("gone", "does not exist")):
         problems = check(settings.with_values({"opposite_data_dir": str(tmp_path / folder)})).problems
+        assert [one for one in problems if one.option == "opposite_data_dir" and one.blocking and sentence in one.what]
+
+
+def test_an_opposite_that_would_have_no_effect_is_said(settings: TrainingSettings, tmp_path: Path):
+    file, image_dir = tmp_path / "d.toml", tmp_path / "img" / "2_shapes"
+    file.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{image_dir}'\n")
+    for changes, sentence in (
+        ({"opposite_data_dir": str(tmp_path / "img")}, "It is the image folder itself"),
+        ({"opposite_data_dir": "/any", "dataset_config": str(file)}, "takes the place of the folders"),
+    ):
+        problems = check(settings.with_values(changes)).problems
         assert [one for one in problems if one.option == "opposite_data_dir" and one.blocking and sentence in one.what]

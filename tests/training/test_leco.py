@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -98,6 +99,7 @@ def test_it_is_of_any_type_and_of_the_unet_alone(trained: Trained, lora_type: st
     with safe_open(tmp_path / "out" / "slider.safetensors", "pt") as file:
         told = file.metadata()
     assert (told["ss_leco_prompt_count"], told["ss_max_train_steps"]) == ("1", "2")
+    assert json.loads(told["ss_leco_preview"])[0]["positive"] == "a red circle"
 
 
 def test_the_text_encoder_stays_whatever_the_lora_tab_left_behind(trained: Trained, tmp_path: Path):
@@ -181,6 +183,17 @@ def test_a_strength_is_that_of_every_layer(lora_type: str):
     assert not torch.allclose(at[1.0], at[0.0], atol=1e-3)
     torch.testing.assert_close(at[-1.0] - at[0.0], at[0.0] - at[1.0])
     torch.testing.assert_close(at[0.5] - at[0.0], (at[1.0] - at[0.0]) / 2)
+
+
+def test_ranks_that_count_by_timestep_do_so_while_it_draws(trained: Trained, tmp_path: Path):
+    """T-LoRA's; and the next step begins with those of its own timesteps."""
+    given: dict[str, Any] = ONE | {"lora_type": "T-LoRA", "train_batch_size": 2, "save_state_on_train_end": True}
+    out = tmp_path / "out"
+    assert trained(**given | {"output_name": "whole", "max_train_steps": 3}).last.how == "done"
+    trained(**given | {"output_name": "first", "max_train_steps": 1})
+    trained(**given | {"output_name": "second", "max_train_steps": 3, "resume": str(out / "first-state")})
+    whole, second = (load_file(out / f"{name}.safetensors") for name in ("whole", "second"))
+    assert all(torch.equal(whole[name], second[name]) for name in whole)
 
 
 def test_a_file_that_is_gone_gets_a_sentence(trained: Trained, tmp_path: Path):
