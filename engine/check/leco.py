@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.check.choices import USE
-from engine.check.problem import Problem
+from engine.check.problem import CHOOSE, Problem
 from engine.settings.families import TITLES, FamilyName
 from engine.settings.leco_prompts import prompt_sets
 from engine.settings.training import TrainingSettings
@@ -28,7 +27,7 @@ def check_leco(settings: TrainingSettings) -> Iterator[Problem]:
             "max_train_steps",
             "Max train steps is 0, and LECO has no pictures that would say how long it learns.",
             "500 is usual.",
-            fix=f"{USE}500",
+            fix=f"{CHOOSE}500",
         )
     option = "prompts_file" if s.prompts_file else "leco_positive"
     try:

@@ -240,7 +240,7 @@ class _Estimator:
             return encoded | _extra_channels(parts, latents)
 
         model = self._model()
-        examples = Examples(latents, torch.empty(batch, 6), None, conditioning)
+        examples = Examples(latents=latents, sizes=torch.empty(batch, 6), mask=None, conditioning=conditioning)
         return self._method.losses(model, examples, model.objective.corrupt).mean()
 
     def _loss_of_prompts(self, method: LecoMethod, of_captions: Conditioning) -> Tensor:
@@ -252,7 +252,7 @@ class _Estimator:
         with torch.no_grad():
             model.predict(latents, timesteps, lambda: _repeated(of_captions, 2 * batch), sizes)
         told = _repeated(of_captions, len(set_.prompts))
-        return method.judged(model, set_, latents[:batch], timesteps[:batch], told, sizes[:batch]).mean()
+        return method.judged(model, set_, latents[:batch], timesteps[:batch], told=told, sizes=sizes[:batch]).mean()
 
     def _model(self) -> Model:
         return Model(

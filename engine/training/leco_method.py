@@ -80,7 +80,7 @@ class LecoMethod(LoraMethod):
         with torch.no_grad():
             self._strength.set(set_.multiplier)
             noisy, timesteps = self.begun(model, shape, told, sizes)
-        return self.judged(model, set_, noisy, timesteps, told, sizes)
+        return self.judged(model, set_, noisy, timesteps, told=told, sizes=sizes)
 
     def metadata(self) -> dict[str, Any]:
         return {
@@ -114,7 +114,7 @@ class LecoMethod(LoraMethod):
         return latents, sampler.timesteps[steps].expand(len(latents)).to(model.device)
 
     def judged(
-        self, model: Model, set_: PromptSet, noisy: Tensor, timesteps: Tensor, told: Conditioning, sizes: Tensor
+        self, model: Model, set_: PromptSet, noisy: Tensor, timesteps: Tensor, *, told: Conditioning, sizes: Tensor
     ) -> Tensor:
         """What the prediction for the target prompt costs there, (B,)."""
 

@@ -44,7 +44,7 @@ class Model:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Examples:
     """What a step learns from: pictures of one size, as clean latents, with their conditioning.
 
@@ -65,9 +65,18 @@ class Examples:
     @classmethod
     def of(cls, model: Model, shown: Shown, of_captions: Callable[[], Conditioning], strength: float = 1.0) -> Examples:
         latents, extra = model.parts.split_channels(shown.latents.to(model.device, torch.float32))
-        return cls(latents, shown.sizes, shown.mask, lambda: of_captions() | extra, shown.pictures, strength)
+        return cls(
+            latents=latents,
+            sizes=shown.sizes,
+            mask=shown.mask,
+            conditioning=lambda: of_captions() | extra,
+            numbers=shown.pictures,
+            strength=strength,
+        )
 
     @classmethod
     def of_prompts(cls, number: int, conditioning: Callable[[], Conditioning]) -> Examples:
         """A set of prompts.  conditioning: of all of them, in their order."""
-        return cls(torch.empty(0), torch.empty(0, 6), None, conditioning, (number,))
+        return cls(
+            latents=torch.empty(0), sizes=torch.empty(0, 6), mask=None, conditioning=conditioning, numbers=(number,)
+        )

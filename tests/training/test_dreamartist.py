@@ -90,7 +90,8 @@ def test_a_step_is_guided_from_the_negative_word_to_the_captions(guidance: float
             for text in (f"a {WORD}", f"{WORD}-neg")
         )
         told = family.encode_text(parts, [f"a {WORD}"], Reading())
-        found = method.predict(model, Examples(torch.ones(1, 4, 8, 8), sizes, None, lambda: told), noisy)
+        shown = Examples(latents=torch.ones(1, 4, 8, 8), sizes=sizes, mask=None, conditioning=lambda: told)
+        found = method.predict(model, shown, noisy)
     torch.testing.assert_close(found, guidance * positive + (1 - guidance) * negative)
     assert not torch.allclose(positive, negative, atol=1e-4)
 

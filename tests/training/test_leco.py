@@ -151,7 +151,7 @@ def test_the_aim_is_the_neutral_prediction_taken_away_from_the_positive_one(acti
     set_ = method._sets[0]
     told = model.family.encode_text(model.parts, list(set_.prompts), Reading())
     noisy, timesteps, sizes = torch.randn(1, 4, 8, 8), torch.tensor([400]), torch.tensor([[64, 64, 0, 0, 64, 64]])
-    cost = method.judged(model, set_, noisy, timesteps, told, sizes)
+    cost = method.judged(model, set_, noisy, timesteps, told=told, sizes=sizes)
 
     def predicted(prompt: str, strength: float) -> torch.Tensor:
         method._strength.set(strength)

@@ -145,7 +145,7 @@ def test_a_method_may_ask_the_model_otherwise():
     )  # fmt: skip
     with torch.no_grad():
         told = made.encode_text(parts, CAPTIONS, Reading())
-        examples = Examples(torch.ones(2, 4, 8, 8), SIZES, None, lambda: told)
+        examples = Examples(latents=torch.ones(2, 4, 8, 8), sizes=SIZES, mask=None, conditioning=lambda: told)
         fixed = Corrupted(torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.tensor([100, 700]))
         losses = Guided().losses(model, examples, lambda latents: fixed)
         positive = made.predict(parts, fixed.noisy, fixed.timesteps, told, SIZES)

@@ -43,7 +43,7 @@ def prepare(
     settings = begun.settings
     batches = _batches(begun, data)
     model = _model(begun, loaded, encoded)
-    step = _step(begun, data, attached.method, model, encoded)
+    step = _step(begun, data, attached.method, model, encoded=encoded)
     milestones = Milestones(
         settings=settings,
         run=begun.run,
@@ -65,7 +65,7 @@ def prepare(
     return Prepared(batches, ahead, step, milestones)
 
 
-def _step(begun: Begun, data: Data, method: Method, model: Model, encoded: Encoded) -> Step:
+def _step(begun: Begun, data: Data, method: Method, model: Model, *, encoded: Encoded) -> Step:
     if data.sets:
         return PromptStep(method, model, encoded.conditioning, data.sets)
     return TrainingStep(
