@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from engine.settings.errors import SettingsFileError
-from engine.settings.text_files import TooLarge, small_text
+from engine.settings.text_files import prompts_text, small_text
 from engine.settings.toml_files import parse_toml
 from engine.settings.training import TrainingSettings
 
@@ -96,14 +96,7 @@ def prompt_sets(settings: TrainingSettings) -> list[PromptSet]:
 
 def read_prompt_sets(file: Path) -> list[PromptSet]:
     """Raises ValueError with the reason, in words that follow "was not read:"."""
-    try:
-        text = small_text(file, LARGEST)
-    except TooLarge:
-        raise ValueError("it is too large") from None
-    except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise ValueError("it does not exist" if isinstance(error, FileNotFoundError) else str(error.strerror)) from None
+    text = prompts_text(file, LARGEST)
     found = list(_of_yaml(text) if file.suffix.lower() in (".yaml", ".yml") else _of_toml(text, file.parent))
     if not found:
         raise ValueError("there is no set of prompts in it")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.settings.samples import SamplePrompt
-from engine.settings.text_files import TooLarge, small_text
+from engine.settings.text_files import prompts_text
 
 LARGEST = 2**20
 
@@ -28,14 +28,7 @@ _SAYS_NOTHING = {"prompt", "subset", "enum"}
 
 def read_prompt_file(file: Path) -> str:
     """The prompts, one a line.  Raises ValueError with the reason, in words that follow "was not read:"."""
-    try:
-        text = small_text(file, LARGEST)
-    except TooLarge:
-        raise ValueError("it is too large for sample prompts") from None
-    except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise ValueError("it does not exist" if isinstance(error, FileNotFoundError) else str(error.strerror)) from None
+    text = prompts_text(file, LARGEST, " for sample prompts")
     if "\0" in text:
         raise ValueError("it is not UTF-8 text; save it as UTF-8")
     ending = file.suffix.lower()

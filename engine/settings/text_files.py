@@ -20,3 +20,18 @@ def small_text(path: Path, most: int) -> str:
     data = small_bytes(path, most)
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     return io.TextIOWrapper(io.BytesIO(data), encoding).read()
+
+
+def prompts_text(file: Path, most: int, of: str = "") -> str:
+    """The text of a file of prompts.  of: what it is too large for, if it is.
+
+    Raises ValueError with the reason, in words that follow "was not read:".
+    """
+    try:
+        return small_text(file, most)
+    except TooLarge:
+        raise ValueError(f"it is too large{of}") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise ValueError("it does not exist" if isinstance(error, FileNotFoundError) else str(error.strerror)) from None
