@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from engine.check.numbers import check_numbers, check_resume, check_sizes
 from engine.check.objective import check_objective
 from engine.check.output import check_output
 from engine.check.paths import check_paths, is_elsewhere
-from engine.check.pictures import check_described, check_held_out, check_pictures, image_folder
+from engine.check.pictures import check_described, check_held_out, check_opposite, check_pictures, image_folder
 from engine.check.problem import Checked, Problem
 from engine.check.samples import check_samples
 from engine.check.shown import check_shown
@@ -115,30 +114,10 @@ def _training_set(settings: TrainingSettings) -> tuple[TrainingSet | None, list[
         return None, problems or [
             Problem(by, f"The folder cannot be searched for pictures: {error}.", "Allow this program to read it.")
         ]
-    if opposite := settings.applied("opposite_data_dir"):
-        problems += _opposite(opposite, settings, by)
+    problems += check_opposite(settings, by)
     if not folders:
         return found, [*problems, *check_described(found, settings, by)]
     return found, [*problems, *(Problem(by, note, blocking=False) for note in found.notes)]
-
-
-def _opposite(opposite: str, settings: TrainingSettings, by: str) -> list[Problem]:
-    if by != "train_data_dir":
-        return [
-            Problem(
-                "opposite_data_dir",
-                "A dataset config or metadata file takes the place of the folders, so the opposite is not learned.",
-                "Clear it, or give a dataset of the config network_multiplier = -1.",
-            )
-        ]
-    if os.path.realpath(opposite) == os.path.realpath(settings.folders.train_data_dir):
-        return [
-            Problem(
-                "opposite_data_dir", "It is the image folder itself, so both directions would cancel.",
-                "Choose the folder of the opposite, or clear the field.",
-            )
-        ]  # fmt: skip
-    return []
 
 
 def _plan_of(found: TrainingSet | None, settings: TrainingSettings) -> StepPlan | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,23 @@ def image_folder(settings: TrainingSettings, option: str) -> tuple[ImageFolder |
         return scan(path, settings.loose_repeats() if option == "train_data_dir" else None), []
     except OSError as error:
         return None, [Problem(option, f'"{name}" cannot be read: {error.strerror}.', "Allow this program to read it.")]
+
+
+def check_opposite(settings: TrainingSettings, by: str) -> Iterator[Problem]:
+    """by: the option that says which pictures there are."""
+    opposite = settings.applied("opposite_data_dir")
+    if opposite and by != "train_data_dir":
+        yield Problem(
+            "opposite_data_dir",
+            "A dataset config or metadata file takes the place of the folders, so the opposite is not learned.",
+            "Clear it, or give a dataset of the config network_multiplier = -1.",
+        )
+    elif opposite and os.path.realpath(opposite) == os.path.realpath(settings.folders.train_data_dir):
+        yield Problem(
+            "opposite_data_dir",
+            "It is the image folder itself, so both directions would cancel.",
+            "Choose the folder of the opposite, or clear the field.",
+        )
 
 
 def check_pictures(folder: ImageFolder, settings: TrainingSettings, option: str) -> Iterator[Problem]:

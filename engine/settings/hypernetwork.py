@@ -120,7 +120,7 @@ class Hypernetwork(Group):
         try:
             found = [int(part) for part in _parts(self.hypernetwork_sizes)]
         except ValueError:
-            raise ValueError(f'"{self.hypernetwork_sizes}" is not a list of widths such as 768, 320.') from None
+            found = [0]
         if not all(size > 0 for size in found):
             raise ValueError(f'"{self.hypernetwork_sizes}" is not a list of widths such as 768, 320.')
         return list(dict.fromkeys(found))

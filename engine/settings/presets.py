@@ -85,13 +85,11 @@ class Recipe:
 
     def applied_to(self, current: TrainingSettings) -> TrainingSettings:
         """The recipe for everything but what is the user's own; see the top of this file."""
-        said, usual = self.settings.values(), TrainingSettings().for_method(current.method).values()
+        said = self.by(current.method).settings.values()
         # A model is of one family: a preset that names its switch turns the others off.
         named = self.named | set(SWITCHES) if set(SWITCHES) & set(self.named) else self.named
         values = {
-            item.name: (said if item.name in named else usual)[item.name]
-            for item in training_options()
-            if not is_users_own(item) or item.name in named
+            item.name: said[item.name] for item in training_options() if not is_users_own(item) or item.name in named
         }
         applied = current.with_values(values)
         return applied.model_copy(update={"kohya_extra": applied.kohya_extra | self.settings.kohya_extra})

@@ -27,7 +27,7 @@ from engine.settings.training import TrainingSettings
 from engine.training.lora_method import LoraMethod
 from engine.training.method import Corrupt
 from engine.training.model import Examples, Model
-from engine.training.samplers import make_sampler
+from engine.training.samplers import sampler_of
 
 TARGET, POSITIVE, UNCONDITIONAL, NEUTRAL = range(4)
 """The places of the prompts in a set, and so in the conditioning of an example."""
@@ -95,10 +95,7 @@ class LecoMethod(LoraMethod):
 
         That is the sampler's next timestep; sd-scripts takes one that is up to a step of the sampler later.
         """
-        parts = model.parts
-        alphas = parts.alphas_cumprod if parts.prediction == "v_prediction" else parts.alphas_with_signal
-        assert alphas is not None
-        sampler: Any = make_sampler("ddpm", alphas.cpu(), parts.prediction)
+        sampler = sampler_of(model.parts, "ddpm")
         sampler.set_timesteps(self._steps)
         steps = int(torch.randint(1, self._steps, ()))
         latents = offset_noise(torch.randn(shape), self._offset).to(model.device)

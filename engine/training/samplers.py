@@ -8,6 +8,8 @@ import diffusers
 import torch
 from torch import Tensor
 
+from engine.models.parts import Parts
+
 _SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
     "ddpm": ("DDPMScheduler", {"clip_sample": False}),
@@ -26,6 +28,14 @@ _SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 LEAST_SIGNAL = 2.0**-24
 """Samplers divide by the signal level, which may be 0 at a schedule's end."""
+
+
+def sampler_of(parts: Parts, name: str) -> Any:
+    """The scheduler for a name, on the model's own noise schedule; None for a flow, which has its own sampler."""
+    # A model that predicts noise cannot say anything about pure noise.
+    of_velocity = parts.prediction == "v_prediction"
+    alphas = parts.alphas_cumprod if of_velocity else parts.alphas_with_signal
+    return None if alphas is None else make_sampler(name, alphas, parts.prediction)
 
 
 def make_sampler(name: str, alphas_cumprod: Tensor, prediction: str = "epsilon") -> Any:

@@ -26,7 +26,7 @@ from engine.settings.samples import SamplePrompt
 from engine.settings.training import TrainingSettings
 from engine.training.caption_encoder import CaptionEncoder
 from engine.training.report import Report
-from engine.training.samplers import make_sampler
+from engine.training.samplers import sampler_of
 
 PREVIEW_SIZE = 512
 """Largest side of the copy that the page shows, in pixels."""
@@ -96,18 +96,9 @@ class Sampler:
         width, height = (side - side % step for side in self._settings.dataset.size())
         return prompt.width or width, prompt.height or height
 
-    def _scheduler(self, name: str) -> Any:
-        """None for a flow, for which the family has its own sampler."""
-        # A model that predicts noise cannot say anything about pure noise.
-        of_velocity = self._parts.prediction == "v_prediction"
-        alphas = self._parts.alphas_cumprod if of_velocity else self._parts.alphas_with_signal
-        if alphas is None:
-            return None
-        return make_sampler(name, alphas, self._parts.prediction)
-
     def _draw_one(self, index: int, conditioning: Conditioning) -> Image.Image:
         prompt, parts = self._prompts[index], self._parts
-        scheduler = self._scheduler(prompt.sampler or self._settings.samples.sample_sampler)
+        scheduler = sampler_of(parts, prompt.sampler or self._settings.samples.sample_sampler)
         sample = Drawing(prompt, *self._size(prompt), self._seed_of(prompt), self._init_images[index])
         conditioning = conditioning | sample.extra_channels(parts)
         here = {name: tensor.to(parts.device) for name, tensor in conditioning.items()}
